@@ -1,0 +1,53 @@
+"""What shape: one module per provider, each from the bytes of a notification to records.
+
+A new provider is one module, one line in `BUILT_IN`, and one folder of payloads under `tests/payloads`.
+Packages outside register an object like `meta.PROVIDER` under the entry-point group `gatherer.providers`.
+"""
+
+from functools import cache
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import Final
+
+from gatherer.errors import ConfigurationError
+from gatherer.notification import Notification
+from gatherer.providers.base import Decoded, Provider, reject
+from gatherer.records import Reason
+
+BUILT_IN: Final = {
+    "meta": "gatherer.providers.meta",
+}
+GROUP: Final = "gatherer.providers"
+
+
+def names() -> list[str]:
+    """Return the names of all providers, built in and registered by other packages."""
+    return sorted({*BUILT_IN, *(point.name for point in entry_points(group=GROUP))})
+
+
+@cache
+def get(name: str) -> Provider:
+    """Return the provider called `name`.
+
+    Raises:
+        ConfigurationError: there is none.
+
+    """
+    if name in BUILT_IN:
+        return import_module(BUILT_IN[name]).PROVIDER  # type: ignore[no-any-return]
+    for point in entry_points(group=GROUP, name=name):
+        return point.load()  # type: ignore[no-any-return]
+    raise ConfigurationError(f"there is no provider {name!r}; there are: {', '.join(names())}")
+
+
+def decode(notification: Notification) -> Decoded:
+    """Decode `notification` with the provider it was stored for. Raises nothing."""
+    try:
+        provider = get(notification.provider)
+    except ConfigurationError as error:
+        return [reject(notification, notification.provider, "$", str(error), Reason.UNKNOWN_PROVIDER)]
+    try:
+        return provider.decode(notification)
+    except Exception as defect:  # noqa: BLE001 - a defect in a decoder must not stop the pass
+        reason = f"the decoder failed: {type(defect).__name__}"
+        return [reject(notification, provider.name, "$", reason, Reason.DECODER)]

@@ -1,0 +1,105 @@
+"""Careful reading of single JSON values: what is expected, what is tolerated, what is an error."""
+
+from typing import Any
+
+import msgspec
+
+from gatherer.providers.base import BadElement
+from gatherer.records import Reason
+
+_encode = msgspec.json.Encoder(order="sorted").encode
+
+
+def identifier(value: object, name: str) -> str:
+    """Return `value` as the id that makes an element a fact. `name` says in the error what was looked for.
+
+    A number becomes its digits. Anything else that is no text, and an empty text, is a `BadElement`.
+    """
+    if type(value) is str and value:
+        return value
+    if type(value) is int:
+        return str(value)
+    if value is None or value == "":
+        raise BadElement(f"{name} is missing", Reason.MISSING_ID)
+    raise BadElement(f"{name} is {_describe(value)}, not an id")
+
+
+def reference(value: object) -> str | None:
+    """Return `value` as an id that may be missing; '' counts as missing.
+
+    Raises:
+        BadElement: it is there, but an object, a list, a boolean or a fraction.
+
+    """
+    if value is None or value == "":
+        return None
+    if type(value) is str:
+        return value
+    if type(value) is int:
+        return str(value)
+    raise BadElement(f"an id is expected, not {_describe(value)}")
+
+
+def text(value: object) -> str | None:
+    """Return `value` as text; None unless it is a text or a number."""
+    if type(value) is str:
+        return value
+    if type(value) is int or type(value) is float:
+        return str(value)
+    return None
+
+
+def mapping(value: object) -> dict[str, Any]:
+    """Return `value` if it is an object, else an empty one."""
+    return value if type(value) is dict else {}
+
+
+def items(value: object) -> list[Any]:
+    """Return the elements of `value`: a list as it is, nothing for None, and anything else as the one."""
+    if type(value) is list:
+        return value
+    return [] if value is None else [value]
+
+
+def integer(value: object) -> int | None:
+    """Return `value` as a whole number that fits 63 bits; numeric text counts. None if it is none."""
+    if type(value) is str:
+        try:
+            value = int(value)
+        except ValueError:
+            return None
+    if type(value) is float and value.is_integer():
+        value = int(value)
+    return value if type(value) is int and -(2**63) <= value < 2**63 else None
+
+
+def number(value: object) -> float | None:
+    """Return `value` as a number; numeric text counts. None if it is none."""
+    if type(value) is str or type(value) is int or type(value) is float:
+        try:
+            result = float(value)
+        except (ValueError, OverflowError):
+            return None
+        return result if abs(result) < float("inf") else None
+    return None
+
+
+def flag(value: object) -> bool | None:
+    """Return `value` if it is true or false, else None."""
+    return value if type(value) is bool else None
+
+
+def as_json(value: object) -> str:
+    """Return `value` as compact JSON with sorted keys: the same fact in any order is the same text."""
+    return _encode(value).decode()
+
+
+def kept(**parts: object) -> str | None:
+    """Return those `parts` that are there as one JSON object, or None when none is."""
+    present = {name: part for name, part in parts.items() if part is not None}
+    return as_json(present) if present else None
+
+
+def _describe(value: object) -> str:
+    names = {dict: "an object", list: "a list", bool: "a boolean", float: "a fraction", str: "a text"}
+    return names.get(type(value), type(value).__name__)

@@ -1,0 +1,86 @@
+"""From bytes to plain Python values, losing nothing that a provider has been seen to send."""
+
+import json
+import math
+from typing import Any, Final, NoReturn
+
+import msgspec
+
+REPLACEMENT: Final = "\ufffd"
+_DIGITS_AN_INT_MAY_HAVE: Final = 4000  # Python refuses to read longer ones; they stay text
+
+
+class Unreadable(Exception):
+    """The body is not JSON. The text says why, in one sentence."""
+
+
+def load_json(body: bytes) -> Any:
+    """Return the JSON value in `body`, safe to store: no lone surrogate and no NUL in any text.
+
+    Duplicate keys: the last one counts. Numbers beyond every range stay text.
+
+    Raises:
+        Unreadable: not UTF-8, not JSON, or nested too deeply.
+
+    """
+    try:
+        value = msgspec.json.decode(body)
+    except (msgspec.MsgspecError, RecursionError):
+        # msgspec refuses a lone surrogate, a BOM or a huge number, all of which Meta or a relay can
+        # send. Only such a body pays for the slower, more patient decoder.
+        value = _load_patiently(body)
+    else:
+        if b"\\u0000" not in body:
+            return value
+    try:
+        return _clean(value)
+    except RecursionError:
+        raise Unreadable("the JSON is nested too deeply") from None
+
+
+def _load_patiently(body: bytes) -> Any:
+    if body[:2] in (b"\xff\xfe", b"\xfe\xff") or (len(body) > 1 and 0 in body[:2]):
+        raise Unreadable("the body is UTF-16 or UTF-32; JSON on the web is UTF-8")
+    try:
+        text = body.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise Unreadable(f"the body is not UTF-8 (byte {error.start})") from None
+    try:
+        return json.loads(
+            text, strict=False, parse_constant=_refuse, parse_float=_parse_float, parse_int=_parse_int
+        )
+    except RecursionError:
+        raise Unreadable("the JSON is nested too deeply") from None
+    except json.JSONDecodeError as error:
+        if not text.strip():
+            raise Unreadable("the body is empty") from None
+        raise Unreadable(f"the body is not JSON: {error.msg} at character {error.pos}") from None
+
+
+def _refuse(word: str) -> NoReturn:
+    raise Unreadable(f"the body is not JSON: it contains {word}")
+
+
+def _parse_float(text: str) -> float | str:
+    number = float(text)
+    return number if math.isfinite(number) else text
+
+
+def _parse_int(text: str) -> int | str:
+    return int(text) if len(text) <= _DIGITS_AN_INT_MAY_HAVE else text
+
+
+def _clean(value: Any) -> Any:
+    if isinstance(value, str):
+        return clean_text(value)
+    if isinstance(value, dict):
+        return {clean_text(name): _clean(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_clean(item) for item in value]
+    return value
+
+
+def clean_text(text: str) -> str:
+    """Return `text` with lone surrogates and NUL, which SQL Server cannot keep, as U+FFFD."""
+    text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text.replace("\x00", REPLACEMENT)

@@ -1,0 +1,91 @@
+"""Times: what providers write, what we keep (aware UTC), and how SQL and people read it."""
+
+import re
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from typing import Final
+
+# WhatsApp began in 2009. What lies outside is junk (0, a year-9999 sentinel), never a moment that happened.
+EARLIEST: Final = datetime(2009, 1, 1, tzinfo=UTC)
+LATEST: Final = datetime(2100, 1, 1, tzinfo=UTC)
+_EARLIEST_SECONDS: Final = EARLIEST.timestamp()
+_LATEST_SECONDS: Final = LATEST.timestamp()
+_MILLISECONDS_ABOVE: Final = 1e11  # as seconds this would be the year 5138
+_ISO: Final = re.compile(
+    r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(?:[.,](\d{1,9}))?\s*(Z|z|[+-]\d\d:?\d\d)?\Z", re.ASCII
+)
+
+
+def parse(value: object) -> datetime | None:
+    """Read a provider's time; None when it is missing, junk, or outside 2009…2100.
+
+    Accepts Unix seconds or milliseconds as number or text, and ISO-8601 with up to nine fractional
+    digits and a zone with or without a colon. A text without zone is UTC. Precision is milliseconds.
+    """
+    kind = type(value)
+    if kind is str:
+        return _parse_text(value)  # type: ignore[arg-type]
+    if kind is int or kind is float:
+        return _from_number(value)  # type: ignore[arg-type]
+    return None
+
+
+@lru_cache(maxsize=8192)
+def _parse_text(text: str) -> datetime | None:
+    if text.isdigit() and text.isascii():
+        return _from_number(int(text)) if len(text) < 20 else None
+    match = _ISO.match(text.strip())
+    if match is None:
+        try:
+            return _from_number(float(text))
+        except ValueError:
+            return None
+    day, clock, fraction, zone = match.groups()
+    zone = "+00:00" if zone in (None, "Z", "z") else zone
+    milliseconds = ((fraction or "") + "000")[:3]
+    try:
+        moment = datetime.fromisoformat(f"{day}T{clock}.{milliseconds}{zone}").astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
+    return moment if EARLIEST <= moment < LATEST else None
+
+
+def _from_number(number: float) -> datetime | None:
+    if abs(number) > _MILLISECONDS_ABOVE:
+        number /= 1000
+    if not _EARLIEST_SECONDS <= number < _LATEST_SECONDS:  # NaN and infinities fail this too
+        return None
+    return from_milliseconds(int(number * 1000))
+
+
+def from_milliseconds(milliseconds: int) -> datetime:
+    """Return the UTC moment that lies `milliseconds` after 1970."""
+    seconds, rest = divmod(milliseconds, 1000)
+    return datetime.fromtimestamp(seconds, UTC) + timedelta(milliseconds=rest)
+
+
+def to_milliseconds(moment: datetime) -> int:
+    """Return whole milliseconds since 1970 of an aware `moment`."""
+    return int((moment - datetime(1970, 1, 1, tzinfo=UTC)) / timedelta(milliseconds=1))
+
+
+def now() -> datetime:
+    """Return the present moment in UTC, cut to milliseconds."""
+    moment = datetime.now(UTC)
+    return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
+
+
+@lru_cache(maxsize=8192)
+def sql_text(moment: datetime) -> str:
+    """Return `moment` (UTC) as `YYYY-MM-DD HH:MM:SS.mmm`, which sorts as text and casts to datetime2(3)."""
+    return moment.isoformat(" ", "milliseconds")[:23]
+
+
+def from_sql_text(text: str) -> datetime:
+    """Return the UTC moment that :func:`sql_text` wrote."""
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)
+
+
+def iso(moment: datetime) -> str:
+    """Return `moment` (UTC) as ISO-8601 with milliseconds and `Z`, for people and for JSON."""
+    return moment.isoformat("T", "milliseconds")[:23] + "Z"
