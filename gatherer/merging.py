@@ -6,6 +6,7 @@ wins, per group of columns that belong together. The targets' upserts say the sa
 """
 
 from collections.abc import Iterable, Sequence
+from functools import cache
 from typing import Any, TypeVar
 
 import msgspec
@@ -20,25 +21,26 @@ TOGETHER: tuple[tuple[str, ...], ...] = (
     ("received_at", "inbox_id", "notification_id", "endpoint", "provider"),
     ("errors", "error_code", "error_title", "error_details"),
 )
-_GROUPED = frozenset(name for group in TOGETHER for name in group)
 
 
 def merge(one: R, other: R) -> R:
     """Return the record that both deliveries of one fact amount to. Both must have the same key."""
     changes: dict[str, Any] = {}
-    names = one.__struct_fields__
-    for group in TOGETHER:
-        if group[0] in names:
-            mine = [getattr(one, name) for name in group]
-            theirs = [getattr(other, name) for name in group]
-            if _rank(theirs) < _rank(mine):
-                changes.update(zip(group, theirs, strict=True))
-    for name in names:
-        if name not in _GROUPED:
-            mine, theirs = getattr(one, name), getattr(other, name)
-            if theirs is not None and (mine is None or theirs < mine):
-                changes[name] = theirs
+    for group in _groups(type(one)):
+        mine = [getattr(one, name) for name in group]
+        theirs = [getattr(other, name) for name in group]
+        if _rank(theirs) < _rank(mine):
+            changes.update(zip(group, theirs, strict=True))
     return msgspec.structs.replace(one, **changes) if changes else one
+
+
+@cache
+def _groups(table: type[Record]) -> list[tuple[str, ...]]:
+    """Return all columns of `table` in groups; most stand alone."""
+    names = table.__struct_fields__
+    together = [group for group in TOGETHER if set(group) <= set(names)]
+    grouped = {name for group in together for name in group}
+    return together + [(name,) for name in names if name not in grouped]
 
 
 def _rank(values: Sequence[Any]) -> tuple[tuple[bool, Any], ...]:

@@ -1,0 +1,66 @@
+"""The contract of an inbox, as a pass sees it: a log to read from a position on."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from gatherer.notification import Notification
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bounds:
+    """How large one batch may get. At least one notification is always read."""
+
+    rows: int = 20_000
+    bytes: int = 8_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Selection:
+    """Which notifications a person wants to see again. What is None does not restrict."""
+
+    ids: frozenset[int] | None = None
+    from_id: int | None = None
+    to_id: int | None = None
+    since: datetime | None = None  # received at or after
+    until: datetime | None = None  # received before
+    endpoint: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class InboxStatus:
+    """What an inbox holds."""
+
+    identity: str
+    first_id: int | None  # oldest notification that is still there
+    last_id: int  # highest id ever given out; 0 when there was none
+    count: int
+    bytes: int  # of the files
+
+
+class Inbox(Protocol):
+    """A log of notifications that can be read while it grows."""
+
+    identity: str
+
+    def last_id(self) -> int:
+        """Return the highest id ever given out, 0 if there was none yet."""
+
+    def first_id(self) -> int | None:
+        """Return the id of the oldest notification that is still there; None when there is none."""
+
+    def read(self, after: int, bounds: Bounds) -> list[Notification]:
+        """Return the next notifications after id `after`, oldest first; an empty list at the end."""
+
+    def select(self, selection: Selection, bounds: Bounds) -> Iterator[list[Notification]]:
+        """Yield the selected notifications in batches, oldest first."""
+
+    def get(self, id: int) -> Notification | None:  # noqa: A002
+        """Return the notification `id`, or None if it is not (any more) there."""
+
+    def status(self) -> InboxStatus:
+        """Return what the inbox holds."""
+
+    def close(self) -> None:
+        """Let go of the inbox."""

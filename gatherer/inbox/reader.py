@@ -1,0 +1,137 @@
+"""Reading a local inbox: read-only, in short transactions, beside a `serve` that keeps writing."""
+
+import contextlib
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+from gatherer import timestamps
+from gatherer.errors import InboxError, TemporaryError
+from gatherer.inbox.base import Bounds, InboxStatus, Selection
+from gatherer.notification import Notification
+
+_COLUMNS = "id, received_at, endpoint, provider, body, content_type, headers, remote"
+
+
+class LocalInbox:
+    """The inbox in a file on this machine."""
+
+    def __init__(self, path: Path) -> None:
+        """Open the inbox at `path` for reading.
+
+        Raises:
+            InboxError: there is none, or it is not an inbox.
+            TemporaryError: it is locked just now.
+
+        """
+        self.path = path
+        if not path.exists():
+            raise InboxError(f"there is no inbox at {path}; `gatherer serve` creates it")
+        with _explained(path):
+            # Never immutable=1: that would miss what is still in the write-ahead log.
+            self._connection = sqlite3.connect(
+                f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=30, isolation_level=None
+            )
+            row = self._connection.execute("SELECT identity FROM inbox").fetchone()
+        if row is None:
+            raise InboxError(
+                f"{path} is an inbox without identity; was `gatherer serve` interrupted at its first start?"
+            )
+        self.identity: str = row[0]
+
+    def last_id(self) -> int:
+        """Return the highest id ever given out, 0 if there was none yet."""
+        with _explained(self.path):
+            row = self._connection.execute(
+                "SELECT seq FROM sqlite_sequence WHERE name = 'notification'"
+            ).fetchone()
+        return row[0] if row else 0
+
+    def first_id(self) -> int | None:
+        """Return the id of the oldest notification that is still there."""
+        with _explained(self.path):
+            return self._connection.execute("SELECT min(id) FROM notification").fetchone()[0]  # type: ignore[no-any-return]
+
+    def get(self, id: int) -> Notification | None:  # noqa: A002
+        """Return the notification `id`, or None if it is not (any more) there."""
+        found = self._fetch(f"SELECT {_COLUMNS} FROM notification WHERE id = ?", (id,), Bounds(rows=1))
+        return found[0] if found else None
+
+    def read(self, after: int, bounds: Bounds) -> list[Notification]:
+        """Return the next notifications after id `after`, oldest first; an empty list at the end."""
+        query = f"SELECT {_COLUMNS} FROM notification WHERE id > ? ORDER BY id LIMIT ?"
+        return self._fetch(query, (after, bounds.rows), bounds)
+
+    def select(self, selection: Selection, bounds: Bounds) -> Iterator[list[Notification]]:
+        """Yield the selected notifications in batches, oldest first."""
+        conditions = ["id > :after"]
+        values: dict[str, object] = {"rows": bounds.rows}
+        for column, operator, name, value in (
+            ("id", ">=", "from_id", selection.from_id),
+            ("id", "<=", "to_id", selection.to_id),
+            ("received_at", ">=", "since", selection.since and timestamps.to_milliseconds(selection.since)),
+            ("received_at", "<", "until", selection.until and timestamps.to_milliseconds(selection.until)),
+            ("endpoint", "=", "endpoint", selection.endpoint),
+        ):
+            if value is not None:
+                conditions.append(f"{column} {operator} :{name}")
+                values[name] = value
+        if selection.ids is not None:
+            conditions.append("id IN (SELECT value FROM json_each(:ids))")
+            values["ids"] = f"[{','.join(map(str, sorted(selection.ids)))}]"
+        where = " AND ".join(conditions)
+        query = f"SELECT {_COLUMNS} FROM notification WHERE {where} ORDER BY id LIMIT :rows"
+        after = 0
+        while batch := self._fetch(query, values | {"after": after}, bounds):
+            yield batch
+            after = batch[-1].id
+
+    def status(self) -> InboxStatus:
+        """Return what the inbox holds."""
+        with _explained(self.path):
+            count, first = self._connection.execute("SELECT count(*), min(id) FROM notification").fetchone()
+        files = (self.path.with_name(self.path.name + suffix) for suffix in ("", "-wal"))
+        size = sum(file.stat().st_size for file in files if file.exists())
+        return InboxStatus(
+            identity=self.identity, first_id=first, last_id=self.last_id(), count=count, bytes=size
+        )
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._connection.close()
+
+    def _fetch(self, query: str, values: object, bounds: Bounds) -> list[Notification]:
+        """Fetch a whole batch and end the transaction: an open cursor would keep the WAL from shrinking."""
+        batch: list[Notification] = []
+        size = 0
+        with _explained(self.path), contextlib.closing(self._connection.execute(query, values)) as cursor:  # type: ignore[call-overload]
+            for number, received_at, endpoint, provider, body, content_type, headers, remote in cursor:
+                size += len(body)
+                if batch and size > bounds.bytes:
+                    break
+                moment = timestamps.from_milliseconds(received_at)
+                batch.append(
+                    Notification(
+                        number, self.identity, moment, endpoint, provider, body, content_type, headers, remote
+                    )
+                )
+        return batch
+
+
+@contextlib.contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Turn SQLite's errors into ours."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        code = error.sqlite_errorname
+        if code in ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_BUSY_RECOVERY", "SQLITE_PROTOCOL"):
+            raise TemporaryError(f"the inbox {path} is locked: {error}") from error
+        if code.startswith("SQLITE_CANTOPEN"):
+            raise InboxError(
+                f"the inbox {path} cannot be opened: {error}. The account needs to read it, "
+                f"{path.name}-wal and {path.name}-shm"
+            ) from error
+        raise InboxError(f"the inbox {path} cannot be read: {error}") from error
+    except sqlite3.DatabaseError as error:
+        raise InboxError(f"{path} is not an inbox, or damaged: {error}") from error

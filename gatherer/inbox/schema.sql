@@ -1,0 +1,19 @@
+-- The inbox: an append-only log of notifications, in order of arrival.
+-- Only `gatherer serve` writes this file; everything else opens it read-only.
+
+CREATE TABLE inbox (
+    identity   TEXT NOT NULL,     -- random; a position in the target belongs to one identity
+    created_at INTEGER NOT NULL,  -- milliseconds since 1970, UTC
+    probed_at  INTEGER            -- last test commit after a failure of the disk
+);
+
+CREATE TABLE notification (
+    id           INTEGER PRIMARY KEY AUTOINCREMENT,  -- ascending, never used twice
+    received_at  INTEGER NOT NULL,  -- milliseconds since 1970, UTC
+    endpoint     TEXT NOT NULL,
+    provider     TEXT NOT NULL,
+    remote       TEXT,
+    content_type TEXT,
+    headers      TEXT,              -- JSON object of the headers kept (signatures)
+    body         BLOB NOT NULL      -- byte for byte as received
+);

@@ -1,0 +1,101 @@
+"""Manual recovery: decode and apply chosen notifications again. The position stays where it is."""
+
+import dataclasses
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final
+
+from gatherer.decoding import decode_batch
+from gatherer.inbox.base import Bounds, Inbox, Selection
+from gatherer.notification import Notification
+from gatherer.targets.base import Batch, Outcome, Target
+
+BOUNDS: Final = Bounds()
+EVERYTHING: Final = Selection()
+
+
+@dataclasses.dataclass(kw_only=True)
+class Summary:
+    """What a replay did."""
+
+    read: int = 0  # notifications
+    outcome: Outcome = dataclasses.field(default_factory=Outcome)
+    seconds: float = 0.0
+
+
+def replay(
+    inbox: Inbox | None,
+    target: Target,
+    selection: Selection | None,
+    *,
+    provider: str | None = None,
+    rebuild: bool = False,
+    progress: Callable[[int], None] = lambda done: None,
+) -> Summary:
+    """Decode and apply again what `selection` chooses from `inbox`.
+
+    Args:
+        inbox: where to read; None is enough for rejected notifications without `rebuild`.
+        target: where to apply.
+        selection: which notifications; None: those with open rejections, from the bytes the target kept.
+        provider: decode with this one instead of the one stored with each notification.
+        rebuild: first remove the rows that came only from the chosen notifications, in the same
+            transaction: for the day a defect of a decoder is mended.
+        progress: called after every batch with how many notifications are done.
+
+    Raises:
+        GathererError: as `gather` does.
+
+    """
+    clock = time.perf_counter()
+    summary = Summary()
+
+    def chosen() -> Iterator[list[Notification]]:
+        if selection is None:
+            batches = target.rejected_notifications()
+        else:
+            assert inbox is not None, "a selection needs an inbox to select from"  # noqa: S101
+            batches = inbox.select(selection, BOUNDS)
+        for notifications in batches:
+            if provider is not None:
+                notifications = [notification._replace(provider=provider) for notification in notifications]
+            yield notifications
+
+    def decoded() -> Iterator[Batch]:
+        for notifications in chosen():
+            yield decode_batch(notifications, open_rejections)
+            summary.read += len(notifications)
+            progress(summary.read)
+
+    open_rejections = target.open_rejections()
+    if rebuild:
+        ids = {(notification.inbox_id, notification.id) for batch in chosen() for notification in batch}
+        keys = target.keys_from(ids)
+        batches = _and_others(decoded(), inbox, ids, keys)
+        summary.outcome = target.rebuild(ids, batches)
+    else:
+        for batch in decoded():
+            summary.outcome.add(target.apply(batch))
+    summary.seconds = time.perf_counter() - clock
+    return summary
+
+
+def _and_others(
+    batches: Iterable[Batch], inbox: Inbox | None, chosen: set[tuple[str, int]], keys: set[bytes]
+) -> Iterator[Batch]:
+    """Yield `batches`, then what other notifications of `inbox` say about the removed `keys`.
+
+    A row that is removed because a chosen notification brought it first may have come from others as
+    well. Those do not stay away: the inbox still holds them.
+    """
+    yield from batches
+    if inbox is None or not keys:
+        return
+    for notifications in inbox.select(EVERYTHING, BOUNDS):
+        others = [n for n in notifications if (n.inbox_id, n.id) not in chosen]
+        batch = decode_batch(others, frozenset())
+        yield dataclasses.replace(
+            batch,
+            records=[record for record in batch.records if record.key in keys],
+            rejected=[refusal for refusal in batch.rejected if refusal.key in keys],
+        )

@@ -1,0 +1,53 @@
+"""What there is, for people and for monitoring: the state of the inbox and of the target."""
+
+from typing import Any
+
+from gatherer import timestamps
+from gatherer.inbox.base import Bounds, Inbox
+from gatherer.targets.base import Target
+
+
+def status(inbox: Inbox, target: Target) -> dict[str, Any]:
+    """Return the state of `inbox` and `target` as plain values; times as ISO-8601 in UTC."""
+    held = inbox.status()
+    position = target.position(inbox.identity)
+    reached = position.notification_id if position else 0
+    waiting = next(iter(inbox.read(reached, Bounds(rows=1))), None)
+    state = target.status()
+    run = state.last_run
+    return {
+        "inbox": {
+            "identity": held.identity,
+            "notifications": held.count,
+            "bytes": held.bytes,
+            "first_id": held.first_id,
+            "last_id": held.last_id,
+            "position": reached,
+            "backlog": max(0, held.last_id - max(reached, (held.first_id or 1) - 1)),
+            "oldest_waiting_at": timestamps.iso(waiting.received_at) if waiting else None,
+            "oldest_waiting_seconds": _age(waiting.received_at) if waiting else None,
+        },
+        "target": {
+            "name": target.name,
+            "rows": state.rows,
+            "rejected_open": state.rejected_open,
+        },
+        "last_pass": run
+        and {
+            "started_at": timestamps.iso(run.started_at),
+            "finished_at": timestamps.iso(run.finished_at),
+            "host": run.host,
+            "version": run.version,
+            "read": run.read,
+            "inserted": run.inserted,
+            "filled": run.filled,
+            "duplicates": run.duplicates,
+            "rejected": run.rejected,
+            "exit_code": run.exit_code,
+            "problem": run.problem,
+        },
+    }
+
+
+def _age(moment: timestamps.datetime) -> float:
+    return round((timestamps.now() - moment).total_seconds(), 3)

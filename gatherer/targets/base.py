@@ -1,0 +1,111 @@
+"""The contract of a target: everything of one batch in one transaction, or nothing of it."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import NamedTuple, Protocol
+
+from gatherer.notification import Notification
+from gatherer.records import Record, Rejected
+
+
+class Position(NamedTuple):
+    """Up to where an inbox has been gathered."""
+
+    inbox_id: str
+    notification_id: int
+    digest: bytes  # of that notification, so that an inbox that is not the same is noticed
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """What one transaction applies. `records` has at most one record per key."""
+
+    records: list[Record] = field(default_factory=list)
+    rejected: list[Rejected] = field(default_factory=list)
+    position: Position | None = None  # None: leave it where it is (replay)
+    # Bodies that were decoded in this batch and hold what was once rejected: their rejections are
+    # resolved, except those that this batch rejects again.
+    decoded_bodies: frozenset[bytes] = frozenset()
+
+
+@dataclass(kw_only=True)
+class Outcome:
+    """What one or more batches changed."""
+
+    inserted: dict[str, int] = field(default_factory=dict)  # new rows by response kind or table name
+    filled: int = 0  # rows that learned something from another delivery
+    duplicates: int = 0  # records that were there already, with everything they say
+    rejected: int = 0  # new rejections
+    resolved: int = 0  # rejections that a later success settled
+    removed: int = 0  # rows taken out by a rebuild
+
+    def add(self, other: "Outcome") -> None:
+        """Add the figures of `other` to these."""
+        for name, count in other.inserted.items():
+            self.inserted[name] = self.inserted.get(name, 0) + count
+        for name in ("filled", "duplicates", "rejected", "resolved", "removed"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """What one pass did, for the table `gather_run`."""
+
+    started_at: datetime
+    finished_at: datetime
+    host: str
+    version: str
+    inbox_id: str
+    read: int
+    inserted: int
+    filled: int
+    duplicates: int
+    rejected: int
+    exit_code: int
+    problem: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TargetStatus:
+    """What a target holds."""
+
+    rows: dict[str, int]  # by table
+    rejected_open: int  # rejections that nothing has settled yet
+    last_run: Run | None
+
+
+class Target(Protocol):
+    """A database that takes in records."""
+
+    name: str  # for people: which database this is, never a secret
+
+    def position(self, inbox_id: str) -> Position | None:
+        """Return up to where the inbox `inbox_id` has been gathered; None if it never was."""
+
+    def apply(self, batch: Batch) -> Outcome:
+        """Apply `batch` in one transaction, in which the position only moves forward."""
+
+    def rebuild(self, notifications: Iterable[tuple[str, int]], batches: Iterable[Batch]) -> Outcome:
+        """In one transaction, remove all rows first received in `notifications`, then apply `batches`.
+
+        `notifications` are pairs of inbox id and notification id. `batches` is read after the removal.
+        """
+
+    def keys_from(self, notifications: Iterable[tuple[str, int]]) -> set[bytes]:
+        """Return the keys of the records first received in `notifications`."""
+
+    def open_rejections(self) -> set[bytes]:
+        """Return the body keys of all rejections that nothing has settled yet."""
+
+    def rejected_notifications(self) -> Iterator[list[Notification]]:
+        """Yield the notifications with open rejections in batches, from the bytes kept with them."""
+
+    def record_run(self, run: Run) -> None:
+        """Write down what a pass did."""
+
+    def status(self) -> TargetStatus:
+        """Return what the target holds."""
+
+    def close(self) -> None:
+        """Let go of the database."""

@@ -1,0 +1,235 @@
+-- The embedded target. Same tables, columns and views as in SQL Server, so that a report written on one
+-- works on the other. All times are UTC as 'YYYY-MM-DD HH:MM:SS.mmm'.
+
+-- One response: a receipt (sent, delivered, read, failed, …) or an answer (replied, reacted, …).
+CREATE TABLE response (
+    id                 INTEGER PRIMARY KEY,
+    key                BLOB NOT NULL,     -- 16 bytes: same fact, same key
+    provider           TEXT NOT NULL,
+    endpoint           TEXT NOT NULL,     -- where it was received first
+    inbox_id           TEXT NOT NULL,     -- the inbox and
+    notification_id    INTEGER NOT NULL,  -- the notification it was received in first
+    received_at        TEXT NOT NULL,     -- when that was
+    occurred_at        TEXT NOT NULL,     -- when it happened
+    occurred_at_source TEXT NOT NULL,     -- who says so: element, entry or receipt
+    account_id         TEXT,
+    is_test            INTEGER NOT NULL,  -- 1: dashboard tests and simulated traffic
+    kind               TEXT NOT NULL,
+    message_id         TEXT,              -- receipts: our message; answers: the person's own
+    about_message_id   TEXT,              -- answers: the message reacted or replied to
+    phone              TEXT,              -- the person, E.164; NULL where WhatsApp withholds it
+    phone_raw          TEXT,              -- the digits as received
+    user_id            TEXT,              -- the person's business-scoped user id
+    phone_number_id    TEXT,              -- our number's id at the provider
+    business_phone     TEXT,              -- our number, E.164
+    client_reference   TEXT,              -- what the sender attached to our message
+    profile_name       TEXT,
+    group_id           TEXT,
+    emoji              TEXT,              -- '' = taken back; NULL = none, or unreadable
+    reply_type         TEXT,              -- text, button, list, flow, image, …
+    reply_text         TEXT,
+    reply_payload      TEXT,              -- button id; Flow answers: the response_json verbatim
+    media_id           TEXT,
+    media_type         TEXT,
+    error_code         INTEGER,
+    error_title        TEXT,
+    error_details      TEXT,
+    errors             TEXT,              -- all errors as JSON
+    pricing_category   TEXT,
+    pricing_model      TEXT,
+    pricing_type       TEXT,
+    billable           INTEGER,
+    details            TEXT,              -- JSON: what else the element said
+    inserted_at        TEXT NOT NULL,
+    changed_at         TEXT NOT NULL      -- for incremental readers
+);
+CREATE UNIQUE INDEX response_key ON response (key);
+CREATE INDEX response_message ON response (message_id);
+CREATE INDEX response_about ON response (about_message_id) WHERE about_message_id IS NOT NULL;
+CREATE INDEX response_changed ON response (changed_at);
+
+-- One notice about a message template: status, quality, category or content.
+CREATE TABLE template_event (
+    id                 INTEGER PRIMARY KEY,
+    key                BLOB NOT NULL,     -- 16 bytes: same fact, same key
+    provider           TEXT NOT NULL,
+    endpoint           TEXT NOT NULL,     -- where it was received first
+    inbox_id           TEXT NOT NULL,     -- the inbox and
+    notification_id    INTEGER NOT NULL,  -- the notification it was received in first
+    received_at        TEXT NOT NULL,     -- when that was
+    occurred_at        TEXT NOT NULL,     -- when it happened
+    occurred_at_source TEXT NOT NULL,     -- who says so: element, entry or receipt
+    account_id         TEXT,
+    is_test            INTEGER NOT NULL,  -- 1: dashboard tests and simulated traffic
+    field              TEXT NOT NULL,
+    event              TEXT,
+    template_id        TEXT,
+    template_name      TEXT,
+    template_language  TEXT,
+    template_category  TEXT,
+    reason             TEXT,
+    old_value          TEXT,
+    new_value          TEXT,
+    details            TEXT,
+    inserted_at        TEXT NOT NULL,
+    changed_at         TEXT NOT NULL      -- for incremental readers
+);
+CREATE UNIQUE INDEX template_event_key ON template_event (key);
+CREATE INDEX template_event_changed ON template_event (changed_at);
+
+-- One notice about a Flow: a change of status, or an alert with its figures.
+CREATE TABLE flow_event (
+    id                 INTEGER PRIMARY KEY,
+    key                BLOB NOT NULL,     -- 16 bytes: same fact, same key
+    provider           TEXT NOT NULL,
+    endpoint           TEXT NOT NULL,     -- where it was received first
+    inbox_id           TEXT NOT NULL,     -- the inbox and
+    notification_id    INTEGER NOT NULL,  -- the notification it was received in first
+    received_at        TEXT NOT NULL,     -- when that was
+    occurred_at        TEXT NOT NULL,     -- when it happened
+    occurred_at_source TEXT NOT NULL,     -- who says so: element, entry or receipt
+    account_id         TEXT,
+    is_test            INTEGER NOT NULL,  -- 1: dashboard tests and simulated traffic
+    event              TEXT,
+    flow_id            TEXT,
+    message            TEXT,
+    old_status         TEXT,
+    new_status         TEXT,
+    alert_state        TEXT,
+    threshold          REAL,
+    error_rate         REAL,
+    availability       REAL,
+    p50_latency_ms     REAL,
+    p90_latency_ms     REAL,
+    requests_count     INTEGER,
+    errors             TEXT,
+    warning            TEXT,
+    details            TEXT,
+    inserted_at        TEXT NOT NULL,
+    changed_at         TEXT NOT NULL      -- for incremental readers
+);
+CREATE UNIQUE INDEX flow_event_key ON flow_event (key);
+CREATE INDEX flow_event_changed ON flow_event (changed_at);
+
+-- One notice about our account, one of our numbers, or what we may do with them.
+CREATE TABLE account_event (
+    id                 INTEGER PRIMARY KEY,
+    key                BLOB NOT NULL,     -- 16 bytes: same fact, same key
+    provider           TEXT NOT NULL,
+    endpoint           TEXT NOT NULL,     -- where it was received first
+    inbox_id           TEXT NOT NULL,     -- the inbox and
+    notification_id    INTEGER NOT NULL,  -- the notification it was received in first
+    received_at        TEXT NOT NULL,     -- when that was
+    occurred_at        TEXT NOT NULL,     -- when it happened
+    occurred_at_source TEXT NOT NULL,     -- who says so: element, entry or receipt
+    account_id         TEXT,
+    is_test            INTEGER NOT NULL,  -- 1: dashboard tests and simulated traffic
+    field              TEXT NOT NULL,
+    event              TEXT,
+    entity_type        TEXT,
+    entity_id          TEXT,
+    business_phone     TEXT,
+    severity           TEXT,
+    old_value          TEXT,
+    new_value          TEXT,
+    reason             TEXT,
+    details            TEXT,
+    inserted_at        TEXT NOT NULL,
+    changed_at         TEXT NOT NULL      -- for incremental readers
+);
+CREATE UNIQUE INDEX account_event_key ON account_event (key);
+CREATE INDEX account_event_changed ON account_event (changed_at);
+
+-- One element that is real but not modelled, kept whole.
+CREATE TABLE other_event (
+    id                 INTEGER PRIMARY KEY,
+    key                BLOB NOT NULL,     -- 16 bytes: same fact, same key
+    provider           TEXT NOT NULL,
+    endpoint           TEXT NOT NULL,     -- where it was received first
+    inbox_id           TEXT NOT NULL,     -- the inbox and
+    notification_id    INTEGER NOT NULL,  -- the notification it was received in first
+    received_at        TEXT NOT NULL,     -- when that was
+    occurred_at        TEXT NOT NULL,     -- when it happened
+    occurred_at_source TEXT NOT NULL,     -- who says so: element, entry or receipt
+    account_id         TEXT,
+    is_test            INTEGER NOT NULL,  -- 1: dashboard tests and simulated traffic
+    family             TEXT NOT NULL,
+    name               TEXT,
+    message_id         TEXT,
+    phone              TEXT,
+    user_id            TEXT,
+    details            TEXT,
+    inserted_at        TEXT NOT NULL,
+    changed_at         TEXT NOT NULL      -- for incremental readers
+);
+CREATE UNIQUE INDEX other_event_key ON other_event (key);
+CREATE INDEX other_event_changed ON other_event (changed_at);
+
+-- One thing that was refused, and why. Its notification is kept once, in rejected_notification.
+CREATE TABLE rejected (
+    id              INTEGER PRIMARY KEY,
+    key             BLOB NOT NULL,     -- over provider, path, class of reason and bytes
+    provider        TEXT NOT NULL,
+    endpoint        TEXT NOT NULL,
+    inbox_id        TEXT NOT NULL,
+    notification_id INTEGER NOT NULL,
+    received_at     TEXT NOT NULL,
+    path            TEXT NOT NULL,     -- JSON path of the element; $ is the whole body
+    reason_class    TEXT NOT NULL,
+    reason          TEXT NOT NULL,
+    body_key        BLOB NOT NULL,
+    inserted_at     TEXT NOT NULL,
+    resolved_at     TEXT               -- when a later success settled it
+);
+CREATE UNIQUE INDEX rejected_key ON rejected (key);
+CREATE INDEX rejected_open ON rejected (body_key) WHERE resolved_at IS NULL;
+
+CREATE TABLE rejected_notification (
+    body_key     BLOB NOT NULL PRIMARY KEY,
+    content_type TEXT,
+    body         BLOB NOT NULL         -- byte for byte as received
+) WITHOUT ROWID;
+
+-- Up to where each inbox has been gathered; written in the same transaction as the rows.
+CREATE TABLE inbox_position (
+    inbox_id        TEXT NOT NULL PRIMARY KEY,
+    notification_id INTEGER NOT NULL,
+    digest          BLOB NOT NULL,     -- of that notification
+    changed_at      TEXT NOT NULL
+) WITHOUT ROWID;
+
+-- One pass of `gatherer gather`.
+CREATE TABLE gather_run (
+    id          INTEGER PRIMARY KEY,
+    started_at  TEXT NOT NULL,
+    finished_at TEXT NOT NULL,
+    host        TEXT NOT NULL,
+    version     TEXT NOT NULL,
+    inbox_id    TEXT NOT NULL,
+    read        INTEGER NOT NULL,
+    inserted    INTEGER NOT NULL,
+    filled      INTEGER NOT NULL,
+    duplicates  INTEGER NOT NULL,
+    rejected    INTEGER NOT NULL,
+    exit_code   INTEGER NOT NULL,
+    problem     TEXT
+);
+
+-- Filled by the site: which campaign, communication and person a message belongs to. Rows may come
+-- before or after the responses.
+CREATE TABLE message_map (
+    id                INTEGER PRIMARY KEY,
+    message_id        TEXT,             -- as the send call returned it, and/or
+    client_reference  TEXT,             -- as attached to the message
+    campaign          TEXT NOT NULL,
+    communication_key TEXT,
+    urn               TEXT,
+    phone             TEXT,             -- sent to, E.164
+    business_phone    TEXT,             -- sent from, E.164
+    message_name      TEXT,
+    sent_at           TEXT,
+    inserted_at       TEXT NOT NULL DEFAULT (strftime('%Y-%m-%d %H:%M:%f', 'now'))
+);
+CREATE UNIQUE INDEX message_map_message ON message_map (message_id) WHERE message_id IS NOT NULL;
+CREATE INDEX message_map_reference ON message_map (client_reference) WHERE client_reference IS NOT NULL;
+CREATE INDEX message_map_phone ON message_map (phone, sent_at) WHERE phone IS NOT NULL;

@@ -1,0 +1,10 @@
+-- The notifications that open rejections came from, each once, with the bytes kept for them.
+SELECT
+    n.body_key, r.notification_id, r.inbox_id, r.received_at, r.endpoint, r.provider, n.body, n.content_type
+FROM rejected_notification AS n
+JOIN rejected AS r ON r.id = (
+    SELECT min(id) FROM rejected WHERE body_key = n.body_key AND resolved_at IS NULL
+)
+WHERE n.body_key > ?
+ORDER BY n.body_key
+LIMIT 100

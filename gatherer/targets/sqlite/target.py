@@ -1,0 +1,265 @@
+"""Applying batches to the embedded target."""
+
+import contextlib
+import dataclasses
+import sqlite3
+from collections.abc import Iterable, Iterator
+from operator import attrgetter
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from gatherer import timestamps
+from gatherer.errors import TargetError, TemporaryError
+from gatherer.notification import Notification
+from gatherer.records import TABLES, Record, Rejected, Response
+from gatherer.targets.base import Batch, Outcome, Position, Run, TargetStatus
+from gatherer.targets.sqlite.schema import connect, sql
+
+_RUN_COLUMNS = tuple(field.name for field in dataclasses.fields(Run))
+
+
+class SQLiteTarget:
+    """Records in an SQLite file."""
+
+    def __init__(self, path: Path, *, dry_run: bool = False) -> None:
+        """Open the target at `path`, creating it if there is none.
+
+        With `dry_run` everything is tried and counted, then rolled back, batch by batch.
+
+        Raises:
+            TargetError: it cannot be used, and trying again will not help.
+            TemporaryError: it is locked just now.
+
+        """
+        self.name = f"SQLite {path}"
+        self.path = path
+        self._dry_run = dry_run
+        with self._explained():
+            self._connection = connect(path)
+
+    def position(self, inbox_id: str) -> Position | None:
+        """Return up to where the inbox `inbox_id` has been gathered; None if it never was."""
+        with self._explained():
+            row = self._connection.execute(
+                "SELECT inbox_id, notification_id, digest FROM inbox_position WHERE inbox_id = ?", (inbox_id,)
+            ).fetchone()
+        return Position(*row) if row else None
+
+    def apply(self, batch: Batch) -> Outcome:
+        """Apply `batch` in one transaction, in which the position only moves forward."""
+        with self._transaction():
+            return self._apply(batch)
+
+    def rebuild(self, notifications: Iterable[tuple[str, int]], batches: Iterable[Batch]) -> Outcome:
+        """In one transaction, remove all rows first received in `notifications`, then apply `batches`."""
+        outcome = Outcome()
+        with self._transaction():
+            self._choose(notifications)
+            for table in (*(record.table for record in TABLES), Rejected.table):
+                removed = self._connection.execute(
+                    f"DELETE FROM {table} WHERE (inbox_id, notification_id) IN (SELECT * FROM temp.chosen)"
+                )
+                outcome.removed += removed.rowcount
+            for batch in batches:
+                outcome.add(self._apply(batch))
+            self._connection.execute(
+                "DELETE FROM rejected_notification WHERE body_key NOT IN (SELECT body_key FROM rejected)"
+            )
+        return outcome
+
+    def keys_from(self, notifications: Iterable[tuple[str, int]]) -> set[bytes]:
+        """Return the keys of the records and rejections first received in `notifications`."""
+        tables = (*(record.table for record in TABLES), Rejected.table)
+        query = " UNION ALL ".join(
+            f"SELECT key FROM {table} WHERE (inbox_id, notification_id) IN (SELECT * FROM temp.chosen)"
+            for table in tables
+        )
+        with self._explained():
+            self._choose(notifications)
+            return {key for (key,) in self._connection.execute(query)}
+
+    def open_rejections(self) -> set[bytes]:
+        """Return the body keys of all rejections that nothing has settled yet."""
+        with self._explained():
+            rows = self._connection.execute(
+                "SELECT DISTINCT body_key FROM rejected WHERE resolved_at IS NULL"
+            )
+            return {body_key for (body_key,) in rows}
+
+    def rejected_notifications(self) -> Iterator[list[Notification]]:
+        """Yield the notifications with open rejections in batches, from the bytes kept with them."""
+        after = b""
+        while True:
+            with self._explained():
+                rows = self._connection.execute(sql("select_rejected_notifications"), (after,)).fetchall()
+            if not rows:
+                return
+            yield [
+                Notification(number, inbox_id, timestamps.from_sql_text(received_at), *rest)
+                for _, number, inbox_id, received_at, *rest in rows
+            ]
+            after = rows[-1][0]
+
+    def record_run(self, run: Run) -> None:
+        """Write down what a pass did."""
+        values = [getattr(run, name) for name in _RUN_COLUMNS]
+        values[:2] = [timestamps.sql_text(run.started_at), timestamps.sql_text(run.finished_at)]
+        places = ", ".join("?" * len(values))
+        with self._transaction():
+            self._connection.execute(
+                f"INSERT INTO gather_run ({', '.join(_RUN_COLUMNS)}) VALUES ({places})", values
+            )
+
+    def status(self) -> TargetStatus:
+        """Return what the target holds."""
+        tables = [*(record.table for record in TABLES), Rejected.table]
+        with self._explained():
+            count = self._connection.execute
+            rows = {table: count(f"SELECT count(*) FROM {table}").fetchone()[0] for table in tables}
+            rejected = count("SELECT count(*) FROM rejected WHERE resolved_at IS NULL").fetchone()[0]
+            last = count(
+                f"SELECT {', '.join(_RUN_COLUMNS)} FROM gather_run ORDER BY id DESC LIMIT 1"
+            ).fetchone()
+        run = None
+        if last is not None:
+            values = dict(zip(_RUN_COLUMNS, last, strict=True))
+            for name in ("started_at", "finished_at"):
+                values[name] = timestamps.from_sql_text(values[name])
+            run = Run(**values)
+        return TargetStatus(rows=rows, rejected_open=rejected, last_run=run)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._connection.close()
+
+    def _apply(self, batch: Batch) -> Outcome:
+        now = timestamps.sql_text(timestamps.now())
+        outcome = Outcome()
+        by_table: dict[type[Record], list[Record]] = {}
+        for record in batch.records:
+            by_table.setdefault(type(record), []).append(record)
+        for table, records in by_table.items():
+            self._upsert(table, records, now, outcome)
+        self._reject(batch.rejected, now, outcome)
+        if batch.decoded_bodies:
+            self._resolve(batch, now, outcome)
+        if batch.position is not None:
+            self._connection.execute(sql("advance_position"), (*batch.position, now))
+        return outcome
+
+    def _upsert(self, table: type[Record], records: list[Record], now: str, outcome: Outcome) -> None:
+        before = self._highest(table.table)
+        # Sorted, so that neighbours in the index of keys are touched one after the other.
+        rows = [_row(record, now) for record in sorted(records, key=attrgetter("key"))]
+        changed = self._connection.executemany(sql(f"upsert_{table.table}"), rows).rowcount
+        word = "kind" if table is Response else f"'{table.table}'"
+        inserted = 0
+        for kind, count in self._connection.execute(
+            f"SELECT {word}, count(*) FROM {table.table} WHERE id > ? GROUP BY 1", (before,)
+        ):
+            outcome.inserted[kind] = outcome.inserted.get(kind, 0) + count
+            inserted += count
+        outcome.filled += changed - inserted
+        outcome.duplicates += len(rows) - changed
+
+    def _reject(self, rejected: list[Rejected], now: str, outcome: Outcome) -> None:
+        if not rejected:
+            return
+        before = self._highest(Rejected.table)
+        bodies = {
+            refusal.body_key: (refusal.body_key, refusal.content_type, refusal.body) for refusal in rejected
+        }
+        self._connection.executemany(
+            "INSERT INTO rejected_notification (body_key, content_type, body) VALUES (?, ?, ?) "
+            "ON CONFLICT DO NOTHING",
+            bodies.values(),
+        )
+        rows = [
+            (
+                refusal.key,
+                refusal.provider,
+                refusal.endpoint,
+                refusal.inbox_id,
+                refusal.notification_id,
+                timestamps.sql_text(refusal.received_at),
+                refusal.path,
+                str(refusal.reason_class),
+                refusal.reason,
+                refusal.body_key,
+                now,
+            )
+            for refusal in rejected
+        ]
+        self._connection.executemany(sql("upsert_rejected"), rows)
+        outcome.rejected += self._connection.execute(
+            "SELECT count(*) FROM rejected WHERE id > ?", (before,)
+        ).fetchone()[0]
+
+    def _resolve(self, batch: Batch, now: str, outcome: Outcome) -> None:
+        """Settle the open rejections of bodies that were decoded, but for those rejected again."""
+        again = {refusal.key for refusal in batch.rejected}
+        for body in batch.decoded_bodies:
+            rows = self._connection.execute(
+                "SELECT id, key FROM rejected WHERE body_key = ? AND resolved_at IS NULL", (body,)
+            ).fetchall()
+            settled = [(now, number) for number, key in rows if key not in again]
+            self._connection.executemany("UPDATE rejected SET resolved_at = ? WHERE id = ?", settled)
+            outcome.resolved += len(settled)
+
+    def _highest(self, table: str) -> int:
+        return self._connection.execute(f"SELECT coalesce(max(id), 0) FROM {table}").fetchone()[0]  # type: ignore[no-any-return]
+
+    def _choose(self, notifications: Iterable[tuple[str, int]]) -> None:
+        self._connection.execute("DROP TABLE IF EXISTS temp.chosen")
+        self._connection.execute(
+            "CREATE TEMP TABLE chosen (inbox_id TEXT, notification_id INTEGER, "
+            "PRIMARY KEY (inbox_id, notification_id)) WITHOUT ROWID"
+        )
+        self._connection.executemany("INSERT OR IGNORE INTO temp.chosen VALUES (?, ?)", notifications)
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[None]:
+        with self._explained():
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._connection.execute("ROLLBACK" if self._dry_run else "COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise
+
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Turn SQLite's errors into ours."""
+        try:
+            yield
+        except sqlite3.Error as error:
+            code = getattr(error, "sqlite_errorname", "")
+            if code.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+                raise TemporaryError(f"the target {self.path} is locked by another program") from error
+            if code.startswith(("SQLITE_FULL", "SQLITE_IOERR")):
+                raise TemporaryError(f"the target {self.path} cannot be written now: {error}") from error
+            raise TargetError(f"the target {self.path} cannot be used: {error}") from error
+        except OSError as error:
+            raise TargetError(f"the target {self.path} cannot be used: {error}") from error
+
+
+def _row(record: Record, now: str) -> tuple[Any, ...]:
+    """Return the columns of `record` in the order of its fields, as SQLite stores them."""
+    values = msgspec.structs.astuple(record)
+    key, provider, endpoint, inbox_id, number, received_at, occurred_at, *rest = values
+    return (
+        key,
+        provider,
+        endpoint,
+        inbox_id,
+        number,
+        timestamps.sql_text(received_at),
+        timestamps.sql_text(occurred_at),
+        *rest,
+        now,
+        now,
+    )
