@@ -185,8 +185,8 @@ class Configuration(_Section):
     """The whole file."""
 
     server: Server = Server()
-    inbox: Inbox = Field(default_factory=dict, validate_default=True)  # type: ignore[arg-type]
-    target: Target = Field(default_factory=dict, validate_default=True)  # type: ignore[arg-type]
+    inbox: Inbox = Field(default_factory=dict, validate_default=True)
+    target: Target = Field(default_factory=dict, validate_default=True)
     endpoint: list[Endpoint] = []
 
     @field_validator("endpoint")
@@ -265,7 +265,12 @@ def _describe(error: dict[str, Any]) -> str:
 
 def _suggest(location: tuple[str | int, ...]) -> str:
     model: type[BaseModel] = Configuration
-    sections = {"server": Server, "inbox": Inbox, "target": Target, "endpoint": Endpoint}
+    sections: dict[str, type[BaseModel]] = {
+        "server": Server,
+        "inbox": Inbox,
+        "target": Target,
+        "endpoint": Endpoint,
+    }
     for part in location[:-1]:
         model = sections.get(str(part), model)
     near = difflib.get_close_matches(str(location[-1]), list(model.model_fields), n=1)

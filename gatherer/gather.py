@@ -5,11 +5,12 @@ import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Final
 
 from gatherer import __version__, timestamps
 from gatherer.decoding import decode_batch
-from gatherer.errors import GathererError, InboxError, TargetError
+from gatherer.errors import GathererError, InboxError
 from gatherer.inbox.base import Bounds, Inbox
 from gatherer.targets.base import Outcome, Position, Run, Target
 
@@ -136,7 +137,7 @@ def _purged(inbox: Inbox, position: int) -> int:
 
 
 def _write_down(
-    target: Target, *, started_at: timestamps.datetime, summary: Summary, problem: GathererError | None
+    target: Target, *, started_at: datetime, summary: Summary, problem: GathererError | None
 ) -> None:
     outcome = summary.outcome
     run = Run(

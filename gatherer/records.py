@@ -45,7 +45,7 @@ def make_key(id_space: str, kind: str, id: str, participant: str = "") -> bytes:
         participant: the member of a group that a receipt is about; empty for one-to-one messages.
 
     """
-    text = f"{id_space}\x1f{kind}\x1f{id}\x1f{participant}"
+    text = "\x1f".join((id_space, kind, id, participant))
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:16]
 
 

@@ -1,9 +1,13 @@
 """What there is, for people and for monitoring: the state of the inbox and of the target."""
 
-from typing import Any
+from datetime import datetime
+from typing import Any, Final
+
+import msgspec
 
 from gatherer import timestamps
 from gatherer.inbox.base import Bounds, Inbox
+from gatherer.records import OtherEvent, Record, Rejected, Response
 from gatherer.targets.base import Target
 
 
@@ -49,5 +53,33 @@ def status(inbox: Inbox, target: Target) -> dict[str, Any]:
     }
 
 
-def _age(moment: timestamps.datetime) -> float:
+def _age(moment: datetime) -> float:
     return round((timestamps.now() - moment).total_seconds(), 3)
+
+
+# What every description of a record has, whatever the record: scripts can rely on it.
+_ALWAYS: Final = (
+    "message_id",
+    "about_message_id",
+    "phone",
+    "user_id",
+    "occurred_at",
+    "emoji",
+    "reply_text",
+    "error_code",
+)
+
+
+def describe(fact: Record | Rejected) -> dict[str, Any]:
+    """Return a record or a rejection as plain values: key in hex, times as ISO-8601 in UTC, no bytes."""
+    kind = {Response: None, OtherEvent: "other"}.get(type(fact), fact.table)
+    described = {"key": fact.key.hex(), "kind": kind, **dict.fromkeys(_ALWAYS)}
+    for name, value in msgspec.structs.asdict(fact).items():
+        if isinstance(value, datetime):
+            described[name] = timestamps.iso(value)
+        elif isinstance(value, bytes):
+            described[name] = None if name == "body" else value.hex()
+        else:
+            described[name] = value
+    described.pop("body", None)
+    return described

@@ -24,16 +24,21 @@ def parse(value: object) -> datetime | None:
     """
     kind = type(value)
     if kind is str:
-        return _parse_text(value)  # type: ignore[arg-type]
+        return _parse_text(value)
     if kind is int or kind is float:
-        return _from_number(value)  # type: ignore[arg-type]
+        return _from_number(value)
     return None
 
 
 @lru_cache(maxsize=8192)
 def _parse_text(text: str) -> datetime | None:
     if text.isdigit() and text.isascii():
-        return _from_number(int(text)) if len(text) < 20 else None
+        if len(text) > 20:
+            return None
+        seconds = int(text)
+        if _EARLIEST_SECONDS <= seconds < _LATEST_SECONDS:
+            return datetime.fromtimestamp(seconds, UTC)
+        return _from_number(seconds)
     match = _ISO.match(text.strip())
     if match is None:
         try:

@@ -4,6 +4,7 @@ import contextlib
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from gatherer import timestamps
 from gatherer.errors import InboxError, TemporaryError
@@ -65,7 +66,7 @@ class LocalInbox:
     def select(self, selection: Selection, bounds: Bounds) -> Iterator[list[Notification]]:
         """Yield the selected notifications in batches, oldest first."""
         conditions = ["id > :after"]
-        values: dict[str, object] = {"rows": bounds.rows}
+        values: dict[str, Any] = {"rows": bounds.rows}
         for column, operator, name, value in (
             ("id", ">=", "from_id", selection.from_id),
             ("id", "<=", "to_id", selection.to_id),
@@ -100,11 +101,13 @@ class LocalInbox:
         """Let go of the file."""
         self._connection.close()
 
-    def _fetch(self, query: str, values: object, bounds: Bounds) -> list[Notification]:
+    def _fetch(
+        self, query: str, values: dict[str, Any] | tuple[Any, ...], bounds: Bounds
+    ) -> list[Notification]:
         """Fetch a whole batch and end the transaction: an open cursor would keep the WAL from shrinking."""
         batch: list[Notification] = []
         size = 0
-        with _explained(self.path), contextlib.closing(self._connection.execute(query, values)) as cursor:  # type: ignore[call-overload]
+        with _explained(self.path), contextlib.closing(self._connection.execute(query, values)) as cursor:
             for number, received_at, endpoint, provider, body, content_type, headers, remote in cursor:
                 size += len(body)
                 if batch and size > bounds.bytes:

@@ -1,43 +1,44 @@
 """Careful reading of single JSON values: what is expected, what is tolerated, what is an error."""
 
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from gatherer.providers.base import BadElement
 from gatherer.records import Reason
 
+_EXACT_BELOW: Final = 2**53  # beyond it a float no longer tells neighbouring ids apart
 _encode = msgspec.json.Encoder(order="sorted").encode
 
 
 def identifier(value: object, name: str) -> str:
     """Return `value` as the id that makes an element a fact. `name` says in the error what was looked for.
 
-    A number becomes its digits. Anything else that is no text, and an empty text, is a `BadElement`.
+    A whole number becomes its digits.
+
+    Raises:
+        BadElement: it is missing or empty, or something else than a text or a whole number.
+
     """
     if type(value) is str and value:
         return value
-    if type(value) is int:
-        return str(value)
     if value is None or value == "":
         raise BadElement(f"{name} is missing", Reason.MISSING_ID)
-    raise BadElement(f"{name} is {_describe(value)}, not an id")
+    return _digits(value, name)
 
 
-def reference(value: object) -> str | None:
+def reference(value: object, name: str = "an id") -> str | None:
     """Return `value` as an id that may be missing; '' counts as missing.
 
     Raises:
-        BadElement: it is there, but an object, a list, a boolean or a fraction.
+        BadElement: it is there, but something else than a text or a whole number.
 
     """
-    if value is None or value == "":
+    if value is None:
         return None
     if type(value) is str:
-        return value
-    if type(value) is int:
-        return str(value)
-    raise BadElement(f"an id is expected, not {_describe(value)}")
+        return value or None
+    return _digits(value, name)
 
 
 def text(value: object) -> str | None:
@@ -98,6 +99,14 @@ def kept(**parts: object) -> str | None:
     """Return those `parts` that are there as one JSON object, or None when none is."""
     present = {name: part for name, part in parts.items() if part is not None}
     return as_json(present) if present else None
+
+
+def _digits(value: object, name: str) -> str:
+    if type(value) is int:
+        return str(value)
+    if type(value) is float and value.is_integer() and abs(value) < _EXACT_BELOW:
+        return str(int(value))  # 1.5e15 written by a relay: never an exponent in an id
+    raise BadElement(f"{name} is {_describe(value)}; an id is a text or a whole number")
 
 
 def _describe(value: object) -> str:

@@ -7,7 +7,9 @@ from typing import Any, Final, NoReturn
 import msgspec
 
 REPLACEMENT: Final = "\ufffd"
-_DIGITS_AN_INT_MAY_HAVE: Final = 4000  # Python refuses to read longer ones; they stay text
+_DIGITS_AN_INT_MAY_HAVE: Final = 4300  # Python refuses to read or write longer ones; they stay text
+
+_decode = msgspec.json.Decoder().decode
 
 
 class Unreadable(Exception):
@@ -24,8 +26,8 @@ def load_json(body: bytes) -> Any:
 
     """
     try:
-        value = msgspec.json.decode(body)
-    except (msgspec.MsgspecError, RecursionError):
+        value = _decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         # msgspec refuses a lone surrogate, a BOM or a huge number, all of which Meta or a relay can
         # send. Only such a body pays for the slower, more patient decoder.
         value = _load_patiently(body)
@@ -67,7 +69,8 @@ def _parse_float(text: str) -> float | str:
 
 
 def _parse_int(text: str) -> int | str:
-    return int(text) if len(text) <= _DIGITS_AN_INT_MAY_HAVE else text
+    digits = len(text) - text.startswith("-")
+    return int(text) if digits <= _DIGITS_AN_INT_MAY_HAVE else text
 
 
 def _clean(value: Any) -> Any:

@@ -1,0 +1,111 @@
+"""The wiring: from the configuration to inbox, endpoints and target. Nothing else knows how they meet."""
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from gatherer import config, locks, providers, timestamps
+from gatherer.config import Configuration
+from gatherer.errors import ConfigurationError, TemporaryError
+from gatherer.inbox.base import Inbox
+from gatherer.targets.base import Target
+
+if TYPE_CHECKING:
+    from gatherer import gather, replay
+    from gatherer.inbox.base import Selection
+
+log = logging.getLogger(__name__)
+
+LONGEST_PASS: Final = timedelta(hours=1)  # a pass that holds the lock for longer deserves an alarm
+
+
+def load(path: Path | None, *, secrets: bool) -> Configuration:
+    """Read the configuration at `path`, or where it is looked for by default. See `config.load`."""
+    return config.load(config.find(path), secrets=secrets, providers=providers.names())
+
+
+@contextmanager
+def open_inbox(configuration: Configuration) -> Iterator[Inbox]:
+    """Open the inbox for reading, for the duration of the block."""
+    from gatherer.inbox.reader import LocalInbox
+
+    with closing(LocalInbox(configuration.inbox.path)) as inbox:
+        yield inbox
+
+
+@contextmanager
+def open_target(configuration: Configuration, *, dry_run: bool = False) -> Iterator[Target]:
+    """Open the target, for the duration of the block."""
+    from gatherer.targets.sqlite.target import SQLiteTarget
+
+    with closing(SQLiteTarget(configuration.target.path, dry_run=dry_run)) as target:
+        yield target
+
+
+def serve(configuration: Configuration, *, announce: Callable[[str], None]) -> None:
+    """Receive webhooks until the process is asked to stop. See `serve.run`."""
+    from gatherer import serve as server
+    from gatherer.inbox.writer import InboxWriter
+    from gatherer.receiver.receiver import Receiver
+
+    if not configuration.endpoint:
+        raise ConfigurationError("there is no [[endpoint]] to receive at")
+    for endpoint in configuration.endpoint:
+        if endpoint.unauthenticated:
+            log.warning("endpoint %s is unauthenticated: anybody can post to it", endpoint.name)
+    with closing(InboxWriter(configuration.inbox.path)) as writer:
+        receiver = Receiver(configuration.endpoint, configuration.server, writer)
+        server.run(receiver, configuration.server.host, configuration.server.port, announce=announce)
+
+
+def gather_once(
+    configuration: Configuration,
+    *,
+    limit: int | None = None,
+    dry_run: bool = False,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> "gather.Summary | str":
+    """Run one pass, unless one is running: then return who is at it.
+
+    Raises:
+        TemporaryError: the other pass has been running for longer than an hour.
+        GathererError: as `gather.gather` does.
+
+    """
+    from gatherer.gather import gather
+
+    path = configuration.target.path
+    lock = path.with_name(path.name + ".gather.lock")
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with locks.exclusive(lock), open_inbox(configuration) as inbox:
+            with open_target(configuration, dry_run=dry_run) as target:
+                return gather(inbox, target, limit=limit, dry_run=dry_run, progress=progress)
+    except locks.Held as held:
+        if held.since is not None and timestamps.now() - held.since > LONGEST_PASS:
+            raise TemporaryError(f"a pass has been running for more than an hour: {held.holder}") from None
+        return held.holder
+
+
+def replay_once(
+    configuration: Configuration,
+    selection: "Selection | None",
+    *,
+    provider: str | None = None,
+    rebuild: bool = False,
+    dry_run: bool = False,
+    progress: Callable[[int], None] = lambda done: None,
+) -> "replay.Summary":
+    """Decode and apply chosen notifications again. See `replay.replay`."""
+    from gatherer.replay import replay
+
+    if provider is not None:
+        providers.get(provider)
+    with open_target(configuration, dry_run=dry_run) as target:
+        if selection is None and not rebuild:
+            return replay(None, target, None, provider=provider, progress=progress)
+        with open_inbox(configuration) as inbox:
+            return replay(inbox, target, selection, provider=provider, rebuild=rebuild, progress=progress)

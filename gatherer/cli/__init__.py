@@ -1,0 +1,88 @@
+"""The command line: one module per command. Each parses options, calls one function, prints, exits."""
+
+import sys
+from importlib import import_module
+from pathlib import Path
+from typing import Final
+
+import click
+
+from gatherer import __version__
+from gatherer.errors import GathererError
+from gatherer.logs import LEVELS, set_up
+
+# In the order in which one meets them.
+COMMANDS: Final = (
+    "demo",
+    "init",
+    "config",
+    "serve",
+    "gather",
+    "replay",
+    "status",
+    "decode",
+    "simulate",
+)
+UNEXPECTED: Final = 70  # EX_SOFTWARE: a defect of ours
+
+
+class _Commands(click.Group):
+    """The commands, each in the module of its name; what a module needs it imports when it runs."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = import_module(f"gatherer.cli.{cmd_name}").command
+        return command
+
+
+@click.group(
+    cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
+@click.option(
+    "--config",
+    "config_path",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Configuration file. Default: $GATHERER_CONFIG, else ./gatherer.toml.",
+)
+@click.option(
+    "--log-level",
+    type=click.Choice(LEVELS),
+    default="info",
+    show_default=True,
+    help="What to log, to stderr.",
+)
+@click.version_option(__version__, prog_name="gatherer")
+@click.pass_context
+def gatherer(context: click.Context, config_path: Path | None, log_level: str) -> None:
+    """Gather WhatsApp campaign responses from webhooks into SQL, once each, none lost.
+
+    \b
+    Exit codes: 0 done; 1 only with --fail-on-rejected; 2 usage or configuration;
+    3 inbox or target unusable, and trying again will not help; 75 try again later.
+    """
+    set_up(log_level)
+    context.obj = config_path
+
+
+def main() -> None:
+    """Run the command line: every error a person can act on is one line and an exit code."""
+    for stream in (sys.stdout, sys.stderr):  # Windows consoles and pipes default to other encodings
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
+    try:
+        gatherer()
+    except GathererError as error:
+        click.echo(f"Error: {error}", err=True)
+        sys.exit(error.exit_code)
+    except Exception as error:
+        import logging
+
+        logging.getLogger(__name__).debug("the defect", exc_info=True)
+        what = f"{type(error).__name__}: {error}"
+        click.echo(f"Error: a defect in gatherer, {what} (--log-level debug shows where)", err=True)
+        sys.exit(UNEXPECTED)

@@ -1,0 +1,8 @@
+"""`gatherer config`."""
+
+import click
+
+
+@click.command("config")
+def command() -> None:
+    """Not here yet."""

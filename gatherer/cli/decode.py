@@ -1,0 +1,55 @@
+"""`gatherer decode`."""
+
+import sys
+from pathlib import Path
+
+import click
+
+BRIEF = [
+    "kind",
+    "message_id",
+    "about_message_id",
+    "phone",
+    "user_id",
+    "occurred_at",
+    "emoji",
+    "reply_text",
+    "error_code",
+    "key",
+]
+
+
+@click.command("decode")
+@click.argument("provider")
+@click.argument(
+    "files", nargs=-1, type=click.Path(dir_okay=False, allow_dash=True, path_type=Path), metavar="[FILE…|-]"
+)
+@click.option("--json", "as_json", is_flag=True, help="All fields instead of the most telling ones.")
+def command(provider: str, files: tuple[Path, ...], *, as_json: bool) -> None:
+    """Show what payload files mean: one JSON line per record and per rejection.
+
+    Needs no configuration and touches no database. Exits 0 whatever the files contain.
+
+    \b
+    Examples: gatherer decode meta payload.json
+              curl -s https://example.org/sample | gatherer decode meta - --json
+    """
+    from gatherer import providers, report, timestamps
+    from gatherer.cli.output import print_json
+    from gatherer.errors import ConfigurationError
+    from gatherer.notification import Notification
+
+    providers.get(provider)
+    received_at = timestamps.now()
+    for number, file in enumerate(files or (Path("-"),), start=1):
+        try:
+            body = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
+        except OSError as error:
+            raise ConfigurationError(f"{file} cannot be read: {error.strerror}") from None
+        notification = Notification(number, "", received_at, "decode", provider, body)
+        for fact in providers.decode(notification):
+            line = report.describe(fact)
+            if not as_json:
+                brief = (*BRIEF, "path", "reason") if line["kind"] == "rejected" else BRIEF
+                line = {name: line.get(name) for name in brief}
+            print_json(line)

@@ -1,0 +1,8 @@
+"""`gatherer demo`."""
+
+import click
+
+
+@click.command("demo")
+def command() -> None:
+    """Not here yet."""

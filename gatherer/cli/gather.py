@@ -1,0 +1,100 @@
+"""`gatherer gather`."""
+
+import re
+import sys
+from datetime import timedelta
+from pathlib import Path
+
+import click
+
+REJECTED = 1  # exit code with --fail-on-rejected
+
+
+class Interval(click.ParamType[timedelta]):
+    """A duration such as 90s, 5m or 1h."""
+
+    name = "duration"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:  # noqa: D102
+        if isinstance(value, timedelta):
+            return value
+        match = re.fullmatch(r"([1-9]\d{0,5})\s*([smh])", str(value))
+        if match is None:
+            self.fail(f"{value!r} is no duration; write 90s, 5m or 1h", param, ctx)
+        return (
+            int(match[1])
+            * {"s": timedelta(seconds=1), "m": timedelta(minutes=1), "h": timedelta(hours=1)}[match[2]]
+        )
+
+
+@click.command("gather")
+@click.option("--every", type=Interval(), metavar="DURATION", help="Keep running: a pass every 90s, 5m, 1h …")
+@click.option(
+    "--cron", metavar="EXPRESSION", help='Keep running: a pass at these times, as in "*/5 * * * *".'
+)
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Stop after N notifications.")
+@click.option("--dry-run", is_flag=True, help="Try everything, count, and roll back.")
+@click.option("--fail-on-rejected", is_flag=True, help="Exit 1 if something was newly rejected.")
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as one JSON object.")
+@click.pass_obj
+def command(
+    config_path: Path | None,
+    *,
+    every: timedelta | None,
+    cron: str | None,
+    limit: int | None,
+    dry_run: bool,
+    fail_on_rejected: bool,
+    as_json: bool,
+) -> None:
+    """Drain the inbox into the target: one pass, or one after the other.
+
+    \b
+    Examples: gatherer gather
+              gatherer gather --every 5m
+              gatherer gather --json --fail-on-rejected
+    """
+    if every and cron:
+        raise click.UsageError("--every and --cron exclude each other")
+    if (every or cron) and fail_on_rejected:
+        raise click.UsageError("--fail-on-rejected is about one pass; a schedule goes on")
+    from gatherer import app
+
+    configuration = app.load(config_path, secrets=False)
+
+    def one_pass() -> int:
+        from gatherer.cli.output import figures, print_json, progress_bar, sentence
+
+        with progress_bar("gathering") as progress:
+            summary = app.gather_once(configuration, limit=limit, dry_run=dry_run, progress=progress)
+        if isinstance(summary, str):
+            if as_json:
+                print_json({"running": summary})
+            else:
+                click.echo(f"a pass is running already: {summary}")
+            return 0
+        if as_json:
+            print_json(
+                {
+                    "read": summary.read,
+                    **figures(summary.outcome),
+                    "position": summary.position,
+                    "purged_unread": summary.purged_unread,
+                    "seconds": round(summary.seconds, 3),
+                    "dry_run": dry_run,
+                }
+            )
+        else:
+            tried = "would have gathered" if dry_run else "gathered"
+            click.echo(
+                f"{tried} {summary.read} notifications in {summary.seconds:.1f} s, "
+                f"up to {summary.position}; {sentence(summary.outcome)}"
+            )
+        return summary.outcome.rejected
+
+    if every or cron:
+        from gatherer import schedule
+
+        schedule.run(one_pass, every=every, cron=cron)
+    elif one_pass() and fail_on_rejected:
+        sys.exit(REJECTED)

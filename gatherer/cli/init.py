@@ -1,0 +1,8 @@
+"""`gatherer init`."""
+
+import click
+
+
+@click.command("init")
+def command() -> None:
+    """Not here yet."""

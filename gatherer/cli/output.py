@@ -1,0 +1,54 @@
+"""What several commands print alike: progress, figures, JSON."""
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from gatherer.targets.base import Outcome
+
+
+def print_json(value: object) -> None:
+    """Print `value` as one JSON object on one line."""
+    click.echo(json.dumps(value, ensure_ascii=False))
+
+
+def figures(outcome: "Outcome") -> dict[str, Any]:
+    """Return the figures of an outcome for JSON."""
+    return {
+        "inserted": dict(sorted(outcome.inserted.items())),
+        "filled": outcome.filled,
+        "duplicates": outcome.duplicates,
+        "rejected": outcome.rejected,
+        "resolved": outcome.resolved,
+    }
+
+
+def sentence(outcome: "Outcome") -> str:
+    """Return the figures of an outcome for people."""
+    new = ", ".join(f"{count} {name}" for name, count in sorted(outcome.inserted.items())) or "nothing"
+    parts = [f"new: {new}", f"filled: {outcome.filled}", f"duplicates: {outcome.duplicates}"]
+    if outcome.rejected:
+        parts.append(f"rejected: {outcome.rejected}")
+    if outcome.resolved:
+        parts.append(f"rejections resolved: {outcome.resolved}")
+    return "; ".join(parts)
+
+
+@contextmanager
+def progress_bar(label: str) -> Iterator[Callable[[int, int], None]]:
+    """Show a progress bar on a terminal, and nothing anywhere else. Yields what to call as it moves."""
+    if not sys.stderr.isatty():
+        yield lambda _done, _total: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn(label), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        task = progress.add_task(label, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)

@@ -1,0 +1,34 @@
+"""`gatherer status`."""
+
+from pathlib import Path
+
+import click
+
+
+@click.command("status")
+@click.option("--json", "as_json", is_flag=True, help="Print the state as one JSON object.")
+@click.pass_obj
+def command(config_path: Path | None, *, as_json: bool) -> None:
+    """Show what the inbox holds, how far the target has got, and how the last pass went.
+
+    \b
+    Example: gatherer status --json
+    """
+    from gatherer import app, report
+    from gatherer.cli.output import print_json
+
+    configuration = app.load(config_path, secrets=False)
+    with app.open_inbox(configuration) as inbox, app.open_target(configuration) as target:
+        state = report.status(inbox, target)
+    if as_json:
+        print_json(state)
+        return
+    for section, values in state.items():
+        click.echo(section.replace("_", " "))
+        if values is None:
+            click.echo("  none yet")
+            continue
+        for name, value in values.items():
+            if isinstance(value, dict):
+                value = ", ".join(f"{table} {count}" for table, count in value.items())
+            click.echo(f"  {name.replace('_', ' '):<24} {'-' if value is None else value}")

@@ -1,0 +1,161 @@
+"""Who may post to an endpoint: every configured way must pass, each compared in constant time."""
+
+import base64
+import binascii
+import hashlib
+import hmac
+import ipaddress
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from typing import Protocol
+
+from gatherer.config import Endpoint
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+class Headers(Protocol):
+    """Case-insensitive request headers."""
+
+    def get(self, name: str, /) -> str | None:
+        """Return the value of the header `name`."""
+
+
+HeaderCheck = Callable[[Headers, str], bool]  # of the headers and the sender's address
+BodyCheck = Callable[[Headers, bytes], bool]  # of the headers and the raw bytes of the body
+
+
+class Authentication:
+    """What a post to one endpoint has to prove."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        """Prepare the checks that `endpoint` asks for; its secrets must have been loaded."""
+        self._url_key = endpoint.url_key.reveal().encode() if endpoint.url_key else None
+        self._verify_token = endpoint.verify_token.reveal().encode() if endpoint.verify_token else None
+        self._header_checks: list[HeaderCheck] = []
+        self._body_checks: list[BodyCheck] = []
+        if endpoint.allow_ips:
+            networks = tuple(endpoint.allow_ips)
+            self._header_checks.append(lambda _, sender: belongs(sender, networks))
+        if endpoint.bearer_tokens:
+            self._header_checks.append(_bearer([token.reveal() for token in endpoint.bearer_tokens]))
+        if endpoint.basic:
+            self._header_checks.append(_basic(endpoint.basic.user, endpoint.basic.password.reveal()))
+        if endpoint.api_key:
+            self._header_checks.append(_api_key(endpoint.api_key.header, endpoint.api_key.value.reveal()))
+        if endpoint.app_secrets:
+            self._body_checks.append(_hub_signature([secret.reveal() for secret in endpoint.app_secrets]))
+
+    @property
+    def has_handshake(self) -> bool:
+        """Whether the endpoint answers Meta's GET handshake."""
+        return self._verify_token is not None
+
+    def url(self, rest: str) -> bool:
+        """Tell whether `rest`, what follows the endpoint's path in the URL, is the configured key."""
+        if self._url_key is None:
+            return rest == ""
+        return hmac.compare_digest(rest.encode("utf-8", "replace"), b"/" + self._url_key)
+
+    def headers(self, headers: Headers, sender: str) -> bool:
+        """Tell whether the headers of a post from the address `sender` pass."""
+        return all([check(headers, sender) for check in self._header_checks])
+
+    def body(self, headers: Headers, body: bytes) -> bool:
+        """Tell whether the signature in `headers` belongs to `body`, the bytes as received."""
+        return all([check(headers, body) for check in self._body_checks])
+
+    def handshake(self, query: Mapping[str, str]) -> bool:
+        """Tell whether `query` is a handshake with the right verify token."""
+        token = query.get("hub.verify_token", "").encode("utf-8", "replace")
+        return (
+            self._verify_token is not None
+            and query.get("hub.mode") == "subscribe"
+            and hmac.compare_digest(token, self._verify_token)
+        )
+
+
+def _equals_any(given: bytes, wanted: list[bytes]) -> bool:
+    return any([hmac.compare_digest(given, one) for one in wanted])
+
+
+def _bearer(tokens: list[str]) -> HeaderCheck:
+    wanted = [token.encode() for token in tokens]
+
+    def check(headers: Headers, _sender: str) -> bool:
+        scheme, _, token = (headers.get("Authorization") or "").partition(" ")
+        return _equals_any(_bytes(token.strip()), wanted) and scheme.lower() == "bearer"
+
+    return check
+
+
+def _basic(user: str, password: str) -> HeaderCheck:
+    wanted = f"{user}:{password}".encode()
+
+    def check(headers: Headers, _sender: str) -> bool:
+        scheme, _, encoded = (headers.get("Authorization") or "").partition(" ")
+        try:
+            given = base64.b64decode(_bytes(encoded.strip()), validate=True)
+        except binascii.Error:
+            given = b""
+        return hmac.compare_digest(given, wanted) and scheme.lower() == "basic"
+
+    return check
+
+
+def _api_key(header: str, value: str) -> HeaderCheck:
+    wanted = value.encode()
+    return lambda headers, _sender: hmac.compare_digest(_bytes(headers.get(header) or ""), wanted)
+
+
+def _hub_signature(secrets: list[str]) -> BodyCheck:
+    """Return the check of `X-Hub-Signature-256`: HMAC-SHA256 of the raw body, with any of `secrets`."""
+    keys = [secret.encode() for secret in secrets]
+
+    def check(headers: Headers, body: bytes) -> bool:
+        given = _bytes(headers.get("X-Hub-Signature-256") or "")
+        return _equals_any(
+            given, [b"sha256=" + hmac.digest(key, body, hashlib.sha256).hex().encode() for key in keys]
+        )
+
+    return check
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
+
+
+def sender(peer: str, forwarded_for: str | None, trusted: Sequence[Network]) -> str:
+    """Return the address a request came from, as far as it can be trusted.
+
+    Args:
+        peer: the address at the other end of the connection.
+        forwarded_for: the `X-Forwarded-For` header.
+        trusted: the proxies whose word counts. Each appends the address it was called from.
+
+    """
+    address = peer
+    hops = forwarded_for.split(",") if forwarded_for else []
+    while hops and belongs(address, tuple(trusted)):
+        claimed = hops.pop().strip()
+        if _parse(claimed) is None:
+            break
+        address = claimed
+    return address
+
+
+def belongs(address: str, networks: tuple[Network, ...]) -> bool:
+    """Tell whether `address` lies in one of `networks`; IPv4 written as IPv6 counts as IPv4."""
+    parsed = _parse(address)
+    return parsed is not None and any(parsed in network for network in networks)
+
+
+@lru_cache(maxsize=4096)
+def _parse(address: str) -> Address | None:
+    try:
+        parsed = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return None
+    mapped = parsed.ipv4_mapped if isinstance(parsed, ipaddress.IPv6Address) else None
+    return mapped or parsed

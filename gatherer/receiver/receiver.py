@@ -1,0 +1,159 @@
+"""From one HTTP request to one notification on disk, and only then to the answer.
+
+Every POST takes the same steps: route → limits → authenticate → append → 200. Whatever fails before
+the append is answered with a status that tells the provider whether to try again, and a generic body.
+"""
+
+import asyncio
+import json
+import logging
+import time
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import Final
+
+from aiohttp import web
+
+from gatherer.config import Endpoint, Server
+from gatherer.inbox.writer import Arrival, InboxUnavailable, InboxWriter
+from gatherer.receiver.authentication import Authentication, Network, sender
+
+log = logging.getLogger(__name__)
+
+RETRY_AFTER_SECONDS: Final = 5
+KEPT_HEADERS: Final = ("X-Hub-Signature-256", "X-Hub-Signature", "X-Twilio-Signature")
+_ANSWER_HEADERS: Final = {"Server": "gatherer", "X-Content-Type-Options": "nosniff"}
+
+
+class Refused(Exception):
+    """A request that is not taken in. `because` is for the log, never for the client."""
+
+    def __init__(self, status: HTTPStatus, because: str) -> None:
+        super().__init__(because)
+        self.status = status
+
+
+class Receiver:
+    """The request handler of `gatherer serve`."""
+
+    def __init__(self, endpoints: Sequence[Endpoint], server: Server, writer: InboxWriter) -> None:
+        """Route to `endpoints`, within the limits of `server`, into `writer`."""
+        self._routes = {endpoint.path: (endpoint, Authentication(endpoint)) for endpoint in endpoints}
+        self._max_body_bytes = server.max_body_bytes
+        self._body_timeout = server.body_timeout_seconds
+        self._trusted: tuple[Network, ...] = tuple(server.trusted_proxies)
+        self._writer = writer
+
+    async def handle(self, request: web.BaseRequest) -> web.Response:
+        """Answer one request."""
+        try:
+            return await self._handle(request)
+        except Refused as refused:
+            log.warning("%d to %s: %s", refused.status, request.remote, refused)
+            return _refusal(refused.status)
+        except (ConnectionError, asyncio.CancelledError):
+            raise
+        except Exception:
+            log.exception("a request could not be handled")
+            return _refusal(HTTPStatus.SERVICE_UNAVAILABLE)
+
+    async def _handle(self, request: web.BaseRequest) -> web.Response:
+        endpoint, authentication, rest = self._route(request)
+        if request.method == "GET" and authentication.has_handshake:
+            return _handshake(request, authentication, rest)
+        if request.method != "POST":
+            raise Refused(HTTPStatus.METHOD_NOT_ALLOWED, f"method not allowed at {endpoint.name}")
+
+        headers = request.headers
+        length = request.content_length
+        if length is not None and length > self._max_body_bytes:
+            raise Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"{length} bytes announced at {endpoint.name}")
+        if headers.get("Content-Encoding", "identity").lower() != "identity":
+            raise Refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"compressed body at {endpoint.name}")
+        remote = sender(request.remote or "", headers.get("X-Forwarded-For"), self._trusted)
+        if not (authentication.url(rest) and authentication.headers(headers, remote)):
+            raise Refused(HTTPStatus.UNAUTHORIZED, f"authentication failed at {endpoint.name}")
+
+        body = await self._read(request)
+        if not authentication.body(headers, body):
+            raise Refused(HTTPStatus.UNAUTHORIZED, f"signature missing or wrong at {endpoint.name}")
+
+        arrival = Arrival(
+            time.time_ns() // 1_000_000,
+            endpoint.name,
+            endpoint.provider,
+            remote,
+            _storable(headers.get("Content-Type")),
+            _kept(request),
+            body,
+        )
+        try:
+            await self._writer.append(arrival)
+        except InboxUnavailable:  # the writer has logged why, once
+            return _refusal(HTTPStatus.SERVICE_UNAVAILABLE)
+        return web.Response(headers=_ANSWER_HEADERS)
+
+    def _route(self, request: web.BaseRequest) -> tuple[Endpoint, Authentication, str]:
+        """Return the endpoint that the path belongs to, and what follows its path: the URL key."""
+        path = request.raw_path.partition("?")[0]
+        route = self._routes.get(path)
+        if route is not None:
+            return *route, ""
+        parent, slash, key = path.rpartition("/")
+        route = self._routes.get(parent)
+        if route is None or route[0].url_key is None:
+            raise Refused(HTTPStatus.NOT_FOUND, "no such endpoint")
+        return *route, slash + key
+
+    async def _read(self, request: web.BaseRequest) -> bytes:
+        """Return the body, byte for byte, within the limits of size and time."""
+        if request.headers.get("Expect", "").lower() == "100-continue" and request.transport is not None:
+            request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        content = request.content
+        if content.is_eof():  # arrived together with the headers, as nearly every webhook does
+            body = content.read_nowait()
+        else:
+            chunks = bytearray()
+            try:
+                async with asyncio.timeout(self._body_timeout):
+                    while chunk := await content.readany():
+                        chunks += chunk
+                        if len(chunks) > self._max_body_bytes:
+                            break
+            except TimeoutError:
+                raise Refused(HTTPStatus.REQUEST_TIMEOUT, "the body did not arrive in time") from None
+            body = bytes(chunks)
+        if len(body) > self._max_body_bytes:
+            raise Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "the body is larger than max_body_bytes")
+        return body
+
+
+def _handshake(request: web.BaseRequest, authentication: Authentication, rest: str) -> web.Response:
+    """Answer the challenge with which Meta checks a URL when it is registered."""
+    query = request.rel_url.query
+    if not (authentication.url(rest) and authentication.handshake(query)):
+        raise Refused(HTTPStatus.UNAUTHORIZED, "handshake with a wrong URL key, mode or verify token")
+    return web.Response(
+        text=query.get("hub.challenge", ""), content_type="text/plain", headers=_ANSWER_HEADERS
+    )
+
+
+def _kept(request: web.BaseRequest) -> str | None:
+    kept = {name: _storable(request.headers[name]) for name in KEPT_HEADERS if name in request.headers}
+    return json.dumps(kept) if kept else None
+
+
+def _storable(header: str | None) -> str | None:
+    """Return a header value without the surrogates that stand for bytes which are not UTF-8."""
+    return None if header is None else header.encode("utf-8", "backslashreplace").decode()
+
+
+def _refusal(status: HTTPStatus) -> web.Response:
+    response = web.Response(status=status, text=f"{status.phrase}\n", headers=_ANSWER_HEADERS)
+    if status is HTTPStatus.SERVICE_UNAVAILABLE:
+        response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    if status is HTTPStatus.METHOD_NOT_ALLOWED:
+        response.headers["Allow"] = "POST"
+    if status in (HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.REQUEST_TIMEOUT):
+        response.force_close()  # what is still on its way is not worth reading
+    return response
