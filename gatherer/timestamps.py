@@ -26,7 +26,7 @@ def parse(value: object) -> datetime | None:
     if kind is str:
         return _parse_text(value)
     if kind is int or kind is float:
-        return _from_number(value)
+        return _from_number(value)  # type: ignore[arg-type]
     return None
 
 
