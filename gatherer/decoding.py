@@ -33,8 +33,10 @@ def decode_batch(
                 records.append(fact)
         if open_rejections and (key := body_key(notification.body)) in open_rejections:
             decoded.add(key)
+    folded = merging.fold(records)
     return Batch(
-        records=merging.fold(records),
+        records=folded,
+        folded=len(records) - len(folded),
         rejected=list(rejected.values()),
         position=position,
         decoded_bodies=frozenset(decoded),

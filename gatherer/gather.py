@@ -1,5 +1,6 @@
 """One pass: drain an inbox from its position in the target, decode, apply, until nothing is left."""
 
+import gc
 import logging
 import socket
 import time
@@ -57,12 +58,16 @@ def gather(
     started_at, clock = timestamps.now(), time.perf_counter()
     summary = Summary(inbox_id=inbox.identity)
     problem: GathererError | None = None
+    collecting = gc.isenabled()
+    gc.disable()  # records hold no cycles: the collector would walk over each batch again and again
     try:
         _run(inbox, target, limit, progress, summary)
     except GathererError as error:
         problem = error
         raise
     finally:
+        if collecting:
+            gc.enable()
         summary.seconds = time.perf_counter() - clock
         if not dry_run:
             _write_down(target, started_at=started_at, summary=summary, problem=problem)

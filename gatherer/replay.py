@@ -97,5 +97,6 @@ def _and_others(
         yield dataclasses.replace(
             batch,
             records=[record for record in batch.records if record.key in keys],
+            folded=0,
             rejected=[refusal for refusal in batch.rejected if refusal.key in keys],
         )

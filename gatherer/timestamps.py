@@ -65,8 +65,7 @@ def _from_number(number: float) -> datetime | None:
 
 def from_milliseconds(milliseconds: int) -> datetime:
     """Return the UTC moment that lies `milliseconds` after 1970."""
-    seconds, rest = divmod(milliseconds, 1000)
-    return datetime.fromtimestamp(seconds, UTC) + timedelta(milliseconds=rest)
+    return datetime.fromtimestamp(milliseconds / 1000, UTC)  # rounds to microseconds: exact until 2100
 
 
 def to_milliseconds(moment: datetime) -> int:

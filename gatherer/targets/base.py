@@ -22,6 +22,7 @@ class Batch:
     """What one transaction applies. `records` has at most one record per key."""
 
     records: list[Record] = field(default_factory=list)
+    folded: int = 0  # further deliveries of facts in `records` that are in this batch as well
     rejected: list[Rejected] = field(default_factory=list)
     position: Position | None = None  # None: leave it where it is (replay)
     # Bodies that were decoded in this batch and hold what was once rejected: their rejections are

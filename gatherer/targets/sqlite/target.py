@@ -136,7 +136,7 @@ class SQLiteTarget:
 
     def _apply(self, batch: Batch) -> Outcome:
         now = timestamps.sql_text(timestamps.now())
-        outcome = Outcome()
+        outcome = Outcome(duplicates=batch.folded)
         by_table: dict[type[Record], list[Record]] = {}
         for record in batch.records:
             by_table.setdefault(type(record), []).append(record)
@@ -152,7 +152,7 @@ class SQLiteTarget:
     def _upsert(self, table: type[Record], records: list[Record], now: str, outcome: Outcome) -> None:
         before = self._highest(table.table)
         # Sorted, so that neighbours in the index of keys are touched one after the other.
-        rows = [_row(record, now) for record in sorted(records, key=attrgetter("key"))]
+        rows = (_row(record, now) for record in sorted(records, key=attrgetter("key")))
         changed = self._connection.executemany(sql(f"upsert_{table.table}"), rows).rowcount
         word = "kind" if table is Response else f"'{table.table}'"
         inserted = 0
@@ -162,7 +162,7 @@ class SQLiteTarget:
             outcome.inserted[kind] = outcome.inserted.get(kind, 0) + count
             inserted += count
         outcome.filled += changed - inserted
-        outcome.duplicates += len(rows) - changed
+        outcome.duplicates += len(records) - changed
 
     def _reject(self, rejected: list[Rejected], now: str, outcome: Outcome) -> None:
         if not rejected:

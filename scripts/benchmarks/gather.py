@@ -1,0 +1,133 @@
+"""How fast a pass is: responses per second into the embedded target, beside the floor of the same work.
+
+The floor decodes the same JSON with bare msgspec and inserts the ready rows with a bare `executemany`
+into the same table, with the same indexes, pragmas and batch size. Both run in this process, one after
+the other, on the same notifications; memory is the peak of a process of its own that runs the pass.
+"""
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import msgspec
+
+from gatherer import gather as passes
+from gatherer.decoding import decode_batch
+from gatherer.inbox import writer
+from gatherer.inbox.base import Bounds
+from gatherer.inbox.reader import LocalInbox
+from gatherer.targets.sqlite.schema import connect, sql
+from gatherer.targets.sqlite.target import SQLiteTarget, _row
+
+BODY = (
+    '{"object":"whatsapp_business_account","entry":[{"id":"900000000000001","changes":[{"field":"messages",'
+    '"value":{"messaging_product":"whatsapp","metadata":{"display_phone_number":"15550002222",'
+    '"phone_number_id":"100000000000001"},"contacts":[{"wa_id":"1555%(person)07d",'
+    '"user_id":"US.1%(person)019d"}],"statuses":[{"id":"wamid.HBgLMTU1NTAwMDExMTEVAgARGBI%(message)016X==",'
+    '"status":"%(status)s","timestamp":"%(time)d","recipient_id":"1555%(person)07d",'
+    '"recipient_user_id":"US.1%(person)019d","biz_opaque_callback_data":"campaign-7",'
+    '"pricing":{"billable":true,"pricing_model":"PMP","type":"regular","category":"marketing"}}]}}]}]}'
+)
+STATUSES = ("sent", "delivered", "read")
+
+
+def fill(
+    path: Path,
+    count: int,
+) -> None:
+    """Write an inbox of `count` different notifications of one status each."""
+    connection = writer._open(path)
+    now = time.time_ns() // 1_000_000
+    start = now // 1000 - count // 100
+
+    def arrivals() -> Iterator[tuple[object, ...]]:
+        for i in range(count):
+            message = (i // 3) * 0x9E3779B97F4A7C15 & 0xFFFFFFFFFFFFFFFF  # ids look random, as real ones do
+            values = {
+                "person": i // 3 % 10_000_000,
+                "message": message,
+                "status": STATUSES[i % 3],
+                "time": start + i // 100,
+            }
+            body = (BODY % values).encode()
+            yield now + i // 3, "bench", "meta", "127.0.0.1", "application/json", None, body
+
+    connection.execute("PRAGMA wal_autocheckpoint = 100000")
+    connection.execute("BEGIN")
+    connection.executemany(writer._INSERT, arrivals())
+    connection.execute("COMMIT")
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    connection.close()
+
+
+def run_pass(inbox_path: Path, target_path: Path) -> float:
+    """Return the seconds that one pass takes."""
+    with closing(LocalInbox(inbox_path)) as inbox, closing(SQLiteTarget(target_path)) as target:
+        return passes.gather(inbox, target).seconds
+
+
+def run_floor(inbox_path: Path, target_path: Path) -> float:
+    """Return the seconds for bare JSON decoding and bare inserts of the same rows."""
+    insert = sql("upsert_response").partition("ON CONFLICT")[0]
+    seconds, after = 0.0, 0
+    with closing(LocalInbox(inbox_path)) as inbox, closing(connect(target_path)) as connection:
+        while notifications := inbox.read(after, Bounds()):
+            after = notifications[-1].id
+            rows = [_row(record, "now") for record in decode_batch(notifications, frozenset()).records]
+            clock = time.perf_counter()
+            for notification in notifications:
+                msgspec.json.decode(notification.body)
+            connection.execute("BEGIN IMMEDIATE")
+            connection.executemany(insert, rows)
+            connection.execute("COMMIT")
+            seconds += time.perf_counter() - clock
+    return seconds
+
+
+def run(count: int = 500_000) -> dict[str, object]:
+    """Return the figures for `count` notifications of one status each."""
+    with tempfile.TemporaryDirectory() as folder:
+        inbox, again = Path(folder, "inbox.db"), Path(folder, "again.db")
+        fill(inbox, count)
+        command = [sys.executable, __file__, "--pass-only", str(inbox), str(Path(folder, "first.db"))]
+        first = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
+        floor = run_floor(inbox, Path(folder, "floor.db"))
+        inbox.rename(Path(folder, "done.db"))
+        fill(again, count)  # the same facts in another inbox: nothing but duplicates
+        command[3] = str(again)
+        duplicates = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
+    return {
+        "notifications": count,
+        "first_pass_per_second": round(count / first["seconds"]),
+        "floor_per_second": round(count / floor),
+        "ratio_to_floor": round(floor / first["seconds"], 3),
+        "duplicates_per_second": round(count / duplicates["seconds"]),
+        "peak_memory_mb": round(first["peak_mb"]),
+        "peak_memory_duplicates_mb": round(duplicates["peak_mb"]),
+    }
+
+
+def main() -> None:
+    """Print the figures as JSON."""
+    parser = argparse.ArgumentParser(prog="bench gather", description=__doc__)
+    parser.add_argument("--count", type=int, default=500_000, help="notifications in the inbox")
+    parser.add_argument("--pass-only", nargs=2, metavar=("INBOX", "TARGET"), help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.pass_only:
+        seconds = run_pass(*map(Path, arguments.pass_only))
+        scale = 2**20 if sys.platform == "darwin" else 2**10
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / scale
+        print(json.dumps({"seconds": seconds, "peak_mb": peak}))
+    else:
+        print(json.dumps(run(arguments.count), indent=2))
+
+
+if __name__ == "__main__":
+    main()
