@@ -1,0 +1,110 @@
+"""The virtual environment in which demo, test and check run. Standard library only: nothing is there yet."""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Final, NoReturn
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+VENV: Final = ROOT / ".venv"
+PYTHON: Final = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+STAMP: Final = VENV / "installed"  # one line: what was installed, and from which declarations
+DECLARED_IN: Final = ("setup.cfg", "setup.py")
+
+
+def prepare(*extras: str) -> None:
+    """Make sure that `.venv` has this checkout with `extras`.
+
+    Quick when nothing changed: what is installed is written down beside a hash of what setup.cfg asks
+    for. The checkout is installed in editable form, so that what runs is what stands in the files.
+    Ends the process with one clear line when it cannot be done.
+    """
+    wanted = _declared()
+    installed = _installed(wanted)
+    if installed is not None and installed >= set(extras) and _works():
+        return
+    if installed is None or not _works():
+        _make()
+    extras = tuple(sorted({*extras, *(installed or ())}))
+    what = f".[{','.join(extras)}]" if extras else "."
+    _tell(f"installing {what.replace('.', 'gatherer', 1)} with pip; once, this takes a minute or two")
+    pip = [str(PYTHON), "-m", "pip", "--disable-pip-version-check", "--no-input", "--quiet", "install"]
+    if _call([*pip, "--use-pep517", "--editable", what], ROOT):
+        _give_up(
+            "pip could not install what is needed (its own words are above). Is the package index reachable? "
+            "Behind a proxy set HTTPS_PROXY, for a mirror PIP_INDEX_URL; then run this again."
+        )
+    STAMP.write_text(" ".join((wanted, *extras)) + "\n", encoding="ascii")
+
+
+def run(*arguments: str, folder: Path | None = None) -> int:
+    """Run the environment's Python with `arguments`, in `folder` if given, and return its exit code."""
+    return _call([str(PYTHON), *arguments], folder)
+
+
+def _declared() -> str:
+    """Return a hash of what decides about the contents of the environment."""
+    digest = hashlib.sha256(f"{sys.version_info[:2]} {ROOT}".encode())
+    for name in DECLARED_IN:
+        digest.update((ROOT / name).read_bytes())
+    return digest.hexdigest()
+
+
+def _installed(wanted: str) -> set[str] | None:
+    """Return the extras that are installed, or None when the environment is missing or out of date."""
+    try:
+        found, *extras = STAMP.read_text(encoding="ascii").split()
+    except (OSError, ValueError):
+        return None
+    return set(extras) if found == wanted else None
+
+
+def _works() -> bool:
+    """Tell whether the environment's Python still starts: a system upgrade can take its ground away."""
+    try:
+        return subprocess.run([PYTHON, "-c", ""], check=False, capture_output=True).returncode == 0
+    except OSError:
+        return False
+
+
+def _make() -> None:
+    """Make the virtual environment, from scratch if what is there does not work."""
+    if _works() and _same_version():
+        return
+    _tell(f"making a virtual environment in {VENV}")
+    if VENV.is_dir():
+        shutil.rmtree(VENV, ignore_errors=True)
+    if _call([sys.executable, "-m", "venv", str(VENV)]):
+        shutil.rmtree(VENV, ignore_errors=True)
+        _give_up(
+            f"the virtual environment {VENV} could not be made. On Debian and Ubuntu: "
+            f"apt install python3-venv; otherwise check that this folder can be written to and the disk has room."
+        )
+
+
+def _same_version() -> bool:
+    ask = "import sys; print(*sys.version_info[:2])"
+    found = subprocess.run([PYTHON, "-c", ask], check=False, capture_output=True, text=True).stdout.split()
+    return found == [str(part) for part in sys.version_info[:2]]
+
+
+def _call(command: list[str], folder: Path | None = None) -> int:
+    """Run `command` and return its exit code. Ctrl-C reaches it by itself; it ends in its own way."""
+    with subprocess.Popen(command, cwd=folder) as process:
+        while True:
+            try:
+                return process.wait()
+            except KeyboardInterrupt:
+                continue
+
+
+def _tell(what: str) -> None:
+    print(f"scripts/{Path(sys.argv[0]).name}: {what}", file=sys.stderr, flush=True)
+
+
+def _give_up(why: str) -> NoReturn:
+    _tell(why)
+    sys.exit(1)
