@@ -1,9 +1,11 @@
 """The configuration: one TOML file, validated as a whole, with every error at the path of its key."""
 
-import difflib
 import ipaddress
 import os
+import re
 import tomllib
+from collections.abc import Callable, Iterator
+from itertools import combinations
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -13,23 +15,20 @@ from pydantic import (
     ConfigDict,
     Field,
     IPvAnyNetwork,
-    SecretStr,
     ValidationError,
     ValidationInfo,
     field_validator,
-    model_serializer,
     model_validator,
 )
 
+from gatherer import explanations
 from gatherer.errors import ConfigurationError
+from gatherer.secret import Secret
 
 ENVIRONMENT_VARIABLE: Final = "GATHERER_CONFIG"
 DEFAULT_NAME: Final = "gatherer.toml"
-_CONTROL_CHARACTERS: Final = frozenset("\t\n\r\b\f\x1b")
-_BACKSLASHES: Final = (
-    "a backslash means something else inside double quotes: write Windows paths in single quotes, "
-    r"as in path = 'C:\gatherer\inbox.db'"
-)
+WAYS: Final = ("app_secrets", "url_key", "bearer_tokens", "basic", "api_key", "allow_ips")  # to authenticate
+_URL_KEY: Final = re.compile(r"[A-Za-z0-9_.~-]+")
 
 
 class InvalidConfiguration(ConfigurationError):
@@ -42,8 +41,9 @@ class InvalidConfiguration(ConfigurationError):
 
 
 def _resolve(path: Path, info: ValidationInfo) -> Path:
-    if _CONTROL_CHARACTERS & set(str(path)):
-        raise ValueError(_BACKSLASHES)
+    explanations.without_control_characters(str(path))
+    if not path.name:
+        raise ValueError("expected the name of a file")
     return Path(info.context["folder"], path.expanduser()) if info.context else path
 
 
@@ -52,53 +52,6 @@ ResolvedPath = Annotated[Path, AfterValidator(_resolve)]
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Secret(_Section):
-    """A value that is never shown: written down, or taken from the environment or from a file."""
-
-    value: SecretStr | None = None
-    env: str | None = None
-    file: Path | None = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _read(cls, given: object, info: ValidationInfo) -> object:
-        if isinstance(given, str):
-            given = {"value": given}
-        if not isinstance(given, dict) or len(given) != 1 or not set(given) <= {"value", "env", "file"}:
-            raise ValueError('expected "…", { env = "NAME" } or { file = "PATH" }')
-        (source, what), context = *given.items(), info.context or {}
-        if not isinstance(what, str):
-            raise ValueError('expected "…", { env = "NAME" } or { file = "PATH" }')
-        if not context.get("secrets"):
-            return given
-        if source == "env":
-            if what not in os.environ:
-                raise ValueError(f"the environment variable {what} is not set")
-            found = os.environ[what]
-        elif source == "file":
-            try:
-                found = Path(context["folder"], what).read_text(encoding="utf-8-sig").strip()
-            except (OSError, UnicodeDecodeError) as error:
-                raise ValueError(f"the file {what} cannot be read: {error}") from None
-        else:
-            found = what
-        if not found:
-            raise ValueError("the secret is empty")
-        return given | {"value": found}
-
-    def reveal(self) -> str:
-        """Return the secret itself. Only for a configuration loaded with `secrets=True`."""
-        if self.value is None:
-            raise ConfigurationError("this configuration was loaded without its secrets")
-        return self.value.get_secret_value()
-
-    @model_serializer
-    def _hide(self) -> Any:
-        if self.env is not None:
-            return {"env": self.env}
-        return {"file": str(self.file)} if self.file is not None else "********"
 
 
 class Basic(_Section):
@@ -128,7 +81,7 @@ class Endpoint(_Section):
     basic: Basic | None = None
     api_key: ApiKey | None = None
     allow_ips: list[IPvAnyNetwork] = []
-    unauthenticated: bool = False
+    unauthenticated: bool = Field(default=False, strict=True)
 
     @field_validator("provider")
     @classmethod
@@ -138,18 +91,17 @@ class Endpoint(_Section):
             raise ValueError(f"there is no provider {provider!r}; there are: {', '.join(known)}")
         return provider
 
+    @field_validator("url_key")
+    @classmethod
+    def _plain(cls, key: Secret | None) -> Secret | None:
+        if key is not None and key.is_known and not _URL_KEY.fullmatch(key.reveal()):
+            raise ValueError("a URL key is made of letters, digits and . _ ~ - only")
+        return key
+
     @model_validator(mode="after")
     def _authenticated(self) -> "Endpoint":
-        ways = (self.app_secrets, self.url_key, self.bearer_tokens, self.basic, self.api_key, self.allow_ips)
-        if self.bearer_tokens and self.basic:
-            raise ValueError("bearer_tokens and basic both use the Authorization header: choose one")
-        if self.unauthenticated and any(ways):
-            raise ValueError("unauthenticated = true contradicts the authentication that is configured")
-        if not self.unauthenticated and not any(ways):
-            raise ValueError(
-                "no authentication: set app_secrets, url_key, bearer_tokens, basic, api_key or allow_ips, "
-                "or say unauthenticated = true"
-            )
+        for problem in _authentication_problems(lambda name: getattr(self, name)):
+            raise ValueError(problem)
         return self
 
     @property
@@ -161,10 +113,10 @@ class Endpoint(_Section):
 class Server(_Section):
     """Where and how `gatherer serve` listens."""
 
-    host: str = "127.0.0.1"
-    port: int = Field(8080, ge=0, le=65535)
-    max_body_bytes: int = Field(4_194_304, ge=1024)
-    body_timeout_seconds: float = Field(10, gt=0)
+    host: str = Field("127.0.0.1", min_length=1)
+    port: int = Field(8080, ge=0, le=65535, strict=True)
+    max_body_bytes: int = Field(4_194_304, ge=1024, strict=True)
+    body_timeout_seconds: float = Field(10, gt=0, strict=True, allow_inf_nan=False)
     trusted_proxies: list[IPvAnyNetwork] = [ipaddress.ip_network("127.0.0.1")]
 
 
@@ -189,17 +141,40 @@ class Configuration(_Section):
     target: Target = Field(default_factory=dict, validate_default=True)
     endpoint: list[Endpoint] = []
 
-    @field_validator("endpoint")
-    @classmethod
-    def _distinct(cls, endpoints: list[Endpoint]) -> list[Endpoint]:
-        for what in ("name", "path"):
-            seen: dict[str, int] = {}
-            for i, endpoint in enumerate(endpoints):
-                value = getattr(endpoint, what)
-                if value in seen:
-                    raise ValueError(f"endpoints {seen[value]} and {i} share the {what} {value!r}")
-                seen[value] = i
-        return endpoints
+    @model_validator(mode="after")
+    def _consistent(self) -> "Configuration":
+        for problem in _contradictions(self.model_dump()):
+            raise ValueError(problem)
+        return self
+
+
+def _authentication_problems(get: Callable[[str], object]) -> Iterator[str]:
+    """Yield what is wrong with how an endpoint authenticates; `get` returns the value of one of its keys."""
+    if get("bearer_tokens") and get("basic"):
+        yield "bearer_tokens and basic both use the Authorization header: choose one"
+    if get("unauthenticated") is True and any(map(get, WAYS)):
+        yield "unauthenticated = true contradicts the authentication that is configured"
+    if not get("unauthenticated") and not any(map(get, WAYS)):
+        yield f"no authentication: set {', '.join(WAYS[:-1])} or {WAYS[-1]}, or say unauthenticated = true"
+
+
+def _contradictions(values: dict[str, Any]) -> Iterator[str]:
+    """Yield what is wrong between the parts of a configuration, given as plain values, valid or not."""
+    listed = values.get("endpoint")
+    endpoints = listed if isinstance(listed, list) else []
+    for (i, one), (j, other) in combinations(enumerate(endpoints), 2):
+        for name in ("name", "path"):
+            if (
+                isinstance(one, dict)
+                and isinstance(other, dict)
+                and one.get(name) == other.get(name) is not None
+            ):
+                yield f"endpoint[{j}].{name}: endpoint[{i}] has the same {name}, {one[name]!r}"
+    files = [
+        section.get("path") for name in ("inbox", "target") if isinstance(section := values.get(name), dict)
+    ]
+    if len(files) == 2 and files[0] == files[1] is not None:
+        yield "target.path: the inbox has the same path; they are two files"
 
 
 def find(given: Path | None) -> Path:
@@ -226,52 +201,31 @@ def load(path: Path, *, secrets: bool, providers: list[str] | None = None) -> Co
         source = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise ConfigurationError(f"there is no configuration at {path}; `gatherer init` writes one") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"the configuration {path} cannot be read: {error}") from None
+    except OSError as error:
+        raise ConfigurationError(
+            f"the configuration {path} cannot be read: {error.strerror or error}"
+        ) from None
+    except UnicodeDecodeError:
+        raise ConfigurationError(
+            f"the configuration {path} is no UTF-8 text; save it as UTF-8 (PowerShell's > writes UTF-16)"
+        ) from None
     try:
         values = tomllib.loads(source)
     except tomllib.TOMLDecodeError as error:
-        raise InvalidConfiguration(path, [_explain(error, source)]) from None
+        raise InvalidConfiguration(path, [explanations.of_syntax(error, source)]) from None
     context = {"folder": path.absolute().parent, "secrets": secrets, "providers": providers}
     try:
         return Configuration.model_validate(values, context=context)
     except ValidationError as errors:
-        raise InvalidConfiguration(path, [_describe(dict(error)) for error in errors.errors()]) from None
+        found = [explanations.of_value(dict(error), Configuration) for error in errors.errors()]
+        raise InvalidConfiguration(path, list(dict.fromkeys([*found, *_between(values)]))) from None
 
 
-def _explain(error: tomllib.TOMLDecodeError, source: str) -> str:
-    line = next(iter(str(error).split("(at line ")[1:]), "").split(",")[0]
-    written = (
-        source.splitlines()[int(line) - 1] if line.isdigit() and int(line) <= source.count("\n") + 1 else ""
-    )
-    return f"{error}: {_BACKSLASHES}" if "\\" in written else str(error)
-
-
-def _describe(error: dict[str, Any]) -> str:
-    """Return one line: the path of the key and what is wrong with it. Never the value."""
-    path = ""
-    for part in error["loc"]:
-        if isinstance(part, int):
-            path += f"[{part}]"
-        else:
-            path += f".{part}" if path else str(part)
-    message = error["msg"].removeprefix("Value error, ")
-    if error["type"] == "extra_forbidden":
-        message = "there is no such key" + _suggest(error["loc"])
-    elif error["type"] == "string_pattern_mismatch":
-        message = f"must match {error['ctx']['pattern']}"
-    return f"{path}: {message}"
-
-
-def _suggest(location: tuple[str | int, ...]) -> str:
-    model: type[BaseModel] = Configuration
-    sections: dict[str, type[BaseModel]] = {
-        "server": Server,
-        "inbox": Inbox,
-        "target": Target,
-        "endpoint": Endpoint,
-    }
-    for part in location[:-1]:
-        model = sections.get(str(part), model)
-    near = difflib.get_close_matches(str(location[-1]), list(model.model_fields), n=1)
-    return f"; did you mean {near[0]}?" if near else ""
+def _between(values: dict[str, Any]) -> Iterator[str]:
+    """Yield the errors between keys, which validation does not come to where a single key is wrong already."""
+    endpoints = values.get("endpoint")
+    for i, endpoint in enumerate(endpoints if isinstance(endpoints, list) else []):
+        if isinstance(endpoint, dict):
+            for problem in _authentication_problems(endpoint.get):
+                yield f"endpoint[{i}]: {problem}"
+    yield from _contradictions(values)

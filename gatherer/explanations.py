@@ -1,0 +1,80 @@
+"""What is wrong with a configuration file, in words that say what to write instead. Never a value."""
+
+import difflib
+import tomllib
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, get_args
+
+from pydantic import BaseModel
+
+BACKSLASHES: Final = (
+    "a backslash means something else inside double quotes: write Windows paths in single quotes, "
+    r"as in 'C:\gatherer\inbox.db'"
+)
+_Location = Sequence[str | int]
+
+
+def without_control_characters(path: str) -> str:
+    r"""Return `path`, unless double quotes made something else of it: "C:\temp" has a tabulator in it.
+
+    Raises:
+        ValueError: they did.
+
+    """
+    if any(character < " " or character == "\x7f" for character in path):
+        raise ValueError(BACKSLASHES)
+    return path
+
+
+def of_syntax(error: tomllib.TOMLDecodeError, source: str) -> str:
+    """Return what is wrong with `source`, which is no TOML, in one line."""
+    number = str(error).partition("(at line ")[2].partition(",")[0]
+    lines = source.split("\n")
+    written = lines[int(number) - 1] if number.isdigit() and int(number) <= len(lines) else ""
+    return f"{error}: {BACKSLASHES}" if "\\" in written and '"' in written else str(error)
+
+
+def of_value(error: Mapping[str, Any], model: type[BaseModel]) -> str:
+    """Return one of pydantic's errors about `model` as one line: the path of the key, and what is wrong."""
+    location, ours = error["loc"], error["ctx"].get("error") if "ctx" in error else None
+    match error["type"]:
+        case "extra_forbidden":
+            message = "there is no such key" + _near(location, model)
+        case "missing":
+            message = "is missing"
+        case "string_pattern_mismatch":
+            message = f"must match {error['ctx']['pattern']}"
+        case "model_type" | "model_attributes_type" | "dict_type":
+            message = f"must be a table, as in [{key_path(location)}] or {{ … }}"
+        case "list_type" if location == ("endpoint",):
+            message = "write [[endpoint]], with two brackets, before each endpoint"
+        case "list_type":
+            message = "must be a list, as in [ … ]"
+        case _:
+            message = str(ours) if isinstance(ours, ValueError) else error["msg"]
+    return f"{key_path(location)}: {message}" if location else message
+
+
+def key_path(location: _Location) -> str:
+    """Return the path of a key as people write it: endpoint[0].app_secrets[1]."""
+    path = ""
+    for part in location:
+        if isinstance(part, int):
+            path += f"[{part}]"
+        else:
+            path += f".{part}" if path else part
+    return path
+
+
+def _near(location: _Location, model: type[BaseModel]) -> str:
+    """Return a guess at which key was meant, as a clause; an empty text if none comes close."""
+    for part in location[:-1]:
+        if isinstance(part, str) and part in model.model_fields:
+            annotation = model.model_fields[part].annotation
+            inside = (
+                annotation,
+                *get_args(annotation),
+            )  # a table, a list of tables, or one that may be missing
+            model = next((i for i in inside if isinstance(i, type) and issubclass(i, BaseModel)), model)
+    near = difflib.get_close_matches(str(location[-1]), list(model.model_fields), n=1)
+    return f"; did you mean {near[0]}?" if near else ""
