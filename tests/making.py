@@ -1,0 +1,148 @@
+"""Makes what tests need: inboxes with notifications in them, WhatsApp bodies, command runs."""
+
+import asyncio
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from gatherer.inbox.writer import Arrival, InboxWriter
+from gatherer.notification import Notification
+from gatherer.timestamps import from_milliseconds
+
+RECEIVED_AT = 1_790_000_000_000  # milliseconds; the first notification, then one every second
+
+
+def value(*, statuses: Iterable[Any] = (), messages: Iterable[Any] = ()) -> dict[str, Any]:
+    """Return a `value` of the field `messages`."""
+    parts: dict[str, Any] = {
+        "messaging_product": "whatsapp",
+        "metadata": {"display_phone_number": "15550002222", "phone_number_id": "100000000000001"},
+    }
+    if statuses:
+        parts["statuses"] = list(statuses)
+    if messages:
+        parts["messages"] = list(messages)
+    return parts
+
+
+def envelope(*values: dict[str, Any]) -> bytes:
+    """Return the body of a post of Meta's."""
+    changes = [{"field": "messages", "value": one} for one in values]
+    body = {"object": "whatsapp_business_account", "entry": [{"id": "900000000000001", "changes": changes}]}
+    return json.dumps(body).encode()
+
+
+def status(message_id: str, word: str = "sent", at: int = 1_790_000_000, **more: Any) -> dict[str, Any]:
+    """Return one element of `statuses`."""
+    return {
+        "id": message_id,
+        "status": word,
+        "timestamp": str(at),
+        "recipient_id": "15550001111",
+        **more,
+    }
+
+
+def text(message_id: str, body: str = "hello", **more: Any) -> dict[str, Any]:
+    """Return one text message of `messages`."""
+    return {
+        "from": "15550001111",
+        "id": message_id,
+        "timestamp": "1790000100",
+        "type": "text",
+        "text": {"body": body},
+        **more,
+    }
+
+
+def reaction(message_id: str, about: str, **emoji: Any) -> dict[str, Any]:
+    """Return one reaction of `messages`."""
+    return {
+        "from": "15550001111",
+        "id": message_id,
+        "timestamp": "1790000200",
+        "type": "reaction",
+        "reaction": {"message_id": about, **emoji},
+    }
+
+
+def receipts(*message_ids: str, word: str = "sent") -> bytes:
+    """Return the body of one post with a receipt for each message."""
+    return envelope(value(statuses=[status(message_id, word) for message_id in message_ids]))
+
+
+def fill_inbox(
+    path: Path, bodies: Iterable[bytes], *, endpoint: str = "apteco", provider: str = "meta"
+) -> None:
+    """Append `bodies` to the inbox at `path` with the real writer, creating it if needed."""
+
+    async def append_all() -> None:
+        with closing(InboxWriter(path)) as writer:
+            for i, body in enumerate(bodies):
+                at = RECEIVED_AT + i * 1000
+                await writer.append(
+                    Arrival(at, endpoint, provider, "203.0.113.9", "application/json", None, body)
+                )
+
+    asyncio.run(append_all())
+
+
+def notification(body: bytes, number: int = 1, provider: str = "meta", **more: Any) -> Notification:
+    """Return a notification that is in no inbox."""
+    at = from_milliseconds(RECEIVED_AT + number * 1000)
+    return Notification(number, "inbox-a", at, "apteco", provider, body)._replace(**more)
+
+
+def rows(path: Path, table: str = "response", *, aside: Iterable[str] = ()) -> list[dict[str, Any]]:
+    """Return all rows of `table` by key, without surrogate ids, times of writing and what is `aside`."""
+    with closing(sqlite3.connect(path)) as connection:
+        connection.row_factory = sqlite3.Row
+        without = {"id", "inserted_at", "changed_at", *aside}
+        found = connection.execute(f"SELECT * FROM {table} ORDER BY key").fetchall()
+        return [{name: row[name] for name in row.keys() if name not in without} for row in found]  # noqa: SIM118
+
+
+def all_rows(path: Path, *, aside: Iterable[str] = ()) -> dict[str, list[dict[str, Any]]]:
+    """Return the rows of all tables with facts in them."""
+    tables = ("response", "template_event", "flow_event", "account_event", "other_event", "rejected")
+    return {table: rows(path, table, aside=aside) for table in tables}
+
+
+CONFIGURATION = """
+[server]
+port = 0
+[[endpoint]]
+name = "apteco"
+provider = "meta"
+path = "/webhook/apteco"
+app_secrets = ["secret-of-the-app"]
+verify_token = "token-of-the-handshake"
+"""
+
+
+def configure(folder: Path, text: str = CONFIGURATION) -> Path:
+    """Write a configuration into `folder`."""
+    path = folder / "gatherer.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def run(
+    folder: Path, *arguments: str, stdin: bytes = b"", **environment: str
+) -> subprocess.CompletedProcess[bytes]:
+    """Run `gatherer` with `arguments` in `folder`, as a person would."""
+    return subprocess.run(
+        [sys.executable, "-m", "gatherer", *arguments],
+        cwd=folder,
+        input=stdin,
+        capture_output=True,
+        timeout=120,
+        check=False,
+        env=os.environ | environment,
+    )

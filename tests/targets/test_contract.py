@@ -1,0 +1,341 @@
+"""What every target promises. A new engine joins by a line in `ENGINES`."""
+
+import itertools
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from gatherer import merging, timestamps
+from gatherer.decoding import decode_batch
+from gatherer.providers.base import reject
+from gatherer.records import TABLES, Kind, OtherEvent, Reason, Record, Response
+from gatherer.targets.base import Batch, Outcome, Position, Run, Target
+from gatherer.targets.sqlite.target import SQLiteTarget
+from tests.making import all_rows, envelope, notification, receipts, rows, status, text, value
+
+NOW = timestamps.from_milliseconds(1_790_000_000_000)
+ENGINES: dict[str, Callable[..., Target]] = {"sqlite": SQLiteTarget}
+
+
+@pytest.fixture(params=ENGINES)
+def engine(request: pytest.FixtureRequest) -> Callable[..., Target]:
+    return ENGINES[request.param]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "responses.db"
+
+
+@pytest.fixture
+def target(engine: Callable[..., Target], path: Path) -> Iterator[Target]:
+    with closing(engine(path)) as opened:
+        yield opened
+
+
+def response(key: bytes = b"k" * 16, **fields: Any) -> Response:
+    return Response(
+        **{
+            "key": key,
+            "provider": "meta",
+            "endpoint": "apteco",
+            "inbox_id": "inbox-a",
+            "notification_id": 1,
+            "received_at": NOW,
+            "occurred_at": NOW,
+            "occurred_at_source": "element",
+            "kind": Kind.SENT,
+        }
+        | fields
+    )
+
+
+def test_an_empty_target_has_no_position_and_no_rejections(target: Target) -> None:
+    assert target.position("inbox-a") is None
+    assert target.open_rejections() == set()
+    assert target.status().rows["response"] == 0
+    assert target.status().last_run is None
+
+
+def test_rows_and_position_arrive_together(target: Target, path: Path) -> None:
+    position = Position("inbox-a", 7, b"d" * 16)
+    outcome = target.apply(Batch(records=[response()], position=position))
+    assert outcome == Outcome(inserted={"sent": 1})
+    assert target.position("inbox-a") == position
+    assert len(rows(path)) == 1
+
+
+def test_nothing_of_a_batch_arrives_when_a_part_fails(target: Target, path: Path) -> None:
+    broken = response(b"2" * 16, occurred_at_source=None)
+    with pytest.raises(Exception, match="NULL|null"):
+        target.apply(Batch(records=[response(), broken], position=Position("inbox-a", 7, b"d" * 16)))
+    assert rows(path) == []
+    assert target.position("inbox-a") is None
+
+
+def test_the_position_only_moves_forward(target: Target) -> None:
+    for number in (5, 9, 3):
+        target.apply(Batch(position=Position("inbox-a", number, bytes([number]) * 16)))
+    assert target.position("inbox-a") == Position("inbox-a", 9, b"\x09" * 16)
+
+
+def test_positions_of_different_inboxes_do_not_meet(target: Target) -> None:
+    target.apply(Batch(position=Position("inbox-a", 5, b"a" * 16)))
+    assert target.position("inbox-b") is None
+
+
+def test_every_column_of_a_record_arrives(target: Target, path: Path) -> None:
+    """Columns of the table are the fields of the record, in every table."""
+    for table in TABLES:
+        made = _full(table)
+        target.apply(Batch(records=[made]))
+        (row,) = rows(path, table.table)
+        expected = {name: _stored(value) for name, value in msgspec.structs.asdict(made).items()}
+        assert row == expected
+
+
+def test_text_of_every_kind_survives(target: Target, path: Path) -> None:
+    for i, words in enumerate(
+        ["👩‍👩‍👧‍👦🏳️‍🌈", "مرحبا بالعالم", "𝔘𝔫𝔦", "x" * 60_000, "'; DROP TABLE response; --", ""]
+    ):
+        target.apply(Batch(records=[response(bytes([i]) * 16, reply_text=words)]))
+        assert words in {row["reply_text"] for row in rows(path)}
+
+
+def test_counts_tell_new_filled_and_duplicate_apart(target: Target) -> None:
+    one, two = response(b"1" * 16), response(b"2" * 16, kind=Kind.READ)
+    assert target.apply(Batch(records=[one, two])) == Outcome(inserted={"sent": 1, "read": 1})
+    filled = response(b"1" * 16, client_reference="spring")
+    third = response(b"3" * 16)
+    assert target.apply(Batch(records=[filled, two, third])) == Outcome(
+        inserted={"sent": 1}, filled=1, duplicates=1
+    )
+
+
+def test_a_duplicate_changes_nothing_not_even_changed_at(target: Target, path: Path) -> None:
+    target.apply(Batch(records=[response()]))
+    before = _raw(path)
+    later = response(received_at=NOW + timedelta(hours=1), notification_id=99)
+    assert target.apply(Batch(records=[later])).duplicates == 1
+    assert _raw(path) == before
+
+
+_WORDS = st.none() | st.sampled_from(["", "a", "b", "é", "\U0001f600", "\uffff"])
+_TIMES = st.sampled_from([NOW + timedelta(seconds=s) for s in range(3)])
+
+
+@st.composite
+def _deliveries(draw: st.DrawFn) -> list[Record]:
+    """Several deliveries of one fact that fill and contradict each other in every column."""
+    table = draw(st.sampled_from(TABLES))
+    made = []
+    for _ in range(draw(st.integers(1, 4))):
+        fields: dict[str, Any] = {
+            "key": b"k" * 16,
+            "provider": draw(st.sampled_from(["meta", "wati"])),
+            "endpoint": draw(st.sampled_from(["one", "two"])),
+            "inbox_id": draw(st.sampled_from(["inbox-a", "inbox-b"])),
+            "notification_id": draw(st.integers(1, 3)),
+            "received_at": draw(_TIMES),
+            "occurred_at": draw(_TIMES),
+            "occurred_at_source": draw(st.sampled_from(["element", "entry", "receipt"])),
+            "is_test": draw(st.booleans()),
+        }
+        for field in msgspec.structs.fields(table):
+            if field.name in fields:
+                continue
+            if field.name == "kind":
+                fields["kind"] = Kind.SENT
+            elif field.required:
+                fields[field.name] = "word"
+            elif "int" in str(field.type):
+                fields[field.name] = draw(st.none() | st.integers(-2, 2))
+            elif "float" in str(field.type):
+                fields[field.name] = draw(st.none() | st.sampled_from([0.0, 0.5, 99.9]))
+            elif "bool" in str(field.type):
+                fields[field.name] = draw(st.none() | st.booleans())
+            else:
+                fields[field.name] = draw(_WORDS)
+        if table is Response and fields["errors"] is None:
+            fields |= {"error_code": None, "error_title": None, "error_details": None}
+        made.append(table(**fields))
+    return made
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(deliveries=_deliveries())
+def test_the_upsert_is_the_merging_rule(
+    engine: Callable[..., Target], tmp_path_factory: pytest.TempPathFactory, deliveries: list[Record]
+) -> None:
+    """Row by row, in every order of arrival, SQL comes to what `merging.fold` comes to."""
+    (expected,) = merging.fold(deliveries)
+    wanted = {name: _stored(value) for name, value in msgspec.structs.asdict(expected).items()}
+    path = tmp_path_factory.mktemp("rule") / "responses.db"
+    with closing(engine(path)) as target:
+        for order in itertools.islice(itertools.permutations(deliveries), 6):
+            with target._transaction():  # type: ignore[attr-defined]
+                for table in TABLES:
+                    target._connection.execute(f"DELETE FROM {table.table}")  # type: ignore[attr-defined]
+            for delivery in order:
+                target.apply(Batch(records=[delivery]))
+            assert rows(path, type(expected).table) == [wanted]
+
+
+def test_a_rejection_is_kept_once_with_its_notification_kept_once(target: Target, path: Path) -> None:
+    posts = [notification(b'{"entry":[1,2]}', number) for number in (1, 2, 3)]
+    refusals = [
+        [reject(post, "meta", f"$.entry[{i}]", "an entry must be an object") for i in (0, 1)]
+        for post in posts
+    ]
+    assert target.apply(Batch(rejected=refusals[1])).rejected == 2
+    assert target.apply(Batch(rejected=refusals[2])).rejected == 0
+    assert target.apply(Batch(rejected=refusals[0])).rejected == 0
+    kept = rows(path, "rejected")
+    assert [row["notification_id"] for row in kept] == [1, 1], "the first receipt counts"
+    assert target.status().rejected_open == 2
+    (body,) = _raw(path, "SELECT body FROM rejected_notification")
+    assert body == (b'{"entry":[1,2]}',)
+
+
+def test_a_later_success_resolves_a_rejection(target: Target) -> None:
+    post = notification(receipts("wamid.A"), provider="nobody")
+    batch = decode_batch([post], target.open_rejections())
+    target.apply(batch)
+    assert batch.rejected[0].reason_class is Reason.UNKNOWN_PROVIDER
+    ((again,),) = target.rejected_notifications()
+    assert again.body == post.body
+    mended = decode_batch([again._replace(provider="meta")], target.open_rejections())
+    assert target.apply(mended).resolved == 1
+    assert target.open_rejections() == set()
+    assert list(target.rejected_notifications()) == []
+
+
+def test_a_rejection_that_happens_again_stays_open(target: Target) -> None:
+    post = notification(b"no json")
+    for _ in range(2):
+        outcome = target.apply(decode_batch([post], target.open_rejections()))
+        assert outcome.resolved == 0
+    assert len(target.open_rejections()) == 1
+
+
+def test_rejected_notifications_come_in_batches_without_end(target: Target) -> None:
+    posts = [notification(b"no json %d" % number, number) for number in range(250)]
+    target.apply(decode_batch(posts, frozenset()))
+    found = [post for batch in target.rejected_notifications() for post in batch]
+    assert sorted(post.body for post in found) == sorted(post.body for post in posts)
+
+
+def test_rebuild_removes_only_what_came_from_the_chosen(target: Target, path: Path) -> None:
+    one, two = notification(receipts("wamid.A"), 1), notification(receipts("wamid.B"), 2)
+    target.apply(decode_batch([one, two], frozenset()))
+    outcome = target.rebuild([("inbox-a", 1)], [decode_batch([one], frozenset())])
+    assert outcome.removed == 1
+    assert outcome.inserted == {"sent": 1}
+    assert len(rows(path)) == 2
+
+
+def test_rebuild_is_all_or_nothing(target: Target, path: Path) -> None:
+    target.apply(decode_batch([notification(receipts("wamid.A"))], frozenset()))
+    before = _raw(path)
+
+    def failing() -> Iterator[Batch]:
+        yield Batch()
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        target.rebuild([("inbox-a", 1)], failing())
+    assert _raw(path) == before
+
+
+def test_a_dry_run_counts_but_leaves_nothing(engine: Callable[..., Target], path: Path) -> None:
+    with closing(engine(path, dry_run=True)) as target:
+        batch = Batch(records=[response()], position=Position("inbox-a", 1, b"d" * 16))
+        assert target.apply(batch).inserted == {"sent": 1}
+        assert target.position("inbox-a") is None
+    assert all_rows(path)["response"] == []
+
+
+def test_runs_are_written_down(target: Target) -> None:
+    run = Run(
+        started_at=NOW,
+        finished_at=NOW + timedelta(seconds=2),
+        host="app-server",
+        version="1",
+        inbox_id="inbox-a",
+        read=3,
+        inserted=2,
+        filled=1,
+        duplicates=4,
+        rejected=5,
+        exit_code=75,
+        problem="the disk is full",
+    )
+    target.record_run(run)
+    assert target.status().last_run == run
+
+
+def test_keys_from_finds_records_and_rejections(target: Target) -> None:
+    body = envelope(value(statuses=[status("wamid.A"), {"status": "sent"}], messages=[text("wamid.B")]))
+    batch = decode_batch([notification(body, 4)], frozenset())
+    target.apply(batch)
+    keys = {record.key for record in batch.records} | {refusal.key for refusal in batch.rejected}
+    assert target.keys_from([("inbox-a", 4)]) == keys
+    assert len(keys) == 3
+    assert target.keys_from([("inbox-a", 5), ("inbox-b", 4)]) == set()
+
+
+def _stored(value: Any) -> Any:
+    return timestamps.sql_text(value) if hasattr(value, "tzinfo") else value
+
+
+def _full(table: type[Record]) -> Record:
+    """Return a record with a value in every field."""
+    values: dict[str, Any] = {}
+    for field in msgspec.structs.fields(table):
+        kind = str(field.type)
+        if field.name == "kind":
+            values["kind"] = Kind.FAILED
+        elif field.name == "occurred_at_source":
+            values[field.name] = "entry"
+        elif "datetime" in kind:
+            values[field.name] = NOW
+        elif "bytes" in kind:
+            values[field.name] = b"f" * 16
+        elif "bool" in kind:
+            values[field.name] = True
+        elif "float" in kind:
+            values[field.name] = 12.5
+        elif "int" in kind:
+            values[field.name] = 12
+        else:
+            values[field.name] = f"{field.name} ✓"
+    return table(**values)
+
+
+def _raw(path: Path, query: str = "SELECT * FROM response ORDER BY key") -> list[Any]:
+    import sqlite3
+
+    with closing(sqlite3.connect(path)) as connection:
+        return connection.execute(query).fetchall()
+
+
+def test_other_events_are_counted_by_their_table(target: Target) -> None:
+    event = OtherEvent(
+        key=b"o" * 16,
+        provider="meta",
+        endpoint="apteco",
+        inbox_id="inbox-a",
+        notification_id=1,
+        received_at=NOW,
+        occurred_at=NOW,
+        occurred_at_source="receipt",
+        family="calls",
+    )
+    assert target.apply(Batch(records=[event])).inserted == {"other_event": 1}

@@ -1,0 +1,70 @@
+"""`status` says where things stand; `decode` says what a payload means without touching anything."""
+
+import json
+from pathlib import Path
+
+from tests.making import configure, envelope, fill_inbox, reaction, receipts, run, status, value
+
+
+def test_status_counts_what_waits_and_how_long(tmp_path: Path) -> None:
+    configure(tmp_path)
+    fill_inbox(tmp_path / "inbox.db", [receipts("wamid.A"), receipts("wamid.B"), b"junk"])
+    state = json.loads(run(tmp_path, "status", "--json").stdout)
+    assert state["inbox"]["backlog"] == state["inbox"]["last_id"] == 3
+    assert state["inbox"]["oldest_waiting_at"] == "2026-09-21T14:13:20.000Z"
+    assert state["inbox"]["oldest_waiting_seconds"] > 0
+    assert state["last_pass"] is None
+    run(tmp_path, "gather", "--limit", "2")
+    state = json.loads(run(tmp_path, "status", "--json").stdout)
+    assert (state["inbox"]["position"], state["inbox"]["backlog"]) == (2, 1)
+    assert state["last_pass"]["read"] == 2
+    run(tmp_path, "gather")
+    state = json.loads(run(tmp_path, "status", "--json").stdout)
+    assert (state["inbox"]["backlog"], state["inbox"]["oldest_waiting_at"]) == (0, None)
+    assert state["target"]["rows"]["response"] == 2
+    assert state["target"]["rejected_open"] == 1
+
+
+def test_status_is_readable_by_people(tmp_path: Path) -> None:
+    configure(tmp_path)
+    fill_inbox(tmp_path / "inbox.db", [receipts("wamid.A")])
+    run(tmp_path, "gather")
+    printed = run(tmp_path, "status").stdout.decode()
+    for words in ("backlog", "response 1", "last pass", "position"):
+        assert words in printed
+
+
+def test_decode_prints_a_line_for_each_record_and_rejection(tmp_path: Path) -> None:
+    body = envelope(
+        value(
+            statuses=[status("wamid.A", "failed", errors=[{"code": 131026, "title": "undeliverable"}]), 7],
+            messages=[reaction("wamid.E", "wamid.A", emoji="👍")],
+        )
+    )
+    (tmp_path / "post.json").write_bytes(body)
+    ended = run(tmp_path, "decode", "meta", "post.json", "--json")
+    assert ended.returncode == 0
+    failed, rejected, reacted = map(json.loads, ended.stdout.splitlines())
+    assert (failed["kind"], failed["message_id"], failed["error_code"]) == ("failed", "wamid.A", 131026)
+    assert (failed["phone"], failed["occurred_at"]) == ("+15550001111", "2026-09-21T14:13:20.000Z")
+    assert (rejected["kind"], rejected["path"]) == ("rejected", "$.entry[0].changes[0].value.statuses[1]")
+    assert (reacted["emoji"], reacted["about_message_id"]) == ("👍", "wamid.A")
+    assert not (tmp_path / "responses.db").exists()
+    brief = run(tmp_path, "decode", "meta", stdin=body).stdout.splitlines()
+    wanted = "key kind message_id about_message_id phone user_id occurred_at emoji reply_text error_code"
+    for line in brief:
+        assert set(wanted.split()) <= set(json.loads(line))
+
+
+def test_decode_exits_0_whatever_the_content(tmp_path: Path) -> None:
+    for junk in (b"", b"\xff\xfe{\x00}\x00", b"[" * 100_000, b"null", b'{"entry":null}'):
+        ended = run(tmp_path, "decode", "meta", "-", stdin=junk)
+        assert ended.returncode == 0, junk[:20]
+        assert b"Traceback" not in ended.stderr
+
+
+def test_decode_names_what_it_cannot_use(tmp_path: Path) -> None:
+    ended = run(tmp_path, "decode", "pigeon", "-")
+    assert (ended.returncode, b"no provider 'pigeon'" in ended.stderr) == (2, True)
+    ended = run(tmp_path, "decode", "meta", "nowhere.json")
+    assert (ended.returncode, b"nowhere.json" in ended.stderr) == (2, True)
