@@ -18,7 +18,7 @@ PRAGMA wal_autocheckpoint = 10000;
 PRAGMA temp_store = MEMORY;
 """
 
-MIGRATIONS: Final = ("0001_tables",)  # numbered files in sql/, applied once each, in this order
+MIGRATIONS: Final = ("0001_tables", "0002_views")  # numbered files in sql/, applied once each, in this order
 
 
 @cache

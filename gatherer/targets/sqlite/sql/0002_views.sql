@@ -1,0 +1,274 @@
+-- What reports read. Test rows (dashboard tests, simulated traffic) are in none of these views but
+-- response_local. `person` is the phone number, or the user id where WhatsApp withholds the number.
+
+-- Settings of the site that views need; gather writes them from [target] of the configuration.
+CREATE TABLE setting (
+    name  TEXT NOT NULL PRIMARY KEY,
+    value TEXT NOT NULL
+) WITHOUT ROWID;
+INSERT INTO setting (name, value) VALUES ('attribution_hours', '72'), ('time_zone', 'UTC');
+
+-- The site's time zone as intervals of UTC, half open, without gaps.
+CREATE TABLE time_zone_offset (
+    starts_at      TEXT NOT NULL PRIMARY KEY,
+    ends_at        TEXT NOT NULL,
+    offset_minutes INTEGER NOT NULL
+) WITHOUT ROWID;
+INSERT INTO time_zone_offset VALUES ('0001-01-01 00:00:00.000', '9999-12-31 23:59:59.999', 0);
+
+-- One response with its times in the site's time zone.
+CREATE VIEW response_local AS
+SELECT
+    r.*,
+    strftime('%Y-%m-%d %H:%M:%f', r.occurred_at, o.offset_minutes || ' minutes') AS occurred_local,
+    strftime('%Y-%m-%d %H:%M:%f', r.received_at, p.offset_minutes || ' minutes') AS received_local
+FROM response AS r
+JOIN time_zone_offset AS o ON o.starts_at <= r.occurred_at AND r.occurred_at < o.ends_at
+JOIN time_zone_offset AS p ON p.starts_at <= r.received_at AND r.received_at < p.ends_at;
+
+-- One reply as it stands now: with the text of its latest edit, and not at all once it is revoked.
+CREATE VIEW reply AS
+SELECT
+    r.message_id, r.about_message_id, r.provider, r.endpoint, r.account_id, r.phone_number_id, r.business_phone,
+    r.phone, r.user_id, coalesce(r.phone, r.user_id) AS person, r.profile_name, r.group_id,
+    r.occurred_at AS replied_at, r.reply_type,
+    CASE WHEN e.id IS NULL THEN r.reply_text ELSE e.reply_text END AS reply_text,
+    r.reply_payload, r.media_id, r.media_type, e.occurred_at AS edited_at
+FROM response AS r
+LEFT JOIN response AS e ON e.id = (
+    SELECT x.id FROM response AS x
+    WHERE x.about_message_id = r.message_id AND x.kind = 'edited' AND x.is_test = 0
+    ORDER BY x.occurred_at DESC, x.message_id DESC
+    LIMIT 1
+)
+WHERE r.kind = 'replied' AND r.is_test = 0
+    AND NOT EXISTS (
+        SELECT 1 FROM response AS x
+        WHERE x.about_message_id = r.message_id AND x.kind = 'revoked' AND x.is_test = 0
+    );
+
+-- The reaction of one person to one message as it stands now; none once it is taken back.
+-- An emoji that could not be read is NULL, and still a reaction.
+CREATE VIEW reaction_current AS
+SELECT
+    message_id, about_message_id, provider, endpoint, account_id, phone_number_id, business_phone, phone, user_id,
+    person, profile_name, emoji, occurred_at AS reacted_at
+FROM (
+    SELECT
+        r.*,
+        coalesce(phone, user_id) AS person,
+        row_number() OVER (
+            PARTITION BY about_message_id, coalesce(phone, user_id)
+            ORDER BY occurred_at DESC, message_id DESC
+        ) AS recency
+    FROM response AS r
+    WHERE kind = 'reacted' AND is_test = 0 AND about_message_id IS NOT NULL
+)
+WHERE recency = 1 AND (emoji IS NULL OR emoji <> '');
+
+-- Whether one person wants marketing from one of our numbers: the latest word counts, and of two at the
+-- same time the opt-out.
+CREATE VIEW opt_out_current AS
+SELECT
+    person, phone, user_id, phone_number_id, business_phone,
+    CASE WHEN kind = 'opted_out' THEN 1 ELSE 0 END AS opted_out,
+    occurred_at AS since, provider, endpoint
+FROM (
+    SELECT
+        r.*,
+        coalesce(phone, user_id) AS person,
+        row_number() OVER (
+            PARTITION BY coalesce(phone, user_id), coalesce(phone_number_id, business_phone)
+            ORDER BY occurred_at DESC, CASE WHEN kind = 'opted_out' THEN 0 ELSE 1 END, message_id
+        ) AS recency
+    FROM response AS r
+    WHERE kind IN ('opted_out', 'opted_in') AND is_test = 0
+)
+WHERE recency = 1;
+
+-- One name and value of one Flow answer. An answer that is no JSON object is in `reply` alone.
+CREATE VIEW flow_answer AS
+SELECT
+    r.message_id, r.about_message_id, r.person, r.phone, r.user_id, r.business_phone, r.replied_at,
+    j.key AS name,
+    CASE j.type WHEN 'true' THEN 'true' WHEN 'false' THEN 'false' ELSE CAST(j.value AS TEXT) END AS value
+FROM reply AS r, json_each(r.reply_payload) AS j
+WHERE r.reply_type = 'flow' AND json_valid(r.reply_payload) AND json_type(r.reply_payload) = 'object';
+
+-- One of our messages, with everything known of its fate. A read or played message was delivered, whether
+-- or not that was reported. Reply markers count only where there is no reply itself.
+CREATE VIEW message_status AS
+WITH receipt AS (
+    SELECT
+        message_id,
+        min(provider) AS provider,
+        min(endpoint) AS endpoint,
+        min(account_id) AS account_id,
+        min(phone_number_id) AS phone_number_id,
+        min(business_phone) AS business_phone,
+        min(phone) AS phone,
+        min(user_id) AS user_id,
+        min(group_id) AS group_id,
+        min(client_reference) AS client_reference,
+        min(CASE WHEN kind = 'sent' THEN occurred_at END) AS sent_at,
+        min(CASE WHEN kind IN ('delivered', 'read', 'played') THEN occurred_at END) AS delivered_at,
+        min(CASE WHEN kind IN ('read', 'played') THEN occurred_at END) AS read_at,
+        min(CASE WHEN kind = 'failed' THEN occurred_at END) AS failed_at,
+        min(CASE WHEN kind = 'failed' THEN error_code END) AS error_code,
+        min(CASE WHEN kind = 'failed' THEN error_title END) AS error_title,
+        min(CASE WHEN kind = 'failed' THEN error_details END) AS error_details
+    FROM response
+    WHERE kind IN ('sent', 'delivered', 'read', 'played', 'failed') AND is_test = 0 AND message_id IS NOT NULL
+    GROUP BY message_id
+),
+answered AS (
+    SELECT about_message_id AS message_id, count(*) AS replies, min(replied_at) AS first_reply_at
+    FROM reply
+    WHERE about_message_id IS NOT NULL
+    GROUP BY about_message_id
+),
+marked AS (
+    SELECT about_message_id AS message_id, count(*) AS markers, min(occurred_at) AS first_marker_at
+    FROM response
+    WHERE kind = 'reply_marker' AND is_test = 0 AND about_message_id IS NOT NULL
+    GROUP BY about_message_id
+)
+SELECT
+    s.*,
+    CASE
+        WHEN s.read_at IS NOT NULL THEN 'read'
+        WHEN s.delivered_at IS NOT NULL THEN 'delivered'
+        WHEN s.failed_at IS NOT NULL THEN 'failed'
+        ELSE 'sent'
+    END AS status,
+    (
+        SELECT x.emoji FROM reaction_current AS x
+        WHERE x.about_message_id = s.message_id
+        ORDER BY x.reacted_at DESC, x.message_id DESC
+        LIMIT 1
+    ) AS reaction,
+    coalesce(a.replies, m.markers, 0) AS reply_count,
+    coalesce(a.first_reply_at, m.first_marker_at) AS first_reply_at,
+    (
+        SELECT x.reply_text FROM reply AS x
+        WHERE x.about_message_id = s.message_id
+        ORDER BY x.replied_at, x.message_id
+        LIMIT 1
+    ) AS first_reply_text
+FROM receipt AS s
+LEFT JOIN answered AS a ON a.message_id = s.message_id
+LEFT JOIN marked AS m ON m.message_id = s.message_id;
+
+-- One mapped message with what its receipts know and the map does not say.
+CREATE VIEW mapped_message AS
+SELECT
+    m.id AS map_id, m.campaign, m.communication_key, m.urn, m.message_name, m.message_id, m.client_reference,
+    coalesce(m.phone, s.phone) AS phone,
+    s.user_id,
+    coalesce(m.business_phone, s.business_phone) AS business_phone,
+    coalesce(m.sent_at, s.sent_at, s.delivered_at, s.failed_at) AS sent_at
+FROM message_map AS m
+LEFT JOIN (
+    SELECT
+        message_id, client_reference, min(phone) AS phone, min(user_id) AS user_id,
+        min(business_phone) AS business_phone,
+        min(CASE WHEN kind = 'sent' THEN occurred_at END) AS sent_at,
+        min(CASE WHEN kind IN ('delivered', 'read', 'played') THEN occurred_at END) AS delivered_at,
+        min(CASE WHEN kind = 'failed' THEN occurred_at END) AS failed_at
+    FROM response
+    WHERE kind IN ('sent', 'delivered', 'read', 'played', 'failed') AND is_test = 0
+    GROUP BY message_id
+) AS s ON s.message_id = m.message_id;
+
+-- One response with the campaign it belongs to, and the rule that found it: `message` (its own id is
+-- mapped), `reference` (its client reference is), `about` (the message it is about is), or `recent` (an
+-- answer without any of these: the latest message to that person from that number within
+-- attribution_hours).
+CREATE VIEW response_campaign AS
+WITH candidate AS (
+    SELECT r.id, m.id AS map_id, 1 AS rank, 'message' AS rule, m.sent_at
+    FROM response AS r
+    JOIN message_map AS m ON m.message_id = r.message_id
+    WHERE r.is_test = 0
+    UNION ALL
+    SELECT r.id, m.id, 2, 'reference', m.sent_at
+    FROM response AS r
+    JOIN message_map AS m ON m.client_reference = r.client_reference
+    WHERE r.is_test = 0
+    UNION ALL
+    SELECT r.id, m.id, 3, 'about', m.sent_at
+    FROM response AS r
+    JOIN message_map AS m ON m.message_id = r.about_message_id
+    WHERE r.is_test = 0
+    UNION ALL
+    SELECT r.id, m.id, 3, 'about', m.sent_at
+    FROM response AS r
+    JOIN response AS ours ON ours.message_id = r.about_message_id AND ours.is_test = 0
+    JOIN message_map AS m ON m.client_reference = ours.client_reference
+    WHERE r.is_test = 0
+    UNION ALL
+    SELECT r.id, m.map_id, 4, 'recent', m.sent_at
+    FROM response AS r
+    JOIN mapped_message AS m
+        ON (m.phone = r.phone OR m.user_id = r.user_id)
+        AND m.business_phone = r.business_phone
+        AND m.sent_at <= r.occurred_at
+        AND m.sent_at >= strftime(
+            '%Y-%m-%d %H:%M:%f', r.occurred_at,
+            '-' || (SELECT value FROM setting WHERE name = 'attribution_hours') || ' hours'
+        )
+    WHERE r.is_test = 0 AND r.kind IN ('replied', 'opted_out', 'opted_in') AND r.about_message_id IS NULL
+),
+best AS (
+    SELECT
+        id, map_id, rule,
+        row_number() OVER (PARTITION BY id ORDER BY rank, sent_at DESC, map_id) AS place
+    FROM candidate
+)
+SELECT r.*, m.id AS map_id, m.campaign, m.communication_key, m.urn, m.message_name, b.rule
+FROM best AS b
+JOIN response AS r ON r.id = b.id
+JOIN message_map AS m ON m.id = b.map_id
+WHERE b.place = 1;
+
+-- One campaign and day of sending: how many of its messages got how far. Each message counts once, with the
+-- replies and reactions that stand now; a failure counts where nothing shows that the message arrived.
+CREATE VIEW campaign_funnel AS
+WITH reached AS (
+    SELECT
+        map_id,
+        max(CASE WHEN kind IN ('sent', 'delivered', 'read', 'played') THEN 1 ELSE 0 END) AS sent,
+        max(CASE WHEN kind IN ('delivered', 'read', 'played') THEN 1 ELSE 0 END) AS delivered,
+        max(CASE WHEN kind IN ('read', 'played') THEN 1 ELSE 0 END) AS read,
+        max(CASE
+            WHEN kind = 'reply_marker' THEN 1
+            WHEN kind = 'replied' AND message_id IN (SELECT message_id FROM reply) THEN 1
+            ELSE 0
+        END) AS replied,
+        max(CASE
+            WHEN kind = 'reacted' AND message_id IN (SELECT message_id FROM reaction_current) THEN 1
+            ELSE 0
+        END) AS reacted,
+        max(CASE WHEN kind = 'failed' THEN 1 ELSE 0 END) AS failed,
+        max(CASE WHEN kind = 'opted_out' THEN 1 ELSE 0 END) AS opted_out
+    FROM response_campaign
+    GROUP BY map_id
+)
+SELECT
+    m.campaign,
+    substr(m.sent_at, 1, 10) AS sent_on,
+    count(*) AS mapped,
+    coalesce(sum(x.sent), 0) AS sent,
+    coalesce(sum(x.delivered), 0) AS delivered,
+    coalesce(sum(x.read), 0) AS read,
+    coalesce(sum(x.replied), 0) AS replied,
+    coalesce(sum(x.reacted), 0) AS reacted,
+    coalesce(sum(CASE WHEN x.delivered = 0 THEN x.failed END), 0) AS failed,
+    coalesce(sum(x.opted_out), 0) AS opted_out,
+    round(1.0 * coalesce(sum(x.delivered), 0) / count(*), 4) AS delivered_rate,
+    round(1.0 * coalesce(sum(x.read), 0) / nullif(sum(x.delivered), 0), 4) AS read_rate,
+    round(1.0 * coalesce(sum(x.replied), 0) / nullif(sum(x.delivered), 0), 4) AS replied_rate,
+    round(1.0 * coalesce(sum(CASE WHEN x.delivered = 0 THEN x.failed END), 0) / count(*), 4) AS failed_rate
+FROM mapped_message AS m
+LEFT JOIN reached AS x ON x.map_id = m.map_id
+GROUP BY m.campaign, substr(m.sent_at, 1, 10);

@@ -1,0 +1,377 @@
+"""What the views say about awkward sequences of facts, whatever the order in which they were told."""
+
+import itertools
+import json
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gatherer.records import WHATSAPP, Kind, Response, make_key
+from gatherer.targets.base import Batch
+from gatherer.targets.sqlite.target import SQLiteTarget
+
+
+def at(clock: str, day: int = 20) -> datetime:
+    return datetime.fromisoformat(f"2026-11-{day}T{clock}:00+00:00").astimezone(UTC)
+
+
+def fact(kind: str, message_id: str, clock: str = "12:00", day: int = 20, **fields: Any) -> Response:
+    """Return a response of one person to one campaign."""
+    occurred_at = at(clock, day)
+    return Response(
+        **{
+            "key": make_key(WHATSAPP, kind, message_id),
+            "provider": "meta",
+            "endpoint": "apteco",
+            "inbox_id": "inbox-a",
+            "notification_id": 1,
+            "received_at": occurred_at,
+            "occurred_at": occurred_at,
+            "occurred_at_source": "element",
+            "kind": Kind(kind),
+            "message_id": message_id,
+            "phone": "+15550001111",
+            "business_phone": "+15550002222",
+            "phone_number_id": "100",
+        }
+        | fields
+    )
+
+
+class Facts:
+    """A target that was told some facts, to ask questions of."""
+
+    def __init__(self, path: Path) -> None:
+        self.target = SQLiteTarget(path)
+        self.connection = sqlite3.connect(path, isolation_level=None)
+        self.connection.row_factory = sqlite3.Row
+
+    def tell(self, *facts: Response) -> "Facts":
+        for one in facts:
+            self.target.apply(Batch(records=[one]))
+        return self
+
+    def map(self, campaign: str, **columns: str) -> "Facts":
+        values = {"campaign": campaign} | columns
+        names, places = ", ".join(values), ", ".join("?" * len(values))
+        self.connection.execute(f"INSERT INTO message_map ({names}) VALUES ({places})", list(values.values()))
+        return self
+
+    def ask(self, view: str, **where: Any) -> list[dict[str, Any]]:
+        conditions = " AND ".join(f"{name} = :{name}" for name in where) or "1 = 1"
+        return [
+            dict(row) for row in self.connection.execute(f"SELECT * FROM {view} WHERE {conditions}", where)
+        ]
+
+    def one(self, view: str, **where: Any) -> dict[str, Any]:
+        (row,) = self.ask(view, **where)
+        return row
+
+    def close(self) -> None:
+        self.connection.close()
+        self.target.close()
+
+
+@pytest.fixture
+def facts(tmp_path: Path) -> Iterator[Facts]:
+    with closing(Facts(tmp_path / "responses.db")) as opened:
+        yield opened
+
+
+def in_every_order(tmp_path: Path, *told: Response) -> Iterator[Facts]:
+    for number, order in enumerate(itertools.permutations(told)):
+        with closing(Facts(tmp_path / f"{number}.db")) as facts:
+            yield facts.tell(*order)
+
+
+# --- message_status -------------------------------------------------------------------------------
+
+
+def test_a_read_without_delivered_was_delivered(tmp_path: Path) -> None:
+    for facts in in_every_order(tmp_path, fact("sent", "w1", "12:00"), fact("read", "w1", "12:05")):
+        row = facts.one("message_status")
+        assert (row["status"], row["delivered_at"], row["read_at"]) == (
+            "read",
+            "2026-11-20 12:05:00.000",
+            "2026-11-20 12:05:00.000",
+        )
+
+
+def test_a_played_voice_message_was_read(facts: Facts) -> None:
+    assert facts.tell(fact("played", "w1", "12:05")).one("message_status")["status"] == "read"
+
+
+def test_delivered_after_failed_counts_as_delivered_and_keeps_the_failure(tmp_path: Path) -> None:
+    failed = fact("failed", "w1", "12:01", errors="[]", error_code=131026, error_title="undeliverable")
+    for facts in in_every_order(tmp_path, failed, fact("delivered", "w1", "12:02"), fact("sent", "w1")):
+        row = facts.one("message_status")
+        assert (row["status"], row["failed_at"], row["error_code"]) == (
+            "delivered",
+            "2026-11-20 12:01:00.000",
+            131026,
+        )
+
+
+def test_a_failed_message_says_why(facts: Facts) -> None:
+    facts.tell(fact("sent", "w1"), fact("failed", "w1", errors="[]", error_code=131049, error_details="cap"))
+    row = facts.one("message_status")
+    assert (row["status"], row["error_code"], row["error_details"]) == ("failed", 131049, "cap")
+
+
+def test_a_delivered_without_sent_is_a_row(facts: Facts) -> None:
+    row = facts.tell(fact("delivered", "w1", "12:02")).one("message_status")
+    assert (row["status"], row["sent_at"]) == ("delivered", None)
+
+
+def test_a_marker_counts_only_until_its_reply_comes(tmp_path: Path) -> None:
+    marker = fact("reply_marker", "w1", "12:09", about_message_id="w1")
+    facts = Facts(tmp_path / "marker.db")
+    with closing(facts):
+        row = facts.tell(fact("sent", "w1"), marker).one("message_status")
+        assert (row["reply_count"], row["first_reply_text"]) == (1, None)
+    reply = fact("replied", "r1", "12:08", about_message_id="w1", reply_text="yes")
+    for both in in_every_order(tmp_path, fact("sent", "w1"), marker, reply):
+        row = both.one("message_status")
+        assert (row["reply_count"], row["first_reply_text"]) == (1, "yes")
+
+
+def test_message_status_counts_replies_and_shows_the_reaction(facts: Facts) -> None:
+    facts.tell(
+        fact("sent", "w1"),
+        fact("replied", "r2", "12:20", about_message_id="w1", reply_text="second"),
+        fact("replied", "r1", "12:10", about_message_id="w1", reply_text="first"),
+        fact("reacted", "e1", "12:11", about_message_id="w1", emoji="👍"),
+    )
+    row = facts.one("message_status")
+    assert (row["reply_count"], row["first_reply_text"], row["reaction"]) == (2, "first", "👍")
+
+
+# --- reply, reaction_current, opt_out_current, flow_answer ----------------------------------------
+
+
+def test_a_reply_shows_its_latest_edit(tmp_path: Path) -> None:
+    told = (
+        fact("replied", "r1", "12:00", reply_text="yse"),
+        fact("edited", "x1", "12:01", about_message_id="r1", reply_text="yes"),
+        fact("edited", "x2", "12:02", about_message_id="r1", reply_text="yes please"),
+    )
+    for facts in in_every_order(tmp_path, *told):
+        row = facts.one("reply")
+        assert (row["reply_text"], row["edited_at"]) == ("yes please", "2026-11-20 12:02:00.000")
+
+
+def test_a_revoked_reply_is_hidden(tmp_path: Path) -> None:
+    told = (fact("replied", "r1", reply_text="oops"), fact("revoked", "x1", "12:01", about_message_id="r1"))
+    for facts in in_every_order(tmp_path, *told):
+        assert facts.ask("reply") == []
+
+
+def test_a_reaction_changed_and_removed_is_what_came_last(tmp_path: Path) -> None:
+    changed = (
+        fact("reacted", "e1", "12:01", about_message_id="w1", emoji="👍"),
+        fact("reacted", "e2", "12:02", about_message_id="w1", emoji="❤️"),
+    )
+    removed = fact("reacted", "e3", "12:03", about_message_id="w1", emoji="")
+    for facts in in_every_order(tmp_path, *changed):
+        assert facts.one("reaction_current")["emoji"] == "❤️"
+        facts.tell(removed)
+        assert facts.ask("reaction_current") == []
+
+
+def test_people_react_for_themselves(facts: Facts) -> None:
+    facts.tell(
+        fact("reacted", "e1", about_message_id="w1", emoji="👍"),
+        fact("reacted", "e2", "12:02", about_message_id="w1", emoji="", phone="+15550003333"),
+        fact("reacted", "e3", about_message_id="w1", emoji="🎉", phone=None, user_id="US.1"),
+    )
+    assert {(row["person"], row["emoji"]) for row in facts.ask("reaction_current")} == {
+        ("+15550001111", "👍"),
+        ("US.1", "🎉"),
+    }
+
+
+def test_an_unreadable_emoji_is_not_a_removed_reaction(facts: Facts) -> None:
+    facts.tell(fact("reacted", "e1", about_message_id="w1", emoji=None))
+    assert facts.one("reaction_current")["emoji"] is None
+
+
+def test_the_latest_word_on_marketing_counts_for_each_number(tmp_path: Path) -> None:
+    told = (
+        fact("opted_out", "o1", "12:00"),
+        fact("opted_in", "o2", "12:01"),
+        fact("opted_out", "o3", "12:00", phone_number_id="200"),
+    )
+    for facts in in_every_order(tmp_path, *told):
+        rows = {row["phone_number_id"]: row["opted_out"] for row in facts.ask("opt_out_current")}
+        assert rows == {"100": 0, "200": 1}
+
+
+def test_an_opt_out_wins_a_tie(tmp_path: Path) -> None:
+    for facts in in_every_order(tmp_path, fact("opted_in", "o1"), fact("opted_out", "o2")):
+        assert facts.one("opt_out_current")["opted_out"] == 1
+
+
+def test_a_flow_answer_is_a_row_for_each_name(facts: Facts) -> None:
+    answer = {"size": "M", "age": 42, "news": True, "tags": ["a", "ß"], "flow_token": "t"}
+    facts.tell(
+        fact("replied", "r1", reply_type="flow", reply_payload=json.dumps(answer, ensure_ascii=False)),
+        fact("replied", "r2", reply_type="flow", reply_payload="no json"),
+        fact("replied", "r3", reply_type="flow", reply_payload="[1]"),
+        fact("replied", "r4", reply_type="button", reply_payload='{"a": 1}'),
+    )
+    assert {row["name"]: row["value"] for row in facts.ask("flow_answer")} == {
+        "size": "M",
+        "age": "42",
+        "news": "true",
+        "tags": '["a","ß"]',
+        "flow_token": "t",
+    }
+    assert len(facts.ask("reply")) == 4
+
+
+# --- response_campaign, campaign_funnel -----------------------------------------------------------
+
+
+def test_a_mapping_filled_in_afterwards_finds_its_responses(facts: Facts) -> None:
+    facts.tell(fact("sent", "w1"), fact("sent", "w2", client_reference="ref-2"), fact("sent", "w3"))
+    assert facts.ask("response_campaign") == []
+    facts.map("spring", message_id="w1", urn="U1").map("autumn", client_reference="ref-2")
+    found = {row["message_id"]: (row["campaign"], row["rule"]) for row in facts.ask("response_campaign")}
+    assert found == {"w1": ("spring", "message"), "w2": ("autumn", "reference")}
+
+
+def test_an_answer_belongs_to_the_message_it_is_about(facts: Facts) -> None:
+    facts.map("spring", message_id="w1").map("autumn", client_reference="ref-2")
+    facts.tell(
+        fact("sent", "w2", client_reference="ref-2"),
+        fact("replied", "r1", about_message_id="w1"),
+        fact("reacted", "e1", about_message_id="w2", emoji="👍"),
+        fact("replied", "r2", about_message_id="unknown"),
+    )
+    found = {row["message_id"]: (row["campaign"], row["rule"]) for row in facts.ask("response_campaign")}
+    assert found == {"w2": ("autumn", "reference"), "r1": ("spring", "about"), "e1": ("autumn", "about")}
+
+
+def test_a_typed_answer_belongs_to_the_latest_message_within_the_hours(facts: Facts) -> None:
+    facts.map("spring", message_id="w1").map("autumn", message_id="w2").map("winter", message_id="w3")
+    facts.tell(
+        fact("sent", "w1", "08:00"),
+        fact("sent", "w2", "09:00"),
+        fact("sent", "w3", "18:00"),
+        fact("replied", "r1", "12:00"),
+        fact("replied", "r2", "12:00", phone="+15550009999"),
+        fact("replied", "r3", "12:00", business_phone="+15550007777"),
+        fact("replied", "r4", "19:00", day=24),
+    )
+    found = {
+        row["message_id"]: (row["campaign"], row["rule"])
+        for row in facts.ask("response_campaign", kind="replied")
+    }
+    assert found == {"r1": ("autumn", "recent")}
+    facts.connection.execute("UPDATE setting SET value = '2' WHERE name = 'attribution_hours'")
+    assert facts.ask("response_campaign", kind="replied") == []
+
+
+def test_two_campaigns_to_one_person_keep_their_own_answers(facts: Facts) -> None:
+    facts.map("spring", message_id="w1").map("autumn", message_id="w2")
+    facts.tell(
+        fact("sent", "w1", "08:00"),
+        fact("sent", "w2", "09:00"),
+        fact("replied", "r1", "09:30", about_message_id="w1"),
+        fact("replied", "r2", "09:40"),
+        fact("opted_out", "r2", "09:40"),
+    )
+    found = {(row["kind"], row["message_id"]): row["campaign"] for row in facts.ask("response_campaign")}
+    assert found["replied", "r1"] == "spring"
+    assert found["replied", "r2"] == found["opted_out", "r2"] == "autumn"
+
+
+def test_a_person_without_a_phone_is_found_by_user_id(facts: Facts) -> None:
+    facts.map("spring", message_id="w1")
+    facts.tell(
+        fact("sent", "w1", "08:00", phone=None, user_id="US.1"),
+        fact("replied", "r1", "09:00", phone=None, user_id="US.1"),
+    )
+    assert facts.one("response_campaign", kind="replied")["rule"] == "recent"
+
+
+def test_the_funnel_counts_each_message_once_by_day_of_sending(facts: Facts) -> None:
+    for number in range(1, 6):
+        facts.map("spring", message_id=f"w{number}")
+    facts.map("spring", message_id="w9", sent_at="2026-11-21 08:00:00.000")
+    failed = {"errors": "[]", "error_code": 131026}
+    facts.tell(
+        *(fact("sent", f"w{number}", "08:00") for number in range(1, 6)),
+        fact("delivered", "w1", "08:01"),
+        fact("read", "w1", "08:02"),
+        fact("read", "w2", "08:02"),
+        fact("failed", "w3", "08:01", **failed),
+        fact("failed", "w2", "08:01", **failed),
+        fact("replied", "r1", "09:00", about_message_id="w1"),
+        fact("replied", "r2", "09:01", about_message_id="w1"),
+        fact("replied", "r3", "09:01", about_message_id="w2"),
+        fact("revoked", "x3", "09:02", about_message_id="r3"),
+        fact("reacted", "e1", "09:00", about_message_id="w2", emoji="👍"),
+        fact("reacted", "e2", "09:00", about_message_id="w1", emoji="👍"),
+        fact("reacted", "e3", "09:01", about_message_id="w1", emoji=""),
+        fact("opted_out", "r1", "09:00", about_message_id="w1"),
+    )
+    first, second = sorted(facts.ask("campaign_funnel"), key=lambda row: row["sent_on"])
+    counted = {
+        name: first[name] for name in "mapped sent delivered read replied reacted failed opted_out".split()
+    }
+    assert counted == {
+        "mapped": 5,
+        "sent": 5,
+        "delivered": 2,
+        "read": 2,
+        "replied": 1,
+        "reacted": 1,
+        "failed": 1,
+        "opted_out": 1,
+    }
+    assert (first["delivered_rate"], first["read_rate"], first["failed_rate"]) == (0.4, 1.0, 0.2)
+    assert (second["sent_on"], second["mapped"], second["sent"]) == ("2026-11-21", 1, 0)
+
+
+# --- tests and time zones -------------------------------------------------------------------------
+
+
+def test_test_rows_are_nowhere(facts: Facts) -> None:
+    facts.map("spring", message_id="w1").map("autumn", client_reference="ref")
+    test = {"is_test": True}
+    facts.tell(
+        fact("sent", "w1", **test),
+        fact("failed", "w1", errors="[]", **test),
+        fact("sent", "w2", client_reference="ref", **test),
+        fact("replied", "r1", about_message_id="w1", reply_type="flow", reply_payload='{"a": 1}', **test),
+        fact("replied", "r2", **test),
+        fact("reacted", "e1", about_message_id="w1", emoji="👍", **test),
+        fact("reply_marker", "w1", about_message_id="w1", **test),
+        fact("opted_out", "r2", **test),
+    )
+    for view in (
+        "message_status",
+        "reply",
+        "reaction_current",
+        "opt_out_current",
+        "flow_answer",
+        "response_campaign",
+    ):
+        assert facts.ask(view) == [], view
+    assert {row["sent"] + row["replied"] for row in facts.ask("campaign_funnel")} == {0}
+    facts.tell(
+        fact("replied", "real"), fact("edited", "x1", about_message_id="real", reply_text="no", **test)
+    )
+    assert facts.one("reply")["edited_at"] is None, "a test does not edit a real reply"
+    assert len(facts.ask("response_local")) == 10
+
+
+def test_local_times_are_utc_until_a_zone_is_set(facts: Facts) -> None:
+    row = facts.tell(fact("sent", "w1", "12:00")).one("response_local")
+    assert row["occurred_local"] == row["occurred_at"] == "2026-11-20 12:00:00.000"
