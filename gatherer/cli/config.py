@@ -1,8 +1,77 @@
 """`gatherer config`."""
 
+import sys
+from pathlib import Path
+from typing import Any
+
 import click
 
 
-@click.command("config")
+@click.group("config")
 def command() -> None:
-    """Not here yet."""
+    """Check the configuration, show it, or print a commented example."""
+
+
+@command.command("check")
+@click.option("--json", "as_json", is_flag=True, help="Print the verdict as one JSON object.")
+@click.pass_obj
+def check(config_path: Path | None, *, as_json: bool) -> None:
+    """Say what is wrong with the configuration: every error at once, with the path of its key.
+
+    Reads the secrets as well, so run it under the account that runs `gatherer serve`. Exits 2 if
+    something is wrong; what is only unwise is a warning.
+
+    \b
+    Example: gatherer --config /etc/gatherer/gatherer.toml config check
+    """
+    from gatherer import advice, app, config
+    from gatherer.cli.output import print_json
+
+    path = config.find(config_path)
+    try:
+        configuration = app.load(path, secrets=True)
+    except config.InvalidConfiguration as invalid:
+        if not as_json:
+            raise
+        print_json({"file": str(path), "ok": False, "errors": invalid.problems, "warnings": []})
+        sys.exit(invalid.exit_code)
+    warnings = advice.warnings(configuration, path)
+    if as_json:
+        print_json({"file": str(path), "ok": True, "errors": [], "warnings": warnings})
+        return
+    for warning in warnings:
+        click.echo(f"Warning: {warning}", err=True)
+    click.echo(f"{path} is ok")
+
+
+@command.command("show")
+@click.option("--json", "as_json", is_flag=True, help="Print it as one JSON object instead of TOML.")
+@click.pass_obj
+def show(config_path: Path | None, *, as_json: bool) -> None:
+    """Print the configuration as it is understood, with all defaults and whole paths; secrets hidden.
+
+    \b
+    Example: gatherer config show
+    """
+    from gatherer import app
+    from gatherer.cli.output import print_json
+
+    values: dict[str, Any] = app.load(config_path, secrets=False).model_dump(mode="json", exclude_none=True)
+    if as_json:
+        print_json(values)
+        return
+    import tomli_w
+
+    click.echo(tomli_w.dumps(values), nl=False)
+
+
+@command.command("example")
+def example() -> None:
+    """Print a commented example with every key.
+
+    \b
+    Example: gatherer config example > gatherer.toml
+    """
+    from gatherer import example as shipped
+
+    click.echo(shipped.text(), nl=False)

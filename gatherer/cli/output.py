@@ -40,7 +40,7 @@ def sentence(outcome: "Outcome") -> str:
 
 
 @contextmanager
-def progress_bar(label: str) -> Iterator[Callable[[int, int], None]]:
+def progress_bar(label: str) -> Iterator[Callable[[int, int | None], None]]:
     """Show a progress bar on a terminal, and nothing anywhere else. Yields what to call as it moves."""
     if not sys.stderr.isatty():
         yield lambda _done, _total: None

@@ -1,8 +1,151 @@
 """`gatherer simulate`."""
 
+import secrets
+from pathlib import Path
+from typing import Any
+
 import click
+
+SEEDS = 10_000  # a seed that people can type again
 
 
 @click.command("simulate")
-def command() -> None:
-    """Not here yet."""
+@click.option(
+    "--url", metavar="URL", help="Where to post: the whole callback URL, with its key if it has one."
+)
+@click.option(
+    "--endpoint", metavar="NAME", help="Take URL, secrets and tokens from this endpoint of the configuration."
+)
+@click.option(
+    "--count", type=click.IntRange(min=1), default=100, show_default=True, metavar="N",
+    help="How many messages the campaign has; each leads to several updates.",
+)  # fmt: skip
+@click.option(
+    "--rate", type=click.FloatRange(min=0, min_open=True), metavar="N", help="At most N posts a second."
+)
+@click.option(
+    "--connections", type=click.IntRange(1, 64), default=4, show_default=True, metavar="N",
+    help="How many posts are under way at the same time.",
+)  # fmt: skip
+@click.option(
+    "--seed", type=click.IntRange(min=0), metavar="N", help="The same seed makes the same campaign."
+)
+@click.option("--well-formed", is_flag=True, help="Leave out the one body that is no JSON.")
+@click.option(
+    "--app-secret", envvar="GATHERER_APP_SECRET", show_envvar=True, metavar="SECRET",
+    help="Sign with this secret (X-Hub-Signature-256).",
+)  # fmt: skip
+@click.option(
+    "--app-secret-file", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="FILE",
+    help="Sign with the secret in this file.",
+)  # fmt: skip
+@click.option(
+    "--bearer-token", envvar="GATHERER_BEARER_TOKEN", show_envvar=True, metavar="TOKEN",
+    help="Send it in the Authorization header.",
+)  # fmt: skip
+@click.option(
+    "--basic",
+    envvar="GATHERER_BASIC",
+    show_envvar=True,
+    metavar="USER:PASSWORD",
+    help="HTTP Basic authentication.",
+)
+@click.option("--header", "headers", multiple=True, metavar="NAME:VALUE", help="One more header; repeatable.")
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as one JSON object.")
+@click.pass_obj
+def command(
+    config_path: Path | None,
+    *,
+    url: str | None,
+    endpoint: str | None,
+    count: int,
+    rate: float | None,
+    connections: int,
+    seed: int | None,
+    well_formed: bool,
+    app_secret: str | None,
+    app_secret_file: Path | None,
+    bearer_token: str | None,
+    basic: str | None,
+    headers: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Post a made-up campaign to a receiver, as Meta would, to try out a set-up.
+
+    Receipts, failures with real error codes, reactions and replies; in disorder, in batches, some of it
+    more than once, and one body that is no JSON. Rows that come of it are marked is_test.
+
+    \b
+    Exit codes: 3 the authentication is not accepted; 75 the server cannot be reached or keeps answering 503.
+
+    \b
+    Examples: gatherer simulate --endpoint whatsapp
+              gatherer simulate --endpoint whatsapp --url https://hooks.example.org/webhook/whatsapp/KEY
+              gatherer simulate --url http://127.0.0.1:8080/webhook/test --rate 50 --count 1000
+    """
+    if url is None and endpoint is None:
+        raise click.UsageError("say where to post: --url URL or --endpoint NAME")
+    if app_secret is not None and app_secret_file is not None:
+        raise click.UsageError("--app-secret and --app-secret-file exclude each other")
+    if bearer_token is not None and basic is not None:
+        raise click.UsageError("--bearer-token and --basic both use the Authorization header: choose one")
+    from gatherer import app
+    from gatherer.cli.output import print_json, progress_bar
+    from gatherer.simulation import campaign, destination, sender
+
+    if endpoint is not None:
+        to = destination.of_endpoint(app.load(config_path, secrets=True), endpoint, url)
+    else:
+        to = destination.of_url(str(url))
+    to = destination.with_proof(
+        to,
+        app_secret=_read(app_secret_file) if app_secret_file else app_secret,
+        bearer_token=bearer_token,
+        basic=basic,
+        headers=headers,
+    )
+    seed = secrets.randbelow(SEEDS) if seed is None else seed
+    simulated = campaign.Campaign(
+        count=count, seed=seed, start=campaign.yesterday(), malformed=not well_formed
+    )
+    with progress_bar("posting") as progress:
+        delivery = sender.post_all(
+            simulated.posts(),
+            to,
+            rate=rate,
+            connections=connections,
+            progress=lambda posted: progress(posted, None),
+        )
+    summary = {
+        "url": to.shown,
+        "seed": seed,
+        "messages": count,
+        "responses": dict(sorted(simulated.responses.items())),
+        **delivery.figures(),
+    }
+    if as_json:
+        print_json(summary)
+    else:
+        _print(summary)
+    delivery.check()
+
+
+def _read(path: Path) -> str:
+    from gatherer.errors import ConfigurationError
+
+    try:
+        return path.read_text(encoding="utf-8-sig").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path} cannot be read: {error}") from None
+
+
+def _print(summary: dict[str, Any]) -> None:
+    responses = ", ".join(f"{number} {kind}" for kind, number in summary["responses"].items())
+    statuses = ", ".join(f"{number} with {status}" for status, number in summary["statuses"].items())
+    click.echo(f"posted a campaign of {summary['messages']} messages to {summary['url']}: {responses}")
+    click.echo(f"{summary['posts']} posts answered: {statuses}; attempts repeated: {summary['retried']}")
+    click.echo(
+        f"{summary['seconds']:.1f} s, {summary['posts_per_second']:.0f} posts/s, "
+        f"p50 {summary['p50_ms']:.1f} ms, p99 {summary['p99_ms']:.1f} ms"
+    )
+    click.echo(f"the same campaign again: --seed {summary['seed']} --count {summary['messages']}")

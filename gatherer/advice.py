@@ -1,0 +1,84 @@
+"""What is allowed in a configuration, and still unwise."""
+
+import ipaddress
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from gatherer.config import Configuration, Endpoint
+from gatherer.secret import Secret
+
+SHORTEST_SECRET: Final = 16
+PLACEHOLDER: Final = "CHANGE-ME"
+
+
+def warnings(configuration: Configuration, path: Path) -> list[str]:
+    """Return one line for each thing in `configuration` that deserves a second thought.
+
+    `configuration` was loaded from `path` with its secrets.
+    """
+    found = []
+    if not configuration.endpoint:
+        found.append("there is no [[endpoint]]: `gatherer serve` has nothing to receive at")
+    for i, endpoint in enumerate(configuration.endpoint):
+        found += [f"endpoint[{i}] {endpoint.name}: {problem}" for problem in _about(endpoint)]
+    host = configuration.server.host
+    if not _is_loopback(host):
+        found.append(
+            f"server.host: {host} is reachable from other machines, and what is sent to it is not encrypted; "
+            "providers need TLS, so let a web server on this machine pass requests on"
+        )
+    for network in configuration.server.trusted_proxies:
+        if network.num_addresses > 2**16:
+            found.append(f"server.trusted_proxies: {network} lets many machines claim any sender's address")
+    if os.name == "posix" and _readable_by_all(path) and any(_written_down(configuration)):
+        found.append(
+            f"{path} has secrets in it and can be read by every account: chmod 600, or 640 with a group"
+        )
+    return found
+
+
+def _about(endpoint: Endpoint) -> Iterator[str]:
+    if endpoint.unauthenticated:
+        yield "it is unauthenticated: anybody who finds the URL can post to it"
+    if endpoint.verify_token is None and endpoint.provider == "meta":
+        yield "without a verify_token Meta cannot register this URL; somebody who forwards Meta's posts can use it"
+    for name, secret in _secrets(endpoint):
+        value = secret.reveal()
+        if PLACEHOLDER in value:
+            yield f"{name} is still the example's: replace it"
+        elif len(value) < SHORTEST_SECRET and name not in ("verify_token", "basic.password"):
+            yield f"{name} is short: {SHORTEST_SECRET} characters or more are hard to guess"
+
+
+def _secrets(endpoint: Endpoint) -> Iterator[tuple[str, Secret]]:
+    single: dict[str, Secret | None] = {
+        "verify_token": endpoint.verify_token,
+        "url_key": endpoint.url_key,
+        "basic.password": endpoint.basic.password if endpoint.basic else None,
+        "api_key.value": endpoint.api_key.value if endpoint.api_key else None,
+    }
+    yield from ((name, secret) for name, secret in single.items() if secret is not None)
+    for name, several in (("app_secrets", endpoint.app_secrets), ("bearer_tokens", endpoint.bearer_tokens)):
+        yield from ((f"{name}[{i}]", secret) for i, secret in enumerate(several))
+
+
+def _written_down(configuration: Configuration) -> Iterator[bool]:
+    for endpoint in configuration.endpoint:
+        yield from (secret.is_written_down for _, secret in _secrets(endpoint))
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _readable_by_all(path: Path) -> bool:
+    try:
+        return bool(path.stat().st_mode & stat.S_IROTH)
+    except OSError:
+        return False

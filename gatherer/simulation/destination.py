@@ -1,0 +1,119 @@
+"""Where a simulated campaign is posted to, and how it proves who it is."""
+
+import base64
+import dataclasses
+from collections.abc import Mapping
+from typing import Final
+from urllib.parse import urlsplit
+
+from gatherer.config import Configuration, Endpoint
+from gatherer.errors import ConfigurationError
+
+_EVERYWHERE: Final = {"0.0.0.0": "127.0.0.1", "::": "::1", "*": "127.0.0.1"}  # noqa: S104 - listened at → reached at
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Destination:
+    """A URL to post to, and what goes along with every post."""
+
+    url: str
+    app_secret: str | None = None  # signs the body
+    headers: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    @property
+    def shown(self) -> str:
+        """The URL for messages: without its path and user, which may hold a secret."""
+        parts = urlsplit(self.url)
+        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+
+
+def of_url(url: str) -> Destination:
+    """Return the destination `url`.
+
+    Raises:
+        ConfigurationError: it is no URL of a web server.
+
+    """
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        raise ConfigurationError("--url must be a whole URL, as in http://127.0.0.1:8080/webhook/whatsapp")
+    return Destination(url=url)
+
+
+def of_endpoint(configuration: Configuration, name: str, url: str | None = None) -> Destination:
+    """Return how to post to the endpoint `name` of `configuration`, which was loaded with its secrets.
+
+    Args:
+        configuration: what `gatherer serve` runs with.
+        name: of the endpoint.
+        url: another way to it, such as the public address of a web server in front.
+
+    Raises:
+        ConfigurationError: there is no such endpoint, or its URL cannot be told.
+
+    """
+    endpoint = next((e for e in configuration.endpoint if e.name == name), None)
+    if endpoint is None:
+        names = ", ".join(e.name for e in configuration.endpoint) or "none"
+        raise ConfigurationError(f"the configuration has no endpoint {name!r}; it has: {names}")
+    if url is None:
+        server = configuration.server
+        if server.port == 0:
+            raise ConfigurationError(
+                "the server's port is 0, chosen at its start: say where it is with --url"
+            )
+        host = _EVERYWHERE.get(server.host, server.host)
+        url = f"http://{f'[{host}]' if ':' in host else host}:{server.port}{endpoint.url_path}"
+    return dataclasses.replace(
+        of_url(url),
+        app_secret=endpoint.app_secrets[0].reveal() if endpoint.app_secrets else None,
+        headers=_headers(endpoint),
+    )
+
+
+def with_proof(
+    destination: Destination,
+    *,
+    app_secret: str | None = None,
+    bearer_token: str | None = None,
+    basic: str | None = None,
+    headers: tuple[str, ...] = (),
+) -> Destination:
+    """Return `destination` with what people gave by hand: `basic` as user:password, `headers` as name:value.
+
+    Raises:
+        ConfigurationError: one of them is not of that form.
+
+    """
+    more = dict(destination.headers)
+    if bearer_token is not None:
+        more["Authorization"] = f"Bearer {bearer_token}"
+    if basic is not None:
+        if ":" not in basic:
+            raise ConfigurationError("--basic must be USER:PASSWORD")
+        more["Authorization"] = _basic(basic)
+    for header in headers:
+        name, colon, value = header.partition(":")
+        if not (colon and name.strip()):
+            raise ConfigurationError("--header must be NAME:VALUE")
+        more[name.strip()] = value.strip()
+    return dataclasses.replace(destination, headers=more, app_secret=app_secret or destination.app_secret)
+
+
+def _headers(endpoint: Endpoint) -> dict[str, str]:
+    headers = {}
+    if endpoint.bearer_tokens:
+        headers["Authorization"] = f"Bearer {endpoint.bearer_tokens[0].reveal()}"
+    if endpoint.basic:
+        headers["Authorization"] = _basic(f"{endpoint.basic.user}:{endpoint.basic.password.reveal()}")
+    if endpoint.api_key:
+        headers[endpoint.api_key.header] = endpoint.api_key.value.reveal()
+    return headers
+
+
+def _basic(user_and_password: str) -> str:
+    return "Basic " + base64.b64encode(user_and_password.encode()).decode("ascii")
