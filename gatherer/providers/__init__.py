@@ -16,6 +16,7 @@ from gatherer.records import Reason
 
 BUILT_IN: Final = {
     "meta": "gatherer.providers.meta",
+    "onprem": "gatherer.providers.onprem",
 }
 GROUP: Final = "gatherer.providers"
 

@@ -55,6 +55,18 @@ def mapping(value: object) -> dict[str, Any]:
     return value if type(value) is dict else {}
 
 
+def dig(value: object, path: str) -> Any:
+    """Return what stands in `value` at the `path` of keys with dots, or None where a step is missing.
+
+    On the way, a list stands for its first element.
+    """
+    for name in path.split("."):
+        if type(value) is list and value:
+            value = value[0]
+        value = mapping(value).get(name)
+    return value
+
+
 def items(value: object) -> list[Any]:
     """Return the elements of `value`: a list as it is, nothing for None, and anything else as the one."""
     if type(value) is list:

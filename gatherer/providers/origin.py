@@ -4,17 +4,25 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any, TypeAlias, TypeVar
 
-from msgspec.structs import replace
-
 from gatherer import timestamps
 from gatherer.notification import Notification
 from gatherer.phones import e164
 from gatherer.providers.base import BadElement, Decoded, reject
 from gatherer.providers.elements import as_json, mapping, text
-from gatherer.records import WHATSAPP, Kind, OtherEvent, Reason, Record, Rejected, Response, TimeSource, make_key
+from gatherer.providers.people import People
+from gatherer.records import (
+    WHATSAPP,
+    Kind,
+    OtherEvent,
+    Reason,
+    Record,
+    Rejected,
+    Response,
+    TimeSource,
+    make_key,
+)
 
 R = TypeVar("R", bound=Record)
-Contact: TypeAlias = dict[str, Any]
 
 
 class Origin:
@@ -24,13 +32,13 @@ class Origin:
     """
 
     __slots__ = (
-        "_shared",
+        "_blank",
         "account_id",
         "business_phone",
-        "contacts",
         "entry_at",
         "is_test",
         "notification",
+        "people",
         "phone_number_id",
         "provider",
     )
@@ -48,9 +56,9 @@ class Origin:
         self.entry_at = entry_at  # when the provider says it sent the notification
         self.phone_number_id: str | None = None
         self.business_phone: str | None = None
-        self.contacts: dict[str, Contact] = {}  # by phone digits and by user id
+        self.people: People = {}  # by phone digits and by user id
         self.is_test = False
-        self._shared: Response | None = None
+        self._blank: Response | None = None
 
     def when(self, claimed: object) -> tuple[datetime, TimeSource]:
         """Return the best time there is for an element that claims `claimed`, and who says so."""
@@ -70,16 +78,25 @@ class Origin:
             return timestamps.iso(self.entry_at)
         return self.notification.received_at.date().isoformat()
 
-    def response(self, key: bytes, kind: Kind, claimed: object, **columns: Any) -> Response:
-        """Return the response `kind` that happened at `claimed`, with its own `columns`."""
-        shared = self._shared or self._share()
-        occurred_at, source = self.when(claimed)
-        return replace(
-            shared, key=key, occurred_at=occurred_at, occurred_at_source=source, kind=kind, **columns
-        )
+    def blank(self) -> Response:
+        """Return what every response of this origin starts from: all they share, the rest still to fill in.
+
+        `key`, `kind` and the time have to be replaced. Copying one response is several times cheaper than
+        naming the shared columns again for each of a thousand receipts.
+        """
+        if self._blank is None:
+            self._blank = self.record(
+                Response,
+                b"",
+                None,
+                kind=Kind.SENT,
+                phone_number_id=self.phone_number_id,
+                business_phone=self.business_phone,
+            )
+        return self._blank
 
     def record(self, table: type[R], key: bytes, claimed: object, **columns: Any) -> R:
-        """Return a record of any other `table` that happened at `claimed`, with its own `columns`."""
+        """Return a record of `table` that happened at `claimed`, with its own `columns`."""
         occurred_at, source = self.when(claimed)
         notification = self.notification
         return table(
@@ -105,29 +122,6 @@ class Origin:
         reason = f"the decoder failed: {type(problem).__name__}"
         return reject(self.notification, self.provider, path, reason, Reason.DECODER)
 
-    def _share(self) -> Response:
-        """Return what every response of this origin starts as, before its own columns replace the rest.
-
-        Copying it is several times cheaper than naming all columns for each of a thousand receipts.
-        """
-        notification = self.notification
-        self._shared = Response(
-            key=b"",
-            provider=self.provider,
-            endpoint=notification.endpoint,
-            inbox_id=notification.inbox_id,
-            notification_id=notification.id,
-            received_at=notification.received_at,
-            occurred_at=notification.received_at,
-            occurred_at_source="receipt",
-            account_id=self.account_id,
-            is_test=self.is_test,
-            kind=Kind.SENT,
-            phone_number_id=self.phone_number_id,
-            business_phone=self.business_phone,
-        )
-        return self._shared
-
 
 DecodeElement: TypeAlias = Callable[[Origin, Any], Record]
 
@@ -143,14 +137,24 @@ def decode_each(
             decoded.append(origin.rejected(f"{path}[{i}]", problem))
 
 
+def decode_one(origin: Origin, element: Any, decode: DecodeElement, path: str, decoded: Decoded) -> None:
+    """Add `element`, which stands at the JSON `path`, to `decoded`: as a record or as a rejection."""
+    try:
+        decoded.append(decode(origin, element))
+    except Exception as problem:  # noqa: BLE001 - one bad element must not cost its siblings
+        decoded.append(origin.rejected(path, problem))
+
+
 def other(
     origin: Origin,
     element: Any,
     family: str,
     name: str | None,
     identity: str | None = None,
+    *,
     id_space: str = WHATSAPP,
-    **columns: Any,
+    at: object = None,
+    **columns: str | None,
 ) -> OtherEvent:
     """Return `element` whole, for what is real but not modelled.
 
@@ -161,18 +165,23 @@ def other(
         name: its own word for what it is.
         identity: what makes it this fact and no other; its whole content where nothing better is known.
         id_space: who gave out the ids in `identity`.
-        columns: `message_id`, `phone`, `user_id`, where WhatsApp's usual keys are not right.
+        at: when it happened, as the provider writes it; its `timestamp` where nothing is given.
+        columns: `message_id`, `phone` and `user_id`, each where WhatsApp's usual key is not the right one.
 
     """
     details = as_json(element)
-    fields = mapping(element)
-    if "message_id" not in columns:
-        columns["message_id"] = text(fields.get("id"))
-    if "phone" not in columns:
-        columns["phone"] = e164(text(fields.get("from") or fields.get("recipient_id")))
-    if "user_id" not in columns:
-        columns["user_id"] = text(fields.get("from_user_id") or fields.get("recipient_user_id"))
-    key = make_key(id_space, f"other:{family}", identity or details)
+    get = mapping(element).get
+    usual = {
+        "message_id": text(get("id")),
+        "phone": e164(text(get("from")) or text(get("recipient_id"))),
+        "user_id": text(get("from_user_id")) or text(get("recipient_user_id")),
+    }
     return origin.record(
-        OtherEvent, key, fields.get("timestamp"), family=family, name=name, details=details, **columns
+        OtherEvent,
+        make_key(id_space, f"other:{family}", identity or details),
+        at or get("timestamp"),
+        family=family,
+        name=name,
+        details=details,
+        **(usual | columns),
     )

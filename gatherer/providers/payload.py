@@ -40,6 +40,21 @@ def load_json(body: bytes) -> Any:
         raise Unreadable("the JSON is nested too deeply") from None
 
 
+def load_lines(body: bytes) -> list[Any]:
+    """Return the JSON value in each line of `body`; a line that cannot be read is its `Unreadable`.
+
+    For relays that collect posts and forward them one per line. Empty lines do not count.
+    """
+    values: list[Any] = []
+    for line in body.splitlines():
+        if line.strip():
+            try:
+                values.append(load_json(line))
+            except Unreadable as problem:
+                values.append(problem)
+    return values
+
+
 def _load_patiently(body: bytes) -> Any:
     if body[:2] in (b"\xff\xfe", b"\xfe\xff") or (len(body) > 1 and 0 in body[:2]):
         raise Unreadable("the body is UTF-16 or UTF-32; JSON on the web is UTF-8")

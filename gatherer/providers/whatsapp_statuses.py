@@ -6,12 +6,24 @@ beyond it.
 
 from typing import Any, Final
 
+from msgspec.structs import replace
+
 from gatherer.phones import e164
 from gatherer.providers.base import BadElement
-from gatherer.providers.elements import as_json, flag, identifier, integer, items, mapping, reference, text
+from gatherer.providers.elements import (
+    as_json,
+    flag,
+    identifier,
+    integer,
+    items,
+    kept,
+    mapping,
+    reference,
+    text,
+)
 from gatherer.providers.origin import Origin, other
-from gatherer.providers.whatsapp_people import find
-from gatherer.records import WHATSAPP, Kind, Record, make_key
+from gatherer.providers.people import find
+from gatherer.records import WHATSAPP, Kind, Record, Response, make_key
 
 STATUS_KINDS: Final = {
     "sent": Kind.SENT,
@@ -28,14 +40,22 @@ STATUS_KINDS: Final = {
 
 # What an everyday receipt consists of. Only one that says more is looked at more closely.
 EVERYDAY: Final = frozenset(
-    "id status timestamp recipient_id recipient_user_id biz_opaque_callback_data pricing".split()
+    ["id", "status", "timestamp", "recipient_id", "recipient_user_id", "biz_opaque_callback_data", "pricing"]
 )
 # What is said by columns. Everything else that a status carries goes into its details.
 IN_COLUMNS: Final = EVERYDAY | frozenset(
-    "errors extra group_id participant_recipient_id recipient_participant_id recipient_participant_user_id"
-    " recipient_type type".split()
+    [
+        "errors",
+        "extra",
+        "group_id",
+        "participant_recipient_id",
+        "recipient_participant_id",
+        "recipient_participant_user_id",
+        "recipient_type",
+        "type",
+    ]
 )
-PRICES: Final = frozenset("category pricing_model type billable".split())
+PRICES: Final = frozenset(["category", "pricing_model", "type", "billable"])
 
 
 def decode_status(origin: Origin, status: Any) -> Record:
@@ -61,37 +81,43 @@ def decode_status(origin: Origin, status: Any) -> Record:
 def _decode_closely(origin: Origin, status: dict[str, Any], message_id: str, word: str) -> Record:
     """Return the record of a status that says more than most."""
     get = status.get
-    kind = STATUS_KINDS.get(word.lower())
     raw = reference(get("recipient_id"), "recipient_id")
     user_id = reference(get("recipient_user_id"), "recipient_user_id")
     group_id = reference(get("group_id"), "group_id")
-    member = reference(get("recipient_participant_id") or get("participant_recipient_id"))  # Meta prints both
-    member_user = reference(get("recipient_participant_user_id"))
+    member = get("recipient_participant_id") or get("participant_recipient_id")  # Meta prints both
+    member_user_id = get("recipient_participant_user_id")
     participant = ""
-    if group_id or member or member_user or get("recipient_type") == "group":
+    if group_id or member or member_user_id or get("recipient_type") == "group":
         group_id = group_id or raw  # recipient_id is then the group's, never a phone
-        raw, user_id = member, member_user
+        raw = reference(member, "recipient_participant_id")
+        user_id = reference(member_user_id, "recipient_participant_user_id")
         participant = e164(raw) or user_id or raw or ""
     elif raw is None:
-        message = mapping(get("message"))  # on-premises repeats the recipient there
-        raw = reference(message.get("recipient_id") or get("from"))  # payments of some relays: from
+        # On-premises repeats the recipient in `message`; payments of some relays have `from` instead.
+        raw = reference(mapping(get("message")).get("recipient_id") or get("from"), "recipient_id")
 
-    what = get("type")
-    if kind is None or what not in (None, "message"):
-        # A payment repeats a word with other content (a second refund); any other word comes once.
-        identity = None if what not in (None, "message") else f"{message_id}\x1f{word.lower()}\x1f{participant}"
+    kind = STATUS_KINDS.get(word.lower())
+    what = get("type") or "message"
+    if kind is None or what != "message":
+        # A payment repeats its word with other content (a second refund); any other word comes once.
+        identity = f"{message_id}\x1f{word.lower()}\x1f{participant}" if what == "message" else None
         return other(
             origin,
             status,
             "statuses",
-            word,
+            word.lower(),
             identity,
             message_id=message_id,
             phone=e164(raw),
             user_id=user_id,
         )
+
     rest = {name: status[name] for name in status if name not in IN_COLUMNS}
-    return _receipt(origin, status, kind, message_id, raw, user_id, participant, group_id, rest)
+    response = _receipt(origin, status, kind, message_id, raw, user_id, participant, rest)
+    errors = get("errors")
+    if errors:
+        response = replace(response, **read_errors(errors))
+    return replace(response, group_id=group_id)
 
 
 def _receipt(
@@ -102,11 +128,69 @@ def _receipt(
     raw: str | None,
     user_id: str | None,
     participant: str = "",
-    group_id: str | None = None,
     rest: dict[str, Any] | None = None,
-) -> Record:
-    """Return the receipt `kind`. `rest` is what else the status said and no column has."""
+) -> Response:
+    """Return the receipt `kind` of a person. `rest` is what else the status says and no column has."""
     get = status.get
-    person = find(origin.contacts, raw, user_id)
-    columns: dict[str, Any] = {}
-    ...
+    person = find(origin.people, raw, user_id)
+    occurred_at, source = origin.when(get("timestamp"))
+    response = replace(
+        origin.blank(),
+        key=make_key(WHATSAPP, kind, message_id, participant),
+        occurred_at=occurred_at,
+        occurred_at_source=source,
+        kind=kind,
+        message_id=message_id,
+        phone=e164(raw),
+        phone_raw=raw,
+        user_id=user_id or person.user_id,
+        client_reference=_read_reference(get("biz_opaque_callback_data", get("extra"))),
+        profile_name=person.profile_name,
+    )
+    pricing = get("pricing")
+    if pricing is None and rest:
+        pricing = mapping(rest.get("conversation")).get("pricing")  # nested in Meta's aggregated group sample
+    if type(pricing) is dict:
+        response = replace(
+            response,
+            pricing_category=text(pricing.get("category")),
+            pricing_model=text(pricing.get("pricing_model")),
+            pricing_type=text(pricing.get("type")) or text(pricing.get("pricing_type")),
+            billable=flag(pricing.get("billable")),
+        )
+    if rest or person.more or (pricing is not None and not _has_columns(pricing)):
+        details = {
+            **(rest or {}),
+            "contact": person.more,
+            "pricing": None if _has_columns(pricing) else pricing,
+        }
+        response = replace(response, details=kept(**details))
+    return response
+
+
+def _read_reference(value: object) -> str | None:
+    """Return what the sender attached. EnableX calls it `extra` and gives back whatever it was given."""
+    if type(value) is str or value is None:
+        return value
+    return as_json(value)
+
+
+def _has_columns(pricing: object) -> bool:
+    """Return whether the columns say everything that `pricing` says."""
+    return pricing is None or (type(pricing) is dict and PRICES.issuperset(pricing))
+
+
+def read_errors(errors: object) -> dict[str, Any]:
+    """Return the error columns: code, title and details of the first error, and all of them as JSON.
+
+    Cloud API: `{code, title, message, error_data: {details}, href}`; on-premises and 2022: flat `details`.
+    """
+    listed = items(errors)
+    first = mapping(listed[0]) if listed else {}
+    data = mapping(first.get("error_data"))
+    return {
+        "error_code": integer(first.get("code")),
+        "error_title": text(first.get("title")) or text(first.get("message")),
+        "error_details": text(data.get("details")) or text(first.get("details")),
+        "errors": as_json(listed) if listed else None,
+    }

@@ -1,4 +1,4 @@
-"""The people in WhatsApp's objects: `contacts[]`, and how a receipt or an answer finds its own."""
+"""The people around a message: WhatsApp's `contacts[]`, and how a receipt or an answer finds its own."""
 
 from typing import Any, Final, NamedTuple
 

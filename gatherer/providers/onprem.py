@@ -1,0 +1,45 @@
+"""WhatsApp's On-Premises form, which Cbot, 360dialog and other services still forward.
+
+Set-up
+    Set the webhook URL at the service (`POST /v1/configs/webhook` with its API key, or its portal) and let it
+    send HTTP Basic or a header of its own: the form has no signature. A new API key drops the URL at some
+    services: set it again. `sent` receipts are off there by default (`sent_status`).
+    For 360dialog's Cloud API use the provider `meta` with header authentication; both understand both.
+
+Mapping
+    `statuses[]` → sent, delivered, read, failed, played. `messages[]` → replied, reacted, edited, revoked.
+    `errors[]` at the top are other events: they concern our number, never a message. Deleted and warning are
+    other events too. A post in the form of the Cloud API is decoded as `meta` does, notices included, with
+    the same keys.
+
+Quirks
+    The shape is told by each body, because numbers migrate to the Cloud API under the same URL. Which number
+    a post concerns is not in it. Ids are `gBEG…`, `ABEG…` or hex. `deleted` carries the id of the *person's*
+    message. Recipients are repeated in `message.recipient_id`, and some forwarders write `messsage_id`.
+    Voice is a type of its own, and a changed number stands in `new_wa_id`.
+"""
+
+from typing import Final
+
+from gatherer.notification import Notification
+from gatherer.providers import whatsapp_envelope
+from gatherer.providers.base import Decoded, Provider
+
+NAME: Final = "onprem"
+
+
+def decode(notification: Notification) -> Decoded:
+    """Return every element of one post as a record or a rejection."""
+    return whatsapp_envelope.decode(notification, NAME)
+
+
+PROVIDER: Final = Provider(
+    name=NAME,
+    title="WhatsApp On-Premises API form (Cbot, 360dialog, other relays)",
+    decode=decode,
+    reports=whatsapp_envelope.REPORTS,
+    authentication="none of its own: HTTP Basic or a header set at the service",
+    on_refusal="sends the post again",
+    retries="typically 24 hours, with growing delay; 360dialog up to 7 days",
+    documentation=__doc__,
+)

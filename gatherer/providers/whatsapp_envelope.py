@@ -1,0 +1,225 @@
+"""The bodies in which WhatsApp's objects travel. The shape is told by each body, not by its endpoint.
+
+Numbers migrate from one service to another under the same URL, and relays forward whole posts or parts
+of them. Understood are:
+
+    {"object": …, "entry": [{"id", "time", "changes": [{"field", "value"}]}]}     Meta's Cloud API
+    {"id", "time", "changes": […]}, {"field", "value"}, or the value alone        parts of it, forwarded
+    {"contacts", "messages", "statuses", "errors"}                                On-Premises API
+    {"id", "event", "data": {…}}                                                  360dialog's partner hook
+    a JSON array of bodies, or one body per line                                  relays that collect
+"""
+
+from functools import partial
+from typing import Any, Final
+
+from gatherer import timestamps
+from gatherer.notification import Notification
+from gatherer.phones import e164
+from gatherer.providers import whatsapp_events as events
+from gatherer.providers.base import Decoded, reject
+from gatherer.providers.elements import items, mapping, text
+from gatherer.providers.origin import DecodeElement, Origin, decode_each, decode_one, other
+from gatherer.providers.payload import Unreadable, load_json, load_lines
+from gatherer.providers.people import read_people
+from gatherer.providers.whatsapp_messages import decode_message
+from gatherer.providers.whatsapp_notices import NOTICES, field_of
+from gatherer.providers.whatsapp_statuses import decode_status
+from gatherer.records import Reason
+
+# The dashboard's Test button sends this account, number and message; simulated traffic is marked the same way.
+# https://developers.facebook.com/documentation/business-messaging/whatsapp/webhooks/overview
+TEST_ACCOUNT: Final = "0"
+TEST_PHONE_NUMBER_ID: Final = "123456123"
+
+# Arrays in a value → what becomes of their elements, whatever the field: statuses also stand under `calls`.
+DECODERS: Final[dict[str, DecodeElement]] = {
+    "statuses": decode_status,
+    "messages": decode_message,
+    "user_preferences": events.decode_preference,
+    "user_actions": events.decode_action,
+    "errors": events.decode_error,
+    "calls": events.decode_call,
+    "message_echoes": events.decode_echo,
+    **{name: events.decoder_of(layout) for name, layout in events.LAYOUTS.items()},
+}
+RECEIPTS_AND_ANSWERS: Final = frozenset({"statuses", "messages"})
+# What concerns the elements but is none
+AROUND: Final = frozenset(["messaging_product", "metadata", "contacts", "business_phone"])
+
+# Fields whose `messages` are no news: history is months old, echoes are our own.
+HISTORY: Final = DECODERS | {"messages": events.decode_old_message}
+ECHOES: Final = DECODERS | {"messages": events.decode_echo}
+DECODERS_OF: Final = {"history": HISTORY, "message_echoes": ECHOES, "smb_message_echoes": ECHOES}
+
+REPORTS: Final = frozenset(
+    [
+        "sent",
+        "delivered",
+        "read",
+        "failed",
+        "played",
+        "replied",
+        "reacted",
+        "edited",
+        "revoked",
+        "opted_out",
+        "opted_in",
+        "clicked",
+        "template_event",
+        "flow_event",
+        "account_event",
+        "other",
+    ]
+)
+
+# A body with one of these is a value without its envelope.
+VALUE: Final = frozenset(DECODERS) - {"events", "groups"} | {"contacts", "messaging_product"}
+ENTRY: Final = frozenset({"id", "time"})
+NOT_WHATSAPP: Final = frozenset({"page", "instagram", "user", "permissions", "ad_account"})
+
+VALUES_ARE_OFF: Final = (
+    "the post names changed fields but carries no data:"
+    " switch on “Include Values” in the app's webhook settings at Meta"
+)
+
+
+def decode(notification: Notification, provider: str) -> Decoded:
+    """Return every element of one post as a record or a rejection, in the name of `provider`."""
+    try:
+        body = load_json(notification.body)
+    except Unreadable as problem:
+        lines = load_lines(notification.body)
+        if not any(type(line) is dict and is_body(line) for line in lines):
+            return [reject(notification, provider, "$", str(problem), Reason.UNREADABLE)]
+        body = lines
+    post = Post(notification, provider)
+    if type(body) is list:
+        for i, part in enumerate(body):
+            post.decode_body(part, f"$[{i}]")
+    else:
+        post.decode_body(body, "$")
+    return post.decoded
+
+
+def is_body(body: dict[str, Any]) -> bool:
+    """Return whether `body` has one of the shapes that can be decoded."""
+    return (
+        "entry" in body
+        or "changes" in body
+        or ("field" in body and "value" in body)
+        or ("event" in body and type(body.get("data")) is dict)
+        or not VALUE.isdisjoint(body)
+        or field_of(None, body) is not None
+    )
+
+
+class Post:
+    """One post while it is decoded: where it came from, and what came out so far."""
+
+    __slots__ = ("decoded", "notification", "provider")
+
+    def __init__(self, notification: Notification, provider: str) -> None:
+        self.notification = notification
+        self.provider = provider
+        self.decoded: Decoded = []
+
+    def reject(self, path: str, reason: str, reason_class: Reason = Reason.ELEMENT) -> None:
+        """Add the rejection of what stands at `path`."""
+        self.decoded.append(reject(self.notification, self.provider, path, reason, reason_class))
+
+    def decode_body(self, body: Any, path: str) -> None:
+        """Decode a body of any shape."""
+        if isinstance(body, Unreadable):
+            self.reject(path, str(body), Reason.UNREADABLE)
+        elif type(body) is not dict or not is_body(body):
+            self.reject(path, "this is no WhatsApp webhook", Reason.SHAPE)
+        elif text(body.get("object")) in NOT_WHATSAPP:
+            reason = f"this webhook is about a Meta {body['object']}, not about WhatsApp"
+            self.reject(path, reason, Reason.SHAPE)
+        elif "entry" in body:
+            for i, entry in enumerate(items(body["entry"])):
+                self.decode_entry(entry, f"{path}.entry[{i}]")
+        elif "changes" in body:
+            self.decode_entry(body, path)
+        else:
+            origin = Origin(self.notification, self.provider)
+            if "field" in body and "value" in body:
+                self.decode_change(origin, body, path)
+            elif "event" in body and type(body.get("data")) is dict:
+                self.decode_value(origin, text(body["event"]), body["data"], path + ".data")
+            else:
+                self.decode_value(origin, None, body, path)
+
+    def decode_entry(self, entry: Any, path: str) -> None:
+        """Decode the notices about one account."""
+        if type(entry) is not dict:
+            self.reject(path, "an entry must be an object")
+            return
+        if "changes" not in entry:
+            if "changed_fields" in entry:
+                self.reject(path, VALUES_ARE_OFF)
+            elif not ENTRY.issuperset(entry):
+                self.reject(path, "an entry without changes", Reason.SHAPE)
+            return
+        account_id = text(entry.get("id"))
+        entry_at = timestamps.parse(entry.get("time"))
+        for i, change in enumerate(items(entry["changes"])):
+            origin = Origin(self.notification, self.provider, account_id, entry_at)
+            origin.is_test = account_id == TEST_ACCOUNT
+            self.decode_change(origin, change, f"{path}.changes[{i}]")
+
+    def decode_change(self, origin: Origin, change: Any, path: str) -> None:
+        """Decode one change: a field and its value."""
+        if type(change) is not dict:
+            self.reject(path, "a change must be an object")
+            return
+        value = change.get("value")
+        if type(value) is dict:
+            self.decode_value(origin, text(change.get("field")), value, path + ".value")
+        else:
+            self.reject(path, "a change must have an object as its value")
+
+    def decode_value(self, origin: Origin, field: str | None, value: dict[str, Any], path: str) -> None:
+        """Decode a value: one notice, or the arrays in it. Its keys are asked where `field` is not enough."""
+        if field != "messages":
+            field = field_of(field, value) or field
+            decode = decoder_of_whole(field, value)
+            if decode is not None:
+                decode_one(origin, value, decode, path, self.decoded)
+                return
+        metadata = mapping(value.get("metadata"))
+        origin.phone_number_id = text(metadata.get("phone_number_id"))
+        origin.business_phone = e164(
+            text(metadata.get("display_phone_number") or value.get("business_phone"))
+        )
+        origin.is_test = origin.is_test or origin.phone_number_id == TEST_PHONE_NUMBER_ID
+        contacts = value.get("contacts")
+        if contacts is not None:
+            origin.people = read_people(contacts)
+        decoders = DECODERS_OF.get(field or "", DECODERS)
+        found = False
+        for name, elements in value.items():
+            if name not in AROUND and elements is not None:
+                found = True
+                decode = decoders.get(name) or decoder_of_unknown(name)
+                decode_each(origin, items(elements), decode, f"{path}.{name}", self.decoded)
+        if contacts and not found:
+            self.decoded.append(other(origin, value, "contacts", None))
+
+
+def decoder_of_whole(field: str | None, value: dict[str, Any]) -> DecodeElement | None:
+    """Return the decoder of a value that is itself the element, or None if its arrays hold the elements."""
+    if RECEIPTS_AND_ANSWERS.isdisjoint(value):
+        if field in NOTICES:
+            return partial(NOTICES[field], field)
+        if DECODERS.keys().isdisjoint(value) and "messaging_product" not in value:
+            return lambda origin, element: other(
+                origin, element, field or "change", text(element.get("event")) or text(element.get("type"))
+            )
+    return None
+
+
+def decoder_of_unknown(name: str) -> DecodeElement:
+    """Return the decoder of elements of an array that nobody has told us about."""
+    return lambda origin, element: other(origin, element, name, text(mapping(element).get("type")))

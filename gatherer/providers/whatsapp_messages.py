@@ -1,0 +1,264 @@
+"""WhatsApp's `messages[]`: what people write, tap and send, which several providers pass on unchanged.
+
+Facts: Meta's pages `webhooks/reference/messages/*` (2026), and what real traffic showed beyond them.
+"""
+
+from collections.abc import Callable
+from typing import Any, Final, TypeAlias
+
+from msgspec.structs import replace
+
+from gatherer.phones import e164
+from gatherer.providers.base import BadElement
+from gatherer.providers.elements import as_json, identifier, items, kept, mapping, reference, text
+from gatherer.providers.origin import Origin, other
+from gatherer.providers.payload import Unreadable, load_json
+from gatherer.providers.people import find
+from gatherer.providers.whatsapp_statuses import read_errors
+from gatherer.records import WHATSAPP, Kind, Record, Response, make_key
+
+Columns: TypeAlias = dict[str, Any]
+
+# What is said by columns, whatever the type. Everything else that a message carries goes into its details.
+IN_COLUMNS: Final = frozenset(
+    ["id", "from", "from_user_id", "timestamp", "type", "group_id", "context", "errors"]
+)
+
+# `interactive.type` → our reply_type, what a person read, what a program reads (None: all of it, as JSON)
+INTERACTIVE: Final = {
+    "button_reply": ("button", "title", "id"),
+    "list_reply": ("list", "title", "id"),
+    "nfm_reply": ("flow", "body", "response_json"),  # JSON inside a string: kept verbatim
+    "call_permission_reply": ("call_permission", "response", None),
+}
+# `nfm_reply.name` → our reply_type; other names are kept as they are
+NATIVE_FLOWS: Final = {"flow": "flow", "galaxy_message": "flow", "address_message": "address"}
+
+# "This message is currently unavailable": a coexistence number got a real message without its content,
+# typically the first one after an ad (chatwoot#13464, #14547). The person did answer, so it is a reply.
+CONTENT_UNAVAILABLE: Final = 131060
+# `unsupported.type` of what is no new message, whatever the error code says
+CHANGES_OF_MESSAGES: Final = frozenset({"edit", "keep_in_chat", "pin", "poll_update", "reaction"})
+
+
+def decode_message(origin: Origin, message: Any) -> Record:
+    """Return the answer in one element of `messages[]`, or an other event if it is none.
+
+    Raises:
+        BadElement: it has no id, or an id of the wrong type.
+
+    """
+    if type(message) is not dict:
+        raise BadElement("a message must be an object")
+    message_id = identifier(message.get("id"), "the id of a message")
+    what = text(message.get("type")) or ""
+    special = SPECIAL.get(what)
+    if special is not None:
+        return special(origin, message, message_id)
+    read = READERS.get(what)
+    if read is None:  # ephemeral, request_welcome (removed in March 2026), hsm, what Meta adds next
+        return other(origin, message, "messages", what or None, message_id)
+    columns = {"reply_type": what} | _read_content(read, message, what)
+    return _answer(origin, message, message_id, Kind.REPLIED, columns)
+
+
+def _answer(
+    origin: Origin, message: dict[str, Any], message_id: str, kind: Kind, columns: Columns
+) -> Response:
+    """Return the answer `kind` with the `columns` that its content filled."""
+    get = message.get
+    raw = reference(get("from"), "from")
+    user_id = reference(get("from_user_id"), "from_user_id")
+    person = find(origin.people, raw, user_id)
+    context = mapping(get("context"))
+    occurred_at, source = origin.when(get("timestamp"))
+    details = columns.pop("details", {})
+    details |= {
+        name: part for name, part in message.items() if name not in IN_COLUMNS and name != get("type")
+    }
+    details["context"] = {name: part for name, part in context.items() if name not in ("id", "from")} or None
+    details["contact"] = person.more
+    if person.wa_id not in (None, raw):
+        details["wa_id"] = person.wa_id
+    answer = replace(
+        origin.blank(),
+        key=make_key(WHATSAPP, kind, message_id),
+        occurred_at=occurred_at,
+        occurred_at_source=source,
+        kind=kind,
+        message_id=message_id,
+        # A template's quick reply came without its context in July 2026 (pywa#216): replied, to nothing.
+        about_message_id=reference(context.get("id"), "context.id"),
+        phone=e164(raw),
+        phone_raw=raw,
+        user_id=user_id or person.user_id,
+        profile_name=person.profile_name,
+        group_id=reference(get("group_id"), "group_id"),
+        details=kept(**details),
+    )
+    return replace(answer, **columns)
+
+
+def _read_content(read: Callable[[dict[str, Any]], Columns], message: dict[str, Any], what: str) -> Columns:
+    """Return what `read` finds in the object called like the type. It may be missing, or no object."""
+    content = message.get(what)
+    columns = read(mapping(content))
+    if content and not any(columns.get(name) for name in ("reply_text", "reply_payload", "media_id")):
+        columns["details"] = {what: content}  # nothing readable, so nothing is thrown away
+    return columns
+
+
+def _text(content: dict[str, Any]) -> Columns:
+    return {"reply_text": text(content.get("body"))}
+
+
+def _media(media: dict[str, Any]) -> Columns:
+    rest = {name: media[name] for name in media if name not in ("id", "mime_type", "caption")}
+    return {
+        "reply_text": text(media.get("caption")),
+        "media_id": reference(media.get("id"), "the id of the media"),
+        "media_type": text(media.get("mime_type")),
+        "details": {"media": rest or None},  # sha256, filename, url (since November 2025), voice, animated
+    }
+
+
+def _button(button: dict[str, Any]) -> Columns:
+    return {"reply_text": text(button.get("text")), "reply_payload": text(button.get("payload"))}
+
+
+def _interactive(interactive: dict[str, Any]) -> Columns:
+    what = text(interactive.get("type")) or ""
+    chosen = mapping(interactive.get(what))  # the object is missing beside errors[131000] (pywa's fixtures)
+    reply_type, readable, payload = INTERACTIVE.get(what, (what or "interactive", None, None))
+    columns: Columns = {
+        "reply_type": reply_type,
+        "reply_text": text(chosen.get(readable)) if readable else None,
+        "reply_payload": _verbatim(chosen.get(payload) if payload else chosen or None),
+    }
+    if what == "nfm_reply":
+        name = text(chosen.get("name")) or "flow"
+        columns["reply_type"] = NATIVE_FLOWS.get(name, name)
+        columns["details"] = {"flow": _parse_flow(chosen.get("response_json"))}
+    elif "description" in chosen:
+        columns["details"] = {"description": chosen["description"]}
+    return columns
+
+
+def _verbatim(value: object) -> str | None:
+    return text(value) or (None if value is None or value == "" else as_json(value))
+
+
+def _parse_flow(response_json: object) -> Any:
+    """Return the answers of a Flow as JSON, or None when the string in `response_json` holds none."""
+    if type(response_json) is not str:
+        return response_json
+    try:
+        return load_json(response_json.encode())
+    except Unreadable:
+        return None
+
+
+def _whole(content: dict[str, Any]) -> Columns:
+    readable = text(content.get("text")) or text(content.get("name")) or text(content.get("address"))
+    return {"reply_text": readable, "reply_payload": as_json(content) if content else None}
+
+
+def _contacts(origin: Origin, message: dict[str, Any], message_id: str) -> Record:
+    """Return the reply that consists of contact cards. A card may lack even its name.
+
+    `origin: contact_request` in a card means that the person tapped our button and so tells their phone.
+    """
+    cards = items(message.get("contacts"))
+    columns = {"reply_type": "contacts", "reply_payload": as_json(cards) if cards else None}
+    return _answer(origin, message, message_id, Kind.REPLIED, columns)
+
+
+def _reaction(origin: Origin, message: dict[str, Any], message_id: str) -> Record:
+    """Return the reaction. Meta leaves `emoji` out when it is taken back; libraries also saw ''.
+
+    Anything that is no text is an emoji which cannot be read, never one that was taken back.
+    """
+    content = message.get("reaction")
+    reaction = mapping(content)
+    emoji = reaction.get("emoji", "") if reaction else None
+    about = reaction.get("message_id") or reaction.get("messsage_id")  # some relays misspell it
+    columns: Columns = {
+        "emoji": emoji if type(emoji) is str else None,
+        "about_message_id": reference(about, "reaction.message_id"),
+    }
+    if columns["emoji"] is None and content is not None:
+        columns["details"] = {"reaction": content}
+    return _answer(origin, message, message_id, Kind.REACTED, columns)
+
+
+def _edit(origin: Origin, message: dict[str, Any], message_id: str) -> Record:
+    """Return the new content of an earlier message; its own context may be a dummy such as `M0`."""
+    edit = mapping(message.get("edit"))
+    content = mapping(edit.get("message"))
+    what = text(content.get("type")) or ""
+    read = READERS.get(what)
+    columns: Columns = {"reply_type": what or None}
+    if read is not None:
+        columns |= _read_content(read, content, what)
+    elif content:
+        columns["details"] = {"message": content}
+    columns["about_message_id"] = reference(edit.get("original_message_id"), "original_message_id")
+    return _answer(origin, message, message_id, Kind.EDITED, columns)
+
+
+def _revoke(origin: Origin, message: dict[str, Any], message_id: str) -> Record:
+    """Return that the person deleted an earlier message of theirs."""
+    original = mapping(message.get("revoke")).get("original_message_id")
+    columns = {"about_message_id": reference(original, "original_message_id")}
+    return _answer(origin, message, message_id, Kind.REVOKED, columns)
+
+
+def _system(origin: Origin, message: dict[str, Any], message_id: str) -> Record:
+    """Return that a person has a new number, user id or key: no answer, but contacts can be re-keyed.
+
+    `phone` is the old number and `user_id` the new id; the rest stays in the details.
+    """
+    system = mapping(message.get("system"))
+    user_id = text(system.get("user_id")) or text(message.get("from_user_id"))
+    phone = e164(text(message.get("from")) or text(system.get("customer")))
+    name = text(system.get("type")) or "system"
+    return other(origin, message, "system", name, message_id, phone=phone, user_id=user_id)
+
+
+def _unsupported(origin: Origin, message: dict[str, Any], message_id: str) -> Record:
+    """Return a reply for a message whose content is unavailable, else an other event.
+
+    Meta warns (2026) that edits may be delivered as `unsupported` with `unsupported.type: edit`.
+    """
+    errors = read_errors(message.get("errors"))
+    unsupported = mapping(message.get("unsupported"))
+    what = text(unsupported.get("type"))
+    if errors["error_code"] != CONTENT_UNAVAILABLE or what in CHANGES_OF_MESSAGES:
+        return other(origin, message, "messages", text(message.get("type")), message_id)
+    columns = {"reply_type": "unsupported", "details": {"unsupported": unsupported or None}, **errors}
+    return _answer(origin, message, message_id, Kind.REPLIED, columns)
+
+
+READERS: Final[dict[str, Callable[[dict[str, Any]], Columns]]] = {
+    "text": _text,
+    "button": _button,  # the quick-reply button of a template
+    "interactive": _interactive,
+    "location": _whole,
+    "order": _whole,
+    "image": _media,
+    "video": _media,
+    "document": _media,
+    "audio": _media,
+    "voice": _media,  # on-premises; the Cloud API says audio with voice: true
+    "sticker": _media,
+}
+
+SPECIAL: Final[dict[str, Callable[[Origin, dict[str, Any], str], Record]]] = {
+    "contacts": _contacts,
+    "reaction": _reaction,
+    "edit": _edit,
+    "revoke": _revoke,
+    "system": _system,
+    "unsupported": _unsupported,
+    "unknown": _unsupported,  # on-premises and 2022
+}
