@@ -7,7 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from gatherer import config, locks, providers, timestamps
+from gatherer import config, locks, opt_outs, providers, timestamps
 from gatherer.config import Configuration
 from gatherer.errors import ConfigurationError, TemporaryError
 from gatherer.inbox.base import Inbox
@@ -41,8 +41,18 @@ def open_target(configuration: Configuration, *, dry_run: bool = False) -> Itera
     """Open the target, for the duration of the block."""
     from gatherer.targets.sqlite.target import SQLiteTarget
 
-    with closing(SQLiteTarget(configuration.target.path, dry_run=dry_run)) as target:
+    settings = configuration.target
+    with closing(SQLiteTarget(settings.path, dry_run=dry_run)) as target:
+        target.settle(time_zone=settings.time_zone, attribution_hours=settings.attribution_hours)
         yield target
+
+
+def opt_out_words(configuration: Configuration) -> opt_outs.Words:
+    """Return which words are an opt-out at which endpoint; the default ones at endpoints not configured here."""
+    words = {
+        endpoint.name: opt_outs.normalised(endpoint.opt_out_keywords) for endpoint in configuration.endpoint
+    }
+    return lambda endpoint: words[endpoint] if endpoint in words else opt_outs.default_words(endpoint)
 
 
 def serve(configuration: Configuration, *, announce: Callable[[str], None]) -> None:
@@ -80,10 +90,13 @@ def gather_once(
     path = configuration.target.path
     lock = path.with_name(path.name + ".gather.lock")
     lock.parent.mkdir(parents=True, exist_ok=True)
+    words = opt_out_words(configuration)
     try:
         with locks.exclusive(lock), open_inbox(configuration) as inbox:
             with open_target(configuration, dry_run=dry_run) as target:
-                return gather(inbox, target, limit=limit, dry_run=dry_run, progress=progress)
+                return gather(
+                    inbox, target, opt_out_words=words, limit=limit, dry_run=dry_run, progress=progress
+                )
     except locks.Held as held:
         if held.since is not None and timestamps.now() - held.since > LONGEST_PASS:
             raise TemporaryError(f"a pass has been running for more than an hour: {held.holder}") from None
@@ -104,8 +117,17 @@ def replay_once(
 
     if provider is not None:
         providers.get(provider)
+    words = opt_out_words(configuration)
     with open_target(configuration, dry_run=dry_run) as target:
         if selection is None and not rebuild:
-            return replay(None, target, None, provider=provider, progress=progress)
+            return replay(None, target, None, opt_out_words=words, provider=provider, progress=progress)
         with open_inbox(configuration) as inbox:
-            return replay(inbox, target, selection, provider=provider, rebuild=rebuild, progress=progress)
+            return replay(
+                inbox,
+                target,
+                selection,
+                opt_out_words=words,
+                provider=provider,
+                rebuild=rebuild,
+                progress=progress,
+            )

@@ -21,7 +21,7 @@ from pydantic import (
     model_validator,
 )
 
-from gatherer import explanations
+from gatherer import explanations, opt_outs, time_zones
 from gatherer.errors import ConfigurationError
 from gatherer.secret import Secret
 
@@ -82,6 +82,7 @@ class Endpoint(_Section):
     api_key: ApiKey | None = None
     allow_ips: list[IPvAnyNetwork] = []
     unauthenticated: bool = Field(default=False, strict=True)
+    opt_out_keywords: list[str] = list(opt_outs.DEFAULT_KEYWORDS)
 
     @field_validator("provider")
     @classmethod
@@ -131,6 +132,19 @@ class Target(_Section):
 
     kind: Literal["sqlite"] = "sqlite"
     path: ResolvedPath = Field(Path("responses.db"), validate_default=True)
+    time_zone: str = "UTC"
+    attribution_hours: int = Field(72, ge=1, le=8760)
+
+    @field_validator("time_zone")
+    @classmethod
+    def _zone(cls, name: str) -> str:
+        try:
+            time_zones.intervals(name)
+        except (LookupError, ValueError, OSError):
+            raise ValueError(
+                f"there is no time zone {name!r}; write an IANA name such as Europe/London"
+            ) from None
+        return name
 
 
 class Configuration(_Section):

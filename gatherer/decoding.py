@@ -1,11 +1,13 @@
-"""From notifications to a batch: decode each with its provider, then fold what is one fact into one record."""
+"""From notifications to a batch: decode each with its provider, add the opt-outs that replies amount
+to, then fold what is one fact into one record.
+"""
 
 from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
 
-from gatherer import merging, providers
+from gatherer import merging, opt_outs, providers
 from gatherer.notification import Notification, body_key
-from gatherer.records import Record, Rejected
+from gatherer.records import Kind, Record, Rejected, Response
 from gatherer.targets.base import Batch, Position
 
 
@@ -13,6 +15,8 @@ def decode_batch(
     notifications: Iterable[Notification],
     open_rejections: AbstractSet[bytes],
     position: Position | None = None,
+    *,
+    opt_out_words: opt_outs.Words = opt_outs.default_words,
 ) -> Batch:
     """Return what `notifications` amount to, ready to be applied in one transaction.
 
@@ -20,6 +24,7 @@ def decode_batch(
         notifications: what to decode, each with the provider it carries.
         open_rejections: body keys of which the target holds rejections that are not settled.
         position: the position of the inbox that the batch leads to; None leaves it alone.
+        opt_out_words: which words are an opt-out at which endpoint.
 
     """
     records: list[Record] = []
@@ -29,8 +34,12 @@ def decode_batch(
         for fact in providers.decode(notification):
             if isinstance(fact, Rejected):
                 rejected.setdefault(fact.key, fact)
-            else:
-                records.append(fact)
+                continue
+            records.append(fact)
+            if type(fact) is Response and fact.kind is Kind.REPLIED:
+                opted_out = opt_outs.opt_out(fact, opt_out_words(notification.endpoint))
+                if opted_out is not None:
+                    records.append(opted_out)
         if open_rejections and (key := body_key(notification.body)) in open_rejections:
             decoded.add(key)
     folded = merging.fold(records)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
-from gatherer import __version__, timestamps
+from gatherer import __version__, opt_outs, timestamps
 from gatherer.decoding import decode_batch
 from gatherer.errors import GathererError, InboxError
 from gatherer.inbox.base import Bounds, Inbox
@@ -36,6 +36,7 @@ def gather(
     inbox: Inbox,
     target: Target,
     *,
+    opt_out_words: opt_outs.Words = opt_outs.default_words,
     limit: int | None = None,
     dry_run: bool = False,
     progress: Callable[[int, int], None] = lambda done, total: None,
@@ -45,6 +46,7 @@ def gather(
     Args:
         inbox: where to read.
         target: where to apply; its position says where to start.
+        opt_out_words: which words are an opt-out at which endpoint.
         limit: stop after so many notifications; the next pass goes on from there.
         dry_run: the target rolls everything back; write no run down.
         progress: called after every batch with how many notifications are done, of how many.
@@ -61,7 +63,7 @@ def gather(
     collecting = gc.isenabled()
     gc.disable()  # records hold no cycles: the collector would walk over each batch again and again
     try:
-        _run(inbox, target, limit, progress, summary)
+        _run(inbox, target, opt_out_words, limit, progress, summary)
     except GathererError as error:
         problem = error
         raise
@@ -75,7 +77,12 @@ def gather(
 
 
 def _run(
-    inbox: Inbox, target: Target, limit: int | None, progress: Callable[[int, int], None], summary: Summary
+    inbox: Inbox,
+    target: Target,
+    opt_out_words: opt_outs.Words,
+    limit: int | None,
+    progress: Callable[[int, int], None],
+    summary: Summary,
 ) -> None:
     position = target.position(inbox.identity)
     end = inbox.last_id()
@@ -93,7 +100,7 @@ def _run(
             break
         last = notifications[-1]
         reached = Position(inbox.identity, last.id, last.digest())
-        batch = decode_batch(notifications, open_rejections, reached)
+        batch = decode_batch(notifications, open_rejections, reached, opt_out_words=opt_out_words)
         summary.outcome.add(target.apply(batch))
         open_rejections |= {refusal.body_key for refusal in batch.rejected}
         summary.read += len(notifications)

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
+from gatherer import opt_outs
 from gatherer.decoding import decode_batch
 from gatherer.inbox.base import Bounds, Inbox, Selection
 from gatherer.notification import Notification
@@ -28,6 +29,7 @@ def replay(
     target: Target,
     selection: Selection | None,
     *,
+    opt_out_words: opt_outs.Words = opt_outs.default_words,
     provider: str | None = None,
     rebuild: bool = False,
     progress: Callable[[int], None] = lambda done: None,
@@ -38,6 +40,7 @@ def replay(
         inbox: where to read; None is enough for rejected notifications without `rebuild`.
         target: where to apply.
         selection: which notifications; None: those with open rejections, from the bytes the target kept.
+        opt_out_words: which words are an opt-out at which endpoint.
         provider: decode with this one instead of the one stored with each notification.
         rebuild: first remove the rows that came only from the chosen notifications, in the same
             transaction: for the day a defect of a decoder is mended.
@@ -63,7 +66,7 @@ def replay(
 
     def decoded() -> Iterator[Batch]:
         for notifications in chosen():
-            yield decode_batch(notifications, open_rejections)
+            yield decode_batch(notifications, open_rejections, opt_out_words=opt_out_words)
             summary.read += len(notifications)
             progress(summary.read)
 
@@ -71,7 +74,7 @@ def replay(
     if rebuild:
         ids = {(notification.inbox_id, notification.id) for batch in chosen() for notification in batch}
         keys = target.keys_from(ids)
-        batches = _and_others(decoded(), inbox, ids, keys)
+        batches = _and_others(decoded(), inbox, ids, keys, opt_out_words)
         summary.outcome = target.rebuild(ids, batches)
     else:
         for batch in decoded():
@@ -81,7 +84,11 @@ def replay(
 
 
 def _and_others(
-    batches: Iterable[Batch], inbox: Inbox | None, chosen: set[tuple[str, int]], keys: set[bytes]
+    batches: Iterable[Batch],
+    inbox: Inbox | None,
+    chosen: set[tuple[str, int]],
+    keys: set[bytes],
+    opt_out_words: opt_outs.Words,
 ) -> Iterator[Batch]:
     """Yield `batches`, then what other notifications of `inbox` say about the removed `keys`.
 
@@ -93,7 +100,7 @@ def _and_others(
         return
     for notifications in inbox.select(EVERYTHING, BOUNDS):
         others = [n for n in notifications if (n.inbox_id, n.id) not in chosen]
-        batch = decode_batch(others, frozenset())
+        batch = decode_batch(others, frozenset(), opt_out_words=opt_out_words)
         yield dataclasses.replace(
             batch,
             records=[record for record in batch.records if record.key in keys],

@@ -81,6 +81,9 @@ class Target(Protocol):
 
     name: str  # for people: which database this is, never a secret
 
+    def settle(self, *, time_zone: str, attribution_hours: int) -> None:
+        """Write down the settings that views need, if they are not those that are there."""
+
     def position(self, inbox_id: str) -> Position | None:
         """Return up to where the inbox `inbox_id` has been gathered; None if it never was."""
 

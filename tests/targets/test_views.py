@@ -323,7 +323,8 @@ def test_the_funnel_counts_each_message_once_by_day_of_sending(facts: Facts) -> 
     )
     first, second = sorted(facts.ask("campaign_funnel"), key=lambda row: row["sent_on"])
     counted = {
-        name: first[name] for name in "mapped sent delivered read replied reacted failed opted_out".split()
+        name: first[name]
+        for name in ["mapped", "sent", "delivered", "read", "replied", "reacted", "failed", "opted_out"]
     }
     assert counted == {
         "mapped": 5,

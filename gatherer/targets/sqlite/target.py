@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from gatherer import timestamps
+from gatherer import time_zones, timestamps
 from gatherer.errors import TargetError, TemporaryError
 from gatherer.notification import Notification
 from gatherer.records import TABLES, Record, Rejected, Response
@@ -38,6 +38,23 @@ class SQLiteTarget:
         self._dry_run = dry_run
         with self._explained():
             self._connection = connect(path)
+
+    def settle(self, *, time_zone: str, attribution_hours: int) -> None:
+        """Write down the settings that views need, if they are not those that are there."""
+        wanted = {"time_zone": time_zone, "attribution_hours": str(attribution_hours)}
+        with self._explained():
+            if dict(self._connection.execute("SELECT name, value FROM setting")) == wanted:
+                return
+        with self._transaction():
+            self._connection.executemany("REPLACE INTO setting (name, value) VALUES (?, ?)", wanted.items())
+            self._connection.execute("DELETE FROM time_zone_offset")
+            self._connection.executemany(
+                "INSERT INTO time_zone_offset (starts_at, ends_at, offset_minutes) VALUES (?, ?, ?)",
+                (
+                    (timestamps.sql_text(starts_at), timestamps.sql_text(ends_at), minutes)
+                    for starts_at, ends_at, minutes in time_zones.intervals(time_zone)
+                ),
+            )
 
     def position(self, inbox_id: str) -> Position | None:
         """Return up to where the inbox `inbox_id` has been gathered; None if it never was."""
