@@ -1,6 +1,4 @@
-"""From notifications to a batch: decode each with its provider, add the opt-outs that replies amount
-to, then fold what is one fact into one record.
-"""
+"""From notifications to a batch: decode, add the opt-outs that replies amount to, fold facts into records."""
 
 from collections.abc import Iterable
 from collections.abc import Set as AbstractSet

@@ -5,9 +5,10 @@ from typing import Any, Final
 
 import msgspec
 
-from gatherer import timestamps
+from gatherer import providers, timestamps
 from gatherer.inbox.base import Bounds, Inbox
-from gatherer.records import OtherEvent, Record, Rejected, Response
+from gatherer.providers.base import Provider
+from gatherer.records import Kind, OtherEvent, Record, Rejected, Response
 from gatherer.targets.base import Target
 
 
@@ -83,3 +84,37 @@ def describe(fact: Record | Rejected) -> dict[str, Any]:
             described[name] = value
     described.pop("body", None)
     return described
+
+
+# The six of the mission first, then the rest, then notices.
+_REPORTABLE: Final = (
+    *(str(kind) for kind in Kind),
+    "template_event",
+    "flow_event",
+    "account_event",
+    "other",
+)
+
+WILL_NOT_COME: Final = (
+    "What will not come: notices about templates, flows and accounts always go to the app's default URL. "
+    "A callback-override URL (per number or per account) and a relay never see them. `read` comes only from "
+    "people with read receipts on. `opted_out` also comes from the words in opt_out_keywords, with any "
+    "provider."
+)
+
+
+def provider_row(provider: Provider) -> dict[str, str]:
+    """Return what `provider` can report and how it behaves, as one row of the matrix."""
+    return {
+        "provider": provider.name,
+        "service": provider.title,
+        "reports": ", ".join(word for word in _REPORTABLE if word in provider.reports),
+        "authentication": provider.authentication,
+        "when_refused": provider.on_refusal,
+        "retries": provider.retries,
+    }
+
+
+def provider_matrix() -> list[dict[str, str]]:
+    """Return a row for every provider: what it can report and how it behaves."""
+    return [provider_row(providers.get(name)) for name in providers.names()]

@@ -68,3 +68,21 @@ def test_decode_names_what_it_cannot_use(tmp_path: Path) -> None:
     assert (ended.returncode, b"no provider 'pigeon'" in ended.stderr) == (2, True)
     ended = run(tmp_path, "decode", "meta", "nowhere.json")
     assert (ended.returncode, b"nowhere.json" in ended.stderr) == (2, True)
+
+
+def test_providers_lists_what_each_can_report_and_how_it_behaves(tmp_path: Path) -> None:
+    matrix = json.loads(run(tmp_path, "providers", "--json").stdout)
+    meta = next(row for row in matrix if row["provider"] == "meta")
+    assert meta["reports"].startswith("sent, delivered, read, failed, reacted, replied")
+    assert all(all(row.values()) for row in matrix)
+    printed = run(tmp_path, "providers").stdout.decode()
+    assert "callback-override" in printed
+    assert "X-Hub-Signature-256" in printed
+
+
+def test_providers_tells_how_to_set_one_up(tmp_path: Path) -> None:
+    printed = run(tmp_path, "providers", "meta").stdout.decode()
+    for heading in ("Set-up", "Mapping", "Quirks"):
+        assert heading in printed
+    ended = run(tmp_path, "providers", "pigeon")
+    assert (ended.returncode, b"no provider 'pigeon'" in ended.stderr) == (2, True)

@@ -21,6 +21,7 @@ COMMANDS: Final = (
     "replay",
     "status",
     "decode",
+    "providers",
     "simulate",
 )
 UNEXPECTED: Final = 70  # EX_SOFTWARE: a defect of ours
