@@ -1,8 +1,176 @@
 """`gatherer demo`."""
 
+import contextlib
+import signal
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
 import click
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from gatherer.demo import Demo, Figures
 
 
 @click.command("demo")
-def command() -> None:
-    """Not here yet."""
+@click.option(
+    "--directory",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="FOLDER",
+    help="Work in this new or empty folder, and leave everything there. Default: a temporary one.",
+)
+@click.option(
+    "--count", type=click.IntRange(min=1, max=100_000), default=300, show_default=True, metavar="N",
+    help="How many messages the campaign has.",
+)  # fmt: skip
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=0, metavar="N", help="Another seed, another campaign."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the results as one JSON object.")
+@click.pass_obj
+def command(
+    config_path: Path | None, *, directory: Path | None, count: int, seed: int, as_json: bool
+) -> None:
+    """Show the whole path with a made-up campaign: post, receive, gather, and prove that nothing doubles.
+
+    Needs no configuration and touches nothing outside its folder.
+
+    \b
+    Examples: gatherer demo
+              gatherer demo --count 5000 --directory demonstration
+    """
+    from rich.console import Console
+
+    from gatherer.cli.output import print_json
+    from gatherer.demo import Demo
+
+    if config_path is not None:
+        raise click.UsageError("the demonstration makes its own configuration; leave --config out")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the server is stopped then, too
+    with _folder(directory) as folder:
+        demo = Demo(folder, count=count, seed=seed)
+        console = Console(quiet=as_json, highlight=False)
+        results = _tell(demo, console, keep=directory is not None)
+        if as_json:
+            print_json(results)
+        failed = [name for name, holds in results["proofs"].items() if not holds]
+        if failed:
+            from gatherer.demo import DemoFailed
+
+            raise DemoFailed(f"this does not hold: {'; '.join(failed)}")
+
+
+@contextlib.contextmanager
+def _folder(given: Path | None) -> Iterator[Path]:
+    if given is not None:
+        yield given.absolute()
+        return
+    with tempfile.TemporaryDirectory(prefix="gatherer-demo-", ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
+
+
+def _tell(demo: "Demo", console: "Console", *, keep: bool) -> dict[str, Any]:
+    """Run the demonstration, say what happens, and return the results."""
+    from gatherer.cli.output import progress_bar
+
+    campaign = demo.campaign
+    console.print(f"A campaign of {campaign.count} messages, in {demo.folder}\n")
+
+    def step(name: str, *lines: str) -> None:
+        for i, line in enumerate(lines):
+            console.print(f"[bold]{'' if i else name:<20}[/] {line}")
+
+    with demo.server() as address:
+        step("1. gatherer serve", f"listens at {address}")
+        with progress_bar("posting") as progress:
+            first = demo.post(address, progress)
+        step(
+            "2. the campaign",
+            f"{first.posts} signed posts in {first.seconds:.1f} s, all answered 200",
+            f"out of order, in batches, {campaign.repeated} repetitions, one broken body",
+        )
+        with progress_bar("gathering") as progress:
+            summary = demo.gather(progress)
+        inserted, outcome = sum(summary.outcome.inserted.values()), summary.outcome
+        step(
+            "3. gatherer gather",
+            f"{summary.read} notifications in {summary.seconds:.2f} s",
+            f"{inserted} new rows, {outcome.duplicates} duplicates, {outcome.rejected} rejected\n",
+        )
+        before = demo.figures()
+        _show(before, console)
+        again = demo.gather(lambda _done, _total: None)
+        after_second_pass = demo.figures()
+        demo.post(address, lambda _done, _total: None)
+        reposted = demo.gather(lambda _done, _total: None)
+        after_reposting = demo.figures()
+    # Opt-outs come on top: they are no updates of their own, but what a reply or a failure says.
+    expected = {kind: number for kind, number in campaign.responses.items() if number}
+    proofs = {
+        "the tables have every receipt and every answer of the campaign, once": expected.items()
+        <= before.kinds.items(),
+        "every row is marked as a test": before.tests == sum(before.kinds.values()),
+        "the broken post is kept in `rejected`": len(before.rejected) == 1,
+        "a second pass changes nothing": after_second_pass.digest == before.digest and again.read == 0,
+        "posting the whole campaign again changes nothing": after_reposting.digest == before.digest
+        and reposted.read == len(demo.bodies),
+    }
+    console.print("[bold]Proven just now, by comparing every column of every row[/]")
+    for name, holds in proofs.items():
+        console.print(f"  [green]yes[/]  {name}" if holds else f"  [bold red]NO[/]   {name}")
+    _advise(demo, console, keep=keep)
+    return {
+        "messages": campaign.count,
+        "folder": str(demo.folder) if keep else None,
+        "posts": first.figures(),
+        "gathered": {"read": summary.read, "seconds": round(summary.seconds, 3)},
+        **{name: value for name, value in asdict(before).items() if name != "digest"},
+        "proofs": proofs,
+    }
+
+
+def _show(figures: "Figures", console: "Console") -> None:
+    from rich.columns import Columns
+    from rich.table import Table
+    from rich.text import Text
+
+    def table(title: str, *columns: str) -> Table:
+        made = Table(title=title, title_justify="left", title_style="bold", header_style="dim")
+        for column in columns:
+            made.add_column(column, justify="right" if column == "rows" else "left")
+        return made
+
+    responses = table("Responses", "kind", "rows")
+    for kind, number in figures.kinds.items():
+        responses.add_row(kind, str(number))
+    reactions = table("Reactions now", "emoji", "rows")
+    for emoji, number in figures.reactions:
+        reactions.add_row(emoji or "(taken back)", str(number))
+    failures = table("Failures", "code", "reason", "rows")
+    for code, title, number in figures.failures:
+        failures.add_row(str(code), Text(title), str(number))
+    console.print(Columns([responses, reactions]))
+    console.print(failures)
+    replies = table("Some of the replies", "type", "text")
+    for what, text in figures.replies:
+        replies.add_row(what, Text(text))
+    console.print(replies)
+    for reason in figures.rejected:
+        console.print(Text(f"rejected, and kept byte for byte: {reason}\n"))
+
+
+def _advise(demo: "Demo", console: "Console", *, keep: bool) -> None:
+    console.print("\n[bold]Next[/]")
+    if keep:
+        console.print(
+            f"  look at the rows     sqlite-utils rows {demo.configuration.target.path} response -t"
+        )
+        console.print(f"  see the state        gatherer --config {demo.path} status")
+    else:
+        console.print("  keep the files       gatherer demo --directory demonstration")
+    console.print("  set it up for real   gatherer init")
+    console.print("  try that set-up      gatherer simulate --endpoint whatsapp")

@@ -174,7 +174,7 @@ def _post(
             )
         except requests.exceptions.SSLError as error:
             raise NotAccepted(
-                f"no trust in the certificate of {destination.shown}: {_cause(error)} "
+                f"TLS with {destination.shown} failed: {_cause(error)} "
                 "(REQUESTS_CA_BUNDLE names a file with your own authority)"
             ) from None
         except (requests.exceptions.InvalidURL, requests.exceptions.InvalidHeader, UnicodeError) as error:
