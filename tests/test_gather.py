@@ -399,7 +399,7 @@ def test_what_cannot_be_used_is_named_and_exits_3(tmp_path: Path) -> None:
     with closing(sqlite3.connect(tmp_path / "responses.db")) as connection, connection:
         connection.execute("CREATE TABLE somebody_elses (x)")
     ended = run(tmp_path, "gather")
-    assert (ended.returncode, b"not one of gatherer's" in ended.stderr) == (3, True)
+    assert (ended.returncode, b"not a gatherer target" in ended.stderr) == (3, True)
 
 
 def test_a_locked_target_exits_75_and_nothing_is_lost(

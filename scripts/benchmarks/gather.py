@@ -20,9 +20,10 @@ import msgspec
 
 from gatherer import gather as passes
 from gatherer.decoding import decode_batch
-from gatherer.inbox import writer
+from gatherer.inbox import file, writer
 from gatherer.inbox.base import Bounds
 from gatherer.inbox.reader import LocalInbox
+from gatherer.inbox.writer import INSERT
 from gatherer.targets.sqlite.schema import connect, sql
 from gatherer.targets.sqlite.target import SQLiteTarget, _row
 
@@ -43,7 +44,8 @@ def fill(
     count: int,
 ) -> None:
     """Write an inbox of `count` different notifications of one status each."""
-    connection = writer._open(path)
+    file.create_private(path)
+    connection = file.open_writable(path)
     now = time.time_ns() // 1_000_000
     start = now // 1000 - count // 100
 
@@ -61,7 +63,7 @@ def fill(
 
     connection.execute("PRAGMA wal_autocheckpoint = 100000")
     connection.execute("BEGIN")
-    connection.executemany(writer._INSERT, arrivals())
+    connection.executemany(writer.INSERT, arrivals())
     connection.execute("COMMIT")
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     connection.close()

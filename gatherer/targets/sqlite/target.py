@@ -12,6 +12,7 @@ import msgspec
 
 from gatherer import time_zones, timestamps
 from gatherer.errors import TargetError, TemporaryError
+from gatherer.migrations import Unsuitable
 from gatherer.notification import Notification
 from gatherer.records import TABLES, Record, Rejected, Response
 from gatherer.targets.base import Batch, Outcome, Position, Run, TargetStatus
@@ -260,6 +261,8 @@ class SQLiteTarget:
             if code.startswith(("SQLITE_FULL", "SQLITE_IOERR")):
                 raise TemporaryError(f"the target {self.path} cannot be written now: {error}") from error
             raise TargetError(f"the target {self.path} cannot be used: {error}") from error
+        except Unsuitable as problem:
+            raise TargetError(f"{self.path} {problem}; choose another [target] path") from None
         except OSError as error:
             raise TargetError(f"the target {self.path} cannot be used: {error}") from error
 
