@@ -8,7 +8,9 @@ from typing import Any
 
 from gatherer import timestamps
 from gatherer.errors import InboxError, TemporaryError
+from gatherer.inbox import file
 from gatherer.inbox.base import Bounds, InboxStatus, Selection
+from gatherer.migrations import Unsuitable
 from gatherer.notification import Notification
 
 _COLUMNS = "id, received_at, endpoint, provider, body, content_type, headers, remote"
@@ -29,15 +31,10 @@ class LocalInbox:
         if not path.exists():
             raise InboxError(f"there is no inbox at {path}; `gatherer serve` creates it")
         with _explained(path):
-            # Never immutable=1: that would miss what is still in the write-ahead log.
-            self._connection = sqlite3.connect(
-                f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=30, isolation_level=None
-            )
+            self._connection = file.open_readable(path.resolve())
             row = self._connection.execute("SELECT identity FROM inbox").fetchone()
         if row is None:
-            raise InboxError(
-                f"{path} is an inbox without identity; was `gatherer serve` interrupted at its first start?"
-            )
+            raise InboxError(f"{path} is an inbox that has lost its identity: it is damaged")
         self.identity: str = row[0]
 
     def last_id(self) -> int:
@@ -91,8 +88,9 @@ class LocalInbox:
         """Return what the inbox holds."""
         with _explained(self.path):
             count, first = self._connection.execute("SELECT count(*), min(id) FROM notification").fetchone()
-        files = (self.path.with_name(self.path.name + suffix) for suffix in ("", "-wal"))
-        size = sum(file.stat().st_size for file in files if file.exists())
+        path = self.path.resolve()
+        files = (path.with_name(path.name + suffix) for suffix in ("", "-wal"))
+        size = sum(one.stat().st_size for one in files if one.exists())
         return InboxStatus(
             identity=self.identity, first_id=first, last_id=self.last_id(), count=count, bytes=size
         )
@@ -126,15 +124,17 @@ def _explained(path: Path) -> Iterator[None]:
     """Turn SQLite's errors into ours."""
     try:
         yield
-    except sqlite3.OperationalError as error:
-        code = error.sqlite_errorname
-        if code in ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_BUSY_RECOVERY", "SQLITE_PROTOCOL"):
+    except Unsuitable as unsuitable:
+        raise InboxError(f"{path} {unsuitable}") from None
+    except sqlite3.Error as error:
+        code = getattr(error, "sqlite_errorname", "")
+        if code.startswith(("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_PROTOCOL")):
             raise TemporaryError(f"the inbox {path} is locked: {error}") from error
-        if code.startswith("SQLITE_CANTOPEN"):
+        if code.startswith(("SQLITE_CANTOPEN", "SQLITE_READONLY", "SQLITE_PERM")):
             raise InboxError(
                 f"the inbox {path} cannot be opened: {error}. The account needs to read it, "
                 f"{path.name}-wal and {path.name}-shm"
             ) from error
-        raise InboxError(f"the inbox {path} cannot be read: {error}") from error
-    except sqlite3.DatabaseError as error:
+        if code.startswith("SQLITE_IOERR"):
+            raise InboxError(f"the inbox {path} cannot be read: {error}") from error
         raise InboxError(f"{path} is not an inbox, or damaged: {error}") from error

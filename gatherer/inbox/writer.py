@@ -7,25 +7,36 @@ have been fsynced (`journal_mode=WAL`, `synchronous=FULL`, read back at every op
 
 import asyncio
 import contextlib
+import errno
 import logging
-import secrets
 import sqlite3
 import threading
-import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from gatherer import locks, timestamps
-from gatherer.errors import ConfigurationError
+from gatherer import locks
+from gatherer.errors import ConfigurationError, TemporaryError
+from gatherer.inbox import file
+from gatherer.migrations import Unsuitable
 
 log = logging.getLogger(__name__)
 
 MAX_GROUP: Final = 1000  # notifications in one transaction: bounds the time until the first answer
 RETRY_SECONDS: Final = 0.5  # between attempts to bring a failed inbox back
-_WAL_AUTOCHECKPOINT_PAGES: Final = 4000
-_INSERT: Final = (
+INSERT: Final = (
     "INSERT INTO notification (received_at, endpoint, provider, remote, content_type, headers, body) "
     "VALUES (?, ?, ?, ?, ?, ?, ?)"
+)
+# What SQLite or Python refuse because of the values, not because of the file.
+_UNSTORABLE: Final = (
+    sqlite3.DataError,
+    sqlite3.IntegrityError,
+    sqlite3.InterfaceError,
+    sqlite3.ProgrammingError,
+    ValueError,
+    TypeError,
+    OverflowError,
 )
 
 
@@ -45,6 +56,9 @@ class InboxUnavailable(Exception):
     """The inbox could not commit. Nothing was promised; the sender has to try again."""
 
 
+_Waiting = list[tuple[Arrival, "asyncio.Future[None]"]]
+
+
 class InboxWriter:
     """The only writer of an inbox file. Create it, `await` what `append` returns, `close` it."""
 
@@ -52,32 +66,29 @@ class InboxWriter:
         """Open the inbox at `path`, creating it if there is none, and start the writer thread.
 
         Raises:
-            ConfigurationError: the file cannot be written, is no inbox, or another process writes it.
+            ConfigurationError: the file cannot be written, is no inbox, or another process serves it.
+            TemporaryError: it cannot be written just now: the disk is full, or a program has locked it.
 
         """
-        self.path = path
-        self._resources = contextlib.ExitStack()
-        self._waiting: list[tuple[Arrival, asyncio.Future[None]]] = []
+        self.path = path.resolve()  # one file, one lock, whatever names lead to it
+        self._arrived: _Waiting = []  # in this turn of the event loop
+        self._waiting: _Waiting = []  # for the writer thread
         self._wake = threading.Condition()
         self._closing = False
         self._failed: str | None = None
-        try:
-            self._resources.enter_context(locks.exclusive(path.with_name(path.name + ".lock")))
-        except locks.Held as held:
-            raise ConfigurationError(f"the inbox {path} is already served by {held.holder}") from None
-        except OSError as error:
-            raise ConfigurationError(f"the inbox {path} cannot be locked: {error}") from None
-        try:
-            self._connection: sqlite3.Connection | None = _open(path)
-            # Opened last and closed last, so that -wal and -shm stay when we stop: a reader that may not
-            # write the folder needs them, and one that may must not create them under its own account.
-            self._keeper = sqlite3.connect(
-                f"{path.absolute().as_uri()}?mode=ro", uri=True, check_same_thread=False
-            )
-            self._keeper.execute("SELECT identity FROM inbox").fetchone()
-        except (sqlite3.Error, OSError) as error:
-            self._resources.close()
-            raise ConfigurationError(f"the inbox {path} cannot be written: {error}") from error
+        with contextlib.ExitStack() as resources:
+            with _explained(path):
+                file.create_private(self.path)
+                resources.enter_context(locks.exclusive(self.path.with_name(self.path.name + ".lock")))
+                self._connection: sqlite3.Connection | None = file.open_writable(self.path)
+                resources.callback(self._disconnect)
+                file.empty_log(self._connection)
+                file.probe(self._connection)
+                # Opened last and closed last, so that -wal and -shm stay when we stop: a reader that may not
+                # write the folder needs them, and one that may must not create them as its own.
+                keeper = file.open_readable(self.path)
+            self._resources = resources.pop_all()
+        self._keeper = keeper
         self._thread = threading.Thread(target=self._run, name="inbox-writer", daemon=True)
         self._thread.start()
 
@@ -91,20 +102,19 @@ class InboxWriter:
 
         The future raises :class:`InboxUnavailable` if it could not be committed.
         """
-        future = asyncio.get_running_loop().create_future()
-        if self._failed is not None:
-            future.set_exception(InboxUnavailable(self._failed))
+        loop = asyncio.get_running_loop()
+        future = loop.create_future()
+        if self._failed is not None or self._closing:
+            future.set_exception(InboxUnavailable(self._failed or "the inbox is being closed"))
             return future
-        with self._wake:
-            if self._closing:
-                future.set_exception(InboxUnavailable("the inbox is being closed"))
-                return future
-            self._waiting.append((arrival, future))
-            self._wake.notify()
+        self._arrived.append((arrival, future))
+        if len(self._arrived) == 1:  # wake the thread once for all that this turn of the loop brings
+            loop.call_soon(self._hand_over)
         return future
 
     def close(self) -> None:
         """Commit what waits, then let go of the file, leaving `-wal` and `-shm` in place for readers."""
+        self._hand_over()
         with self._wake:
             self._closing = True
             self._wake.notify()
@@ -113,10 +123,16 @@ class InboxWriter:
             with contextlib.suppress(
                 sqlite3.Error
             ):  # a reader may be at work; the log is complete either way
-                self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-            self._connection.close()
+                file.empty_log(self._connection)
+        self._disconnect()
         self._keeper.close()
         self._resources.close()
+
+    def _hand_over(self) -> None:
+        with self._wake:
+            self._waiting += self._arrived
+            self._wake.notify()
+        self._arrived = []
 
     def _run(self) -> None:
         while True:
@@ -131,53 +147,90 @@ class InboxWriter:
             if self._failed is not None:
                 self._recover()
 
-    def _commit(self, group: list[tuple[Arrival, "asyncio.Future[None]"]]) -> None:
+    def _commit(self, group: _Waiting) -> None:
         """Commit `group` in one transaction and settle its futures."""
-        error: InboxUnavailable | None = None
         if self._connection is None:
-            error = InboxUnavailable(self._failed)
-        else:
+            _settle_soon(group, InboxUnavailable(self._failed))
+            return
+        try:
             try:
                 self._connection.execute("BEGIN IMMEDIATE")
-                self._connection.executemany(_INSERT, [arrival for arrival, _ in group])
+                self._connection.executemany(INSERT, [arrival for arrival, _ in group])
                 self._connection.execute("COMMIT")
-            except sqlite3.Error as problem:
-                # After a failed fsync nothing this connection believes can be trusted: see _recover.
-                self._failed = str(problem)
-                error = InboxUnavailable(self._failed)
-                log.error("the inbox cannot commit (%s): answering 503 until it can", problem)
-        loop = group[0][1].get_loop()
-        with contextlib.suppress(RuntimeError):  # the loop is gone, and with it everyone who waited
-            loop.call_soon_threadsafe(_settle, [future for _, future in group], error)
+            except _UNSTORABLE as problem:
+                self._connection.execute("ROLLBACK")
+                self._divide(group, problem)
+            else:
+                _settle_soon(group, None)
+        except Exception as problem:  # noqa: BLE001 - whatever it was, nobody may hang and the thread has to live
+            self._fail(problem)
+            _settle_soon(group, InboxUnavailable(self._failed))
+
+    def _divide(self, group: _Waiting, problem: Exception) -> None:
+        """Find the notification that cannot be stored, so that it does not cost the others of its group."""
+        if len(group) > 1:
+            middle = len(group) // 2
+            self._commit(group[:middle])
+            self._commit(group[middle:])
+        else:
+            what = type(problem).__name__
+            log.error("a notification at %s cannot be stored (%s): answering 503", group[0][0].endpoint, what)
+            _settle_soon(group, InboxUnavailable(what))
+
+    def _fail(self, problem: Exception) -> None:
+        """Give the connection up: after a failed fsync nothing it believes can be trusted."""
+        self._failed = f"{type(problem).__name__}: {problem}"
+        self._disconnect()
+        log.error("the inbox cannot commit (%s): answering 503 until it can", self._failed)
 
     def _recover(self) -> None:
         """Try once to open the file afresh and to prove that it commits; wait a moment if it does not."""
         try:
-            if self._connection is not None:
-                self._connection.close()
-                self._connection = None
-            connection = _open(self.path)
-        except (sqlite3.Error, OSError) as problem:
-            self._still_failing(problem)
-            return
-        try:
-            busy = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
-            if busy:
-                raise sqlite3.OperationalError("a reader keeps the write-ahead log from being emptied")
-            connection.execute("UPDATE inbox SET probed_at = ?", (time.time_ns() // 1_000_000,))
-        except sqlite3.Error as problem:
-            connection.close()
-            self._still_failing(problem)
-            return
-        self._connection = connection
-        self._failed = None
-        log.warning("the inbox commits again: accepting notifications")
+            connection = file.open_writable(self.path)
+            try:
+                if not file.empty_log(connection):
+                    raise sqlite3.OperationalError("a reader keeps the write-ahead log from being emptied")
+                file.probe(connection)
+            except BaseException:
+                connection.close()
+                raise
+        except Exception as problem:  # noqa: BLE001 - as in _commit
+            self._failed = f"{type(problem).__name__}: {problem}"
+            with self._wake:
+                if not self._closing:
+                    self._wake.wait(RETRY_SECONDS)
+        else:
+            self._connection, self._failed = connection, None
+            log.warning("the inbox commits again: accepting notifications")
 
-    def _still_failing(self, problem: Exception) -> None:
-        self._failed = str(problem)
-        with self._wake:
-            if not self._closing:
-                self._wake.wait(RETRY_SECONDS)
+    def _disconnect(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with contextlib.suppress(sqlite3.Error):
+                connection.close()
+
+
+@contextlib.contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Turn what can go wrong at the start into one line that says what to do."""
+    try:
+        yield
+    except locks.Held as held:
+        raise ConfigurationError(f"the inbox {path} is already served by {held.holder}") from None
+    except Unsuitable as unsuitable:
+        raise ConfigurationError(f"{path} {unsuitable}, or choose another [inbox] path") from None
+    except (sqlite3.Error, OSError) as error:
+        code = getattr(error, "sqlite_errorname", "")
+        full = getattr(error, "errno", None) == errno.ENOSPC
+        if full or code.startswith(("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_FULL")):
+            raise TemporaryError(f"the inbox {path} cannot be written just now: {error}") from error
+        raise ConfigurationError(f"the inbox {path} cannot be written: {error}") from error
+
+
+def _settle_soon(group: _Waiting, error: InboxUnavailable | None) -> None:
+    """Settle the futures of `group` in their event loop."""
+    with contextlib.suppress(RuntimeError):  # the loop is gone, and with it everyone who waited
+        group[0][1].get_loop().call_soon_threadsafe(_settle, [future for _, future in group], error)
 
 
 def _settle(futures: list["asyncio.Future[None]"], error: InboxUnavailable | None) -> None:
@@ -187,42 +240,3 @@ def _settle(futures: list["asyncio.Future[None]"], error: InboxUnavailable | Non
                 future.set_result(None)
             else:
                 future.set_exception(error)
-
-
-def _open(path: Path) -> sqlite3.Connection:
-    """Open the inbox for writing, creating it if needed, and check that commits will be durable."""
-    _create_private(path)
-    connection = sqlite3.connect(path, timeout=5, isolation_level=None, check_same_thread=False)
-    try:
-        mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
-        connection.execute("PRAGMA synchronous = FULL")
-        if (mode, connection.execute("PRAGMA synchronous").fetchone()[0]) != ("wal", 2):
-            raise sqlite3.OperationalError("the file system does not support a durable write-ahead log")
-        connection.execute(f"PRAGMA wal_autocheckpoint = {_WAL_AUTOCHECKPOINT_PAGES}")
-        if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'inbox'").fetchone():
-            _create_schema(connection)
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-def _create_private(path: Path) -> None:
-    """Create an empty file that only this account can read, unless there is a file already."""
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        path.touch(mode=0o600, exist_ok=True)
-
-
-def _create_schema(connection: sqlite3.Connection) -> None:
-    from importlib.resources import files
-
-    if connection.execute("SELECT 1 FROM sqlite_master").fetchone():
-        raise sqlite3.OperationalError("this database is not an inbox")
-    schema = (files(__package__) / "schema.sql").read_text(encoding="utf-8")
-    connection.executescript(f"BEGIN IMMEDIATE; {schema}")
-    connection.execute(
-        "INSERT INTO inbox (identity, created_at) VALUES (?, ?)",
-        (secrets.token_hex(16), timestamps.to_milliseconds(timestamps.now())),
-    )
-    connection.execute("COMMIT")

@@ -23,7 +23,6 @@ from gatherer.decoding import decode_batch
 from gatherer.inbox import file, writer
 from gatherer.inbox.base import Bounds
 from gatherer.inbox.reader import LocalInbox
-from gatherer.inbox.writer import INSERT
 from gatherer.targets.sqlite.schema import connect, sql
 from gatherer.targets.sqlite.target import SQLiteTarget, _row
 

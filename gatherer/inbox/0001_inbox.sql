@@ -1,11 +1,14 @@
 -- The inbox: an append-only log of notifications, in order of arrival.
 -- Only `gatherer serve` writes this file; everything else opens it read-only.
 
-CREATE TABLE inbox (
+CREATE TABLE inbox (              -- one row
     identity   TEXT NOT NULL,     -- random; a position in the target belongs to one identity
     created_at INTEGER NOT NULL,  -- milliseconds since 1970, UTC
-    probed_at  INTEGER            -- last test commit after a failure of the disk
+    probed_at  INTEGER            -- last test commit: at the start, and after a failure of the disk
 );
+
+INSERT INTO inbox (identity, created_at)
+VALUES (lower(hex(randomblob(16))), CAST(strftime('%s', 'now') AS INTEGER) * 1000);
 
 CREATE TABLE notification (
     id           INTEGER PRIMARY KEY AUTOINCREMENT,  -- ascending, never used twice

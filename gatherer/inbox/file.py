@@ -1,0 +1,101 @@
+"""The inbox as a file: who may create it, which version it has, and when its commits are durable."""
+
+import sqlite3
+import time
+from pathlib import Path
+from typing import Final
+
+from gatherer.migrations import Versions
+
+VERSIONS: Final = Versions(kind="inbox", package=__package__, scripts=("0001_inbox",))
+BUSY_SECONDS: Final = 5  # to wait for a reader that happens to be in the way
+WAL_AUTOCHECKPOINT_PAGES: Final = 4000
+
+
+def create_private(path: Path) -> None:
+    """Create an empty file that only this account can read, unless there is a file already.
+
+    Raises:
+        OSError: it cannot be created.
+
+    """
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if not path.exists():  # and never open one that exists: closing it would drop SQLite's POSIX locks
+        path.touch(mode=0o600)
+
+
+def open_writable(path: Path) -> sqlite3.Connection:
+    """Open the inbox at `path` for writing, with its tables up to date and every commit made durable.
+
+    The file has to exist: one that has vanished is not to be replaced by an empty one silently.
+
+    Raises:
+        Unsuitable: it is something else, or was written by a newer gatherer. Nothing was changed.
+        sqlite3.Error: it cannot be written, or not durably.
+
+    """
+    connection = sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode=rw",
+        uri=True,
+        timeout=BUSY_SECONDS,
+        isolation_level=None,
+        check_same_thread=False,
+    )
+    try:
+        pending = VERSIONS.pending(connection)
+        mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
+        connection.execute("PRAGMA synchronous = FULL")
+        if (mode, connection.execute("PRAGMA synchronous").fetchone()[0]) != ("wal", 2):
+            raise sqlite3.OperationalError("the file system does not support a durable write-ahead log")
+        connection.execute(f"PRAGMA wal_autocheckpoint = {WAL_AUTOCHECKPOINT_PAGES}")
+        if pending:
+            VERSIONS.apply(connection)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def open_readable(path: Path, *, busy_seconds: float = 30) -> sqlite3.Connection:
+    """Open the inbox at `path` for reading. Such a connection never checkpoints, also not when closed.
+
+    Raises:
+        Unsuitable: it is something else, or was written by a newer gatherer.
+        sqlite3.Error: it cannot be read.
+
+    """
+    # Never immutable=1: that would miss what is still in the write-ahead log.
+    connection = sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode=ro",
+        uri=True,
+        timeout=busy_seconds,
+        isolation_level=None,
+        check_same_thread=False,
+    )
+    try:
+        VERSIONS.pending(connection)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def empty_log(connection: sqlite3.Connection) -> bool:
+    """Move what the write-ahead log holds into the file; False if a reader was in the way.
+
+    A log in which an fsync has failed, in this process or in one before it, may have a hole on the disk
+    that nobody sees: what is written behind the hole would be lost with the power.
+    """
+    return not connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+
+
+def probe(connection: sqlite3.Connection) -> None:
+    """Commit something: SQLite opens a file that it may only read without a word.
+
+    Raises:
+        sqlite3.Error: it cannot be committed.
+
+    """
+    moment = time.time_ns() // 1_000_000
+    if connection.execute("UPDATE inbox SET probed_at = ?", (moment,)).rowcount != 1:
+        raise sqlite3.DatabaseError("it has lost its identity")
