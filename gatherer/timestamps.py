@@ -10,7 +10,8 @@ EARLIEST: Final = datetime(2009, 1, 1, tzinfo=UTC)
 LATEST: Final = datetime(2100, 1, 1, tzinfo=UTC)
 _EARLIEST_SECONDS: Final = EARLIEST.timestamp()
 _LATEST_SECONDS: Final = LATEST.timestamp()
-_MILLISECONDS_ABOVE: Final = 1e11  # as seconds this would be the year 5138
+_LONGEST_NUMBER: Final = 20  # digits; longer ones are no time
+_FRACTION: Final = re.compile(r"\s*\d{1,20}(\.\d{0,20})?([eE]\+?\d{1,2})?\s*\Z", re.ASCII)
 _ISO: Final = re.compile(
     r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(?:[.,](\d{1,9}))?\s*(Z|z|[+-]\d\d:?\d\d)?\Z", re.ASCII
 )
@@ -33,18 +34,10 @@ def parse(value: object) -> datetime | None:
 @lru_cache(maxsize=8192)
 def _parse_text(text: str) -> datetime | None:
     if text.isdigit() and text.isascii():
-        if len(text) > 20:
-            return None
-        seconds = int(text)
-        if _EARLIEST_SECONDS <= seconds < _LATEST_SECONDS:
-            return datetime.fromtimestamp(seconds, UTC)
-        return _from_number(seconds)
+        return _from_number(int(text)) if len(text) <= _LONGEST_NUMBER else None
     match = _ISO.match(text.strip())
     if match is None:
-        try:
-            return _from_number(float(text))
-        except ValueError:
-            return None
+        return _from_number(float(text)) if _FRACTION.match(text) else None
     day, clock, fraction, zone = match.groups()
     zone = "+00:00" if zone in (None, "Z", "z") else zone
     milliseconds = ((fraction or "") + "000")[:3]
@@ -56,11 +49,13 @@ def _parse_text(text: str) -> datetime | None:
 
 
 def _from_number(number: float) -> datetime | None:
-    if abs(number) > _MILLISECONDS_ABOVE:
-        number /= 1000
-    if not _EARLIEST_SECONDS <= number < _LATEST_SECONDS:  # NaN and infinities fail this too
-        return None
-    return from_milliseconds(int(number * 1000))
+    if _EARLIEST_SECONDS <= number < _LATEST_SECONDS:  # NaN and infinities fail this
+        if type(number) is int:
+            return datetime.fromtimestamp(number, UTC)
+        return from_milliseconds(round(number * 1000))
+    if _EARLIEST_SECONDS * 1000 <= number < _LATEST_SECONDS * 1000:
+        return from_milliseconds(int(number))
+    return None
 
 
 def from_milliseconds(milliseconds: int) -> datetime:

@@ -1,0 +1,87 @@
+"""Counts the elements of a body by the rules of the reference, without any help from a decoder.
+
+Every element has to end as exactly one record or one rejection; this says how many there are. A provider's
+count takes the JSON value of a body and returns a number.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+NOTICES = frozenset(
+    ["message_template_status_update", "message_template_quality_update", "message_template_components_update", "template_category_update", "template_correct_category_detection", "template_performance_metrics", "flows", "account_update", "account_alerts", "account_review_update", "account_settings_update", "business_capability_update", "business_status_update", "phone_number_quality_update", "phone_number_name_update", "business_username_updates", "phone_number_username_update", "security", "payment_configuration_update", "partner_solutions"]
+)
+ARRAYS = frozenset(
+    ["statuses", "messages", "errors", "user_preferences", "user_actions", "calls", "message_echoes", "history", "groups", "events", "automatic_events", "user_id_update", "state_sync"]
+)
+BARE = (ARRAYS - {"events", "groups"}) | {"contacts", "messaging_product"}
+OF_A_NOTICE = (
+    "new_quality_score",
+    "message_template_element",
+    "previous_category",
+    "category_update_timestamp",
+    "message_template_id",
+    "flow_id",
+)
+AROUND = ("messaging_product", "metadata", "contacts", "business_phone")
+NOT_WHATSAPP = ("page", "instagram", "user", "permissions", "ad_account")
+
+
+def count_whatsapp(body: Any) -> int:
+    """Count the elements of a body, or an array of bodies, in any shape of WhatsApp's."""
+    if isinstance(body, list):
+        return sum(_body(part) for part in body)
+    return _body(body)
+
+
+def _several(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [] if value is None else [value]
+
+
+def _body(body: Any) -> int:
+    if not isinstance(body, dict) or body.get("object") in NOT_WHATSAPP:
+        return 1
+    if "entry" in body:
+        return sum(_entry(entry) for entry in _several(body["entry"]))
+    if "changes" in body:
+        return _entry(body)
+    if "field" in body and "value" in body:
+        return _change(body)
+    if "event" in body and isinstance(body.get("data"), dict):
+        return _value(body["event"], body["data"])
+    if BARE & body.keys() or any(key in body for key in OF_A_NOTICE):
+        return _value(None, body)
+    return 1
+
+
+def _entry(entry: Any) -> int:
+    if not isinstance(entry, dict):
+        return 1
+    if "changes" not in entry:
+        return 1 if entry.keys() - {"id", "time"} else 0
+    return sum(_change(change) for change in _several(entry["changes"]))
+
+
+def _change(change: Any) -> int:
+    if not isinstance(change, dict) or not isinstance(change.get("value"), dict):
+        return 1
+    return _value(change.get("field"), change["value"])
+
+
+def _value(field: Any, value: dict[str, Any]) -> int:
+    if not isinstance(field, str):
+        field = str(field) if type(field) in (int, float) else None
+    if field != "messages" and not ("statuses" in value or "messages" in value):
+        if field in NOTICES or (field is None and any(key in value for key in OF_A_NOTICE)):
+            return 1
+        if not ARRAYS & value.keys() and "messaging_product" not in value:
+            return 1
+    elements = [part for name, part in value.items() if name not in AROUND and part is not None]
+    if not elements:
+        return 1 if value.get("contacts") else 0
+    return sum(len(_several(part)) for part in elements)
+
+
+COUNTS: dict[str, Callable[[Any], int]] = {
+    "meta": count_whatsapp,
+    "onprem": count_whatsapp,
+}

@@ -1,0 +1,302 @@
+"""The contract that every provider passes, built in today or added tomorrow, through its payload cases."""
+
+import json
+import random
+from itertools import permutations
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from gatherer import merging, providers
+from gatherer.records import Reason, Record, Rejected
+from tests.providers.cases import ALL, FOLDER, Case, at, case, cases, notification, readable, resolve, word
+from tests.providers.counting import COUNTS
+from tests.providers.mutating import JUNK, mutated, places, put
+
+PROVIDERS = sorted(providers.BUILT_IN)
+IDENTITIES = json.loads((FOLDER / "identities.json").read_text(encoding="utf-8"))
+
+every_case = pytest.mark.parametrize("one", ALL, ids=lambda one: one.name)
+every_provider = pytest.mark.parametrize("name", PROVIDERS)
+
+
+def records_of(decoded: list[Record | Rejected]) -> list[Record]:
+    return [one for one in decoded if not isinstance(one, Rejected)]
+
+
+def json_cases(name: str) -> list[Case]:
+    return [one for one in cases(name) if one.path.suffix == ".json"]
+
+
+def payloads(name: str) -> list[Any]:
+    return [json.loads(one.body) for one in json_cases(name)]
+
+
+# What a case says
+
+
+@every_case
+def test_a_payload_becomes_the_records_that_were_written_down_for_it(one: Case) -> None:
+    payload = json.loads(one.body) if one.path.suffix == ".json" else None
+    decoded = [readable(record) for record in one.decode()]
+    assert decoded == [resolve(record, payload) for record in one.expected]
+
+
+@every_provider
+def test_every_payload_has_an_expectation_and_every_expectation_a_payload(name: str) -> None:
+    expectations = {path for path in (FOLDER / name).iterdir() if path.name.endswith(".records.json")}
+    assert {one.expectation for one in cases(name)} == expectations
+    stems = [one.path.stem for one in cases(name)]
+    assert len(stems) == len(set(stems)) > 0
+
+
+@every_case
+def test_a_rejection_names_the_place_and_the_reason(one: Case) -> None:
+    for rejected in one.decode():
+        if isinstance(rejected, Rejected):
+            assert rejected.path.startswith("$")
+            assert rejected.reason[:1] not in ("", " ")
+            assert "\n" not in rejected.reason
+            assert rejected.reason_class is not Reason.DECODER
+            assert rejected.body == one.body
+
+
+# Purity and identity
+
+
+@every_case
+def test_decoding_is_pure(one: Case) -> None:
+    first, second = one.decode(), one.decode()
+    assert first == second
+    assert providers.get(one.provider).decode(one.notification()) == first
+
+
+@every_case
+def test_a_redelivery_has_the_same_keys(one: Case) -> None:
+    """Another id, endpoint and hour of receipt: the same facts."""
+    first = one.notification()
+    later = first._replace(id=99, endpoint="second", received_at=first.received_at.replace(hour=23))
+    assert [fact.key for fact in providers.decode(later)] == [fact.key for fact in one.decode()]
+
+
+@every_case
+def test_different_facts_of_a_post_have_different_keys(one: Case) -> None:
+    keys = [fact.key for fact in one.decode()]
+    assert all(len(key) == 16 for key in keys)
+    assert ("same_fact" in one.name) == (len(set(keys)) < len(keys))
+
+
+@pytest.mark.parametrize("fact", IDENTITIES["same"])
+def test_the_same_fact_has_the_same_key_in_every_shape_and_through_every_provider(fact: str) -> None:
+    keys = {name: {record.key for record in case(name).decode()} for name in IDENTITIES["same"][fact]}
+    assert len(keys) > 1
+    assert len({frozenset(one) for one in keys.values()}) == 1, keys
+
+
+@pytest.mark.parametrize("facts", IDENTITIES["different"])
+def test_facts_that_look_alike_have_different_keys(facts: str) -> None:
+    keys = [record.key for name in IDENTITIES["different"][facts] for record in case(name).decode()]
+    assert len(keys) == len(set(keys)) > 1
+
+
+# Order does not matter
+
+
+@every_provider
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(data=st.data())
+def test_posts_in_any_order_are_the_same_records(name: str, data: st.DataObject) -> None:
+    """Several posts, redelivered at other times under other ids, folded in two orders."""
+    drawn = data.draw(st.lists(st.sampled_from(cases(name)), min_size=2, max_size=5))
+    posts = [one.notification(id=i) for i, one in enumerate(drawn)]
+    posts += [post._replace(id=50 + post.id, endpoint="again") for post in posts[:2]]
+    shuffled = data.draw(st.permutations(posts))
+
+    def folded(order: list[Any]) -> dict[bytes, Record]:
+        records = [record for post in order for record in records_of(providers.decode(post))]
+        return {record.key: record for record in merging.fold(records)}
+
+    assert folded(posts) == folded(shuffled)
+
+
+@every_provider
+def test_all_posts_of_a_provider_fold_to_the_same_records_forwards_and_backwards(name: str) -> None:
+    posts = [one.notification(id=i) for i, one in enumerate(cases(name))]
+    orders = [posts, posts[::-1], random.Random(5).sample(posts, len(posts))]
+    results = []
+    for order in orders:
+        records = [record for post in order for record in records_of(providers.decode(post))]
+        results.append({record.key: record for record in merging.fold(records)})
+    assert results[0] == results[1] == results[2]
+
+
+@pytest.mark.parametrize("fact", IDENTITIES["same"])
+def test_deliveries_of_one_fact_merge_to_the_same_record_in_any_order(fact: str) -> None:
+    posts = [case(name).notification(id=i) for i, name in enumerate(IDENTITIES["same"][fact])]
+    results = []
+    for order in list(permutations(posts))[:24]:
+        records = [record for post in order for record in records_of(providers.decode(post))]
+        results.append({record.key: record for record in merging.fold(records)})
+    assert all(result == results[0] for result in results)
+
+
+# What a provider says about itself
+
+
+@every_provider
+def test_a_provider_reports_what_its_payloads_become(name: str) -> None:
+    produced = {word(record) for one in cases(name) for record in records_of(one.decode())}
+    assert providers.get(name).reports == produced
+
+
+@every_provider
+def test_a_provider_documents_itself(name: str) -> None:
+    provider = providers.get(name)
+    assert provider.name == name
+    for section in ("\nSet-up\n", "\nMapping\n", "\nQuirks\n"):
+        assert section in provider.documentation
+    for words in (provider.title, provider.authentication, provider.on_refusal, provider.retries):
+        assert words.strip()
+    assert {record.provider for one in cases(name) for record in one.decode()} == {name}
+
+
+@every_provider
+def test_unknown_words_survive_as_other_events(name: str) -> None:
+    unknown = [one for one in cases(name) if one.path.stem.startswith("unknown_")]
+    assert unknown
+    for one in unknown:
+        assert {record.table for record in one.decode()} == {"other_event"}
+
+
+# Bad input
+
+NO_POSTS = {
+    "nothing": b"",
+    "blanks": b" \r\n\t ",
+    "only a byte order mark": b"\xef\xbb\xbf",
+    "HTML": b"<html><body>502 Bad Gateway</body></html>",
+    "NaN": b'{"entry":[{"changes":[{"field":"messages","value":NaN}]}]}',
+    "Infinity": b"[Infinity]",
+    "truncated": b'{"entry":[{"changes":[{"field":"mess',
+    "bytes that are no text": b"\xff\xfe\xfd\x80{}",
+    "Latin-1": '{"entry":"é"}'.encode("latin-1"),
+    "UTF-16 with mark": '{"entry":[]}'.encode("utf-16"),
+    "UTF-16 without mark": '{"entry":[]}'.encode("utf-16-le"),
+    "UTF-32": '{"entry":[]}'.encode("utf-32"),
+    "deep arrays": b"[" * 100_000 + b"]" * 100_000,
+    "deep objects": b'{"a":' * 100_000 + b"1" + b"}" * 100_000,
+    "deep and open": b"[" * 100_000,
+    "a number": b"17",
+    "a huge number": b"9" * 5000,
+    "a number beyond floats": b"1e400",
+    "a text": b'"entry"',
+    "a boolean": b"true",
+    "null": b"null",
+    "an empty object": b"{}",
+    "another service": b'{"event":"push","commits":[]}',
+    "nothing but NULs": b"\x00" * 40,
+}
+
+
+@every_provider
+@pytest.mark.parametrize("what", NO_POSTS)
+def test_what_is_no_post_is_one_rejection(name: str, what: str) -> None:
+    decoded = providers.decode(notification(NO_POSTS[what], name))
+    assert [type(one) for one in decoded] == [Rejected]
+    assert decoded[0].path == "$"
+    assert decoded[0].reason_class in (Reason.UNREADABLE, Reason.SHAPE)
+
+
+@pytest.mark.parametrize("one", [one for one in ALL if one.path.suffix == ".json"], ids=lambda one: one.name)
+def test_the_spelling_of_json_makes_no_difference(one: Case) -> None:
+    """A byte order mark, spaces, escapes or a repeated key: the same records."""
+    expected = [readable(record) for record in one.decode()]
+    value = json.loads(one.body)
+    if isinstance(value, dict) and value:
+        first = next(iter(value))
+        repeated = f"{{{json.dumps(first)}:17,".encode() + json.dumps(value).encode()[1:]
+    else:
+        repeated = one.body
+    for body in (
+        b"\xef\xbb\xbf" + one.body,
+        json.dumps(value, ensure_ascii=True, separators=(",", ":")).replace("/", "\\/").encode(),
+        json.dumps(value, ensure_ascii=False, indent=8).encode("utf-8", "surrogatepass"),
+        b"\r\n" + one.body + b"\n",
+        repeated,
+    ):
+        decoded = providers.decode(notification(body, one.provider))
+        assert [readable(record) for record in decoded] == expected
+
+
+@pytest.mark.parametrize("one", [one for one in ALL if one.path.suffix == ".json"], ids=lambda one: one.name)
+def test_utf16_is_refused_and_says_so(one: Case) -> None:
+    decoded = providers.decode(notification(one.body.decode().encode("utf-16"), one.provider))
+    assert [fact.table for fact in decoded] == ["rejected"]
+    assert "UTF-16" in decoded[0].reason
+
+
+def check_invariant(name: str, body: bytes) -> None:
+    """Assert that `body` decodes purely, without a defect, to one record or rejection per element."""
+    post = notification(body, name)
+    decoded = providers.get(name).decode(post)
+    assert decoded == providers.get(name).decode(post)
+    for fact in decoded:
+        assert isinstance(fact, Record | Rejected)
+        assert not isinstance(fact, Rejected) or fact.reason_class is not Reason.DECODER, fact.reason
+        assert not isinstance(fact, Record) or encodable(fact)
+    try:
+        value = json.loads(body)
+    except ValueError:
+        assert [fact.table for fact in decoded] == ["rejected"]
+    else:
+        assert len(decoded) == COUNTS[name](value)
+
+
+def encodable(record: Record) -> bool:
+    """Tell whether every text of `record` can be stored: no lone surrogate, no NUL."""
+    texts = [
+        value for value in (getattr(record, name) for name in record.__struct_fields__) if type(value) is str
+    ]
+    return all("\x00" not in value and value.encode() for value in texts if value)
+
+
+@every_provider
+def test_any_value_in_any_place_costs_only_its_own_element(name: str) -> None:
+    """Every place of every payload, with every kind of junk in it."""
+    dice = random.Random(7)
+    for root in payloads(name):
+        for number in range(len(list(places(root)))):
+            for junk in dice.sample(JUNK, 4):
+                check_invariant(name, json.dumps(put(root, number, junk)).encode())
+
+
+def fuzz(name: str, examples: int) -> None:
+    @settings(
+        max_examples=examples,
+        deadline=None,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+        phases=[Phase.generate, Phase.shrink],
+    )
+    @given(body=mutated(payloads(name)))
+    def run(body: bytes) -> None:
+        check_invariant(name, body)
+
+    run()
+
+
+@every_provider
+def test_every_element_of_a_broken_payload_ends_as_one_record_or_rejection(name: str) -> None:
+    fuzz(name, 500)
+
+
+@pytest.mark.nightly
+@every_provider
+def test_every_element_of_many_broken_payloads_ends_as_one_record_or_rejection(name: str) -> None:
+    fuzz(name, 20_000)
+
+
+def test_at_finds_the_part_that_an_expectation_refers_to() -> None:
+    assert at({"entry": [{"id": 1}, {"id": 2}]}, "$.entry[1].id") == 2
