@@ -133,7 +133,7 @@ class Target(_Section):
     kind: Literal["sqlite"] = "sqlite"
     path: ResolvedPath = Field(Path("responses.db"), validate_default=True)
     time_zone: str = "UTC"
-    attribution_hours: int = Field(72, ge=1, le=8760)
+    attribution_hours: int = Field(72, ge=1, le=8760, strict=True)
 
     @field_validator("time_zone")
     @classmethod

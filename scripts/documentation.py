@@ -34,7 +34,7 @@ def complaints(document: Path) -> str:
 
     said = io.StringIO()
     settings = {
-        "warning_stream": said, "report_level": 1, "halt_level": 5, "file_insertion_enabled": False,
+        "warning_stream": said, "report_level": 2, "halt_level": 5, "file_insertion_enabled": False,
         "_disable_config": True,
     }  # fmt: skip
     publish_doctree(document.read_text(encoding="utf-8"), str(document.name), settings_overrides=settings)

@@ -76,7 +76,8 @@ def command(
     more than once, and one body that is no JSON. Rows that come of it are marked is_test.
 
     \b
-    Exit codes: 3 the authentication is not accepted; 75 the server cannot be reached or keeps answering 503.
+    Exit codes: 3 the authentication, or something else, is not accepted;
+    75 the server cannot be reached or keeps answering 503.
 
     \b
     Examples: gatherer simulate --endpoint whatsapp
