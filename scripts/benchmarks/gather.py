@@ -23,8 +23,9 @@ from gatherer.decoding import decode_batch
 from gatherer.inbox import file, writer
 from gatherer.inbox.base import Bounds
 from gatherer.inbox.reader import LocalInbox
+from gatherer.targets.sqlite.applying import as_row
 from gatherer.targets.sqlite.schema import connect, sql
-from gatherer.targets.sqlite.target import SQLiteTarget, _row
+from gatherer.targets.sqlite.target import SQLiteTarget
 
 BODY = (
     '{"object":"whatsapp_business_account","entry":[{"id":"900000000000001","changes":[{"field":"messages",'
@@ -81,7 +82,7 @@ def run_floor(inbox_path: Path, target_path: Path) -> float:
     with closing(LocalInbox(inbox_path)) as inbox, closing(connect(target_path)) as connection:
         while notifications := inbox.read(after, Bounds()):
             after = notifications[-1].id
-            rows = [_row(record, "now") for record in decode_batch(notifications, frozenset()).records]
+            rows = [as_row(record, "now") for record in decode_batch(notifications, frozenset()).records]
             clock = time.perf_counter()
             for notification in notifications:
                 msgspec.json.decode(notification.body)

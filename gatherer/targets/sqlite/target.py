@@ -4,18 +4,15 @@ import contextlib
 import dataclasses
 import sqlite3
 from collections.abc import Iterable, Iterator
-from operator import attrgetter
 from pathlib import Path
-from typing import Any
-
-import msgspec
 
 from gatherer import time_zones, timestamps
 from gatherer.errors import TargetError, TemporaryError
 from gatherer.migrations import Unsuitable
 from gatherer.notification import Notification
-from gatherer.records import TABLES, Record, Rejected, Response
+from gatherer.records import TABLES, Rejected
 from gatherer.targets.base import Batch, Outcome, Position, Run, TargetStatus
+from gatherer.targets.sqlite.applying import apply
 from gatherer.targets.sqlite.schema import connect, sql
 
 _RUN_COLUMNS = tuple(field.name for field in dataclasses.fields(Run))
@@ -68,7 +65,7 @@ class SQLiteTarget:
     def apply(self, batch: Batch) -> Outcome:
         """Apply `batch` in one transaction, in which the position only moves forward."""
         with self._transaction():
-            return self._apply(batch)
+            return apply(self._connection, batch)
 
     def rebuild(self, notifications: Iterable[tuple[str, int]], batches: Iterable[Batch]) -> Outcome:
         """In one transaction, remove all rows first received in `notifications`, then apply `batches`."""
@@ -81,7 +78,7 @@ class SQLiteTarget:
                 )
                 outcome.removed += removed.rowcount
             for batch in batches:
-                outcome.add(self._apply(batch))
+                outcome.add(apply(self._connection, batch))
             self._connection.execute(
                 "DELETE FROM rejected_notification WHERE body_key NOT IN (SELECT body_key FROM rejected)"
             )
@@ -152,83 +149,6 @@ class SQLiteTarget:
         """Let go of the file."""
         self._connection.close()
 
-    def _apply(self, batch: Batch) -> Outcome:
-        now = timestamps.sql_text(timestamps.now())
-        outcome = Outcome(duplicates=batch.folded)
-        by_table: dict[type[Record], list[Record]] = {}
-        for record in batch.records:
-            by_table.setdefault(type(record), []).append(record)
-        for table, records in by_table.items():
-            self._upsert(table, records, now, outcome)
-        self._reject(batch.rejected, now, outcome)
-        if batch.decoded_bodies:
-            self._resolve(batch, now, outcome)
-        if batch.position is not None:
-            self._connection.execute(sql("advance_position"), (*batch.position, now))
-        return outcome
-
-    def _upsert(self, table: type[Record], records: list[Record], now: str, outcome: Outcome) -> None:
-        before = self._highest(table.table)
-        # Sorted, so that neighbours in the index of keys are touched one after the other.
-        rows = (_row(record, now) for record in sorted(records, key=attrgetter("key")))
-        changed = self._connection.executemany(sql(f"upsert_{table.table}"), rows).rowcount
-        word = "kind" if table is Response else f"'{table.table}'"
-        inserted = 0
-        for kind, count in self._connection.execute(
-            f"SELECT {word}, count(*) FROM {table.table} WHERE id > ? GROUP BY 1", (before,)
-        ):
-            outcome.inserted[kind] = outcome.inserted.get(kind, 0) + count
-            inserted += count
-        outcome.filled += changed - inserted
-        outcome.duplicates += len(records) - changed
-
-    def _reject(self, rejected: list[Rejected], now: str, outcome: Outcome) -> None:
-        if not rejected:
-            return
-        before = self._highest(Rejected.table)
-        bodies = {
-            refusal.body_key: (refusal.body_key, refusal.content_type, refusal.body) for refusal in rejected
-        }
-        self._connection.executemany(
-            "INSERT INTO rejected_notification (body_key, content_type, body) VALUES (?, ?, ?) "
-            "ON CONFLICT DO NOTHING",
-            bodies.values(),
-        )
-        rows = [
-            (
-                refusal.key,
-                refusal.provider,
-                refusal.endpoint,
-                refusal.inbox_id,
-                refusal.notification_id,
-                timestamps.sql_text(refusal.received_at),
-                refusal.path,
-                str(refusal.reason_class),
-                refusal.reason,
-                refusal.body_key,
-                now,
-            )
-            for refusal in rejected
-        ]
-        self._connection.executemany(sql("upsert_rejected"), rows)
-        outcome.rejected += self._connection.execute(
-            "SELECT count(*) FROM rejected WHERE id > ?", (before,)
-        ).fetchone()[0]
-
-    def _resolve(self, batch: Batch, now: str, outcome: Outcome) -> None:
-        """Settle the open rejections of bodies that were decoded, but for those rejected again."""
-        again = {refusal.key for refusal in batch.rejected}
-        for body in batch.decoded_bodies:
-            rows = self._connection.execute(
-                "SELECT id, key FROM rejected WHERE body_key = ? AND resolved_at IS NULL", (body,)
-            ).fetchall()
-            settled = [(now, number) for number, key in rows if key not in again]
-            self._connection.executemany("UPDATE rejected SET resolved_at = ? WHERE id = ?", settled)
-            outcome.resolved += len(settled)
-
-    def _highest(self, table: str) -> int:
-        return self._connection.execute(f"SELECT coalesce(max(id), 0) FROM {table}").fetchone()[0]  # type: ignore[no-any-return]
-
     def _choose(self, notifications: Iterable[tuple[str, int]]) -> None:
         self._connection.execute("DROP TABLE IF EXISTS temp.chosen")
         self._connection.execute(
@@ -265,21 +185,3 @@ class SQLiteTarget:
             raise TargetError(f"{self.path} {problem}; choose another [target] path") from None
         except OSError as error:
             raise TargetError(f"the target {self.path} cannot be used: {error}") from error
-
-
-def _row(record: Record, now: str) -> tuple[Any, ...]:
-    """Return the columns of `record` in the order of its fields, as SQLite stores them."""
-    values = msgspec.structs.astuple(record)
-    key, provider, endpoint, inbox_id, number, received_at, occurred_at, *rest = values
-    return (
-        key,
-        provider,
-        endpoint,
-        inbox_id,
-        number,
-        timestamps.sql_text(received_at),
-        timestamps.sql_text(occurred_at),
-        *rest,
-        now,
-        now,
-    )

@@ -1,0 +1,115 @@
+"""One batch into the tables of the embedded target, inside a transaction that somebody else ends."""
+
+import sqlite3
+from operator import attrgetter
+from typing import Any
+
+import msgspec
+
+from gatherer import timestamps
+from gatherer.records import Record, Rejected, Response
+from gatherer.targets.base import Batch, Outcome
+from gatherer.targets.sqlite.schema import sql
+
+
+def apply(connection: sqlite3.Connection, batch: Batch) -> Outcome:
+    """Upsert what `batch` holds, advance the position, and return what that changed."""
+    now = timestamps.sql_text(timestamps.now())
+    outcome = Outcome(duplicates=batch.folded)
+    by_table: dict[type[Record], list[Record]] = {}
+    for record in batch.records:
+        by_table.setdefault(type(record), []).append(record)
+    for table, records in by_table.items():
+        _upsert(connection, table, records, now, outcome)
+    _reject(connection, batch.rejected, now, outcome)
+    if batch.decoded_bodies:
+        _resolve(connection, batch, now, outcome)
+    if batch.position is not None:
+        connection.execute(sql("advance_position"), (*batch.position, now))
+    return outcome
+
+
+def _upsert(
+    connection: sqlite3.Connection, table: type[Record], records: list[Record], now: str, outcome: Outcome
+) -> None:
+    before = _highest(connection, table.table)
+    # Sorted, so that neighbours in the index of keys are touched one after the other.
+    rows = (as_row(record, now) for record in sorted(records, key=attrgetter("key")))
+    changed = connection.executemany(sql(f"upsert_{table.table}"), rows).rowcount
+    word = "kind" if table is Response else f"'{table.table}'"
+    inserted = 0
+    for kind, count in connection.execute(
+        f"SELECT {word}, count(*) FROM {table.table} WHERE id > ? GROUP BY 1", (before,)
+    ):
+        outcome.inserted[kind] = outcome.inserted.get(kind, 0) + count
+        inserted += count
+    outcome.filled += changed - inserted
+    outcome.duplicates += len(records) - changed
+
+
+def _reject(connection: sqlite3.Connection, rejected: list[Rejected], now: str, outcome: Outcome) -> None:
+    if not rejected:
+        return
+    before = _highest(connection, Rejected.table)
+    bodies = {
+        refusal.body_key: (refusal.body_key, refusal.content_type, refusal.body) for refusal in rejected
+    }
+    connection.executemany(
+        "INSERT INTO rejected_notification (body_key, content_type, body) VALUES (?, ?, ?) "
+        "ON CONFLICT DO NOTHING",
+        bodies.values(),
+    )
+    rows = [
+        (
+            refusal.key,
+            refusal.provider,
+            refusal.endpoint,
+            refusal.inbox_id,
+            refusal.notification_id,
+            timestamps.sql_text(refusal.received_at),
+            refusal.path,
+            str(refusal.reason_class),
+            refusal.reason,
+            refusal.body_key,
+            now,
+        )
+        for refusal in rejected
+    ]
+    connection.executemany(sql("upsert_rejected"), rows)
+    outcome.rejected += connection.execute(
+        "SELECT count(*) FROM rejected WHERE id > ?", (before,)
+    ).fetchone()[0]
+
+
+def _resolve(connection: sqlite3.Connection, batch: Batch, now: str, outcome: Outcome) -> None:
+    """Settle the open rejections of bodies that were decoded, but for those rejected again."""
+    again = {refusal.key for refusal in batch.rejected}
+    for body in batch.decoded_bodies:
+        rows = connection.execute(
+            "SELECT id, key FROM rejected WHERE body_key = ? AND resolved_at IS NULL", (body,)
+        ).fetchall()
+        settled = [(now, number) for number, key in rows if key not in again]
+        connection.executemany("UPDATE rejected SET resolved_at = ? WHERE id = ?", settled)
+        outcome.resolved += len(settled)
+
+
+def _highest(connection: sqlite3.Connection, table: str) -> int:
+    return connection.execute(f"SELECT coalesce(max(id), 0) FROM {table}").fetchone()[0]  # type: ignore[no-any-return]
+
+
+def as_row(record: Record, now: str) -> tuple[Any, ...]:
+    """Return the columns of `record` in the order of its fields, as SQLite stores them."""
+    values = msgspec.structs.astuple(record)
+    key, provider, endpoint, inbox_id, number, received_at, occurred_at, *rest = values
+    return (
+        key,
+        provider,
+        endpoint,
+        inbox_id,
+        number,
+        timestamps.sql_text(received_at),
+        timestamps.sql_text(occurred_at),
+        *rest,
+        now,
+        now,
+    )
