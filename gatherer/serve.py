@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import logging
 import signal
 import sys
@@ -32,6 +33,7 @@ def run(receiver: Receiver, host: str, port: int, *, announce: Callable[[str], N
         ConfigurationError: the address cannot be listened at.
 
     """
+    gc.freeze()  # what is loaded by now stays: the collector need not walk it again under load
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(_serve(receiver, host, port, announce))
 
@@ -50,23 +52,28 @@ async def _serve(receiver: Receiver, host: str, port: int, announce: Callable[[s
     server = web.Server(
         receiver.handle, access_log=None, keepalive_timeout=KEEPALIVE_SECONDS, auto_decompress=False
     )
-    runner = web.ServerRunner(server, shutdown_timeout=SHUTDOWN_SECONDS)
+    runner = web.ServerRunner(
+        server, shutdown_timeout=1
+    )  # for answers on their way: the receiver has drained
     await runner.setup()
-    try:
-        site = web.TCPSite(runner, host, port, backlog=1024)
+    # To the very end, so that a second signal does not cut off what the first one asked to finish.
+    with _on_stop_signal(stop.set):
         try:
-            await site.start()
-        except OSError as error:
-            raise ConfigurationError(
-                f"cannot listen at {host} port {port}: {error.strerror or error}"
-            ) from None
-        with _on_stop_signal(stop.set):
+            site = web.TCPSite(runner, host, port, backlog=1024)
+            try:
+                await site.start()
+            except OSError as error:
+                raise ConfigurationError(
+                    f"cannot listen at {host} port {port}: {error.strerror or error}"
+                ) from None
             actual_port = runner.addresses[0][1]
             announce(f"http://{f'[{host}]' if ':' in host else host}:{actual_port}")
             await stop.wait()
-        log.info("stopping: no new connections, answering what is in flight")
-    finally:
-        await runner.cleanup()
+            log.info("stopping: no new connections, answering what is in flight")
+            await site.stop()
+            await receiver.drain(SHUTDOWN_SECONDS)
+        finally:
+            await runner.cleanup()
 
 
 @contextlib.contextmanager
@@ -76,13 +83,17 @@ def _on_stop_signal(stop: Callable[[], None]) -> Iterator[None]:
     if sys.platform == "win32":  # no signal handlers in the loop there; Ctrl-Break is how services stop us
         signals = [signal.SIGINT, signal.SIGBREAK]
         before = [signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop)) for number in signals]
-        yield
-        for number, handler in zip(signals, before, strict=True):
-            signal.signal(number, handler)
+        try:
+            yield
+        finally:
+            for number, handler in zip(signals, before, strict=True):
+                signal.signal(number, handler)
     else:
         signals = [signal.SIGINT, signal.SIGTERM]
         for number in signals:
             loop.add_signal_handler(number, stop)
-        yield
-        for number in signals:
-            loop.remove_signal_handler(number)
+        try:
+            yield
+        finally:
+            for number in signals:
+                loop.remove_signal_handler(number)

@@ -114,7 +114,9 @@ def _hub_signature(secrets: list[str]) -> BodyCheck:
     keys = [secret.encode() for secret in secrets]
 
     def check(headers: Headers, body: bytes) -> bool:
-        given = _bytes(headers.get("X-Hub-Signature-256") or "")
+        given = _bytes(
+            headers.get("X-Hub-Signature-256") or ""
+        ).lower()  # some relays write hex in upper case
         return _equals_any(
             given, [b"sha256=" + hmac.digest(key, body, hashlib.sha256).hex().encode() for key in keys]
         )
@@ -126,22 +128,26 @@ def _bytes(text: str) -> bytes:
     return text.encode("utf-8", "surrogateescape")
 
 
-def sender(peer: str, forwarded_for: str | None, trusted: Sequence[Network]) -> str:
+def sender(peer: str, forwarded_for: Sequence[str], trusted: tuple[Network, ...]) -> str:
     """Return the address a request came from, as far as it can be trusted.
 
     Args:
         peer: the address at the other end of the connection.
-        forwarded_for: the `X-Forwarded-For` header.
-        trusted: the proxies whose word counts. Each appends the address it was called from.
+        forwarded_for: the `X-Forwarded-For` headers in their order. A proxy adds the address it was
+            called from to the last one, or as one more; IIS adds the port, too.
+        trusted: the proxies whose word counts.
 
     """
+    if not forwarded_for:
+        return peer
     address = peer
-    hops = forwarded_for.split(",") if forwarded_for else []
-    while hops and belongs(address, tuple(trusted)):
-        claimed = hops.pop().strip()
-        if _parse(claimed) is None:
+    hops = ",".join(forwarded_for).split(",")
+    while belongs(address, trusted) and hops:
+        hop = hops.pop().strip()
+        claimed = _parse(hop) or _parse(_without_port(hop))
+        if claimed is None:
             break
-        address = claimed
+        address = str(claimed)
     return address
 
 
@@ -149,6 +155,13 @@ def belongs(address: str, networks: tuple[Network, ...]) -> bool:
     """Tell whether `address` lies in one of `networks`; IPv4 written as IPv6 counts as IPv4."""
     parsed = _parse(address)
     return parsed is not None and any(parsed in network for network in networks)
+
+
+def _without_port(hop: str) -> str:
+    """Return the address in `192.0.2.1:443`, `[2001:db8::1]:443` or `[2001:db8::1]`."""
+    if hop.startswith("["):
+        return hop[1:].partition("]")[0]
+    return hop.partition(":")[0]
 
 
 @lru_cache(maxsize=4096)

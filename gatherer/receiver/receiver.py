@@ -13,6 +13,8 @@ from http import HTTPStatus
 from typing import Final
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
+from multidict import CIMultiDict
 
 from gatherer.config import Endpoint, Server
 from gatherer.inbox.writer import Arrival, InboxUnavailable, InboxWriter
@@ -22,15 +24,25 @@ log = logging.getLogger(__name__)
 
 RETRY_AFTER_SECONDS: Final = 5
 KEPT_HEADERS: Final = ("X-Hub-Signature-256", "X-Hub-Signature", "X-Twilio-Signature")
-_ANSWER_HEADERS: Final = {"Server": "gatherer", "X-Content-Type-Options": "nosniff"}
+_NOT_READ_TO_THE_END: Final = {
+    HTTPStatus.BAD_REQUEST,
+    HTTPStatus.LENGTH_REQUIRED,
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    HTTPStatus.REQUEST_TIMEOUT,
+    HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+}
+_ANSWER_HEADERS: Final = CIMultiDict({"Server": "gatherer", "X-Content-Type-Options": "nosniff"})
 
 
 class Refused(Exception):
     """A request that is not taken in. `because` is for the log, never for the client."""
 
-    def __init__(self, status: HTTPStatus, because: str) -> None:
+    def __init__(self, status: HTTPStatus, because: str = "", **headers: str) -> None:
         super().__init__(because)
         self.status = status
+        self.headers = headers
+        if status is HTTPStatus.SERVICE_UNAVAILABLE:
+            self.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
 
 
 class Receiver:
@@ -43,34 +55,55 @@ class Receiver:
         self._body_timeout = server.body_timeout_seconds
         self._trusted: tuple[Network, ...] = tuple(server.trusted_proxies)
         self._writer = writer
+        self._in_flight = 0
+        self._stopping = False
 
     async def handle(self, request: web.BaseRequest) -> web.Response:
         """Answer one request."""
+        self._in_flight += 1
         try:
-            return await self._handle(request)
+            response = await self._handle(request)
         except Refused as refused:
             log.warning("%d to %s: %s", refused.status, request.remote, refused)
-            return _refusal(refused.status)
+            response = _refusal(refused)
         except (ConnectionError, asyncio.CancelledError):
             raise
         except Exception:
             log.exception("a request could not be handled")
-            return _refusal(HTTPStatus.SERVICE_UNAVAILABLE)
+            response = _refusal(Refused(HTTPStatus.SERVICE_UNAVAILABLE))
+        finally:
+            self._in_flight -= 1
+        if self._stopping:
+            response.force_close()
+        return response
+
+    async def drain(self, seconds: float) -> None:
+        """Answer what is in flight and close its connections; return when all is answered, or after `seconds`."""
+        self._stopping = True
+        end = time.monotonic() + seconds
+        while self._in_flight and time.monotonic() < end:
+            await asyncio.sleep(0.02)
 
     async def _handle(self, request: web.BaseRequest) -> web.Response:
         endpoint, authentication, rest = self._route(request)
         if request.method == "GET" and authentication.has_handshake:
             return _handshake(request, authentication, rest)
         if request.method != "POST":
-            raise Refused(HTTPStatus.METHOD_NOT_ALLOWED, f"method not allowed at {endpoint.name}")
+            allowed = "GET, POST" if authentication.has_handshake else "POST"
+            raise Refused(HTTPStatus.METHOD_NOT_ALLOWED, f"wrong method at {endpoint.name}", Allow=allowed)
 
         headers = request.headers
         length = request.content_length
+        if length is None and "Transfer-Encoding" not in headers:
+            raise Refused(HTTPStatus.LENGTH_REQUIRED, f"neither a length nor chunks at {endpoint.name}")
         if length is not None and length > self._max_body_bytes:
             raise Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"{length} bytes announced at {endpoint.name}")
-        if headers.get("Content-Encoding", "identity").lower() != "identity":
+        if (
+            headers.get("Content-Encoding", "identity").lower() != "identity"
+            or headers.get("Transfer-Encoding", "chunked").lower() != "chunked"
+        ):
             raise Refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"compressed body at {endpoint.name}")
-        remote = sender(request.remote or "", headers.get("X-Forwarded-For"), self._trusted)
+        remote = sender(request.remote or "", headers.getall("X-Forwarded-For", ()), self._trusted)
         if not (authentication.url(rest) and authentication.headers(headers, remote)):
             raise Refused(HTTPStatus.UNAUTHORIZED, f"authentication failed at {endpoint.name}")
 
@@ -90,7 +123,7 @@ class Receiver:
         try:
             await self._writer.append(arrival)
         except InboxUnavailable:  # the writer has logged why, once
-            return _refusal(HTTPStatus.SERVICE_UNAVAILABLE)
+            return _refusal(Refused(HTTPStatus.SERVICE_UNAVAILABLE))
         return web.Response(headers=_ANSWER_HEADERS)
 
     def _route(self, request: web.BaseRequest) -> tuple[Endpoint, Authentication, str]:
@@ -122,6 +155,8 @@ class Receiver:
                             break
             except TimeoutError:
                 raise Refused(HTTPStatus.REQUEST_TIMEOUT, "the body did not arrive in time") from None
+            except (web.RequestPayloadError, HttpProcessingError):
+                raise Refused(HTTPStatus.BAD_REQUEST, "the body is not framed as HTTP wants it") from None
             body = bytes(chunks)
         if len(body) > self._max_body_bytes:
             raise Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "the body is larger than max_body_bytes")
@@ -133,9 +168,8 @@ def _handshake(request: web.BaseRequest, authentication: Authentication, rest: s
     query = request.rel_url.query
     if not (authentication.url(rest) and authentication.handshake(query)):
         raise Refused(HTTPStatus.UNAUTHORIZED, "handshake with a wrong URL key, mode or verify token")
-    return web.Response(
-        text=query.get("hub.challenge", ""), content_type="text/plain", headers=_ANSWER_HEADERS
-    )
+    challenge = query.get("hub.challenge", "").encode("utf-8", "replace")
+    return web.Response(body=challenge, content_type="text/plain", charset="utf-8", headers=_ANSWER_HEADERS)
 
 
 def _kept(request: web.BaseRequest) -> str | None:
@@ -145,15 +179,14 @@ def _kept(request: web.BaseRequest) -> str | None:
 
 def _storable(header: str | None) -> str | None:
     """Return a header value without the surrogates that stand for bytes which are not UTF-8."""
-    return None if header is None else header.encode("utf-8", "backslashreplace").decode()
+    if header is None or header.isascii():
+        return header
+    return header.encode("utf-8", "backslashreplace").decode()
 
 
-def _refusal(status: HTTPStatus) -> web.Response:
-    response = web.Response(status=status, text=f"{status.phrase}\n", headers=_ANSWER_HEADERS)
-    if status is HTTPStatus.SERVICE_UNAVAILABLE:
-        response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
-    if status is HTTPStatus.METHOD_NOT_ALLOWED:
-        response.headers["Allow"] = "POST"
-    if status in (HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.REQUEST_TIMEOUT):
+def _refusal(refused: Refused) -> web.Response:
+    headers = CIMultiDict(_ANSWER_HEADERS, **refused.headers)
+    response = web.Response(status=refused.status, text=f"{refused.status.phrase}\n", headers=headers)
+    if refused.status in _NOT_READ_TO_THE_END:
         response.force_close()  # what is still on its way is not worth reading
     return response

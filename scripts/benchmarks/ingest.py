@@ -1,0 +1,122 @@
+"""How fast posts are taken in: durable acknowledgements per second and their latency, in one run beside
+
+(a) `without_storing`: the same server, answering without an inbox: what HTTP and the signature cost;
+(b) `naive_wsgi`: waitress with a commit per request, as one would write it by hand, `synchronous=FULL` like
+ours; and `naive_wsgi_kept_open`, the same with its connections kept open: the best that it can do.
+
+Each with 64 and 256 connections as fast as they are answered; then ours at a fixed rate.
+"""
+
+import argparse
+import json
+import os
+import re
+import sqlite3
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+from ingest_load import PATH, SECRET
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+CONFIGURATION = f"""
+[server]
+port = 0
+[[endpoint]]
+name = "bench"
+provider = "meta"
+path = "{PATH}"
+app_secrets = ["{SECRET}"]
+"""
+SERVERS = ("durable", "without_storing", "naive_wsgi", "naive_wsgi_kept_open")
+CONNECTIONS = (64, 256)
+RATE = 3300  # requests a second: what 1 000 messages a second with three receipts and some answers bring
+
+
+def run(*, seconds: float = 5.0, folder: Path | None = None) -> dict[str, Any]:
+    """Measure everything for `seconds` each and return the figures and the ratios.
+
+    Args:
+        seconds: for each of the nine measurements, after a warm-up.
+        folder: on the disk that is to be measured; by default where temporary files go.
+
+    """
+    figures: dict[str, Any] = {"cpus": os.cpu_count(), "sqlite": sqlite3.sqlite_version, "seconds": seconds}
+    warm_up = min(1.0, seconds / 4)
+    for connections in CONNECTIONS:
+        measured = {
+            server: _measure(server, folder, connections=connections, seconds=seconds, warm_up=warm_up)
+            for server in SERVERS
+        }
+        durable = measured["durable"]["per_second"]
+        ratios = {
+            f"of_{server}": round(durable / max(1, measured[server]["per_second"]), 2)
+            for server in SERVERS[1:]
+        }
+        figures[f"{connections}_connections"] = measured | {"durable_per_second": ratios}
+    figures[f"at_{RATE}_per_second"] = _measure(
+        "durable", folder, connections=64, seconds=seconds, warm_up=warm_up, rate=RATE
+    )
+    return figures
+
+
+def _measure(server: str, folder: Path | None, **load: float) -> dict[str, Any]:
+    """Run the load against a fresh `server` and return what the clients saw."""
+    with tempfile.TemporaryDirectory(dir=folder) as name:
+        own = Path(name)
+        (own / "gatherer.toml").write_text(CONFIGURATION, encoding="utf-8")
+        with _running(server, own) as (process, port):
+            options = [f"--{key.replace('_', '-')}={value}" for key, value in load.items()]
+            command = [sys.executable, str(HERE / "ingest_load.py"), f"--port={port}", *options]
+            found = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+            figures: dict[str, Any] = json.loads(found)
+            times = psutil.Process(process.pid).cpu_times()
+            figures["server_cpu_seconds"] = round(times.user + times.system, 2)
+        if server == "durable":
+            with closing(sqlite3.connect(own / "inbox.db")) as connection:
+                stored = connection.execute("SELECT count(*) FROM notification").fetchone()[0]
+            if stored < figures["acknowledged"]:
+                raise AssertionError(f"{figures['acknowledged']} acknowledged, {stored} stored")
+    return figures
+
+
+@contextmanager
+def _running(server: str, folder: Path) -> Iterator[tuple["subprocess.Popen[str]", int]]:
+    """Run `server` in `folder`; yield its process and its port."""
+    command = (
+        ["-m", "gatherer", "serve"] if server == "durable" else [str(HERE / "ingest_servers.py"), server]
+    )
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join((str(ROOT), os.environ.get("PYTHONPATH", "")))}
+    process = subprocess.Popen(
+        [sys.executable, *command], cwd=folder, env=environment, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stdout is not None
+        announced = re.search(r"http://127\.0\.0\.1:(\d+)/", process.stdout.readline())
+        if announced is None:
+            raise RuntimeError(f"{server} did not start")
+        yield process, int(announced[1])
+    finally:
+        process.terminate()
+        process.wait(30)
+        assert process.stdout is not None
+        process.stdout.close()
+
+
+def main() -> None:
+    """Print the figures as one JSON object."""
+    parser = argparse.ArgumentParser(prog="scripts/bench ingest", description=__doc__)
+    parser.add_argument("--seconds", type=float, default=5.0, help="for each measurement (default: 5)")
+    parser.add_argument("--folder", type=Path, help="on the disk to measure (default: for temporary files)")
+    options = parser.parse_args()
+    print(json.dumps(run(seconds=options.seconds, folder=options.folder), indent=2))
+
+
+if __name__ == "__main__":
+    main()

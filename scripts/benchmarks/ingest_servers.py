@@ -1,0 +1,89 @@
+"""The servers that `scripts/bench ingest` compares: the real one, the same without storing, a naive one.
+
+Each runs in a process of its own, announces its port on the first line, and ends with SIGTERM. The real one
+is `gatherer serve` itself; this module runs the other two, in the current folder.
+"""
+
+import asyncio
+import hashlib
+import hmac
+import sqlite3
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from ingest_load import PATH, SECRET
+
+NAIVE_THREADS = 8
+
+
+class NoWriter:
+    """Takes the writer's place and says at once that all is stored."""
+
+    def append(self, _arrival: object) -> "asyncio.Future[None]":
+        future = asyncio.get_running_loop().create_future()
+        future.set_result(None)
+        return future
+
+
+def without_storing() -> None:
+    """Run the receiver and the server of `gatherer serve`, without an inbox."""
+    from gatherer import app, serve
+    from gatherer.receiver.receiver import Receiver
+
+    configuration = app.load(Path("gatherer.toml"), secrets=True)
+    receiver = Receiver(configuration.endpoint, configuration.server, NoWriter())  # type: ignore[arg-type]
+    serve.run(receiver, "127.0.0.1", 0, announce=lambda url: print(url + PATH, flush=True))
+
+
+def naive_wsgi(*, keep_open: bool) -> None:
+    """Run what one would write in ten lines: check, insert, commit, answer.
+
+    Without `keep_open` every request opens the database, as the ten lines do; with it each of the
+    threads has its connection, which is the best that a commit per request can do.
+    """
+    import waitress
+
+    local = threading.local()
+
+    def connect() -> sqlite3.Connection:
+        connection = sqlite3.connect("naive.db", timeout=60, check_same_thread=False)
+        connection.execute("PRAGMA synchronous = FULL")
+        return connection
+
+    first = connect()
+    first.execute("PRAGMA journal_mode = WAL")
+    first.execute("CREATE TABLE webhook (id INTEGER PRIMARY KEY, received_at REAL, headers TEXT, body BLOB)")
+
+    def application(environ: dict[str, Any], start_response: Callable[..., object]) -> Iterable[bytes]:
+        body = environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"]))
+        wanted = "sha256=" + hmac.new(SECRET.encode(), body, hashlib.sha256).hexdigest()
+        if not hmac.compare_digest(wanted, environ.get("HTTP_X_HUB_SIGNATURE_256", "")):
+            start_response("401 Unauthorized", [("Content-Length", "0")])
+            return []
+        connection = getattr(local, "connection", None) or connect()
+        with connection:
+            values = (time.time(), environ.get("CONTENT_TYPE"), body)
+            connection.execute("INSERT INTO webhook (received_at, headers, body) VALUES (?, ?, ?)", values)
+        if keep_open:
+            local.connection = connection
+        else:
+            connection.close()
+        start_response("200 OK", [("Content-Length", "0")])
+        return []
+
+    server = waitress.create_server(
+        application, listen="127.0.0.1:0", threads=NAIVE_THREADS, connection_limit=1000
+    )
+    print(f"http://127.0.0.1:{server.effective_port}{PATH}", flush=True)  # type: ignore[union-attr]
+    server.run()
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "without_storing":
+        without_storing()
+    else:
+        naive_wsgi(keep_open=sys.argv[1] == "naive_wsgi_kept_open")

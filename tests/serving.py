@@ -1,0 +1,251 @@
+"""Starts and stops the real `gatherer serve`, and speaks HTTP to it through real sockets."""
+
+import hashlib
+import hmac
+import http.client
+import os
+import re
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from io import BytesIO
+from pathlib import Path
+from typing import Any, NamedTuple
+
+SECRET = "app-secret"
+PATH = "/webhook/meta"
+ENDPOINT = f'name = "meta"\nprovider = "meta"\npath = "{PATH}"\napp_secrets = ["{SECRET}"]\n'
+OPEN = 'name = "open"\nprovider = "meta"\npath = "/open"\nunauthenticated = true\n'
+ROOT = Path(__file__).resolve().parent.parent
+WINDOWS = sys.platform == "win32"
+
+
+class Answer(NamedTuple):
+    """What came back."""
+
+    status: int
+    headers: http.client.HTTPMessage
+    body: bytes
+
+
+class Serving:
+    """A running server and the folder it works in."""
+
+    def __init__(self, process: subprocess.Popen[str], folder: Path, port: int) -> None:
+        self.process = process
+        self.folder = folder
+        self.port = port
+        self.inbox = folder / "inbox.db"
+
+    def connect(self, timeout: float = 20) -> socket.socket:
+        """Return a socket connected to the server."""
+        return socket.create_connection(("127.0.0.1", self.port), timeout)
+
+    def exchange(self, request: bytes) -> Answer:
+        """Send `request` as it stands and return the answer."""
+        with self.connect() as connection:
+            connection.sendall(request)
+            return answer_from(connection)
+
+    def post(self, body: bytes, path: str = PATH, **headers: str) -> Answer:
+        """Post `body`, signed unless the headers say otherwise."""
+        return self.exchange(post_bytes(body, path, **headers))
+
+    def rows(self, columns: str = "*") -> list[Any]:
+        """Return what a second connection finds in the inbox, in order of arrival."""
+        return rows(self.inbox, columns)
+
+    def bodies(self) -> list[bytes]:
+        """Return the stored bodies in order of arrival."""
+        return [body for (body,) in self.rows("body")]
+
+    def log(self) -> str:
+        """Return what the server has written to standard error."""
+        return (self.folder / "serve.log").read_text(encoding="utf-8")
+
+    def stop(self) -> int:
+        """Ask the server to stop and return its exit code."""
+        self.process.send_signal(signal.CTRL_BREAK_EVENT if WINDOWS else signal.SIGTERM)
+        return self.process.wait(30)
+
+    def kill(self) -> None:
+        """End the server without a warning, as `kill -9` does."""
+        self.process.kill()
+        self.process.wait(30)
+
+
+@contextmanager
+def serving(folder: Path, *endpoints: str, server: str = "", **popen: Any) -> Iterator[Serving]:
+    """Run `gatherer serve` in `folder` on a free port for the duration of the block.
+
+    Args:
+        folder: for the configuration, the inbox and the log.
+        endpoints: the TOML of each; by default one that wants Meta's signature with `SECRET`.
+        server: more TOML for `[server]`.
+        popen: passed on to `Popen`; `wrapper` is a command that is to run the server.
+
+    """
+    process = start(folder, *endpoints, server=server, **popen)
+    assert process.stdout is not None
+    try:
+        line = process.stdout.readline()
+        found = re.match(r"listening at http://127\.0\.0\.1:(\d+)/", line)
+        if found is None:
+            process.wait(30)
+            raise AssertionError(f"no announcement but {line!r}; log: {(folder / 'serve.log').read_text()}")
+        # The rest of the announcement is read so that the server never waits for its reader.
+        threading.Thread(target=process.stdout.read, daemon=True).start()
+        yield Serving(process, folder, int(found[1]))
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait(30)
+        process.stdout.close()
+
+
+def start(folder: Path, *endpoints: str, server: str = "", **popen: Any) -> subprocess.Popen[str]:
+    """Start `gatherer serve` in `folder`, without waiting for it."""
+    configure(folder, *endpoints, server=server)
+    wrapper = popen.pop("wrapper", [])
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
+    with (folder / "serve.log").open("wb") as log:
+        return subprocess.Popen(
+            [*wrapper, sys.executable, "-m", "gatherer", "serve"],
+            cwd=folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            encoding="utf-8",
+            creationflags=subprocess.CREATE_NEW_PROCESS_GROUP if WINDOWS else 0,
+            **popen,
+        )
+
+
+def refused(folder: Path, *endpoints: str, server: str = "", **popen: Any) -> tuple[int, str]:
+    """Start a server that is not to come up; return its exit code and what it says."""
+    process = start(folder, *endpoints, server=server, **popen)
+    output, _ = process.communicate(timeout=60)
+    assert output == ""
+    return process.returncode, (folder / "serve.log").read_text(encoding="utf-8")
+
+
+def configure(folder: Path, *endpoints: str, server: str = "") -> None:
+    """Write `gatherer.toml` into `folder`."""
+    tables = "".join(f"[[endpoint]]\n{endpoint}" for endpoint in endpoints or (ENDPOINT,))
+    port = "" if "port" in server else "port = 0\n"
+    (folder / "gatherer.toml").write_text(f"[server]\n{port}{server}\n{tables}", encoding="utf-8")
+
+
+def signature(body: bytes, secret: str = SECRET) -> str:
+    """Return Meta's signature of `body`."""
+    return "sha256=" + hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
+
+
+def post_bytes(body: bytes, path: str = PATH, **headers: str | None) -> bytes:
+    """Return a POST as it goes over the wire. Underscores in names become hyphens; None leaves one out."""
+    fields: dict[str, str | None] = {
+        "Host": "localhost",
+        "Content-Type": "application/json",
+        "Content-Length": str(len(body)),
+        "X-Hub-Signature-256": signature(body),
+    }
+    fields |= {name.replace("_", "-"): value for name, value in headers.items()}
+    return head("POST", path, fields) + body
+
+
+def head(method: str, path: str, fields: dict[str, str | None]) -> bytes:
+    """Return the request line and the header fields."""
+    lines = [f"{method} {path} HTTP/1.1", *(f"{k}: {v}" for k, v in fields.items() if v is not None)]
+    return ("\r\n".join(lines) + "\r\n\r\n").encode("utf-8", "surrogateescape")
+
+
+def answer_from(connection: socket.socket) -> Answer:
+    """Read one answer, whole. Raises ConnectionError when there is none."""
+    response = http.client.HTTPResponse(connection)
+    try:
+        response.begin()
+        return Answer(response.status, response.headers, response.read())
+    except (http.client.BadStatusLine, http.client.IncompleteRead) as error:
+        raise ConnectionResetError(str(error)) from None
+    finally:
+        response.close()
+
+
+def answer_in(data: bytes) -> Answer:
+    """Return the answer that `data`, read from a socket, holds."""
+
+    class Fake:
+        def makefile(self, _mode: str) -> BytesIO:
+            return BytesIO(data)
+
+    return answer_from(Fake())  # type: ignore[arg-type]
+
+
+def rows(inbox: Path, columns: str = "*") -> list[Any]:
+    """Return what the inbox file holds, in order of arrival, to a connection that only reads."""
+    with closing(sqlite3.connect(f"{inbox.as_uri()}?mode=ro", uri=True, timeout=30)) as connection:
+        return connection.execute(f"SELECT {columns} FROM notification ORDER BY id").fetchall()
+
+
+def integrity(inbox: Path) -> str:
+    """Return "ok", or what SQLite finds wrong with the file."""
+    with closing(sqlite3.connect(f"{inbox.as_uri()}?mode=ro", uri=True, timeout=30)) as connection:
+        return str(connection.execute("PRAGMA integrity_check").fetchone()[0])
+
+
+class Load:
+    """Clients that post different bodies as fast as they are answered, and remember what came of each."""
+
+    def __init__(self, port: int, *, clients: int = 8, prefix: str = "") -> None:
+        self.acknowledged: list[bytes] = []
+        self.refused: list[tuple[bytes, int]] = []
+        self.unanswered: list[bytes] = []
+        self._port = port
+        self._prefix = prefix
+        self._over = threading.Event()
+        self._threads = [threading.Thread(target=self._post, args=(n,), daemon=True) for n in range(clients)]
+
+    def __enter__(self) -> "Load":
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        for thread in self._threads:
+            thread.join(30)
+
+    def wait_for(self, acknowledged: int) -> None:
+        """Return when so many have been acknowledged."""
+        end = time.monotonic() + 30
+        while len(self.acknowledged) < acknowledged:
+            assert time.monotonic() < end, "the server acknowledges nothing"
+            time.sleep(0.005)
+
+    def _post(self, client: int) -> None:
+        count = 0
+        while not self._over.is_set():
+            try:
+                with socket.create_connection(("127.0.0.1", self._port), 20) as connection:
+                    closed = False
+                    while not self._over.is_set() and not closed:
+                        count += 1
+                        body = f"{self._prefix}{client}-{count}-".encode() + os.urandom(200)
+                        self.unanswered.append(body)
+                        connection.sendall(post_bytes(body))
+                        answer = answer_from(connection)
+                        self.unanswered.remove(body)
+                        if answer.status == 200:
+                            self.acknowledged.append(body)
+                        else:
+                            self.refused.append((body, answer.status))
+                        closed = answer.headers.get("Connection") == "close"
+            except OSError:
+                time.sleep(0.01)
