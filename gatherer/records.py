@@ -4,9 +4,9 @@ Every field is a promise about a column of the same name in the target. `None` m
 not say. Times end in `_at` and are aware UTC; phones are E.164; ids are opaque, case-sensitive text.
 """
 
-import hashlib
 from datetime import datetime
 from enum import StrEnum
+from hashlib import sha256
 from typing import ClassVar, Literal
 
 import msgspec
@@ -46,7 +46,7 @@ def make_key(id_space: str, kind: str, id: str, participant: str = "") -> bytes:
 
     """
     text = "\x1f".join((id_space, kind, id, participant))
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:16]
+    return sha256(text.encode("utf-8", "surrogatepass")).digest()[:16]
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True, gc=False):

@@ -4,12 +4,14 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any, TypeAlias, TypeVar
 
+import msgspec
+
 from gatherer import timestamps
 from gatherer.notification import Notification
 from gatherer.phones import e164
 from gatherer.providers.base import BadElement, Decoded, reject
 from gatherer.providers.elements import as_json, mapping, text
-from gatherer.providers.people import People
+from gatherer.providers.people import NO_PEOPLE, People
 from gatherer.records import (
     WHATSAPP,
     Kind,
@@ -25,40 +27,21 @@ from gatherer.records import (
 R = TypeVar("R", bound=Record)
 
 
-class Origin:
+class Origin(msgspec.Struct, gc=False):
     """The notification, account and number that a group of elements belongs to.
 
-    Set the attributes first, then make records: the first response fixes what all responses share.
+    Set the fields first, then make records: the first response fixes what all responses share.
     """
 
-    __slots__ = (
-        "_blank",
-        "account_id",
-        "business_phone",
-        "entry_at",
-        "is_test",
-        "notification",
-        "people",
-        "phone_number_id",
-        "provider",
-    )
-
-    def __init__(
-        self,
-        notification: Notification,
-        provider: str,
-        account_id: str | None = None,
-        entry_at: datetime | None = None,
-    ) -> None:
-        self.notification = notification
-        self.provider = provider
-        self.account_id = account_id
-        self.entry_at = entry_at  # when the provider says it sent the notification
-        self.phone_number_id: str | None = None
-        self.business_phone: str | None = None
-        self.people: People = {}  # by phone digits and by user id
-        self.is_test = False
-        self._blank: Response | None = None
+    notification: Notification
+    provider: str
+    account_id: str | None = None
+    entry_at: datetime | None = None  # when the provider says it sent the notification
+    is_test: bool = False
+    phone_number_id: str | None = None
+    business_phone: str | None = None
+    people: People = NO_PEOPLE
+    _blank: Response | None = None
 
     def when(self, claimed: object) -> tuple[datetime, TimeSource]:
         """Return the best time there is for an element that claims `claimed`, and who says so."""
@@ -85,10 +68,18 @@ class Origin:
         naming the shared columns again for each of a thousand receipts.
         """
         if self._blank is None:
-            self._blank = self.record(
-                Response,
-                b"",
-                None,
+            notification = self.notification
+            self._blank = Response(
+                key=b"",
+                provider=self.provider,
+                endpoint=notification.endpoint,
+                inbox_id=notification.inbox_id,
+                notification_id=notification.id,
+                received_at=notification.received_at,
+                occurred_at=notification.received_at,
+                occurred_at_source="receipt",
+                account_id=self.account_id,
+                is_test=self.is_test,
                 kind=Kind.SENT,
                 phone_number_id=self.phone_number_id,
                 business_phone=self.business_phone,

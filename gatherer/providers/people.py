@@ -1,30 +1,32 @@
 """The people around a message: WhatsApp's `contacts[]`, and how a receipt or an answer finds its own."""
 
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
+
+import msgspec
 
 from gatherer.providers.elements import items, text
 
 CONTACT: Final = frozenset({"profile", "wa_id", "user_id"})
-PROFILE: Final = frozenset({"name"})
 
 
-class Person(NamedTuple):
+class Person(msgspec.Struct, frozen=True, gc=False):
     """What one element of `contacts[]` says. Every part is absent in real traffic, also `profile`."""
 
-    wa_id: str | None  # digits; may differ from the message's `from` (Brazil, Mexico, Argentina)
-    user_id: str | None  # business-scoped user id (BSUID), since April 2026
-    profile_name: str | None
-    more: dict[str, Any] | None  # username, parent_user_id, identity_key_hash, what Meta adds next
+    wa_id: str | None = None  # digits; may differ from the message's `from` (Brazil, Mexico, Argentina)
+    user_id: str | None = None  # business-scoped user id (BSUID), since April 2026
+    profile_name: str | None = None
+    more: dict[str, Any] | None = None  # username, parent_user_id, identity_key_hash, what Meta adds next
 
 
 People = dict[str, Person]
-NOBODY: Final = Person(None, None, None, None)
+NOBODY: Final = Person()
+NO_PEOPLE: Final[People] = {}
 
 
 def read_people(contacts: object) -> People:
     """Return `contacts[]` by `wa_id` and by `user_id`, because they are not in the order of the elements."""
     people: People = {}
-    for contact in items(contacts):
+    for contact in contacts if type(contacts) is list else items(contacts):
         if type(contact) is dict:
             person = _read(contact)
             if person.wa_id:
@@ -38,18 +40,15 @@ def _read(contact: dict[str, Any]) -> Person:
     profile = contact.get("profile")
     name = None
     more = None
-    if not CONTACT.issuperset(contact):
-        more = {word: contact[word] for word in contact if word not in CONTACT}
     if type(profile) is dict:
         name = text(profile.get("name"))
-        if not PROFILE.issuperset(profile):
-            more = {**profile, **(more or {})}
-            more.pop("name", None)
+        if len(profile) > 1:
+            more = {word: profile[word] for word in profile if word != "name"}
+    if not CONTACT.issuperset(contact):
+        more = {word: contact[word] for word in contact if word not in CONTACT} | (more or {})
     return Person(text(contact.get("wa_id")), text(contact.get("user_id")), name, more)
 
 
 def find(people: People, phone: str | None, user_id: str | None) -> Person:
     """Return the person with that phone or user id, or :data:`NOBODY`."""
-    if not people:
-        return NOBODY
     return people.get(phone or "") or people.get(user_id or "") or NOBODY

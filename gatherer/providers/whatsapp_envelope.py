@@ -13,6 +13,8 @@ of them. Understood are:
 from functools import partial
 from typing import Any, Final
 
+import msgspec
+
 from gatherer import timestamps
 from gatherer.notification import Notification
 from gatherer.phones import e164
@@ -114,15 +116,12 @@ def is_body(body: dict[str, Any]) -> bool:
     )
 
 
-class Post:
+class Post(msgspec.Struct, gc=False):
     """One post while it is decoded: where it came from, and what came out so far."""
 
-    __slots__ = ("decoded", "notification", "provider")
-
-    def __init__(self, notification: Notification, provider: str) -> None:
-        self.notification = notification
-        self.provider = provider
-        self.decoded: Decoded = []
+    notification: Notification
+    provider: str
+    decoded: Decoded = []
 
     def reject(self, path: str, reason: str, reason_class: Reason = Reason.ELEMENT) -> None:
         """Add the rejection of what stands at `path`."""
@@ -142,14 +141,13 @@ class Post:
                 self.decode_entry(entry, f"{path}.entry[{i}]")
         elif "changes" in body:
             self.decode_entry(body, path)
-        else:
+        elif "field" in body and "value" in body:
+            self.decode_change(Origin(self.notification, self.provider), body, path)
+        elif "event" in body and type(body.get("data")) is dict:
             origin = Origin(self.notification, self.provider)
-            if "field" in body and "value" in body:
-                self.decode_change(origin, body, path)
-            elif "event" in body and type(body.get("data")) is dict:
-                self.decode_value(origin, text(body["event"]), body["data"], path + ".data")
-            else:
-                self.decode_value(origin, None, body, path)
+            self.decode_value(origin, text(body["event"]), body["data"], path + ".data")
+        else:
+            self.decode_value(Origin(self.notification, self.provider), None, body, path)
 
     def decode_entry(self, entry: Any, path: str) -> None:
         """Decode the notices about one account."""
@@ -164,9 +162,9 @@ class Post:
             return
         account_id = text(entry.get("id"))
         entry_at = timestamps.parse(entry.get("time"))
+        is_test = account_id == TEST_ACCOUNT
         for i, change in enumerate(items(entry["changes"])):
-            origin = Origin(self.notification, self.provider, account_id, entry_at)
-            origin.is_test = account_id == TEST_ACCOUNT
+            origin = Origin(self.notification, self.provider, account_id, entry_at, is_test)
             self.decode_change(origin, change, f"{path}.changes[{i}]")
 
     def decode_change(self, origin: Origin, change: Any, path: str) -> None:

@@ -57,7 +57,7 @@ def decode_preference(origin: Origin, preference: Any) -> Record:
         phone_raw=raw,
         user_id=user_id or person.user_id,
         profile_name=person.profile_name,
-        details=kept(**rest, contact=person.more),
+        details=kept(**rest | {"contact": person.more}),
     )
 
 

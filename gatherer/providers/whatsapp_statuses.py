@@ -16,7 +16,6 @@ from gatherer.providers.elements import (
     identifier,
     integer,
     items,
-    kept,
     mapping,
     reference,
     text,
@@ -113,11 +112,12 @@ def _decode_closely(origin: Origin, status: dict[str, Any], message_id: str, wor
         )
 
     rest = {name: status[name] for name in status if name not in IN_COLUMNS}
-    response = _receipt(origin, status, kind, message_id, raw, user_id, participant, rest)
-    errors = get("errors")
-    if errors:
-        response = replace(response, **read_errors(errors))
-    return replace(response, group_id=group_id)
+    receipt = _receipt(origin, status, kind, message_id, raw, user_id, participant, rest)
+    if get("errors"):
+        receipt = replace(receipt, **read_errors(get("errors")))
+    if receipt.client_reference is None and get("extra") is not None:
+        receipt = replace(receipt, client_reference=_as_text(get("extra")))  # EnableX's word
+    return replace(receipt, group_id=group_id)
 
 
 def _receipt(
@@ -134,7 +134,8 @@ def _receipt(
     get = status.get
     person = find(origin.people, raw, user_id)
     occurred_at, source = origin.when(get("timestamp"))
-    response = replace(
+    client_reference = get("biz_opaque_callback_data")
+    receipt = replace(
         origin.blank(),
         key=make_key(WHATSAPP, kind, message_id, participant),
         occurred_at=occurred_at,
@@ -144,40 +145,36 @@ def _receipt(
         phone=e164(raw),
         phone_raw=raw,
         user_id=user_id or person.user_id,
-        client_reference=_read_reference(get("biz_opaque_callback_data", get("extra"))),
+        client_reference=client_reference if type(client_reference) is str else _as_text(client_reference),
         profile_name=person.profile_name,
     )
     pricing = get("pricing")
     if pricing is None and rest:
         pricing = mapping(rest.get("conversation")).get("pricing")  # nested in Meta's aggregated group sample
-    if type(pricing) is dict:
-        response = replace(
-            response,
-            pricing_category=text(pricing.get("category")),
-            pricing_model=text(pricing.get("pricing_model")),
-            pricing_type=text(pricing.get("type")) or text(pricing.get("pricing_type")),
-            billable=flag(pricing.get("billable")),
-        )
-    if rest or person.more or (pricing is not None and not _has_columns(pricing)):
-        details = {
-            **(rest or {}),
-            "contact": person.more,
-            "pricing": None if _has_columns(pricing) else pricing,
-        }
-        response = replace(response, details=kept(**details))
-    return response
+    if pricing is not None:
+        receipt = _priced(receipt, pricing)
+        if type(pricing) is not dict or not PRICES.issuperset(pricing):
+            rest = {"pricing": pricing, **(rest or {})}
+    if person.more is not None:
+        rest = {**(rest or {}), "contact": person.more}
+    return replace(receipt, details=as_json(rest)) if rest else receipt
 
 
-def _read_reference(value: object) -> str | None:
-    """Return what the sender attached. EnableX calls it `extra` and gives back whatever it was given."""
-    if type(value) is str or value is None:
-        return value
-    return as_json(value)
+def _priced(receipt: Response, pricing: object) -> Response:
+    """Return `receipt` with what `pricing` says. Old code met `pricing_type` instead of `type`."""
+    price = mapping(pricing)
+    return replace(
+        receipt,
+        pricing_category=text(price.get("category")),
+        pricing_model=text(price.get("pricing_model")),
+        pricing_type=text(price.get("type")) or text(price.get("pricing_type")),
+        billable=flag(price.get("billable")),
+    )
 
 
-def _has_columns(pricing: object) -> bool:
-    """Return whether the columns say everything that `pricing` says."""
-    return pricing is None or (type(pricing) is dict and PRICES.issuperset(pricing))
+def _as_text(client_reference: object) -> str | None:
+    """Return what the sender attached, as text whatever it was."""
+    return None if client_reference is None else text(client_reference) or as_json(client_reference)
 
 
 def read_errors(errors: object) -> dict[str, Any]:

@@ -1,0 +1,101 @@
+"""How fast `meta` is decoded: statuses per second on one core, beside bare `msgspec.json.decode` of the same bytes.
+
+Receipts come one per body and in batches of 100. Both ways of decoding take turns in this process, round
+after round, so that a noisy neighbour slows both; the medians of the rounds are reported.
+"""
+
+import json
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from statistics import median
+
+import msgspec
+
+from gatherer.notification import Notification
+from gatherer.providers import meta
+
+STATUSES = 30_000
+ROUNDS = 9
+WORDS = ("sent", "delivered", "read")
+PER_SECOND = 30  # receipts of a campaign that share one second
+
+
+def status(i: int) -> dict[str, object]:
+    """Return a receipt as Meta sends them since 2026; two of three carry no pricing."""
+    receipt: dict[str, object] = {
+        "id": f"wamid.HBgLMTU1NTAwMDExMTEVAgARGBI{i // 3 * 0x9E3779B97F4A7C15 & 0xFFFFFFFFFFFFFFFF:016X}AA==",
+        "status": WORDS[i % 3],
+        "timestamp": str(1_790_000_000 + i // PER_SECOND),
+        "recipient_id": f"1555{i // 3:07d}",
+        "recipient_user_id": f"US.1{i // 3:019d}",
+        "biz_opaque_callback_data": "campaign-7",
+    }
+    if i % 3 == 0:
+        receipt["pricing"] = {
+            "billable": True,
+            "pricing_model": "PMP",
+            "type": "regular",
+            "category": "marketing",
+        }
+    return receipt
+
+
+def body(statuses: list[dict[str, object]]) -> bytes:
+    """Return the post that carries `statuses` and the contacts they belong to."""
+    people = {str(one["recipient_id"]): one["recipient_user_id"] for one in statuses}
+    value = {
+        "messaging_product": "whatsapp",
+        "metadata": {"display_phone_number": "15550002222", "phone_number_id": "100000000000001"},
+        "contacts": [{"wa_id": wa_id, "user_id": user_id} for wa_id, user_id in people.items()],
+        "statuses": statuses,
+    }
+    change = {"field": "messages", "value": value}
+    entry = {"id": "900000000000001", "changes": [change]}
+    return json.dumps(
+        {"object": "whatsapp_business_account", "entry": [entry]}, separators=(",", ":")
+    ).encode()
+
+
+def seconds(work: Callable[[], None]) -> float:
+    """Return how long `work` takes of this process's own time."""
+    start = time.process_time()
+    work()
+    return time.process_time() - start
+
+
+def measure(per_body: int) -> dict[str, float]:
+    """Return the figures for bodies of `per_body` statuses."""
+    bodies = [
+        body([status(i) for i in range(start, start + per_body)]) for start in range(0, STATUSES, per_body)
+    ]
+    received_at = datetime(2026, 11, 21, tzinfo=UTC)
+    posts = [Notification(i, "inbox", received_at, "e", "meta", bytes_) for i, bytes_ in enumerate(bodies)]
+
+    def decode_bare() -> None:
+        for one in bodies:
+            msgspec.json.decode(one)
+
+    def decode_posts() -> None:
+        for post in posts:
+            meta.decode(post)
+
+    rounds = [(seconds(decode_bare), seconds(decode_posts)) for _ in range(ROUNDS)]
+    bare = median(one[0] for one in rounds)
+    full = median(one[1] for one in rounds)
+    return {
+        "statuses_per_body": per_body,
+        "bytes_per_body": len(bodies[0]),
+        "statuses_per_second": round(STATUSES / full),
+        "bare_decode_per_second": round(STATUSES / bare),
+        "ratio": round(median(one[0] / one[1] for one in rounds), 3),
+    }
+
+
+def run() -> dict[str, object]:
+    """Return what was measured, one status per body and 100."""
+    return {"single": measure(1), "batch": measure(100)}
+
+
+if __name__ == "__main__":
+    print(json.dumps(run(), indent=2))
