@@ -1,0 +1,307 @@
+"""The configuration: every error at once, at the path of its key; secrets never shown."""
+
+import json
+import os
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gatherer import app, config
+from gatherer.errors import ConfigurationError
+from tests.making import configure, run
+
+ENDPOINT = '[[endpoint]]\nname = "a"\nprovider = "meta"\npath = "/a"\n'
+OPEN = ENDPOINT + "unauthenticated = true\n"
+
+
+def load(folder: Path, text: str, *, secrets: bool = True) -> config.Configuration:
+    return app.load(configure(folder, text), secrets=secrets)
+
+
+def problems(folder: Path, text: str) -> list[str]:
+    with pytest.raises(config.InvalidConfiguration) as caught:
+        load(folder, text)
+    return caught.value.problems
+
+
+def test_an_empty_file_has_all_defaults_and_paths_beside_it(tmp_path: Path) -> None:
+    loaded = load(tmp_path, "")
+    assert (loaded.server.host, loaded.server.port) == ("127.0.0.1", 8080)
+    assert (loaded.server.max_body_bytes, loaded.server.body_timeout_seconds) == (4_194_304, 10)
+    assert [str(network) for network in loaded.server.trusted_proxies] == ["127.0.0.1/32"]
+    assert loaded.inbox.path == tmp_path / "inbox.db"
+    assert loaded.target.path == tmp_path / "responses.db"
+
+
+def test_every_error_is_reported_at_once_with_the_path_of_its_key(tmp_path: Path) -> None:
+    found = problems(
+        tmp_path,
+        """
+        [server]
+        port = "8080"
+        prot = 1
+        [inbox]
+        path = "one.db"
+        [target]
+        path = "one.db"
+        kind = "oracle"
+        [[endpoint]]
+        name = "a"
+        provider = "meta"
+        path = "/a"
+        [[endpoint]]
+        name = "a"
+        provider = "nope"
+        path = "/a"
+        bearer_tokens = ["x"]
+        basic = { user = "u", pasword = "p" }
+        app_secrets = "x"
+        [[endpoint]]
+        name = "no spaces"
+        path = "no slash"
+        url_key = "a/b"
+        app_secrets = [{ env = "GATHERER_NOT_SET" }, { file = "none.txt" }, "", 5, { envv = "x" }]
+        allow_ips = ["300.1.1.1"]
+        unauthenticated = true
+        """,
+    )
+    where = [problem.partition(": ")[0] for problem in found]
+    for expected in (
+        "server.port",
+        "server.prot",
+        "target.kind",
+        "target.path",
+        "endpoint[0]",
+        "endpoint[1].name",
+        "endpoint[1].path",
+        "endpoint[1].provider",
+        "endpoint[1].basic.password",
+        "endpoint[1].basic.pasword",
+        "endpoint[1].app_secrets",
+        "endpoint[1]",
+        "endpoint[2].name",
+        "endpoint[2].provider",
+        "endpoint[2].path",
+        "endpoint[2].url_key",
+        *(f"endpoint[2].app_secrets[{i}]" for i in range(5)),
+        "endpoint[2].allow_ips[0]",
+        "endpoint[2]",
+    ):
+        assert expected in where, expected
+    assert all("\n" not in problem for problem in found)
+    assert "did you mean port?" in " ".join(found)
+    assert "did you mean password?" in " ".join(found)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('[inbox]\npath = "C:\\temp\\new.db"', "single quotes"),  # a tabulator and a line break to TOML
+        ('[inbox]\npath = "C:\\Users\\me.db"', "single quotes"),  # half a code point
+        ('[inbox]\npath = "C:\\data\\me.db"', "single quotes"),  # an escape that is none
+        (ENDPOINT + 'app_secrets = [{ file = "C:\\temp\\secret" }]', "single quotes"),
+        ("[inbox]\npath = ''", "name of a file"),
+        ("[inbox]\npath = 'one.db'\n[target]\npath = 'one.db'", "two files"),
+        ("[endpoint]\nname = 'a'", "[[endpoint]]"),
+        ("server = 5", "must be a table"),
+        ("[server]\nport = true", "server.port"),
+        ("[server]\nport = 70000", "server.port"),
+        ("[server]\nhost = ''", "server.host"),
+        ("[server]\nbody_timeout_seconds = inf", "server.body_timeout_seconds"),
+        ("[server]\nbody_timeout_seconds = nan", "server.body_timeout_seconds"),
+        ("[server]\nmax_body_bytes = 10", "server.max_body_bytes"),
+        (ENDPOINT, "no authentication"),
+        (ENDPOINT + "app_secrets = []", "no authentication"),
+        (ENDPOINT + "unauthenticated = false", "no authentication"),
+        (ENDPOINT + 'unauthenticated = "yes"', "endpoint[0].unauthenticated"),
+        (OPEN + 'url_key = "k"', "contradicts"),
+        (ENDPOINT + 'bearer_tokens = ["t"]\nbasic = { user = "u", password = "p" }', "choose one"),
+        (ENDPOINT + 'url_key = "a b"', "letters"),
+        (ENDPOINT + 'api_key = { header = "X Key", value = "v" }', "endpoint[0].api_key.header"),
+        (ENDPOINT + 'app_secrets = [""]', "empty"),
+        (OPEN + OPEN.replace('"/a"', '"/b"'), "the same name"),
+        (OPEN + OPEN.replace('name = "a"', 'name = "b"'), "the same path"),
+        ("[inbox]\npath = 5", "inbox.path"),
+        ("= 5", "line 1"),
+    ],
+)
+def test_a_mistake_is_explained(tmp_path: Path, text: str, words: str) -> None:
+    assert any(words in problem for problem in problems(tmp_path, text))
+
+
+def test_windows_paths_in_single_quotes_stay_as_they_are(tmp_path: Path) -> None:
+    loaded = load(tmp_path, "[inbox]\npath = 'C:\\temp\\new.db'")
+    assert str(loaded.inbox.path).endswith("C:\\temp\\new.db")
+
+
+def test_a_byte_order_mark_is_accepted(tmp_path: Path) -> None:
+    path = tmp_path / "gatherer.toml"
+    path.write_bytes(b"\xef\xbb\xbf[server]\r\nport = 81\r\n")
+    assert app.load(path, secrets=True).server.port == 81
+
+
+def test_what_is_no_utf_8_or_not_there_is_one_clear_line(tmp_path: Path) -> None:
+    path = tmp_path / "gatherer.toml"
+    path.write_text("[server]\n", encoding="utf-16")
+    for wrong, words in (
+        (path, "UTF-16"),
+        (tmp_path / "none.toml", "gatherer init"),
+        (tmp_path, "cannot be read"),
+    ):
+        with pytest.raises(ConfigurationError, match=words) as caught:
+            app.load(wrong, secrets=False)
+        assert "\n" not in str(caught.value)
+
+
+def test_secrets_come_from_the_file_itself_the_environment_or_another_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GATHERER_TEST_SECRET", "from the environment")
+    (tmp_path / "secret.txt").write_bytes("\ufefffrom a file\r\n".encode())
+    text = ENDPOINT + 'app_secrets = ["written", { env = "GATHERER_TEST_SECRET" }, { file = "secret.txt" }]'
+    [endpoint] = load(tmp_path, text).endpoint
+    assert [secret.reveal() for secret in endpoint.app_secrets] == [
+        "written",
+        "from the environment",
+        "from a file",
+    ]
+
+
+def test_without_secrets_nothing_has_to_be_there(tmp_path: Path) -> None:
+    """`gather` runs on a machine that has none of them."""
+    text = ENDPOINT + 'app_secrets = [{ env = "GATHERER_NOT_SET" }, { file = "none.txt" }]'
+    [endpoint] = load(tmp_path, text, secrets=False).endpoint
+    with pytest.raises(ConfigurationError, match="without its secrets"):
+        endpoint.app_secrets[0].reveal()
+
+
+SECRETS = ENDPOINT + (
+    'verify_token = "HUSH-1"\nurl_key = "HUSH-2"\napp_secrets = ["HUSH-3", { env = "GATHERER_TEST_SECRET" }]\n'
+    'basic = { user = "somebody", password = "HUSH-4" }\napi_key = { header = "X-Key", value = "HUSH-5" }\n'
+)
+
+
+@pytest.mark.parametrize("form", [(), ("--json",)])
+def test_show_hides_every_secret_and_resolves_the_rest(tmp_path: Path, form: tuple[str, ...]) -> None:
+    configure(tmp_path, SECRETS)
+    result = run(tmp_path, "config", "show", *form)
+    assert result.returncode == 0
+    assert b"HUSH" not in result.stdout
+    shown: dict[str, Any] = json.loads(result.stdout) if form else tomllib.loads(result.stdout.decode())
+    assert shown["inbox"]["path"] == str(tmp_path / "inbox.db")
+    [endpoint] = shown["endpoint"]
+    assert endpoint["app_secrets"] == ["********", {"env": "GATHERER_TEST_SECRET"}]
+    assert endpoint["basic"] == {"user": "somebody", "password": "********"}
+
+
+def test_errors_never_repeat_a_secret(tmp_path: Path) -> None:
+    configure(
+        tmp_path, SECRETS + 'bearer_tokens = ["HUSH-6"]\nunauthenticated = "HUSH-7"\nsecret = "HUSH-8"\n'
+    )
+    result = run(tmp_path, "config", "check")
+    assert result.returncode == 2
+    assert b"HUSH" not in result.stderr
+
+
+def test_check_says_ok_and_what_is_unwise(tmp_path: Path) -> None:
+    path = configure(
+        tmp_path,
+        '[server]\nhost = "0.0.0.0"\n'
+        + OPEN
+        + '[[endpoint]]\nname = "b"\nprovider = "meta"\npath = "/b"\nurl_key = "k"',
+    )
+    path.chmod(0o644)
+    result = run(tmp_path, "config", "check")
+    assert result.returncode == 0
+    assert b"is ok" in result.stdout
+    warnings = result.stderr.decode()
+    for words in ("unauthenticated", "not encrypted", "short"):
+        assert words in warnings
+    assert os.name != "posix" or "chmod" in warnings
+
+
+def test_check_as_json(tmp_path: Path) -> None:
+    configure(tmp_path, OPEN)
+    good = run(tmp_path, "config", "check", "--json")
+    assert good.returncode == 0
+    verdict = json.loads(good.stdout)
+    assert verdict["ok"] is True
+    assert verdict["errors"] == []
+    assert any("unauthenticated" in warning for warning in verdict["warnings"])
+    configure(tmp_path, ENDPOINT)
+    bad = run(tmp_path, "config", "check", "--json")
+    assert bad.returncode == 2
+    assert json.loads(bad.stdout)["ok"] is False
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (("config",), 2),
+        (("config", "chekc"), 2),
+        (("config", "check", "--nope"), 2),
+        (("--config", "none.toml", "config", "check"), 2),
+        (("--config", ".", "config", "show"), 2),
+        (("config", "show"), 2),  # there is none in this folder
+        (("config", "example", "surplus"), 2),
+    ],
+)
+def test_wrong_input_ends_with_a_clear_line(tmp_path: Path, arguments: tuple[str, ...], code: int) -> None:
+    result = run(tmp_path, *arguments)
+    assert result.returncode == code
+    assert result.stdout == b""
+    assert b"Traceback" not in result.stderr
+    assert result.stderr
+
+
+def test_the_configuration_is_found_by_option_then_environment_then_here(tmp_path: Path) -> None:
+    for number, name in enumerate(("option", "environment", "gatherer"), start=81):
+        (tmp_path / f"{name}.toml").write_text(f"[server]\nport = {number}\n", encoding="utf-8")
+    show = ("config", "show", "--json")
+    here = run(tmp_path, *show)
+    environment = run(tmp_path, *show, GATHERER_CONFIG="environment.toml")
+    option = run(tmp_path, "--config", "option.toml", *show, GATHERER_CONFIG="environment.toml")
+    ports = [json.loads(result.stdout)["server"]["port"] for result in (option, environment, here)]
+    assert ports == [81, 82, 83]
+
+
+def test_the_example_is_valid_and_complete(tmp_path: Path) -> None:
+    """What `config example` prints has every key that there is, and can be used as it stands."""
+    result = run(tmp_path, "config", "example")
+    text = result.stdout.decode()
+    assert text.replace("\r\n", "\n") == Path(config.__file__).with_name("example.toml").read_text(
+        encoding="utf-8"
+    )
+    assert load(tmp_path, text).endpoint[0].name == "whatsapp"
+    commented = {line.lstrip("#").partition("=")[0].strip() for line in text.splitlines() if "=" in line}
+    sections = (config.Server, config.Inbox, config.Target, config.Endpoint)
+    missing = {f"{s.__name__}.{key}" for s in sections for key in s.model_fields if key not in commented}
+    assert missing == set()
+
+
+def test_the_example_shows_the_defaults(tmp_path: Path) -> None:
+    text = Path(config.__file__).with_name("example.toml").read_text(encoding="utf-8")
+    plain, example = load(tmp_path, ""), load(tmp_path, text)
+    assert (example.server, example.inbox, example.target) == (plain.server, plain.inbox, plain.target)
+
+
+def test_each_commented_key_of_the_example_works_when_it_is_switched_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = Path(config.__file__).with_name("example.toml").read_text(encoding="utf-8")
+    keys = [
+        line
+        for line in text.splitlines()
+        if line.startswith("#") and not line.startswith("# ") and "=" in line
+    ]
+    assert len(keys) >= 6
+    for name in ("META_APP_SECRET", "WEBHOOK_PASSWORD", "WEBHOOK_API_KEY"):
+        monkeypatch.setenv(name, "a secret of somebody")
+    (tmp_path / "bearer_token.txt").write_text("token", encoding="utf-8")
+    for key in keys:
+        switched_on = text.replace(key, key[1:])
+        if "unauthenticated" in key:
+            switched_on = switched_on.replace("url_key =", "#url_key =")
+        load(tmp_path, switched_on)

@@ -1,0 +1,176 @@
+"""The documentation says what the program does, and the samples are accepted by it."""
+
+import configparser
+import importlib.util
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+from xml.etree import ElementTree
+
+import click
+import pytest
+
+from gatherer import config, errors
+from gatherer.cli import COMMANDS, gatherer
+from tests.test_cli_help import parse
+
+ROOT = Path(__file__).resolve().parent.parent
+LINUX, WINDOWS = ROOT / "config" / "linux", ROOT / "config" / "windows"
+UNITS = sorted(LINUX.glob("*.service")) + sorted(LINUX.glob("*.timer"))
+TASKS = sorted(WINDOWS.glob("gatherer-*.xml"))
+TASK = "{http://schemas.microsoft.com/windows/2004/02/mit/task}"
+
+
+def load_documentation() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("documentation", ROOT / "scripts" / "documentation.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+documentation = load_documentation()
+README = (ROOT / "README.rst").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("document", documentation.documents(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_each_document_is_valid(document: Path) -> None:
+    assert documentation.complaints(document) == ""
+
+
+def test_the_command_reference_is_what_help_says() -> None:
+    assert documentation.with_reference(README) == README, "mend it with: scripts/check --fix"
+
+
+def test_each_command_and_option_is_in_the_readme() -> None:
+    for path, command in documentation.commands(gatherer, "gatherer"):
+        assert f"``{path}``" in README
+        for parameter in command.params:
+            if isinstance(parameter, click.Option):
+                assert all(name in README for name in parameter.opts)
+
+
+def test_each_command_of_the_readme_exists() -> None:
+    """No text speaks of a command that is not there."""
+    for document in documentation.documents():
+        text = document.read_text(encoding="utf-8")
+        said = re.findall(r"(?:``|^ +)gatherer (?:--config \S+ )?([a-z]+)\b", text, re.MULTILINE)
+        assert set(said) <= {*COMMANDS}
+
+
+def test_each_exit_code_is_in_the_readme() -> None:
+    codes = {error.exit_code for error in vars(errors).values() if isinstance(error, type)}
+    table = README.partition("Exit codes\n")[2].partition("\n\n\n")[0]
+    assert {str(code) for code in {0, 1, 70, *codes}} <= set(re.findall(r"^(\d+) ", table, re.MULTILINE))
+
+
+def test_links_to_files_lead_to_files() -> None:
+    for document in documentation.documents():
+        for target in re.findall(r"`[^`]+ <([^>:]+)>`_", document.read_text(encoding="utf-8")):
+            assert (document.parent / target).is_file(), target
+
+
+def test_each_sample_is_spoken_of_beside_it() -> None:
+    for folder in (LINUX, WINDOWS):
+        text = (folder / "README.rst").read_text(encoding="utf-8")
+        assert [
+            path.name for path in folder.iterdir() if path.name not in text and path.name != "README.rst"
+        ] == []
+
+
+def test_the_configuration_in_the_samples_is_where_the_documents_put_it() -> None:
+    for path in (*UNITS, LINUX / "gatherer.cron"):
+        for named in re.findall(r"--config (\S+)", path.read_text(encoding="utf-8")):
+            assert named == f"/etc/gatherer/{config.DEFAULT_NAME}"
+
+
+@pytest.mark.parametrize("path", UNITS, ids=lambda path: path.name)
+def test_each_unit_is_well_formed_and_explained(path: Path) -> None:
+    unit = configparser.RawConfigParser(strict=True, comment_prefixes=("#",), delimiters=("=",))
+    unit.optionxform = str  # type: ignore[assignment,method-assign]
+    unit.read_string(path.read_text(encoding="utf-8"))
+    assert unit["Unit"]["Description"].startswith("gatherer: ")
+    if path.suffix == ".service":
+        program, *arguments = unit["Service"]["ExecStart"].split()
+        assert program == "/opt/gatherer/bin/gatherer"
+        parse(arguments)
+    assert sum(line.startswith("#") for line in path.read_text(encoding="utf-8").splitlines()) > 3
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs systemd")
+def test_systemd_has_nothing_against_the_units(tmp_path: Path) -> None:
+    for path in UNITS:
+        text = path.read_text(encoding="utf-8")
+        (tmp_path / path.name).write_text(
+            text.replace("/opt/gatherer/bin/gatherer", "/bin/true"), encoding="utf-8"
+        )
+    command = ["systemd-analyze", "verify", "--man=no", *[str(tmp_path / path.name) for path in UNITS]]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    about_ours = [line for line in result.stderr.splitlines() if "gatherer" in line]
+    assert about_ours == []
+
+
+def test_the_crontab_line_is_accepted() -> None:
+    from apscheduler.triggers.cron import CronTrigger
+
+    *_, line = (LINUX / "gatherer.cron").read_text(encoding="utf-8").splitlines()
+    found = re.fullmatch(r"((?:\S+ ){5})gatherer (\S+) (.*?) >> \S+", line)
+    assert found is not None
+    CronTrigger.from_crontab(found[1].strip())
+    parse(found[3].split())
+
+
+@pytest.mark.parametrize("path", TASKS, ids=lambda path: path.name)
+def test_each_task_is_well_formed_and_its_command_line_accepted(path: Path) -> None:
+    raw = path.read_bytes()
+    assert raw.isascii()  # so that it means the same in every encoding
+    assert not raw.startswith(b"<?xml")  # no encoding that would be wrong after a conversion to UTF-16
+    task = ElementTree.fromstring(raw.decode().encode("utf-16"))
+    assert task.tag == f"{TASK}Task"
+
+    def text(name: str) -> str:
+        found = task.findtext(f".//{TASK}{name}")
+        assert found is not None, name
+        return found
+
+    assert text("MultipleInstancesPolicy") == "IgnoreNew"
+    assert text("StartWhenAvailable") == "true"
+    assert text("WorkingDirectory") == r"C:\ProgramData\gatherer"
+    assert text("Command") == r'"C:\Program Files\gatherer\Scripts\gatherer.exe"'
+    assert " " not in re.sub(r'"[^"]*"', "", text("Arguments")).replace(" ", "", 2)
+    parse(text("Arguments").split())
+    if "gather.xml" in path.name:
+        assert text("ExecutionTimeLimit") == "PT1H"
+        assert text("Interval") == "PT5M"
+    else:
+        assert text("ExecutionTimeLimit") == "PT0S"
+        assert task.find(f".//{TASK}BootTrigger") is not None
+        assert task.find(f".//{TASK}RestartOnFailure") is not None
+
+
+def test_both_tasks_run_under_one_account() -> None:
+    accounts = {ElementTree.parse(path).findtext(f".//{TASK}UserId") for path in TASKS}
+    assert len(accounts) == 1
+
+
+def test_the_windows_service_is_accepted() -> None:
+    service = ElementTree.parse(WINDOWS / "gatherer.winsw.xml").getroot()
+    parse((service.findtext("arguments") or "").split())
+
+
+def test_the_scripts_say_in_one_line_that_python_is_too_old(tmp_path: Path) -> None:
+    """They are written so that an old Python can still read that far."""
+    for name in ("demo", "test", "check"):
+        script = (ROOT / "scripts" / name).read_text(encoding="utf-8")
+        copy = tmp_path / name
+        copy.write_text(
+            script.replace("sys.version_info < (3, 11)", "sys.version_info < (99, 0)"), encoding="utf-8"
+        )
+        result = subprocess.run([sys.executable, copy], capture_output=True, text=True, check=False)
+        assert result.returncode == 1
+        assert "needs Python 3.11" in result.stderr
+        assert result.stderr.count("\n") == 1
