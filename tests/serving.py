@@ -37,11 +37,11 @@ class Answer(NamedTuple):
 class Serving:
     """A running server and the folder it works in."""
 
-    def __init__(self, process: subprocess.Popen[str], folder: Path, port: int) -> None:
+    def __init__(self, process: subprocess.Popen[str], folder: Path, port: int, inbox: Path) -> None:
         self.process = process
         self.folder = folder
         self.port = port
-        self.inbox = folder / "inbox.db"
+        self.inbox = inbox
 
     def connect(self, timeout: float = 20) -> socket.socket:
         """Return a socket connected to the server."""
@@ -81,17 +81,21 @@ class Serving:
 
 
 @contextmanager
-def serving(folder: Path, *endpoints: str, server: str = "", **popen: Any) -> Iterator[Serving]:
+def serving(
+    folder: Path, *endpoints: str, server: str = "", inbox: Path | None = None, **popen: Any
+) -> Iterator[Serving]:
     """Run `gatherer serve` in `folder` on a free port for the duration of the block.
 
     Args:
         folder: for the configuration, the inbox and the log.
         endpoints: the TOML of each; by default one that wants Meta's signature with `SECRET`.
         server: more TOML for `[server]`.
+        inbox: where the inbox is to be, if not in `folder`.
         popen: passed on to `Popen`; `wrapper` is a command that is to run the server.
 
     """
-    process = start(folder, *endpoints, server=server, **popen)
+    inbox = inbox or folder / "inbox.db"
+    process = start(folder, *endpoints, server=server, inbox=inbox, **popen)
     assert process.stdout is not None
     try:
         line = process.stdout.readline()
@@ -101,7 +105,7 @@ def serving(folder: Path, *endpoints: str, server: str = "", **popen: Any) -> It
             raise AssertionError(f"no announcement but {line!r}; log: {(folder / 'serve.log').read_text()}")
         # The rest of the announcement is read so that the server never waits for its reader.
         threading.Thread(target=process.stdout.read, daemon=True).start()
-        yield Serving(process, folder, int(found[1]))
+        yield Serving(process, folder, int(found[1]), inbox)
     finally:
         if process.poll() is None:
             process.kill()
@@ -109,9 +113,11 @@ def serving(folder: Path, *endpoints: str, server: str = "", **popen: Any) -> It
         process.stdout.close()
 
 
-def start(folder: Path, *endpoints: str, server: str = "", **popen: Any) -> subprocess.Popen[str]:
+def start(
+    folder: Path, *endpoints: str, server: str = "", inbox: Path | None = None, **popen: Any
+) -> subprocess.Popen[str]:
     """Start `gatherer serve` in `folder`, without waiting for it."""
-    configure(folder, *endpoints, server=server)
+    configure(folder, *endpoints, server=server, inbox=inbox)
     wrapper = popen.pop("wrapper", [])
     environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
     with (folder / "serve.log").open("wb") as log:
@@ -136,11 +142,13 @@ def refused(folder: Path, *endpoints: str, server: str = "", **popen: Any) -> tu
     return process.returncode, (folder / "serve.log").read_text(encoding="utf-8")
 
 
-def configure(folder: Path, *endpoints: str, server: str = "") -> None:
+def configure(folder: Path, *endpoints: str, server: str = "", inbox: Path | None = None) -> None:
     """Write `gatherer.toml` into `folder`."""
     tables = "".join(f"[[endpoint]]\n{endpoint}" for endpoint in endpoints or (ENDPOINT,))
     port = "" if "port" in server else "port = 0\n"
-    (folder / "gatherer.toml").write_text(f"[server]\n{port}{server}\n{tables}", encoding="utf-8")
+    (folder / "gatherer.toml").write_text(
+        f"[server]\n{port}{server}\n[inbox]\npath = '{inbox or 'inbox.db'}'\n{tables}", encoding="utf-8"
+    )
 
 
 def signature(body: bytes, secret: str = SECRET) -> str:
