@@ -118,7 +118,7 @@ def _digits(value: object, name: str) -> str:
         return str(value)
     if type(value) is float and value.is_integer() and abs(value) < _EXACT_BELOW:
         return str(int(value))  # 1.5e15 written by a relay: never an exponent in an id
-    raise BadElement(f"{name} is {_describe(value)}; an id is a text or a whole number")
+    raise BadElement(f"{name} is {_describe(value)}, not a text or a whole number")
 
 
 def _describe(value: object) -> str:

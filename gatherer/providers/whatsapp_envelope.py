@@ -134,7 +134,7 @@ class Post(msgspec.Struct, gc=False):
         elif type(body) is not dict or not is_body(body):
             self.reject(path, "this is no WhatsApp webhook", Reason.SHAPE)
         elif text(body.get("object")) in NOT_WHATSAPP:
-            reason = f"this webhook is about a Meta {body['object']}, not about WhatsApp"
+            reason = f"this webhook is about the object {body['object']}, not about WhatsApp"
             self.reject(path, reason, Reason.SHAPE)
         elif "entry" in body:
             for i, entry in enumerate(items(body["entry"])):
@@ -211,7 +211,7 @@ def decoder_of_whole(field: str | None, value: dict[str, Any]) -> DecodeElement 
     if RECEIPTS_AND_ANSWERS.isdisjoint(value):
         if field in NOTICES:
             return partial(NOTICES[field], field)
-        if DECODERS.keys().isdisjoint(value) and "messaging_product" not in value:
+        if DECODERS.keys().isdisjoint(value) and (field is not None or VALUE.isdisjoint(value)):
             return lambda origin, element: other(
                 origin, element, field or "change", text(element.get("event")) or text(element.get("type"))
             )

@@ -3,16 +3,18 @@
 Facts: Meta's pages of these fields (2026); which of them say something about a person and a message.
 """
 
+from datetime import datetime
 from typing import Any, Final, NamedTuple
 
 from msgspec.structs import replace
 
+from gatherer import timestamps
 from gatherer.phones import e164
 from gatherer.providers.base import BadElement
 from gatherer.providers.elements import as_json, dig, identifier, integer, kept, mapping, reference, text
 from gatherer.providers.origin import DecodeElement, Origin, other
 from gatherer.providers.people import find
-from gatherer.records import WHATSAPP, Kind, Reason, Record, make_key
+from gatherer.records import WHATSAPP, Kind, Reason, Record, TimeSource, make_key
 
 # `user_preferences[].value` → what the person wants. `signup` is In-App Signup (2026).
 PREFERENCES: Final = {"stop": Kind.OPTED_OUT, "resume": Kind.OPTED_IN, "signup": Kind.OPTED_IN}
@@ -45,7 +47,7 @@ def decode_preference(origin: Origin, preference: Any) -> Record:
     person = find(origin.people, raw, user_id)
     category = text(get("category")) or ""
     occurred_at, source = origin.when(get("timestamp"))
-    identity = f"{raw or user_id}\x1f{category}\x1f{word.lower()}\x1f{text(get('timestamp')) or ''}"
+    identity = f"{raw or user_id}\x1f{category}\x1f{word.lower()}\x1f{_claimed(occurred_at, source)}"
     rest = {name: preference[name] for name in preference if name not in ("wa_id", "user_id", "timestamp")}
     return replace(
         origin.blank(),
@@ -61,6 +63,11 @@ def decode_preference(origin: Origin, preference: Any) -> Record:
     )
 
 
+def _claimed(occurred_at: datetime, source: TimeSource) -> str:
+    """Return the time as far as the element itself says it, for its identity: seconds or milliseconds alike."""
+    return timestamps.iso(occurred_at) if source == "element" else ""
+
+
 def decode_action(origin: Origin, action: Any) -> Record:
     """Return the click in one element of `user_actions[]`, which names neither person nor message.
 
@@ -73,8 +80,8 @@ def decode_action(origin: Origin, action: Any) -> Record:
     if kind is None:
         return other(origin, action, "user_actions", word or None)
     data = mapping(action.get(f"{word}_data"))
-    ids = (text(action.get("timestamp")), text(data.get("click_id")), text(data.get("tracking_token")))
     occurred_at, source = origin.when(action.get("timestamp"))
+    ids = (_claimed(occurred_at, source), text(data.get("click_id")), text(data.get("tracking_token")))
     return replace(
         origin.blank(),
         key=make_key(WHATSAPP, kind, "\x1f".join(part or "" for part in (word, *ids))),
@@ -155,7 +162,7 @@ LAYOUTS: Final = {
     "groups": Layout("groups"),
     "events": Layout("tracking_events", name="event_name"),
     "automatic_events": Layout("automatic_events", name="event_name"),
-    "user_id_update": Layout("user_id_update", name="detail", phone="wa_id", user_id="user_id.current"),
+    "user_id_update": Layout("user_id_update", phone="wa_id", user_id="user_id.current"),
     "state_sync": Layout(
         "state_sync",
         name="action",

@@ -10,7 +10,17 @@ from msgspec.structs import replace
 
 from gatherer.phones import e164
 from gatherer.providers.base import BadElement
-from gatherer.providers.elements import as_json, identifier, items, kept, mapping, reference, text
+from gatherer.providers.elements import (
+    as_json,
+    dig,
+    identifier,
+    integer,
+    items,
+    kept,
+    mapping,
+    reference,
+    text,
+)
 from gatherer.providers.origin import Origin, other
 from gatherer.providers.payload import Unreadable, load_json
 from gatherer.providers.people import find
@@ -96,6 +106,8 @@ def _answer(
         group_id=reference(get("group_id"), "group_id"),
         details=kept(**details),
     )
+    if get("errors"):
+        columns |= read_errors(get("errors"))
     return replace(answer, **columns)
 
 
@@ -230,12 +242,11 @@ def _unsupported(origin: Origin, message: dict[str, Any], message_id: str) -> Re
 
     Meta warns (2026) that edits may be delivered as `unsupported` with `unsupported.type: edit`.
     """
-    errors = read_errors(message.get("errors"))
-    unsupported = mapping(message.get("unsupported"))
-    what = text(unsupported.get("type"))
-    if errors["error_code"] != CONTENT_UNAVAILABLE or what in CHANGES_OF_MESSAGES:
+    code = integer(dig(message, "errors.code"))
+    what = text(dig(message, "unsupported.type"))
+    if code != CONTENT_UNAVAILABLE or what in CHANGES_OF_MESSAGES:
         return other(origin, message, "messages", text(message.get("type")), message_id)
-    columns = {"reply_type": "unsupported", "details": {"unsupported": unsupported or None}, **errors}
+    columns = {"reply_type": "unsupported", "details": {"unsupported": message.get("unsupported")}}
     return _answer(origin, message, message_id, Kind.REPLIED, columns)
 
 

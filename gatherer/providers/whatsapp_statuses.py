@@ -112,6 +112,8 @@ def _decode_closely(origin: Origin, status: dict[str, Any], message_id: str, wor
         )
 
     rest = {name: status[name] for name in status if name not in IN_COLUMNS}
+    if rest.get("message") == {"recipient_id": raw}:
+        del rest["message"]
     receipt = _receipt(origin, status, kind, message_id, raw, user_id, participant, rest)
     if get("errors"):
         receipt = replace(receipt, **read_errors(get("errors")))

@@ -4,7 +4,7 @@ A payload is a body exactly as it is posted: `.json`, `.raw` (not JSON, or not q
 The expectation is a list with one object for each record or rejection, in order. It is written to be read:
 
     table          response, template_event, flow_event, account_event, other_event or rejected
-    other fields   as they are in the record; what is None or false is left out, and so is what every
+    other fields   as they are in the record; what is None is left out, so is `is_test: false`, and what every
                    record of a case shares with its notification (provider, endpoint, ids, received_at)
     times          ISO-8601, milliseconds, Z
     key            left out; the contract proves keys by what is the same fact and what is not
@@ -33,7 +33,17 @@ CONTENT_TYPES = {
     ".form": "application/x-www-form-urlencoded",
 }
 SHARED = frozenset(
-    ["key", "provider", "endpoint", "inbox_id", "notification_id", "received_at", "body_key", "body", "content_type"]
+    [
+        "key",
+        "provider",
+        "endpoint",
+        "inbox_id",
+        "notification_id",
+        "received_at",
+        "body_key",
+        "body",
+        "content_type",
+    ]
 )
 JSON_TEXT = frozenset({"errors", "details"})
 
@@ -100,7 +110,7 @@ def readable(decoded: Record | Rejected, payload: Any = None) -> dict[str, Any]:
     """Return `decoded` as an expectation would write it. `payload` lets details refer to its parts."""
     fields: dict[str, Any] = {"table": decoded.table}
     for name, value in msgspec.structs.asdict(decoded).items():
-        if name in SHARED or value is None or value is False:
+        if name in SHARED or value is None or (name == "is_test" and value is False):
             continue
         if isinstance(value, datetime):
             fields[name] = timestamps.iso(value)

@@ -8,10 +8,45 @@ from collections.abc import Callable
 from typing import Any
 
 NOTICES = frozenset(
-    ["message_template_status_update", "message_template_quality_update", "message_template_components_update", "template_category_update", "template_correct_category_detection", "template_performance_metrics", "flows", "account_update", "account_alerts", "account_review_update", "account_settings_update", "business_capability_update", "business_status_update", "phone_number_quality_update", "phone_number_name_update", "business_username_updates", "phone_number_username_update", "security", "payment_configuration_update", "partner_solutions"]
+    [
+        "message_template_status_update",
+        "message_template_quality_update",
+        "message_template_components_update",
+        "template_category_update",
+        "template_correct_category_detection",
+        "template_performance_metrics",
+        "flows",
+        "account_update",
+        "account_alerts",
+        "account_review_update",
+        "account_settings_update",
+        "business_capability_update",
+        "business_status_update",
+        "phone_number_quality_update",
+        "phone_number_name_update",
+        "business_username_updates",
+        "phone_number_username_update",
+        "security",
+        "payment_configuration_update",
+        "partner_solutions",
+    ]
 )
 ARRAYS = frozenset(
-    ["statuses", "messages", "errors", "user_preferences", "user_actions", "calls", "message_echoes", "history", "groups", "events", "automatic_events", "user_id_update", "state_sync"]
+    [
+        "statuses",
+        "messages",
+        "errors",
+        "user_preferences",
+        "user_actions",
+        "calls",
+        "message_echoes",
+        "history",
+        "groups",
+        "events",
+        "automatic_events",
+        "user_id_update",
+        "state_sync",
+    ]
 )
 BARE = (ARRAYS - {"events", "groups"}) | {"contacts", "messaging_product"}
 OF_A_NOTICE = (
@@ -73,7 +108,7 @@ def _value(field: Any, value: dict[str, Any]) -> int:
     if field != "messages" and not ("statuses" in value or "messages" in value):
         if field in NOTICES or (field is None and any(key in value for key in OF_A_NOTICE)):
             return 1
-        if not ARRAYS & value.keys() and "messaging_product" not in value:
+        if not ARRAYS & value.keys() and (field is not None or not BARE & value.keys()):
             return 1
     elements = [part for name, part in value.items() if name not in AROUND and part is not None]
     if not elements:
