@@ -1,0 +1,89 @@
+"""Times as providers write them: read exactly or not at all."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gatherer import timestamps
+
+MOMENT = datetime(2026, 9, 21, 14, 13, 20, tzinfo=UTC)
+moments = st.integers(
+    timestamps.to_milliseconds(timestamps.EARLIEST), timestamps.to_milliseconds(timestamps.LATEST) - 1
+).map(lambda milliseconds: datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=milliseconds))
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        1790000000,
+        1790000000.0,
+        1790000000000,
+        "1790000000",
+        "1790000000000",
+        "1790000000.0",
+        "1.79e9",
+        "2026-09-21T14:13:20Z",
+        "2026-09-21 14:13:20",
+        "2026-09-21t14:13:20".upper(),
+        "2026-09-21T14:13:20.0000000Z",
+        "2026-09-21T14:13:20,000+00:00",
+        "2026-09-21T16:13:20+0200",
+        "2026-09-21T16:13:20.000+02:00",
+        "2026-09-21T11:13:20-0300",
+        " 2026-09-21T14:13:20Z ",
+    ],
+)
+def test_every_way_to_write_a_moment_is_that_moment(written: object) -> None:
+    assert timestamps.parse(written) == MOMENT
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        None, "", " ", "soon", "0", 0, -1790000000, "-1790000000", 1, 1e400, float("nan"), "nan", "inf", "1e400",
+        "1_790_000_000", "١٧٩٠٠٠٠٠٠٠", True, [], {}, [1790000000], b"1790000000", "9" * 5000, 9 * 10**4200, 10**400,
+        253402300799, "253402300799", 1000000000, "2008-12-31T23:59:59Z", "2100-01-01T00:00:00Z",
+        "2026-13-01T00:00:00Z", "2026-02-30T00:00:00Z", "2026-09-21T25:00:00Z", "2026-09-21T14:13:20+99:99",
+        "2026-09-21", "21.09.2026 14:13:20", 1790000000000000,
+    ],
+)  # fmt: skip
+def test_junk_is_no_time(written: object) -> None:
+    assert timestamps.parse(written) is None
+
+
+def test_fractions_are_cut_to_milliseconds() -> None:
+    assert timestamps.parse("2026-09-21T14:13:20.1239999Z") == MOMENT + timedelta(milliseconds=123)
+    assert timestamps.parse("2026-09-21T14:13:20.5Z") == MOMENT + timedelta(milliseconds=500)
+
+
+@given(moments)
+def test_a_moment_survives_every_writing_of_ours(moment: datetime) -> None:
+    assert timestamps.from_sql_text(timestamps.sql_text(moment)) == moment
+    assert timestamps.from_milliseconds(timestamps.to_milliseconds(moment)) == moment
+    assert timestamps.parse(timestamps.iso(moment)) == moment
+
+
+@given(moments)
+def test_milliseconds_are_read_to_the_millisecond(moment: datetime) -> None:
+    milliseconds = timestamps.to_milliseconds(moment)
+    assert timestamps.parse(milliseconds) == timestamps.parse(str(milliseconds)) == moment
+    assert timestamps.parse(milliseconds / 1000) == moment
+
+
+@given(st.one_of(st.text(), st.integers(), st.floats(), st.binary(), st.booleans(), st.none()))
+def test_nothing_that_is_given_to_parse_raises(written: object) -> None:
+    moment = timestamps.parse(written)
+    assert moment is None or timestamps.EARLIEST <= moment < timestamps.LATEST
+
+
+@given(moments, moments)
+def test_sql_text_sorts_like_the_moments(one: datetime, other: datetime) -> None:
+    assert (timestamps.sql_text(one) < timestamps.sql_text(other)) == (one < other)
+
+
+def test_now_is_aware_and_has_whole_milliseconds() -> None:
+    moment = timestamps.now()
+    assert moment.tzinfo is UTC
+    assert moment.microsecond % 1000 == 0
