@@ -17,6 +17,7 @@ from gatherer.receiver.receiver import Receiver
 log = logging.getLogger(__name__)
 
 KEEPALIVE_SECONDS: Final = 15
+LINGER_SECONDS: Final = 3  # to read on after a refusal: closing at once could cost the client the answer
 SHUTDOWN_SECONDS: Final = 10  # for requests in flight
 
 
@@ -50,7 +51,11 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 async def _serve(receiver: Receiver, host: str, port: int, announce: Callable[[str], None]) -> None:
     stop = asyncio.Event()
     server = web.Server(
-        receiver.handle, access_log=None, keepalive_timeout=KEEPALIVE_SECONDS, auto_decompress=False
+        receiver.handle,
+        access_log=None,
+        keepalive_timeout=KEEPALIVE_SECONDS,
+        lingering_time=LINGER_SECONDS,
+        auto_decompress=False,
     )
     runner = web.ServerRunner(
         server, shutdown_timeout=1
