@@ -67,7 +67,7 @@ class InboxWriter:
 
         Raises:
             ConfigurationError: the file cannot be written, is no inbox, or another process serves it.
-            TemporaryError: it cannot be written just now: the disk is full, or a program has locked it.
+            TemporaryError: it cannot be written just now: the disk is full or fails, or a program has locked it.
 
         """
         self.path = path.resolve()  # one file, one lock, whatever names lead to it
@@ -222,7 +222,7 @@ def _explained(path: Path) -> Iterator[None]:
     except (sqlite3.Error, OSError) as error:
         code = getattr(error, "sqlite_errorname", "")
         full = getattr(error, "errno", None) == errno.ENOSPC
-        if full or code.startswith(("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_FULL")):
+        if full or code.startswith(("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_FULL", "SQLITE_IOERR")):
             raise TemporaryError(f"the inbox {path} cannot be written just now: {error}") from error
         raise ConfigurationError(f"the inbox {path} cannot be written: {error}") from error
 
