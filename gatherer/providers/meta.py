@@ -28,14 +28,14 @@ Quirks
 from typing import Final
 
 from gatherer.notification import Notification
-from gatherer.providers import whatsapp_envelope
+from gatherer.providers import whatsapp_envelope, whatsapp_receipts
 from gatherer.providers.base import Decoded, Provider
 
 NAME: Final = "meta"
 
 # What the dashboard's Test button sends; simulated traffic carries it too.
-TEST_ACCOUNT: Final = whatsapp_envelope.TEST_ACCOUNT
-TEST_PHONE_NUMBER_ID: Final = whatsapp_envelope.TEST_PHONE_NUMBER_ID
+TEST_ACCOUNT: Final = whatsapp_receipts.TEST_ACCOUNT
+TEST_PHONE_NUMBER_ID: Final = whatsapp_receipts.TEST_PHONE_NUMBER_ID
 
 
 def decode(notification: Notification) -> Decoded:

@@ -26,13 +26,9 @@ from gatherer.providers.payload import Unreadable, load_json, load_lines
 from gatherer.providers.people import read_people
 from gatherer.providers.whatsapp_messages import decode_message
 from gatherer.providers.whatsapp_notices import NOTICES, field_of
+from gatherer.providers.whatsapp_receipts import TEST_ACCOUNT, TEST_PHONE_NUMBER_ID, decode_receipts
 from gatherer.providers.whatsapp_statuses import decode_status
 from gatherer.records import Reason
-
-# The dashboard's Test button sends this account, number and message; simulated traffic is marked the same way.
-# https://developers.facebook.com/documentation/business-messaging/whatsapp/webhooks/overview
-TEST_ACCOUNT: Final = "0"
-TEST_PHONE_NUMBER_ID: Final = "123456123"
 
 # Arrays in a value → what becomes of their elements, whatever the field: statuses also stand under `calls`.
 DECODERS: Final[dict[str, DecodeElement]] = {
@@ -88,6 +84,12 @@ VALUES_ARE_OFF: Final = (
 
 def decode(notification: Notification, provider: str) -> Decoded:
     """Return every element of one post as a record or a rejection, in the name of `provider`."""
+    receipts = decode_receipts(notification, provider)
+    return decode_any(notification, provider) if receipts is None else receipts
+
+
+def decode_any(notification: Notification, provider: str) -> Decoded:
+    """Do what :func:`decode` does, for a post of any content and shape."""
     try:
         body = load_json(notification.body)
     except Unreadable as problem:

@@ -12,6 +12,7 @@ from gatherer.phones import e164
 from gatherer.providers.base import BadElement
 from gatherer.providers.elements import (
     as_json,
+    dig,
     flag,
     identifier,
     integer,
@@ -22,7 +23,7 @@ from gatherer.providers.elements import (
 )
 from gatherer.providers.origin import Origin, other
 from gatherer.providers.people import find
-from gatherer.records import WHATSAPP, Kind, Record, Response, make_key
+from gatherer.records import WHATSAPP, Kind, Record, make_key
 
 STATUS_KINDS: Final = {
     "sent": Kind.SENT,
@@ -37,22 +38,25 @@ STATUS_KINDS: Final = {
     #   pending, captured, refunded, RINGING, …: payments and calls, which also say so in `type`
 }
 
-# What an everyday receipt consists of. Only one that says more is looked at more closely.
-EVERYDAY: Final = frozenset(
-    ["id", "status", "timestamp", "recipient_id", "recipient_user_id", "biz_opaque_callback_data", "pricing"]
-)
 # What is said by columns. Everything else that a status carries goes into its details.
-IN_COLUMNS: Final = EVERYDAY | frozenset(
-    [
+IN_COLUMNS: Final = frozenset(
+    {
+        "biz_opaque_callback_data",
         "errors",
         "extra",
         "group_id",
+        "id",
         "participant_recipient_id",
+        "pricing",
+        "recipient_id",
         "recipient_participant_id",
         "recipient_participant_user_id",
         "recipient_type",
+        "recipient_user_id",
+        "status",
+        "timestamp",
         "type",
-    ]
+    }
 )
 PRICES: Final = frozenset(["category", "pricing_model", "type", "billable"])
 
@@ -68,18 +72,7 @@ def decode_status(origin: Origin, status: Any) -> Record:
         raise BadElement("a status must be an object")
     get = status.get
     message_id = identifier(get("id"), "the id of a status")
-    word = identifier(get("status"), "the word of a status")
-    kind = STATUS_KINDS.get(word)
-    if kind is None or not EVERYDAY.issuperset(status):
-        return _decode_closely(origin, status, message_id, word)
-    raw = reference(get("recipient_id"), "recipient_id")
-    user_id = reference(get("recipient_user_id"), "recipient_user_id")
-    return _receipt(origin, status, kind, message_id, raw, user_id)
-
-
-def _decode_closely(origin: Origin, status: dict[str, Any], message_id: str, word: str) -> Record:
-    """Return the record of a status that says more than most."""
-    get = status.get
+    word = identifier(get("status"), "the word of a status").lower()
     raw = reference(get("recipient_id"), "recipient_id")
     user_id = reference(get("recipient_user_id"), "recipient_user_id")
     group_id = reference(get("group_id"), "group_id")
@@ -95,49 +88,34 @@ def _decode_closely(origin: Origin, status: dict[str, Any], message_id: str, wor
         # On-premises repeats the recipient in `message`; payments of some relays have `from` instead.
         raw = reference(mapping(get("message")).get("recipient_id") or get("from"), "recipient_id")
 
-    kind = STATUS_KINDS.get(word.lower())
+    kind = STATUS_KINDS.get(word)
     what = get("type") or "message"
     if kind is None or what != "message":
         # A payment repeats its word with other content (a second refund); any other word comes once.
-        identity = f"{message_id}\x1f{word.lower()}\x1f{participant}" if what == "message" else None
+        identity = f"{message_id}\x1f{word}\x1f{participant}" if what == "message" else None
         return other(
             origin,
             status,
             "statuses",
-            word.lower(),
+            word,
             identity,
             message_id=message_id,
             phone=e164(raw),
             user_id=user_id,
         )
 
-    rest = {name: status[name] for name in status if name not in IN_COLUMNS}
-    if rest.get("message") == {"recipient_id": raw}:
-        del rest["message"]
-    receipt = _receipt(origin, status, kind, message_id, raw, user_id, participant, rest)
-    if get("errors"):
-        receipt = replace(receipt, **read_errors(get("errors")))
-    if receipt.client_reference is None and get("extra") is not None:
-        receipt = replace(receipt, client_reference=_as_text(get("extra")))  # EnableX's word
-    return replace(receipt, group_id=group_id)
-
-
-def _receipt(
-    origin: Origin,
-    status: dict[str, Any],
-    kind: Kind,
-    message_id: str,
-    raw: str | None,
-    user_id: str | None,
-    participant: str = "",
-    rest: dict[str, Any] | None = None,
-) -> Response:
-    """Return the receipt `kind` of a person. `rest` is what else the status says and no column has."""
-    get = status.get
     person = find(origin.people, raw, user_id)
     occurred_at, source = origin.when(get("timestamp"))
-    client_reference = get("biz_opaque_callback_data")
-    receipt = replace(
+    pricing = get("pricing") or dig(status, "conversation.pricing")  # nested in Meta's sample for groups
+    price = mapping(pricing)
+    details = {name: status[name] for name in status if name not in IN_COLUMNS}
+    if details.get("message") == {"recipient_id": raw}:
+        del details["message"]
+    if pricing is not None and (not price or not PRICES.issuperset(price)):
+        details["pricing"] = pricing
+    if person.more is not None:
+        details["contact"] = person.more
+    return replace(
         origin.blank(),
         key=make_key(WHATSAPP, kind, message_id, participant),
         occurred_at=occurred_at,
@@ -147,36 +125,24 @@ def _receipt(
         phone=e164(raw),
         phone_raw=raw,
         user_id=user_id or person.user_id,
-        client_reference=client_reference if type(client_reference) is str else _as_text(client_reference),
+        client_reference=_as_text(get("biz_opaque_callback_data"))
+        or _as_text(get("extra")),  # EnableX: extra
         profile_name=person.profile_name,
-    )
-    pricing = get("pricing")
-    if pricing is None and rest:
-        pricing = mapping(rest.get("conversation")).get("pricing")  # nested in Meta's aggregated group sample
-    if pricing is not None:
-        receipt = _priced(receipt, pricing)
-        if type(pricing) is not dict or not PRICES.issuperset(pricing):
-            rest = {"pricing": pricing, **(rest or {})}
-    if person.more is not None:
-        rest = {**(rest or {}), "contact": person.more}
-    return replace(receipt, details=as_json(rest)) if rest else receipt
-
-
-def _priced(receipt: Response, pricing: object) -> Response:
-    """Return `receipt` with what `pricing` says. Old code met `pricing_type` instead of `type`."""
-    price = mapping(pricing)
-    return replace(
-        receipt,
+        group_id=group_id,
         pricing_category=text(price.get("category")),
         pricing_model=text(price.get("pricing_model")),
-        pricing_type=text(price.get("type")) or text(price.get("pricing_type")),
+        pricing_type=text(price.get("type")) or text(price.get("pricing_type")),  # old code met the latter
         billable=flag(price.get("billable")),
+        details=as_json(details) if details else None,
+        **read_errors(get("errors")),
     )
 
 
 def _as_text(client_reference: object) -> str | None:
-    """Return what the sender attached, as text whatever it was."""
-    return None if client_reference is None else text(client_reference) or as_json(client_reference)
+    """Return what the sender attached, as text whatever it was; '' is nothing."""
+    if client_reference is None or client_reference == "":
+        return None
+    return text(client_reference) or as_json(client_reference)
 
 
 def read_errors(errors: object) -> dict[str, Any]:
