@@ -1,7 +1,6 @@
 """The whole path on one machine: a real server, real posts, a real pass, and the proof that none counts twice."""
 
 import hashlib
-import os
 import re
 import signal
 import sqlite3
@@ -159,7 +158,7 @@ def _stop(process: subprocess.Popen[bytes]) -> int:
 
 
 def _tail(log: Path) -> str:
-    lines = log.read_text(encoding="utf-8", errors="replace").split(os.linesep)
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
     return " / ".join(line for line in lines[-6:] if line) or "nothing"
 
 

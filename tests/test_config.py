@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gatherer import app, config
+from gatherer import advice, app, config
 from gatherer.errors import ConfigurationError
 from tests.making import configure, run
 
@@ -220,6 +220,29 @@ def test_check_says_ok_and_what_is_unwise(tmp_path: Path) -> None:
     for words in ("unauthenticated", "not encrypted", "short"):
         assert words in warnings
     assert os.name != "posix" or "chmod" in warnings
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "no [[endpoint]]"),
+        (OPEN, "anybody"),
+        (OPEN, "verify_token"),
+        ('[server]\ntrusted_proxies = ["0.0.0.0/0"]\n', "claim any sender"),
+        ('[server]\nhost = "::"\n', "not encrypted"),
+        (ENDPOINT + 'app_secrets = ["0123456789abcdef", "short"]', "app_secrets[1] is short"),
+        (ENDPOINT + 'url_key = "CHANGE-ME-URL-KEY"', "still the example's"),
+    ],
+)
+def test_what_is_unwise_is_a_warning_and_no_error(tmp_path: Path, text: str, words: str) -> None:
+    path = configure(tmp_path, text)
+    assert any(words in warning for warning in advice.warnings(app.load(path, secrets=True), path))
+
+
+def test_a_careful_configuration_has_no_warnings(tmp_path: Path) -> None:
+    path = configure(tmp_path, ENDPOINT + 'verify_token = "v"\napp_secrets = ["0123456789abcdef"]')
+    path.chmod(0o600)
+    assert advice.warnings(app.load(path, secrets=True), path) == []
 
 
 def test_check_as_json(tmp_path: Path) -> None:
