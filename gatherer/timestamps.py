@@ -58,6 +58,7 @@ def _from_number(number: float) -> datetime | None:
     return None
 
 
+@lru_cache(maxsize=8192)  # under load several things happen in one millisecond
 def from_milliseconds(milliseconds: int) -> datetime:
     """Return the UTC moment that lies `milliseconds` after 1970."""
     return datetime.fromtimestamp(milliseconds / 1000, UTC)  # rounds to microseconds: exact until 2100

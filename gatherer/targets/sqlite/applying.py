@@ -11,6 +11,9 @@ from gatherer.records import Record, Rejected, Response
 from gatherer.targets.base import Batch, Outcome
 from gatherer.targets.sqlite.schema import sql
 
+_RECEIVED_AT = Record.__struct_fields__.index("received_at")
+_OCCURRED_AT = Record.__struct_fields__.index("occurred_at")
+
 
 def apply(connection: sqlite3.Connection, batch: Batch) -> Outcome:
     """Upsert what `batch` holds, advance the position, and return what that changed."""
@@ -97,19 +100,10 @@ def _highest(connection: sqlite3.Connection, table: str) -> int:
     return connection.execute(f"SELECT coalesce(max(id), 0) FROM {table}").fetchone()[0]  # type: ignore[no-any-return]
 
 
-def as_row(record: Record, now: str) -> tuple[Any, ...]:
-    """Return the columns of `record` in the order of its fields, as SQLite stores them."""
-    values = msgspec.structs.astuple(record)
-    key, provider, endpoint, inbox_id, number, received_at, occurred_at, *rest = values
-    return (
-        key,
-        provider,
-        endpoint,
-        inbox_id,
-        number,
-        timestamps.sql_text(received_at),
-        timestamps.sql_text(occurred_at),
-        *rest,
-        now,
-        now,
-    )
+def as_row(record: Record, now: str) -> list[Any]:
+    """Return the columns of `record` in the order of its fields, as SQLite stores them, written at `now`."""
+    row: list[Any] = list(msgspec.structs.astuple(record))
+    row[_RECEIVED_AT] = timestamps.sql_text(record.received_at)
+    row[_OCCURRED_AT] = timestamps.sql_text(record.occurred_at)
+    row += (now, now)
+    return row
