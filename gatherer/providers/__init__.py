@@ -17,6 +17,8 @@ from gatherer.records import Reason
 BUILT_IN: Final = {
     "meta": "gatherer.providers.meta",
     "onprem": "gatherer.providers.onprem",
+    "twilio": "gatherer.providers.twilio",
+    "infobip": "gatherer.providers.infobip",
 }
 GROUP: Final = "gatherer.providers"
 

@@ -107,6 +107,11 @@ def as_json(value: object) -> str:
     return _encode(value).decode()
 
 
+def verbatim(value: object) -> str | None:
+    """Return `value` as the text it is, or as JSON where it is something else; None for nothing and for ''."""
+    return text(value) or (None if value is None or value == "" else as_json(value))
+
+
 def kept(**parts: object) -> str | None:
     """Return those `parts` that are there as one JSON object, or None when none is."""
     present = {name: part for name, part in parts.items() if part is not None}

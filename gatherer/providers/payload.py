@@ -3,6 +3,7 @@
 import json
 import math
 from typing import Any, Final, NoReturn
+from urllib.parse import parse_qsl
 
 import msgspec
 
@@ -53,6 +54,30 @@ def load_lines(body: bytes) -> list[Any]:
             except Unreadable as problem:
                 values.append(problem)
     return values
+
+
+def load_form(body: bytes) -> dict[str, str | list[str]]:
+    """Return the parameters of an `application/x-www-form-urlencoded` body, safe to store as :func:`load_json`'s.
+
+    A parameter that comes several times with different values is the list of them, in the order of the body.
+
+    Raises:
+        Unreadable: empty, not UTF-8 (also where it is percent-encoded), or JSON.
+
+    """
+    try:
+        text = body.decode("utf-8-sig").strip()
+        pairs = parse_qsl(text, keep_blank_values=True, errors="strict")
+    except UnicodeDecodeError:
+        raise Unreadable("the form is not UTF-8") from None
+    if not text:
+        raise Unreadable("the body is empty")
+    if text[0] in "{[":
+        raise Unreadable("the body is JSON, not a form")
+    found: dict[str, dict[str, None]] = {}  # inside, an ordered set
+    for name, value in pairs:
+        found.setdefault(clean_text(name), {})[clean_text(value)] = None
+    return {name: next(iter(values)) if len(values) == 1 else list(values) for name, values in found.items()}
 
 
 def _load_patiently(body: bytes) -> Any:

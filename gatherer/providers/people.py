@@ -1,12 +1,15 @@
 """The people around a message: WhatsApp's `contacts[]`, and how a receipt or an answer finds its own."""
 
+import re
 from typing import Any, Final
 
 import msgspec
 
-from gatherer.providers.elements import items, text
+from gatherer.phones import e164
+from gatherer.providers.elements import items, reference, text
 
 CONTACT: Final = frozenset({"profile", "wa_id", "user_id"})
+_USER_ID: Final = re.compile(r"[A-Z]{2}\.\S+")  # a business-scoped user id: US.13491208655302741918
 
 
 class Person(msgspec.Struct, frozen=True, gc=False):
@@ -52,3 +55,20 @@ def _read(contact: dict[str, Any]) -> Person:
 def find(people: People, phone: str | None, user_id: str | None) -> Person:
     """Return the person with that phone or user id, or :data:`NOBODY`."""
     return people.get(phone or "") or people.get(user_id or "") or NOBODY
+
+
+def person_columns(number: object, user_id: str | None = None) -> dict[str, str | None]:
+    """Return the columns that say who a person is, for providers that write one address per person.
+
+    Args:
+        number: the phone; where WhatsApp withholds it, some providers write the user id in its place.
+        user_id: the user id, where the provider has a place of its own for it.
+
+    Raises:
+        BadElement: `number` is neither text nor a whole number.
+
+    """
+    raw = reference(number, "a number")
+    if raw is not None and _USER_ID.fullmatch(raw):
+        raw, user_id = None, user_id or raw
+    return {"phone": e164(raw), "phone_raw": raw, "user_id": user_id}

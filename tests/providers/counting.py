@@ -116,7 +116,14 @@ def _value(field: Any, value: dict[str, Any]) -> int:
     return sum(len(_several(part)) for part in elements)
 
 
+def count_infobip(body: Any) -> int:
+    """Count the reports and messages of a body of Infobip's; whatever has no `results` is one."""
+    return len(_several(body["results"])) if isinstance(body, dict) and "results" in body else 1
+
+
 COUNTS: dict[str, Callable[[Any], int]] = {
     "meta": count_whatsapp,
     "onprem": count_whatsapp,
+    "twilio": lambda body: 1,  # a form is one element, and JSON in its place one rejection
+    "infobip": count_infobip,
 }

@@ -14,6 +14,10 @@ JUNK: tuple[Any, ...] = (
 
 _junk = st.sampled_from(JUNK) | st.text(max_size=5) | st.floats(allow_nan=False)
 
+FORM_JUNK = (
+    b"", b"0", b"+", b"%", b"%zz", b"%FF", b"%00", b"%ED%A0%80", b"\xff", b"whatsapp%3A", b"{}", b"[1", b"=", b"&", b"9" * 5000,
+)  # fmt: skip
+
 Place = tuple[Any, Any]  # a container, and the name or index of a part of it
 
 
@@ -61,3 +65,28 @@ def mutated(draw: st.DrawFn, roots: list[Any]) -> bytes:
     if draw(st.integers(0, 19)) == 0:
         body = body[: draw(st.integers(0, len(body)))]
     return body
+
+
+@st.composite
+def mutated_form(draw: st.DrawFn, bodies: list[bytes]) -> bytes:
+    """Draw one of the forms `bodies` after one to four mutations; some are cut short."""
+    pairs = draw(st.sampled_from(bodies)).split(b"&")
+    for _ in range(draw(st.integers(1, 4))):
+        place = draw(st.integers(0, len(pairs) - 1))
+        name, _, value = pairs[place].partition(b"=")
+        junk = draw(st.sampled_from(FORM_JUNK) | st.binary(max_size=5))
+        match draw(st.sampled_from(["drop", "value", "name", "double", "move", "bare"])):
+            case "drop" if len(pairs) > 1:
+                del pairs[place]
+            case "value":
+                pairs[place] = name + b"=" + junk
+            case "name":
+                pairs[place] = junk + b"=" + value
+            case "double":
+                pairs.append(name + b"=" + junk)
+            case "move":
+                pairs[place] = name + b"=" + draw(st.sampled_from(pairs)).partition(b"=")[2]
+            case "bare":
+                pairs[place] = name
+    body = b"&".join(pairs)
+    return body[: draw(st.integers(0, len(body)))] if draw(st.integers(0, 19)) == 0 else body

@@ -13,10 +13,12 @@ from gatherer import merging, providers
 from gatherer.records import Reason, Record, Rejected
 from tests.providers.cases import ALL, FOLDER, Case, at, case, cases, notification, readable, resolve, word
 from tests.providers.counting import COUNTS
-from tests.providers.mutating import JUNK, mutated, places, put
+from tests.providers.mutating import JUNK, mutated, mutated_form, places, put
 
 PROVIDERS = sorted(providers.BUILT_IN)
 IDENTITIES = json.loads((FOLDER / "identities.json").read_text(encoding="utf-8"))
+
+FORMS = {one.provider for one in ALL if one.path.suffix == ".form"}
 
 every_case = pytest.mark.parametrize("one", ALL, ids=lambda one: one.name)
 every_provider = pytest.mark.parametrize("name", PROVIDERS)
@@ -28,6 +30,11 @@ def records_of(decoded: list[Record | Rejected]) -> list[Record]:
 
 def json_cases(name: str) -> list[Case]:
     return [one for one in cases(name) if one.path.suffix == ".json"]
+
+
+def forms(name: str) -> list[bytes]:
+    """Return the payloads of `name` that are forms. Such a provider posts nothing else."""
+    return [one.body for one in cases(name) if one.path.suffix == ".form"]
 
 
 def payloads(name: str) -> list[Any]:
@@ -246,6 +253,9 @@ def check_invariant(name: str, body: bytes) -> None:
         assert isinstance(fact, Record | Rejected)
         assert not isinstance(fact, Rejected) or fact.reason_class is not Reason.DECODER, fact.reason
         assert not isinstance(fact, Record) or encodable(fact)
+    if name in FORMS:
+        assert len(decoded) == 1  # a form is one element
+        return
     try:
         value = json.loads(body, parse_constant=int)  # NaN and Infinity are no JSON: int refuses them
     except ValueError:
@@ -280,7 +290,7 @@ def fuzz(name: str, examples: int) -> None:
         suppress_health_check=list(HealthCheck),
         phases=[Phase.generate, Phase.shrink],
     )
-    @given(body=mutated(payloads(name)))
+    @given(body=mutated_form(forms(name)) if name in FORMS else mutated(payloads(name)))
     def run(body: bytes) -> None:
         check_invariant(name, body)
 
