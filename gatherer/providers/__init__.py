@@ -17,6 +17,8 @@ from gatherer.records import Reason
 BUILT_IN: Final = {
     "meta": "gatherer.providers.meta",
     "onprem": "gatherer.providers.onprem",
+    "wati": "gatherer.providers.wati",
+    "enablex": "gatherer.providers.enablex",
     "twilio": "gatherer.providers.twilio",
     "infobip": "gatherer.providers.infobip",
 }

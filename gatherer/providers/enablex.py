@@ -1,0 +1,192 @@
+"""EnableX: WhatsApp's own objects, in the On-Premises form, with our number and our own data beside them.
+
+Set-up
+    In the EnableX portal enter the webhook URL of each business number, tick HTTP Authentication and choose user
+    and password (`basic` of the endpoint). The URL must be HTTPS with a certificate of a public authority; a
+    self-signed one is refused. What a send call passes as `extra` comes back with every notification of that
+    message: put the campaign or communication key there. The Unified Messaging webhook carries receipts only;
+    replies always go to the WhatsApp webhook.
+
+Mapping
+    `statuses[]` → sent, delivered, read, failed. `messages[]` → replied, reacted; a deletion that names the
+    message it deletes → revoked, any other → other event. `extra` → client_reference; an object becomes its
+    JSON text. `business_phone` is our number. Template updates → template events, with what can be recognised in
+    columns and all of it in the details. Payments, `errors[]` and every word not known here → other events.
+    Posts in the form of the Cloud API are decoded as `meta` does, with the same keys.
+
+Quirks
+    Nothing is signed: HTTP Basic in `Authorization` is all there is, and it is off until ticked. Anything but 200
+    may be sent again or dropped, and may cost later notifications; how often and for how long is not public. So
+    every post is accepted that authenticates, also one that cannot be decoded.
+    The id of a status is described as the id of the send request and shown as a wamid: both are taken. An id
+    that is not WhatsApp's is only unique to EnableX, so its key also holds our number and the recipient.
+    What template updates and deletions look like is not public either: their fields are guessed by name.
+"""
+
+import re
+from typing import Any, Final
+
+from msgspec.structs import replace
+
+from gatherer.notification import Notification
+from gatherer.phones import e164
+from gatherer.providers.base import Decoded, Provider, reject
+from gatherer.providers.elements import as_json, dig, items, mapping, text
+from gatherer.providers.origin import Origin, decode_one, other
+from gatherer.providers.payload import Unreadable, load_json
+from gatherer.providers.whatsapp_envelope import RECEIPTS_AND_ANSWERS, Post, is_body
+from gatherer.providers.whatsapp_notices import field_of
+from gatherer.records import OtherEvent, Reason, Record, Rejected, Response, TemplateEvent, make_key
+
+NAME: Final = "enablex"
+
+# wamid.… and wacid.… of the Cloud API; gBEG…, gBGG…, ABEG…, ABGG… of the On-Premises API
+WHATSAPP_ID: Final = re.compile(r"(?:wamid|wacid)\.|(?:gB|AB)[EG]")
+
+# `type` of a message that deletes another → where the other's id may stand. The page “Actions & Reactions”
+# says that a deletion is posted as a message, not how; `revoke`, which WhatsApp calls it, is known without this.
+DELETIONS: Final = frozenset({"deleted", "delete", "message_deleted"})
+DELETED: Final = ("message_id", "original_message_id", "id")
+
+# What betrays a template update, in a key or in one of these words
+TEMPLATE: Final = "template"
+WORDS: Final = ("event", "event_type", "type", "field")
+# column → the keys that may hold it, best first. None is documented.
+COLUMNS: Final = {
+    "event": ("template_status", "status", "event"),
+    "template_id": ("template_id", "templateId", "id"),
+    "template_name": ("template_name", "templateName", "name"),
+    "template_language": ("template_language", "language"),
+    "template_category": ("template_category", "category"),
+    "reason": ("rejection_reason", "rejected_reason", "reason"),
+}
+
+
+def decode(notification: Notification) -> Decoded:
+    """Return every element of one post, or of an array of posts, as a record or a rejection."""
+    try:
+        body = load_json(notification.body)
+    except Unreadable as problem:
+        return [reject(notification, NAME, "$", str(problem), Reason.UNREADABLE)]
+    post = Post(notification, NAME)
+    if type(body) is list:
+        for i, part in enumerate(body):
+            _decode_body(post, part, f"$[{i}]")
+    else:
+        _decode_body(post, body, "$")
+    return post.decoded
+
+
+def _decode_body(post: Post, body: Any, path: str) -> None:
+    """Add the elements of one body to what `post` decoded."""
+    if type(body) is not dict:
+        post.decode_body(body, path)  # which rejects it
+    elif _template_word(body) is not None:
+        decode_one(Origin(post.notification, NAME), body, _template, path, post.decoded)
+    elif "business_phone" in body and not is_body(body):
+        decode_one(Origin(post.notification, NAME), body, _unknown, path, post.decoded)
+    else:
+        first = len(post.decoded)
+        messages = items(body.get("messages"))
+        if messages:
+            body = {**body, "messages": [_as_revoke(message) for message in messages]}
+        post.decode_body(body, path)
+        space = f"{NAME}:{e164(text(body.get('business_phone'))) or ''}"
+        extras = {text(dig(message, "id")): dig(message, "extra") for message in messages}
+        post.decoded[first:] = [_with_own(one, space, extras) for one in post.decoded[first:]]
+
+
+def _as_revoke(message: Any) -> Any:
+    """Return a deletion that tells what it deletes in WhatsApp's words, and everything else as it is."""
+    what = text(mapping(message).get("type"))
+    if what not in DELETIONS:
+        return message
+    told = [dig(message, f"{part}.{name}") for part in (what, "deleted", "message") for name in DELETED]
+    original = next((one for one in [*told, dig(message, "context.id")] if one and type(one) is str), None)
+    if original is None:
+        return message
+    return {**message, "type": "revoke", "revoke": {"original_message_id": original}}
+
+
+def _with_own(decoded: Record | Rejected, space: str, extras: dict[str | None, Any]) -> Record | Rejected:
+    """Return what the shared decoders made of an element, with what is EnableX's own.
+
+    Args:
+        decoded: the record; anything but a response or other event stays as it is.
+        space: the id space of ids that WhatsApp did not give out.
+        extras: the `extra` of each message by its id. Receipts have theirs already.
+
+    """
+    if not isinstance(decoded, Response | OtherEvent) or decoded.message_id is None:
+        return decoded
+    if not WHATSAPP_ID.match(decoded.message_id):
+        person = decoded.phone or decoded.user_id or ""  # one request may have many recipients
+        decoded = replace(decoded, key=make_key(space, decoded.table, decoded.key.hex(), person))
+    extra = extras.get(decoded.message_id)
+    if extra not in (None, "") and isinstance(decoded, Response) and decoded.client_reference is None:
+        decoded = replace(decoded, client_reference=text(extra) or as_json(extra))
+    return decoded
+
+
+def _template_word(body: dict[str, Any]) -> str | None:
+    """Return the word of `body` that says it is about a template; None if it is not, or is in Meta's form."""
+    if not RECEIPTS_AND_ANSWERS.isdisjoint(body) or not {"entry", "changes", "value"}.isdisjoint(body):
+        return None
+    if field_of(None, body) is not None:
+        return None
+    words = [text(body.get(name)) for name in WORDS] + list(body)
+    return next((word for word in words if word and TEMPLATE in word.lower()), None)
+
+
+def _template(origin: Origin, body: dict[str, Any]) -> Record:
+    """Return the update of a template that `body` is, kept whole."""
+    inner = [part for name, part in body.items() if TEMPLATE in name.lower() or name == "data"]
+    parts = [mapping(items(part)[0]) for part in inner if items(part)] + [body]
+    columns = {column: _first(parts, names) for column, names in COLUMNS.items()}
+    columns["event"] = (columns["event"] or "").upper() or None
+    details = as_json(body)
+    return origin.record(
+        TemplateEvent,
+        make_key(NAME, "template", f"{origin.notice_time()}\x1f{details}"),
+        _first(parts, ("timestamp", "time")),
+        field=_template_word(body) or TEMPLATE,
+        new_value=columns["event"],
+        details=details,
+        **columns,
+    )
+
+
+def _first(parts: list[dict[str, Any]], names: tuple[str, ...]) -> str | None:
+    """Return the first text under one of `names`: those of the first part count before those of the next."""
+    found = (text(part.get(name)) for part in parts for name in names)
+    return next(filter(None, found), None)
+
+
+def _unknown(origin: Origin, body: dict[str, Any]) -> Record:
+    """Return a post that is EnableX's, because it names our number, and says nothing that is known."""
+    name = next(filter(None, (text(body.get(word)) for word in WORDS)), None)
+    return other(origin, body, "posts", name, f"{origin.notice_time()}\x1f{as_json(body)}", id_space=NAME)
+
+
+PROVIDER: Final = Provider(
+    name=NAME,
+    title="EnableX",
+    decode=decode,
+    reports=frozenset(
+        [
+            "sent",
+            "delivered",
+            "read",
+            "failed",
+            "replied",
+            "reacted",
+            "revoked",
+            "template_event",
+            "other",
+        ]
+    ),
+    authentication="HTTP Basic, once it is ticked in the portal (basic)",
+    on_refusal="may send the post again, or drop it and later ones",
+    retries="not public",
+    documentation=__doc__,
+)

@@ -1,0 +1,193 @@
+"""What only EnableX's decoder promises; the contract of all providers is proved by `test_contract`."""
+
+import json
+from typing import Any
+
+import pytest
+
+from gatherer import merging, providers
+from gatherer.records import Kind, OtherEvent, Rejected, Response, TemplateEvent
+from tests.providers import counting
+from tests.providers.cases import notification
+
+WORDS = ("event", "event_type", "type", "field")
+
+
+def count_enablex(body: Any) -> int:
+    """Count the elements of a body: a template update is one, whatever is in it; else WhatsApp's count."""
+
+    def count(post: Any) -> int:
+        if not isinstance(post, dict):
+            return 1
+        of_whatsapp = {"statuses", "messages", "entry", "changes", "value", *counting.OF_A_NOTICE}
+        said = [post.get(word) for word in WORDS] + list(post)
+        if not of_whatsapp & post.keys() and any(
+            "template" in word.lower() for word in said if isinstance(word, str)
+        ):
+            return 1
+        return counting.count_whatsapp(post)
+
+    return sum(map(count, body)) if isinstance(body, list) else count(body)
+
+
+counting.COUNTS.setdefault("enablex", count_enablex)
+
+OUT, IN = "wamid.FAKEOUT", "wamid.FAKEIN"
+STATUS = {
+    "id": OUT,
+    "recipient_id": "447700900123",
+    "status": "read",
+    "timestamp": "1790000030",
+    "type": "message",
+}
+MESSAGE = {"id": IN, "from": "447700900123", "timestamp": "1790000100"}
+
+
+def decode(body: Any, provider: str = "enablex") -> list[Any]:
+    return providers.decode(notification(json.dumps(body).encode(), provider))
+
+
+def status(**changes: Any) -> Any:
+    (record,) = decode({"statuses": [STATUS | changes], "business_phone": "15550002222"})
+    return record
+
+
+def message(**changes: Any) -> Any:
+    (record,) = decode({"messages": [MESSAGE | changes], "business_phone": "15550002222"})
+    return record
+
+
+# Identity
+
+
+@pytest.mark.parametrize("word", ["sent", "delivered", "read", "failed"])
+@pytest.mark.parametrize("message_id", [OUT, "gBEGkFAKE", "gBGGkFAKE", "ABEGkFAKE", "ABGGFlFAKE"])
+@pytest.mark.parametrize("provider", ["meta", "onprem"])
+def test_a_receipt_through_another_provider_is_the_same_fact(
+    provider: str, message_id: str, word: str
+) -> None:
+    element = STATUS | {"id": message_id, "status": word}
+    (theirs,) = decode({"statuses": [element]}, provider)
+    ours = status(id=message_id, status=word, extra="urn=1")
+    assert ours.key == theirs.key
+    assert merging.merge(ours, theirs) == merging.merge(theirs, ours)
+
+
+def test_an_answer_through_another_provider_is_the_same_fact() -> None:
+    for content in (
+        {"type": "text", "text": {"body": "hi"}},
+        {"type": "reaction", "reaction": {"message_id": OUT, "emoji": "👍"}},
+        {"type": "revoke", "revoke": {"original_message_id": "wamid.FAKEBEFORE"}},
+        {"type": "poll"},
+    ):
+        (theirs,) = decode({"messages": [MESSAGE | content]}, "meta")
+        ours = message(**content)
+        assert (ours.key, type(ours)) == (theirs.key, type(theirs))
+
+
+def test_an_id_of_enablexs_own_belongs_to_our_number_and_the_recipient() -> None:
+    def key(phone: str, recipient: str, message_id: str = "request-1", word: str = "sent") -> bytes:
+        element = STATUS | {"id": message_id, "recipient_id": recipient, "status": word}
+        (record,) = decode({"statuses": [element], "business_phone": phone})
+        return record.key  # type: ignore[no-any-return]
+
+    mine = key("15550002222", "447700900123")
+    assert mine == key("+1 555 000 2222", "447700900123")
+    others = [
+        key("15550003333", "447700900123"),
+        key("15550002222", "447700900124"),
+        key("15550002222", "447700900123", "request-2"),
+        key("15550002222", "447700900123", "request-1", "read"),
+    ]
+    assert len({mine, *others}) == 5
+    (whatsapps,) = decode({"statuses": [STATUS | {"id": "request-1", "status": "sent"}]}, "onprem")
+    assert whatsapps.key != mine
+
+
+# Extra
+
+
+@pytest.mark.parametrize(
+    ("extra", "reference"),
+    [
+        ("campaign=SPR26;urn=1", "campaign=SPR26;urn=1"),
+        ({"urn": "1", "campaign": "SPR26"}, '{"campaign":"SPR26","urn":"1"}'),
+        (["a", 1], '["a",1]'),
+        (17, "17"),
+        (None, None),
+        ("", None),
+    ],
+)
+def test_extra_is_the_client_reference_of_receipts_and_answers(extra: Any, reference: str | None) -> None:
+    assert status(extra=extra).client_reference == reference
+    assert status(extra=extra, status="failed", errors=[{"code": 131026}]).client_reference == reference
+    assert message(type="text", text={"body": "hi"}, extra=extra).client_reference == reference
+
+
+# Deletions
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"type": "deleted", "deleted": {"message_id": "wamid.FAKEBEFORE"}},
+        {"type": "delete", "delete": {"original_message_id": "wamid.FAKEBEFORE"}},
+        {"type": "message_deleted", "message": {"id": "wamid.FAKEBEFORE"}},
+        {"type": "deleted", "context": {"id": "wamid.FAKEBEFORE"}},
+        {"type": "revoke", "revoke": {"original_message_id": "wamid.FAKEBEFORE"}},
+    ],
+)
+def test_a_deletion_that_names_a_message_revokes_it(content: dict[str, Any]) -> None:
+    record = message(**content)
+    assert (record.kind, record.message_id, record.about_message_id) == (Kind.REVOKED, IN, "wamid.FAKEBEFORE")
+
+
+@pytest.mark.parametrize("content", [{}, {"deleted": None}, {"deleted": {"message_id": 7}}, {"deleted": "x"}])
+def test_a_deletion_that_names_nothing_stays_an_other_event(content: dict[str, Any]) -> None:
+    record = message(type="deleted", **content)
+    assert isinstance(record, OtherEvent)
+    assert json.loads(record.details or "") == MESSAGE | {"type": "deleted"} | content
+
+
+# Template updates
+
+
+def test_a_template_update_is_kept_whole_and_told_apart_by_its_content() -> None:
+    body = {"template": {"name": "spring_offer", "status": "paused"}, "business_phone": "15550002222"}
+    (record,) = decode(body)
+    assert isinstance(record, TemplateEvent)
+    assert (record.event, record.template_name) == ("PAUSED", "spring_offer")
+    assert json.loads(record.details or "") == body
+    (again,) = decode(body)
+    (other,) = decode(body | {"template": {"name": "spring_offer", "status": "approved"}})
+    assert record.key == again.key != other.key
+
+
+def test_receipts_beside_a_template_are_receipts_all_the_same() -> None:
+    decoded = decode({"statuses": [STATUS], "template": {"name": "x"}, "business_phone": "15550002222"})
+    assert [type(record) for record in decoded] == [Response, OtherEvent]
+
+
+# Bad input
+
+
+@pytest.mark.parametrize("junk", [None, True, 7, 1.5, "x", [], {}, [[]], {"a": 1}])
+@pytest.mark.parametrize("part", ["statuses", "messages", "contacts", "errors", "business_phone", "template"])
+def test_a_part_of_another_type_costs_no_sibling(part: str, junk: Any) -> None:
+    body = {"statuses": [STATUS], "messages": [MESSAGE | {"type": "text"}], "business_phone": "15550002222"}
+    kinds = {record.kind for record in decode(body | {part: junk}) if isinstance(record, Response)}
+    assert kinds == {Kind.READ, Kind.REPLIED} - {{"statuses": Kind.READ, "messages": Kind.REPLIED}.get(part)}
+
+
+@pytest.mark.parametrize("field", ["id", "status", "recipient_id"])
+def test_a_bad_status_costs_only_itself(field: str) -> None:
+    decoded = decode(
+        {"statuses": [STATUS, STATUS | {field: {"a": 1}}, STATUS], "business_phone": "15550002222"}
+    )
+    assert [type(record) for record in decoded] == [Response, Rejected, Response]
+    assert decoded[1].path == "$.statuses[1]"
+
+
+def test_a_post_that_names_no_number_and_says_nothing_known_is_rejected() -> None:
+    assert [type(record) for record in decode({"hello": "world"})] == [Rejected]
+    assert [type(record) for record in decode({"hello": "world", "business_phone": "1"})] == [OtherEvent]
