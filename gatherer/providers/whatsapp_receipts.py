@@ -132,7 +132,7 @@ def decode_receipts(notification: Notification, provider: str) -> Decoded | None
         body = _decode(notification.body)
     except (ValueError, RecursionError):  # what msgspec raises is a ValueError
         return None
-    if b"\\" in notification.body and NUL in notification.body:
+    if b"\\" in notification.body and NUL in notification.body:  # one byte is found much faster than six
         return None
     receipts: Decoded = []
     for entry in body.entry:
