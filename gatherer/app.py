@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterator
+from collections.abc import Set as AbstractSet
 from contextlib import closing, contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -11,6 +12,7 @@ from gatherer import config, locks, opt_outs, providers, timestamps
 from gatherer.config import Configuration
 from gatherer.errors import ConfigurationError, TemporaryError
 from gatherer.inbox.base import Inbox
+from gatherer.secret import Secret, TargetSecret
 from gatherer.targets.base import Target
 
 if TYPE_CHECKING:
@@ -19,10 +21,13 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+ENDPOINTS: Final = frozenset({Secret.area})  # the secrets that `serve` needs
+TARGET: Final = frozenset({TargetSecret.area})  # and those of whatever opens the target
+
 LONGEST_PASS: Final = timedelta(hours=1)  # a pass that holds the lock for longer deserves an alarm
 
 
-def load(path: Path | None, *, secrets: bool) -> Configuration:
+def load(path: Path | None, *, secrets: bool | AbstractSet[str]) -> Configuration:
     """Read the configuration at `path`, or where it is looked for by default. See `config.load`."""
     return config.load(config.find(path), secrets=secrets, providers=providers.names())
 
@@ -38,13 +43,23 @@ def open_inbox(configuration: Configuration) -> Iterator[Inbox]:
 
 @contextmanager
 def open_target(configuration: Configuration, *, dry_run: bool = False) -> Iterator[Target]:
-    """Open the target, for the duration of the block."""
-    from gatherer.targets.sqlite.target import SQLiteTarget
-
+    """Open the target, for the duration of the block. Needs its secrets."""
     settings = configuration.target
-    with closing(SQLiteTarget(settings.path, dry_run=dry_run)) as target:
+    with closing(_target(settings, dry_run=dry_run)) as target:
         target.settle(time_zone=settings.time_zone, attribution_hours=settings.attribution_hours)
         yield target
+
+
+def _target(settings: config.Target, *, dry_run: bool) -> Target:
+    if isinstance(settings, config.SQLServerTarget):
+        from gatherer.targets.sqlserver import connection
+        from gatherer.targets.sqlserver.target import SQLServerTarget
+
+        access = connection.access(settings)
+        return SQLServerTarget(access, schema_name=settings.schema_name, dry_run=dry_run)
+    from gatherer.targets.sqlite.target import SQLiteTarget
+
+    return SQLiteTarget(settings.path, dry_run=dry_run)
 
 
 def opt_out_words(configuration: Configuration) -> opt_outs.Words:
@@ -87,9 +102,8 @@ def gather_once(
     """
     from gatherer.gather import gather
 
-    path = configuration.target.path
-    lock = path.with_name(path.name + ".gather.lock")
-    lock.parent.mkdir(parents=True, exist_ok=True)
+    lock = configuration.target.lock
+    _make_folder(lock.parent)
     words = opt_out_words(configuration)
     try:
         with locks.exclusive(lock), open_inbox(configuration) as inbox:
@@ -101,6 +115,13 @@ def gather_once(
         if held.since is not None and timestamps.now() - held.since > LONGEST_PASS:
             raise TemporaryError(f"a pass has been running for more than an hour: {held.holder}") from None
         return held.holder
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(f"the folder {folder} cannot be made: {error.strerror or error}") from None
 
 
 def replay_once(

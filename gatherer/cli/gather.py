@@ -60,7 +60,7 @@ def command(
         raise click.UsageError("--fail-on-rejected is about one pass; a schedule goes on")
     from gatherer import app
 
-    configuration = app.load(config_path, secrets=False)
+    configuration = app.load(config_path, secrets=app.TARGET)
 
     def one_pass() -> int:
         from gatherer.cli.output import figures, print_json, progress_bar, sentence

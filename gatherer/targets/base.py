@@ -1,6 +1,6 @@
 """The contract of a target: everything of one batch in one transaction, or nothing of it."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple, Protocol
@@ -28,6 +28,8 @@ class Batch:
     # Bodies that were decoded in this batch and hold what was once rejected: their rejections are
     # resolved, except those that this batch rejects again.
     decoded_bodies: frozenset[bytes] = frozenset()
+    # What all this was decoded from: a record that the database refuses is rejected with its bytes.
+    notifications: Sequence[Notification] = ()
 
 
 @dataclass(kw_only=True)
