@@ -16,6 +16,8 @@ COMMANDS: Final = (
     "demo",
     "init",
     "config",
+    "target",
+    "schema",
     "serve",
     "gather",
     "replay",

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from contextlib import closing
 from datetime import date, datetime
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, ClassVar, Final, Protocol
 
 import pytest
 
@@ -74,7 +74,7 @@ class SQLServerPlace:
             session.run(f"DELETE FROM {self.schema}.{table}")
         session.run(f"UPDATE {self.schema}.setting SET value = N'72' WHERE name = N'attribution_hours'")
 
-    _sessions: dict[str, Any] = {}
+    _sessions: ClassVar[dict[str, Any]] = {}
 
     @classmethod
     def session(cls) -> Any:

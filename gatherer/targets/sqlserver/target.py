@@ -282,7 +282,7 @@ class SQLServerTarget:
         while True:
             statement = f"DELETE TOP ({_REMOVED_AT_ONCE}) t {what}; SELECT @@ROWCOUNT AS removed"
             ((count,),) = self._run(statement)
-            removed += count.removed
+            removed += int(count.removed)
             if count.removed < _REMOVED_AT_ONCE:
                 return removed
 

@@ -34,7 +34,6 @@ GO
 SET NOCOUNT ON;
 DECLARE @rows nvarchar(max) = ?, @now datetime2(3) = ?;
 DECLARE @staged int, @inserted int;
-DECLARE @new TABLE (word nvarchar(32) COLLATE Latin1_General_BIN2 NOT NULL);
 
 DELETE FROM #account_event;
 INSERT INTO #account_event (
@@ -109,7 +108,6 @@ INSERT INTO $(schema).account_event (
     account_id, is_test, field, event, entity_type, entity_id, business_phone, severity, old_value,
     new_value, reason, details, inserted_at, changed_at
 )
-OUTPUT N'account_event' INTO @new (word)
 SELECT
     s.[key], s.provider, s.endpoint, s.inbox_id, s.notification_id, s.received_at, s.occurred_at,
     s.occurred_at_source, s.account_id, s.is_test, s.field, s.event, s.entity_type, s.entity_id,
@@ -117,7 +115,7 @@ SELECT
 FROM #account_event AS s
 WHERE NOT EXISTS (SELECT 1 FROM $(schema).account_event AS t WITH (UPDLOCK, HOLDLOCK) WHERE t.[key] = s.[key]);
 SET @inserted = @@ROWCOUNT;
-SELECT word, COUNT(*) AS inserted FROM @new GROUP BY word;
+SELECT N'account_event' AS word, @inserted AS inserted WHERE @inserted > 0;
 
 -- Last result: the proof that all of this ran, and that the transaction is still there.
 SELECT @staged AS staged, @inserted AS written, @@TRANCOUNT AS transactions;

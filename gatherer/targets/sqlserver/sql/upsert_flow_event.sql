@@ -39,7 +39,6 @@ GO
 SET NOCOUNT ON;
 DECLARE @rows nvarchar(max) = ?, @now datetime2(3) = ?;
 DECLARE @staged int, @inserted int;
-DECLARE @new TABLE (word nvarchar(32) COLLATE Latin1_General_BIN2 NOT NULL);
 
 DELETE FROM #flow_event;
 INSERT INTO #flow_event (
@@ -127,7 +126,6 @@ INSERT INTO $(schema).flow_event (
     error_rate, availability, p50_latency_ms, p90_latency_ms, requests_count, errors, warning, details,
     inserted_at, changed_at
 )
-OUTPUT N'flow_event' INTO @new (word)
 SELECT
     s.[key], s.provider, s.endpoint, s.inbox_id, s.notification_id, s.received_at, s.occurred_at,
     s.occurred_at_source, s.account_id, s.is_test, s.event, s.flow_id, s.message, s.old_status,
@@ -136,7 +134,7 @@ SELECT
 FROM #flow_event AS s
 WHERE NOT EXISTS (SELECT 1 FROM $(schema).flow_event AS t WITH (UPDLOCK, HOLDLOCK) WHERE t.[key] = s.[key]);
 SET @inserted = @@ROWCOUNT;
-SELECT word, COUNT(*) AS inserted FROM @new GROUP BY word;
+SELECT N'flow_event' AS word, @inserted AS inserted WHERE @inserted > 0;
 
 -- Last result: the proof that all of this ran, and that the transaction is still there.
 SELECT @staged AS staged, @inserted AS written, @@TRANCOUNT AS transactions;
