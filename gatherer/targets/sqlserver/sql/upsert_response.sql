@@ -166,7 +166,7 @@ INSERT INTO $(schema).response (
     media_id, media_type, error_code, error_title, error_details, errors, pricing_category, pricing_model,
     pricing_type, billable, details, inserted_at, changed_at
 )
-OUTPUT inserted.kind INTO @new (word)
+OUTPUT inserted.kind INTO @new
 SELECT
     s.[key], s.provider, s.endpoint, s.inbox_id, s.notification_id, s.received_at, s.occurred_at,
     s.occurred_at_source, s.account_id, s.is_test, s.kind, s.message_id, s.about_message_id, s.phone,
