@@ -81,6 +81,7 @@ def command(
                     "position": summary.position,
                     "purged_unread": summary.purged_unread,
                     "seconds": round(summary.seconds, 3),
+                    "target": summary.target,
                     "dry_run": dry_run,
                 }
             )
@@ -88,7 +89,7 @@ def command(
             tried = "would have gathered" if dry_run else "gathered"
             click.echo(
                 f"{tried} {summary.read} notifications in {summary.seconds:.1f} s, "
-                f"up to {summary.position}; {sentence(summary.outcome)}"
+                f"up to {summary.position}, into {summary.target}; {sentence(summary.outcome)}"
             )
         return summary.outcome.rejected
 

@@ -121,7 +121,7 @@ def test_a_duplicate_changes_nothing_not_even_changed_at(target: Target, place: 
     assert _raw(place) == before
 
 
-_WORDS = st.none() | st.sampled_from(["", "a", "b", "é", "\U0001f600", "\uffff"])
+_WORDS = st.none() | st.sampled_from(["", "a", "a ", "b", "é", "\U0001f600", "\uffff"])
 _TIMES = st.sampled_from([NOW + timedelta(seconds=s) for s in range(3)])
 
 

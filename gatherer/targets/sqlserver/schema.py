@@ -43,7 +43,12 @@ def placed(statement: str, schema: str) -> str:
 @cache
 def batches(name: str, schema: str) -> tuple[str, ...]:
     """Return what stands between the lines `GO` in `sql/<name>.sql`, without lines that are comments."""
-    parts = _GO.split(_COMMENT.sub("", text(name, schema)))
+    return split(text(name, schema))
+
+
+def split(script: str) -> tuple[str, ...]:
+    """Return what stands between the lines `GO` of `script`, without lines that are comments."""
+    parts = _GO.split(_COMMENT.sub("", script))
     return tuple(part.strip() for part in parts if part.strip())
 
 

@@ -57,7 +57,13 @@ class SQLServerTarget:
         self._schema = schema_name
         self._dry_run = dry_run
         self._milliseconds = access.lock_timeout_seconds * 1000
-        staging = ("begin", "choose", "upsert_rejected", *(f"upsert_{table.table}" for table in TABLES))
+        staging = (
+            "begin",
+            "carry",
+            "choose",
+            "upsert_rejected",
+            *(f"upsert_{table.table}" for table in TABLES),
+        )
         self.session = Session(
             access, patience=patience, prepare=[batches(name, schema_name)[0] for name in staging]
         )
@@ -66,6 +72,13 @@ class SQLServerTarget:
         try:
             self.session.persistently(lambda: requirements.check(self.session))
             self.session.persistently(lambda: schema.check(self.session, schema_name))
+            self._writer = applying.Writer(
+                session=self.session,
+                schema=schema_name,
+                carries_any_text=self.session.persistently(
+                    lambda: applying.carries_any_text(self.session, schema_name)
+                ),
+            )
         except BaseException:
             self.close()
             raise
@@ -134,7 +147,7 @@ class SQLServerTarget:
                     "WHERE c.inbox_id = t.inbox_id AND c.notification_id = t.notification_id)"
                 )
             for batch in batches:
-                outcome.add(applying.apply(self.session, self._schema, batch, timestamps.now()))
+                outcome.add(self._writer.apply(batch, timestamps.now()))
             self._remove(
                 "FROM $(schema).rejected_notification AS t "
                 "WHERE NOT EXISTS (SELECT 1 FROM $(schema).rejected AS r WHERE r.body_key = t.body_key)"
@@ -218,7 +231,7 @@ class SQLServerTarget:
         outcome = Outcome()
 
         def work() -> None:
-            outcome.add(applying.apply(self.session, self._schema, batch, now))
+            outcome.add(self._writer.apply(batch, now))
             if batch.position is not None and not self._dry_run:
                 self._outstanding = _Commit(batch.position, now, outcome)
 
@@ -261,7 +274,7 @@ class SQLServerTarget:
 
         def work() -> None:
             self.session.run(begin, self._milliseconds)
-            applying.apply(self.session, self._schema, Batch(records=list(records)), timestamps.now())
+            self._writer.apply(Batch(records=list(records)), timestamps.now())
             self.session.rollback()
 
         try:
@@ -273,8 +286,8 @@ class SQLServerTarget:
     def _choose(self, notifications: set[tuple[str, int]]) -> None:
         _, choose = batches("choose", self._schema)
         self.session.run("DELETE FROM #chosen")
-        for rows, _ in applying.chunks(sorted(notifications), lambda pair: pair):
-            self.session.run(choose, rows, timestamps.sql_text(timestamps.now()))
+        for rows, _ in applying.chunks(sorted(notifications), applying.encode):
+            self.session.run(choose, rows)
 
     def _remove(self, what: str) -> int:
         """Delete `what`, a little at a time, and return how many rows that were."""

@@ -5,14 +5,10 @@ CREATE TABLE #chosen (
     PRIMARY KEY (inbox_id, notification_id)
 );
 GO
--- Second batch. Parameters: pairs of inbox and notification as JSON arrays; the time of writing, not kept here.
+-- Second batch. Parameter: pairs of inbox and notification as JSON arrays.
 SET NOCOUNT ON;
-DECLARE @rows nvarchar(max) = ?, @now datetime2(3) = ?;
-DECLARE @staged int;
+DECLARE @rows nvarchar(max) = ?;
 
 INSERT INTO #chosen (inbox_id, notification_id)
 SELECT DISTINCT inbox_id, notification_id
 FROM OPENJSON(@rows) WITH (inbox_id nvarchar(64) '$[0]', notification_id bigint '$[1]');
-SET @staged = @@ROWCOUNT;
-
-SELECT @staged AS staged, @staged AS written, @@TRANCOUNT AS transactions;

@@ -14,10 +14,10 @@ CREATE TABLE #rejected (
     body_key        binary(16) NOT NULL
 );
 GO
--- Second batch. Parameters: the rows as JSON arrays; the time of writing.
+-- Second batch: stage rows. Parameter: the rows as JSON arrays.
 SET NOCOUNT ON;
-DECLARE @rows nvarchar(max) = ?, @now datetime2(3) = ?;
-DECLARE @staged int, @inserted int;
+DECLARE @rows nvarchar(max) = ?;
+DECLARE @staged int;
 
 DELETE FROM #rejected;
 INSERT INTO #rejected (
@@ -39,8 +39,16 @@ FROM OPENJSON(@rows) WITH (
     body_key        char(32) '$[9]'
 );
 SET @staged = @@ROWCOUNT;
+SELECT @staged AS staged, @staged AS written, @@TRANCOUNT AS transactions;
+GO
+-- Third batch. Parameter: the time of writing.
+SET NOCOUNT ON;
+DECLARE @now datetime2(3) = ?;
+DECLARE @staged int, @inserted int;
+
 INSERT INTO #applied (table_name, [key])
 SELECT N'rejected', [key] FROM #rejected;
+SET @staged = @@ROWCOUNT;
 
 -- These four compare as ASCII, in which every collation and encoding has one binary order.
 UPDATE t SET

@@ -28,12 +28,13 @@ CREATE TABLE #template_event (
     details            nvarchar(max) COLLATE Latin1_General_BIN2 NULL
 );
 GO
--- Second batch, for up to 2 000 rows at a time (lock escalation starts near 5 000), inside a transaction that
--- holds the application lock. Parameters: the rows as JSON arrays in the order of the columns; the time of
--- writing. OPENJSON reads text as nvarchar(max): whatever its length, it is the insert that says whether it fits.
+-- Second batch: stage up to 2 000 rows (lock escalation starts near 5 000). Parameter: the rows as JSON arrays in
+-- the order of the columns. Text is read as nvarchar(max): whatever its length, it is the typed table that says
+-- whether it fits. (Babelfish cuts such text at 4 000 characters and leaves escapes in it, which SQL Server does
+-- not; where a connection shows that, those texts follow as plain parameters.)
 SET NOCOUNT ON;
-DECLARE @rows nvarchar(max) = ?, @now datetime2(3) = ?;
-DECLARE @staged int, @inserted int;
+DECLARE @rows nvarchar(max) = ?;
+DECLARE @staged int;
 
 DELETE FROM #template_event;
 INSERT INTO #template_event (
@@ -68,8 +69,16 @@ FROM OPENJSON(@rows) WITH (
     details            nvarchar(max) '$[19]'
 );
 SET @staged = @@ROWCOUNT;
+SELECT @staged AS staged, @staged AS written, @@TRANCOUNT AS transactions;
+GO
+-- Third batch, inside a transaction that holds the application lock. Parameter: the time of writing.
+SET NOCOUNT ON;
+DECLARE @now datetime2(3) = ?;
+DECLARE @staged int, @inserted int;
+
 INSERT INTO #applied (table_name, [key])
 SELECT N'template_event', [key] FROM #template_event;
+SET @staged = @@ROWCOUNT;
 
 -- First result: rows that are there, and that the staged row could change. A staged NULL never does. Lengths
 -- are compared as well, because 'a' = 'a ' in T-SQL, in every collation.
@@ -120,44 +129,10 @@ SELECT N'template_event' AS word, @inserted AS inserted WHERE @inserted > 0;
 -- Last result: the proof that all of this ran, and that the transaction is still there.
 SELECT @staged AS staged, @inserted AS written, @@TRANCOUNT AS transactions;
 GO
--- Third batch: the merged rows, with the same parameters. Their keys are there and locked.
+-- Fourth batch, with merged rows staged: their keys are there and locked. Parameter: the time of writing.
 SET NOCOUNT ON;
-DECLARE @rows nvarchar(max) = ?, @now datetime2(3) = ?;
-DECLARE @staged int, @written int;
-
-DELETE FROM #template_event;
-INSERT INTO #template_event (
-    [key], provider, endpoint, inbox_id, notification_id, received_at, occurred_at, occurred_at_source,
-    account_id, is_test, field, event, template_id, template_name, template_language, template_category,
-    reason, old_value, new_value, details
-)
-SELECT
-    CONVERT(binary(16), [key], 2), provider, endpoint, inbox_id, notification_id, received_at, occurred_at,
-    occurred_at_source, account_id, is_test, field, event, template_id, template_name, template_language,
-    template_category, reason, old_value, new_value, details
-FROM OPENJSON(@rows) WITH (
-    [key]              char(32) '$[0]',
-    provider           nvarchar(max) '$[1]',
-    endpoint           nvarchar(max) '$[2]',
-    inbox_id           nvarchar(max) '$[3]',
-    notification_id    bigint '$[4]',
-    received_at        datetime2(3) '$[5]',
-    occurred_at        datetime2(3) '$[6]',
-    occurred_at_source nvarchar(max) '$[7]',
-    account_id         nvarchar(max) '$[8]',
-    is_test            bit '$[9]',
-    field              nvarchar(max) '$[10]',
-    event              nvarchar(max) '$[11]',
-    template_id        nvarchar(max) '$[12]',
-    template_name      nvarchar(max) '$[13]',
-    template_language  nvarchar(max) '$[14]',
-    template_category  nvarchar(max) '$[15]',
-    reason             nvarchar(max) '$[16]',
-    old_value          nvarchar(max) '$[17]',
-    new_value          nvarchar(max) '$[18]',
-    details            nvarchar(max) '$[19]'
-);
-SET @staged = @@ROWCOUNT;
+DECLARE @now datetime2(3) = ?;
+DECLARE @written int;
 
 UPDATE t SET
     provider = s.provider, endpoint = s.endpoint, inbox_id = s.inbox_id,
@@ -170,4 +145,4 @@ FROM $(schema).template_event AS t
 JOIN #template_event AS s ON s.[key] = t.[key];
 SET @written = @@ROWCOUNT;
 
-SELECT @staged AS staged, @written AS written, @@TRANCOUNT AS transactions;
+SELECT @written AS staged, @written AS written, @@TRANCOUNT AS transactions;
