@@ -61,7 +61,8 @@ def _secrets(endpoint: Endpoint) -> Iterator[tuple[str, Secret]]:
         "api_key.value": endpoint.api_key.value if endpoint.api_key else None,
     }
     yield from ((name, secret) for name, secret in single.items() if secret is not None)
-    for name, several in (("app_secrets", endpoint.app_secrets), ("bearer_tokens", endpoint.bearer_tokens)):
+    for name in ("app_secrets", "twilio_auth_tokens", "bearer_tokens"):
+        several: list[Secret] = getattr(endpoint, name)
         yield from ((f"{name}[{i}]", secret) for i, secret in enumerate(several))
 
 

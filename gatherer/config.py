@@ -30,8 +30,18 @@ from gatherer.secret import AREAS, Secret, TargetSecret
 
 ENVIRONMENT_VARIABLE: Final = "GATHERER_CONFIG"
 DEFAULT_NAME: Final = "gatherer.toml"
-WAYS: Final = ("app_secrets", "url_key", "bearer_tokens", "basic", "api_key", "allow_ips")  # to authenticate
+# to authenticate
+WAYS: Final = (
+    "app_secrets",
+    "twilio_auth_tokens",
+    "url_key",
+    "bearer_tokens",
+    "basic",
+    "api_key",
+    "allow_ips",
+)
 _URL_KEY: Final = re.compile(r"[A-Za-z0-9_.~-]+")
+_PUBLIC_URL: Final = re.compile(r"https?://[^\s/?#@]+/[^\s]*")
 
 
 class InvalidConfiguration(ConfigurationError):
@@ -79,6 +89,8 @@ class Endpoint(_Section):
     path: str = Field(pattern=r"^(/[A-Za-z0-9_.~-]+)+$")
     verify_token: Secret | None = None
     app_secrets: list[Secret] = []
+    twilio_auth_tokens: list[Secret] = []
+    public_url: str | None = None
     url_key: Secret | None = None
     bearer_tokens: list[Secret] = []
     basic: Basic | None = None
@@ -101,6 +113,15 @@ class Endpoint(_Section):
         if key is not None and key.is_known and not _URL_KEY.fullmatch(key.reveal()):
             raise ValueError("a URL key is made of letters, digits and . _ ~ - only")
         return key
+
+    @field_validator("public_url")
+    @classmethod
+    def _whole(cls, url: str | None) -> str | None:
+        if url is not None and not _PUBLIC_URL.fullmatch(url):
+            raise ValueError(
+                'expected the whole URL, as in "https://hooks.example.com/webhook", without user and password'
+            )
+        return url
 
     @model_validator(mode="after")
     def _authenticated(self) -> "Endpoint":

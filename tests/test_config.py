@@ -320,7 +320,7 @@ def test_each_commented_key_of_the_example_works_when_it_is_switched_on(
         if line.startswith("#") and not line.startswith("# ") and "=" in line
     ]
     assert len(keys) >= 6
-    for name in ("META_APP_SECRET", "WEBHOOK_PASSWORD", "WEBHOOK_API_KEY"):
+    for name in ("META_APP_SECRET", "TWILIO_AUTH_TOKEN", "WEBHOOK_PASSWORD", "WEBHOOK_API_KEY"):
         monkeypatch.setenv(name, "a secret of somebody")
     (tmp_path / "bearer_token.txt").write_text("token", encoding="utf-8")
     for key in keys:

@@ -1,6 +1,7 @@
 """What shape: one module per provider, each from the bytes of a notification to records.
 
-A new provider is one module, one line in `BUILT_IN`, and one folder of payloads under `tests/payloads`.
+A new provider is one module, one line in `BUILT_IN`, one folder of payloads under `tests/payloads` and one
+line in `tests/providers/counting.py`; `tests/providers/test_contract.py` then proves it like all others.
 Packages outside register an object like `meta.PROVIDER` under the entry-point group `gatherer.providers`.
 """
 

@@ -1,23 +1,23 @@
 """EnableX: WhatsApp's own objects, in the On-Premises form, with our number and our own data beside them.
 
 Set-up
-    In the EnableX portal enter the webhook URL of each business number, tick HTTP Authentication and choose user
-    and password (`basic` of the endpoint). The URL must be HTTPS with a certificate of a public authority; a
-    self-signed one is refused. What a send call passes as `extra` comes back with every notification of that
+    In the EnableX portal enter the webhook URL of each business number, tick HTTP Authentication and choose
+    user and password (`basic` of the endpoint). The URL must be HTTPS with a certificate of a public
+    authority; a self-signed one is refused. What a send call passes as `extra` comes back with every notification of that
     message: put the campaign or communication key there. The Unified Messaging webhook carries receipts only;
     replies always go to the WhatsApp webhook.
 
 Mapping
     `statuses[]` → sent, delivered, read, failed. `messages[]` → replied, reacted; a deletion that names the
     message it deletes → revoked, any other → other event. `extra` → client_reference; an object becomes its
-    JSON text. `business_phone` is our number. Template updates → template events, with what can be recognised in
+    JSON text. `business_phone` is our number. Template updates → template events, with what is recognised in
     columns and all of it in the details. Payments, `errors[]` and every word not known here → other events.
     Posts in the form of the Cloud API are decoded as `meta` does, with the same keys.
 
 Quirks
-    Nothing is signed: HTTP Basic in `Authorization` is all there is, and it is off until ticked. Anything but 200
-    may be sent again or dropped, and may cost later notifications; how often and for how long is not public. So
-    every post is accepted that authenticates, also one that cannot be decoded.
+    Nothing is signed: HTTP Basic in `Authorization` is all there is, and it is off until ticked. Anything but
+    200 may be sent again or dropped, and may cost later notifications; how often and for how long is not public.
+    So every post is accepted that authenticates, also one that cannot be decoded.
     The id of a status is described as the id of the send request and shown as a wamid: both are taken. An id
     that is not WhatsApp's is only unique to EnableX, so its key also holds our number and the recipient.
     What template updates and deletions look like is not public either: their fields are guessed by name.

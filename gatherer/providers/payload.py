@@ -33,7 +33,7 @@ def load_json(body: bytes) -> Any:
         # send. Only such a body pays for the slower, more patient decoder.
         value = _load_patiently(body)
     else:
-        if b"\\u0000" not in body:
+        if b"\\" not in body or b"\\u0000" not in body:  # one byte is found much faster than six
             return value
     try:
         return _clean(value)

@@ -1,10 +1,10 @@
 """Wati: one JSON object per event, in a form of its own.
 
 Set-up
-    In Wati, Webhooks → Add Webhook: enter the URL with its key (`url_key` of the endpoint), status Enabled, and
-    tick Message Received, Session and Template Message Sent, Sent Message is DELIVERED, READ and REPLIED, Template
-    Message FAILED and the template events. The v2 forms are enough, and carry the localMessageId of the send call;
-    ticking both does no harm. Keep the URL: Wati's API cannot delete a webhook.
+    In Wati, Webhooks → Add Webhook: enter the URL with its key (`url_key` of the endpoint), status Enabled,
+    and tick Message Received, Session and Template Message Sent, Sent Message is DELIVERED, READ and REPLIED,
+    Template Message FAILED and the template events. The v2 forms are enough, and carry the localMessageId of
+    the send call; ticking both does no harm. Keep the URL: Wati's API cannot delete a webhook.
 
 Mapping
     An event is known by its stem: `sentMessageREAD`, `sentMessageREAD_v2` and `_v2_bsuid` are the same fact.
@@ -17,13 +17,13 @@ Mapping
     localMessageId → client_reference. Wati's ids of conversation, ticket and record stay in the details.
 
 Quirks
-    Wati signs nothing and sends no header of its own: the key in the URL is all that tells it from a stranger.
-    Anything but 200 is sent again every 10 minutes, up to 144 times; after more than 100 failures in a row Wati
-    marks the webhook Defective, mails the owner and stops. Posts that cannot be decoded are therefore accepted.
-    An inbound message says `SENT`. Only sent and answers carry the person's waId; `channelPhoneNumber` is ours.
-    `templateMessageSent` has no timestamp, only when Wati stored it. Template notices carry no time at all: the
-    day of receipt is part of what tells them apart. A message that failed before WhatsApp took it goes by Wati's
-    record id. “Trigger sample callback” posts that carry ids of Wati's documentation are marked as tests.
+    Wati signs nothing and sends no header of its own: the key in the URL is all that tells it from others.
+    Anything but 200 is sent again every 10 minutes, up to 144 times; after more than 100 failures in a row
+    Wati marks the webhook Defective and mails the owner. Posts that cannot be decoded are therefore accepted.
+    An inbound message says `SENT`. Only sent and answers carry the person's waId; `channelPhoneNumber` is
+    ours. `templateMessageSent` has no timestamp, only when Wati stored it. Template notices have no time: the
+    day of receipt is part of what tells them apart. What failed before WhatsApp took it goes by Wati's record
+    id. “Trigger sample callback” posts that carry ids of Wati's documentation are marked as tests.
 """
 
 import re

@@ -106,16 +106,7 @@ def decode_status(origin: Origin, status: Any) -> Record:
 
     person = find(origin.people, raw, user_id)
     occurred_at, source = origin.when(get("timestamp"))
-    pricing = get("pricing") or dig(status, "conversation.pricing")  # nested in Meta's sample for groups
-    price = mapping(pricing)
-    details = {name: status[name] for name in status if name not in IN_COLUMNS}
-    if details.get("message") == {"recipient_id": raw}:
-        del details["message"]
-    if pricing is not None and (not price or not PRICES.issuperset(price)):
-        details["pricing"] = pricing
-    if person.more is not None:
-        details["contact"] = person.more
-    return replace(
+    receipt = replace(
         origin.blank(),
         key=make_key(WHATSAPP, kind, message_id, participant),
         occurred_at=occurred_at,
@@ -129,13 +120,28 @@ def decode_status(origin: Origin, status: Any) -> Record:
         or _as_text(get("extra")),  # EnableX: extra
         profile_name=person.profile_name,
         group_id=group_id,
-        pricing_category=text(price.get("category")),
-        pricing_model=text(price.get("pricing_model")),
-        pricing_type=text(price.get("type")) or text(price.get("pricing_type")),  # old code met the latter
-        billable=flag(price.get("billable")),
-        details=as_json(details) if details else None,
-        **read_errors(get("errors")),
     )
+    if get("errors"):
+        receipt = replace(receipt, **read_errors(get("errors")))
+    details = {name: status[name] for name in status if name not in IN_COLUMNS}
+    if details.get("message") == {"recipient_id": raw}:
+        del details["message"]
+    if person.more is not None:
+        details["contact"] = person.more
+    pricing = get("pricing") or dig(status, "conversation.pricing")  # nested in Meta's sample for groups
+    if pricing is not None:
+        price = mapping(pricing)
+        receipt = replace(
+            receipt,
+            pricing_category=text(price.get("category")),
+            pricing_model=text(price.get("pricing_model")),
+            pricing_type=text(price.get("type"))
+            or text(price.get("pricing_type")),  # old code met the latter
+            billable=flag(price.get("billable")),
+        )
+        if not price or not PRICES.issuperset(price):
+            details["pricing"] = pricing
+    return replace(receipt, details=as_json(details)) if details else receipt
 
 
 def _as_text(client_reference: object) -> str | None:

@@ -10,7 +10,7 @@ import logging
 import time
 from collections.abc import Sequence
 from http import HTTPStatus
-from typing import Final
+from typing import Any, Final
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
@@ -18,7 +18,7 @@ from multidict import CIMultiDict
 
 from gatherer.config import Endpoint, Server
 from gatherer.inbox.writer import Arrival, InboxUnavailable, InboxWriter
-from gatherer.receiver.authentication import Authentication, Network, sender
+from gatherer.receiver.authentication import Authentication, Network, belongs, sender
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +32,11 @@ _NOT_READ_TO_THE_END: Final = {
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
 }
 _ANSWER_HEADERS: Final = CIMultiDict({"Server": "gatherer", "X-Content-Type-Options": "nosniff"})
+# An empty body, except where that would be an error: Twilio reads every answer as TwiML, and this one says nothing
+# to the person. https://www.twilio.com/docs/api/errors/12300
+_ANSWERS: Final[dict[str, dict[str, Any]]] = {
+    "twilio": {"body": b"<Response/>", "content_type": "text/xml"},
+}
 
 
 class Refused(Exception):
@@ -108,7 +113,7 @@ class Receiver:
             raise Refused(HTTPStatus.UNAUTHORIZED, f"authentication failed at {endpoint.name}")
 
         body = await self._read(request)
-        if not authentication.body(headers, body):
+        if not authentication.body(headers, body, _asked_url(request, self._trusted)):
             raise Refused(HTTPStatus.UNAUTHORIZED, f"signature missing or wrong at {endpoint.name}")
 
         arrival = Arrival(
@@ -124,7 +129,7 @@ class Receiver:
             await self._writer.append(arrival)
         except InboxUnavailable:  # the writer has logged why, once
             return _refusal(Refused(HTTPStatus.SERVICE_UNAVAILABLE))
-        return web.Response(headers=_ANSWER_HEADERS)
+        return web.Response(headers=_ANSWER_HEADERS, **_ANSWERS.get(endpoint.provider, {}))
 
     def _route(self, request: web.BaseRequest) -> tuple[Endpoint, Authentication, str]:
         """Return the endpoint that the path belongs to, and what follows its path: the URL key."""
@@ -170,6 +175,16 @@ def _handshake(request: web.BaseRequest, authentication: Authentication, rest: s
         raise Refused(HTTPStatus.UNAUTHORIZED, "handshake with a wrong URL key, mode or verify token")
     challenge = query.get("hub.challenge", "").encode("utf-8", "replace")
     return web.Response(body=challenge, content_type="text/plain", charset="utf-8", headers=_ANSWER_HEADERS)
+
+
+def _asked_url(request: web.BaseRequest, trusted: tuple[Network, ...]) -> str:
+    """Return the URL that the client asked for: what a trusted proxy says it was, else what came in."""
+    headers, scheme, host = request.headers, request.scheme, request.headers.get("Host", "")
+    forwarded = "X-Forwarded-Proto" in headers or "X-Forwarded-Host" in headers
+    if forwarded and belongs(request.remote or "", trusted):
+        scheme = headers.get("X-Forwarded-Proto", scheme).partition(",")[0].strip().lower()
+        host = headers.get("X-Forwarded-Host", host).partition(",")[0].strip()
+    return f"{scheme}://{host}{request.raw_path}"
 
 
 def _kept(request: web.BaseRequest) -> str | None:

@@ -121,9 +121,39 @@ def count_infobip(body: Any) -> int:
     return len(_several(body["results"])) if isinstance(body, dict) and "results" in body else 1
 
 
+def count_wati(body: Any) -> int:
+    """Count the elements of a body: one for each event, but WhatsApp's own count where it is WhatsApp's."""
+
+    def count(event: Any) -> int:
+        if isinstance(event, dict) and (event.get("eventType") is None or event.get("eventType") == ""):
+            return count_whatsapp(event)
+        return 1
+
+    return sum(map(count, body)) if isinstance(body, list) else count(body)
+
+
+def count_enablex(body: Any) -> int:
+    """Count the elements of a body: a template update is one, whatever is in it; else WhatsApp's count."""
+
+    def count(post: Any) -> int:
+        if not isinstance(post, dict):
+            return 1
+        of_whatsapp = {"statuses", "messages", "entry", "changes", "value", *OF_A_NOTICE}
+        said = [post.get(word) for word in ("event", "event_type", "type", "field")] + list(post)
+        if not of_whatsapp & post.keys() and any(
+            "template" in word.lower() for word in said if isinstance(word, str)
+        ):
+            return 1
+        return count_whatsapp(post)
+
+    return sum(map(count, body)) if isinstance(body, list) else count(body)
+
+
 COUNTS: dict[str, Callable[[Any], int]] = {
     "meta": count_whatsapp,
     "onprem": count_whatsapp,
     "twilio": lambda body: 1,  # a form is one element, and JSON in its place one rejection
     "infobip": count_infobip,
+    "wati": count_wati,
+    "enablex": count_enablex,
 }

@@ -7,30 +7,7 @@ import pytest
 
 from gatherer import merging, providers
 from gatherer.records import Kind, OtherEvent, Rejected, Response, TemplateEvent
-from tests.providers import counting
 from tests.providers.cases import notification
-
-WORDS = ("event", "event_type", "type", "field")
-
-
-def count_enablex(body: Any) -> int:
-    """Count the elements of a body: a template update is one, whatever is in it; else WhatsApp's count."""
-
-    def count(post: Any) -> int:
-        if not isinstance(post, dict):
-            return 1
-        of_whatsapp = {"statuses", "messages", "entry", "changes", "value", *counting.OF_A_NOTICE}
-        said = [post.get(word) for word in WORDS] + list(post)
-        if not of_whatsapp & post.keys() and any(
-            "template" in word.lower() for word in said if isinstance(word, str)
-        ):
-            return 1
-        return counting.count_whatsapp(post)
-
-    return sum(map(count, body)) if isinstance(body, list) else count(body)
-
-
-counting.COUNTS.setdefault("enablex", count_enablex)
 
 OUT, IN = "wamid.FAKEOUT", "wamid.FAKEIN"
 STATUS = {

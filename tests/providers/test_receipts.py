@@ -34,7 +34,7 @@ def test_both_ways_agree_on_every_payload(one: Case) -> None:
     "name",
     [
         "meta/status_sent", "meta/status_delivered", "meta/status_read_without_contacts",
-        "meta/status_played_voice_message", "meta/test_button_status", "meta/phones_of_every_kind",
+        "meta/status_played_voice_message", "meta/status_with_conversation_of_version_23", "meta/test_button_status", "meta/phones_of_every_kind",
     ],
 )  # fmt: skip
 def test_everyday_receipts_take_the_short_way(name: str) -> None:
@@ -51,7 +51,10 @@ TRICKY: tuple[Any, ...] = (
     "\U0001f602", [], {}, [{}], {"name": None}, "15550001111", "0", "123456123", 1790000000, "1790000000123",
 )  # fmt: skip
 
-EVERYDAY = [json.loads(case(name).body) for name in ("meta/status_sent", "meta/status_delivered")]
+EVERYDAY = [
+    json.loads(case(f"meta/{name}").body)
+    for name in ("status_sent", "status_delivered", "status_with_conversation_of_version_23")
+]
 EVERYDAY += [json.loads(benchmark.body([benchmark.status(i) for i in range(3)]))]
 
 

@@ -9,23 +9,7 @@ import pytest
 
 from gatherer import merging, providers
 from gatherer.records import Kind, OtherEvent, Record, Rejected, Response
-from tests.providers import counting
 from tests.providers.cases import case, notification
-
-
-def count_wati(body: Any) -> int:
-    """Count the elements of a body: one for each event, but WhatsApp's own count where it is WhatsApp's."""
-
-    def count(event: Any) -> int:
-        if isinstance(event, dict) and (event.get("eventType") is None or event.get("eventType") == ""):
-            return counting.count_whatsapp(event)
-        return 1
-
-    return sum(map(count, body)) if isinstance(body, list) else count(body)
-
-
-counting.COUNTS.setdefault("wati", count_wati)
-
 
 # A real conversation comes as nine posts: Wati posts v1 and v2 of each event when both are ticked.
 CONVERSATION = (

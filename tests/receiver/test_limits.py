@@ -96,6 +96,11 @@ def test_a_chunked_oversize_is_refused(server):
     assert server.exchange(_chunked(body, 50_000)).status == 413
 
 
+def test_a_chunked_oversize_is_refused_before_its_end(server):
+    unfinished = _chunked(b"x" * (LIMIT + 1), 50_000).removesuffix(b"0\r\n\r\n")
+    assert server.exchange(unfinished).status == 413
+
+
 def test_an_endless_chunked_body_is_refused_in_bounded_time(server):
     started = time.monotonic()
     with server.connect() as connection:
