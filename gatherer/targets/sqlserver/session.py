@@ -3,7 +3,7 @@
 import logging
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -32,6 +32,7 @@ class Patience:
 
 
 PATIENCE: Final = Patience()
+STREAMED_ROWS: Final = 2000
 
 
 class Faulted(Exception):
@@ -75,6 +76,23 @@ class Session:
                     results.append(cursor.fetchall())
                 if not cursor.nextset():
                     return results
+        except pyodbc.Error as error:
+            raise Faulted(understand(error, self.access.secrets)) from None
+
+    def stream(self, query: str, *parameters: object) -> Iterator[list[Any]]:
+        """Yield the rows of `query` a few thousand at a time. Nothing else may run until the last one.
+
+        Raises:
+            Faulted: it failed.
+
+        """
+        import pyodbc
+
+        try:
+            cursor = self._cursor(query)
+            cursor.execute(query, *parameters)
+            while rows := cursor.fetchmany(STREAMED_ROWS):
+                yield rows
         except pyodbc.Error as error:
             raise Faulted(understand(error, self.access.secrets)) from None
 

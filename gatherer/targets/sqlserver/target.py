@@ -9,7 +9,7 @@ from gatherer import time_zones, timestamps
 from gatherer.errors import TargetError, TemporaryError
 from gatherer.notification import Notification
 from gatherer.records import TABLES, Record, Rejected
-from gatherer.targets.base import Batch, Outcome, Position, Run, TargetStatus
+from gatherer.targets.base import Batch, Export, Outcome, Position, Run, TargetStatus
 from gatherer.targets.sqlserver import applying, refusing, requirements, schema
 from gatherer.targets.sqlserver.connection import Access
 from gatherer.targets.sqlserver.faults import Class, Fault
@@ -97,7 +97,7 @@ class SQLServerTarget:
             ]
         )
         (settle,) = batches("settle", self._schema)
-        self._persistently(lambda: self._transact(lambda: self.session.run(settle, settings, offsets)))
+        self._persistently(lambda: self._transact(lambda _: self.session.run(settle, settings, offsets)))
 
     def position(self, inbox_id: str) -> Position | None:
         """Return up to where the inbox `inbox_id` has been gathered; None if it never was."""
@@ -139,7 +139,7 @@ class SQLServerTarget:
         outcome = Outcome()
         chosen = set(notifications)
 
-        def work() -> None:
+        def work(now: datetime) -> None:
             self._choose(chosen)
             for table in _WITH_KEYS:
                 outcome.removed += self._remove(
@@ -147,7 +147,7 @@ class SQLServerTarget:
                     "WHERE c.inbox_id = t.inbox_id AND c.notification_id = t.notification_id)"
                 )
             for batch in batches:
-                outcome.add(self._writer.apply(batch, timestamps.now()))
+                outcome.add(self._writer.apply(batch, now))
             self._remove(
                 "FROM $(schema).rejected_notification AS t "
                 "WHERE NOT EXISTS (SELECT 1 FROM $(schema).rejected AS r WHERE r.body_key = t.body_key)"
@@ -204,7 +204,7 @@ class SQLServerTarget:
             values[name] = timestamps.sql_text(values[name])
         values["problem"] = values["problem"] or ""
         (insert,) = batches("insert_gather_run", self._schema)
-        self._persistently(lambda: self._transact(lambda: self.session.run(insert, *values.values())))
+        self._persistently(lambda: self._transact(lambda _: self.session.run(insert, *values.values())))
 
     def status(self) -> TargetStatus:
         """Return what the target holds."""
@@ -219,6 +219,38 @@ class SQLServerTarget:
             run = Run(**values)
         return TargetStatus(rows=counts, rejected_open=rejected, last_run=run)
 
+    def horizon(self) -> datetime:
+        """Return a time before which nothing is going to be written any more, as `changed_at` has it."""
+        (horizon,) = batches("horizon", self._schema)
+
+        def ask() -> datetime:
+            ((found,),) = self.session.run(horizon, self._milliseconds)
+            if found.granted < 0:
+                raise Faulted(_busy())
+            moment: datetime = found.moment.replace(tzinfo=UTC)
+            return moment
+
+        return self._persistently(ask)
+
+    def export(self, what: Export) -> Iterator[list[dict[str, Any]]]:
+        """Yield the responses that `what` asks for, a few thousand at a time."""
+        (query,) = batches(f"export_{what.view}", self._schema)
+        times = (timestamps.sql_text(moment) for moment in what.times)
+        try:
+            for rows in self.session.stream(
+                query, *times, what.endpoint or "", applying.to_json(list(what.kinds))
+            ):
+                yield [
+                    {
+                        column[0]: value.replace(tzinfo=UTC) if isinstance(value, datetime) else value
+                        for column, value in zip(row.cursor_description, row, strict=True)
+                    }
+                    for row in rows
+                ]
+        except Faulted as failure:
+            kind = TemporaryError if failure.fault.kind is Class.TRANSIENT else TargetError
+            raise kind(f"{self.name}: {failure.fault}") from None
+
     def close(self) -> None:
         """Let go of the connection."""
         self.session.disconnect()
@@ -227,10 +259,9 @@ class SQLServerTarget:
         """Apply `batch` once, unless an earlier attempt turns out to have done so."""
         if self._outstanding is not None and self._was_carried_out(self._outstanding):
             return self._outstanding.outcome
-        now = timestamps.now()
         outcome = Outcome()
 
-        def work() -> None:
+        def work(now: datetime) -> None:
             outcome.add(self._writer.apply(batch, now))
             if batch.position is not None and not self._dry_run:
                 self._outstanding = _Commit(batch.position, now, outcome)
@@ -246,15 +277,16 @@ class SQLServerTarget:
         )[0]
         return any(row.changed_at.replace(tzinfo=UTC) == commit.now for row in found)
 
-    def _transact(self, work: Callable[[], object]) -> None:
-        """Do `work` in a transaction of its own, commit it, and make sure that its rows are there."""
+    def _transact(self, work: Callable[[datetime], object]) -> None:
+        """Do `work` in a transaction of its own, commit it, and make sure that its rows are there.
+
+        `work` is given the time of writing.
+        """
         _, begin = batches("begin", self._schema)
         ((started,),) = self.session.run(begin, self._milliseconds)
         if started.granted < 0:
-            raise Faulted(
-                Fault(kind=Class.TRANSIENT, state="HYT00", number=1222, text="another gatherer is writing")
-            )
-        work()
+            raise Faulted(_busy())
+        work(started.moment.replace(tzinfo=UTC))
         if self._dry_run:
             self.session.rollback()
             return
@@ -311,3 +343,7 @@ class SQLServerTarget:
 
     def _persistently(self, action: Callable[[], T]) -> T:
         return self.session.persistently(action)
+
+
+def _busy() -> Fault:
+    return Fault(kind=Class.TRANSIENT, state="HYT00", number=1222, text="another gatherer is writing")

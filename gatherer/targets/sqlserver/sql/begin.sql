@@ -20,4 +20,12 @@ EXEC @granted = sp_getapplock
 IF @granted < 0
     ROLLBACK TRANSACTION;
 
-SELECT @granted AS granted, @@TRANCOUNT AS transactions;
+-- The time of writing is taken here, by one clock for all, and never goes back: whoever reads by changed_at up to
+-- the time of `horizon.sql` misses nothing.
+DECLARE @now datetime2(3) = SYSUTCDATETIME(), @latest datetime2(3) = NULL;
+IF @granted >= 0
+    SELECT @latest = MAX(changed_at) FROM $(schema).response;
+
+SELECT
+    @granted AS granted, @@TRANCOUNT AS transactions,
+    CASE WHEN @latest > @now THEN @latest ELSE @now END AS moment;
