@@ -79,7 +79,7 @@ def _near(location: _Location, model: type[BaseModel]) -> str:
 
 def _without_tags(location: _Location, model: type[BaseModel]) -> _Location:
     """Return `location` as people see it: which of several kinds a table was taken for is no key."""
-    return [part for part, _ in _walk(location, model) if part is not None]
+    return tuple(part for part, _ in _walk(location, model) if part is not None)
 
 
 def _walk(location: _Location, model: type[BaseModel]) -> Iterator[tuple[str | int | None, type[BaseModel]]]:
