@@ -74,7 +74,9 @@ def replay(
     if rebuild:
         ids = {(notification.inbox_id, notification.id) for batch in chosen() for notification in batch}
         keys = target.keys_from(ids)
-        batches = _and_others(decoded(), inbox, ids, keys, opt_out_words)
+        # The target forgets which rejections it kept before it asks for them anew: so decode those first.
+        again = decoded() if selection is not None else iter(list(decoded()))
+        batches = _and_others(again, inbox, ids, keys, opt_out_words)
         summary.outcome = target.rebuild(ids, batches)
     else:
         for batch in decoded():

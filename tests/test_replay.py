@@ -54,6 +54,9 @@ def tamper(folder: Path, statement: str) -> None:
         (["--endpoint", "nobody"], 0),
         (["--rejected"], 1),
         (["--id", "99"], 0),
+        (["--id", "9223372036854775808"], 0),
+        (["--from-id", "9223372036854775808"], 0),
+        (["--to-id", "9223372036854775808"], 5),
     ],
 )
 def test_notifications_are_chosen_and_change_nothing_that_is_right(
@@ -98,6 +101,13 @@ def test_rebuild_keeps_what_other_notifications_said(folder: Path) -> None:
     assert row["client_reference"] == "spring"
 
 
+def test_rebuild_of_rejected_notifications_loses_none(folder: Path) -> None:
+    before = all_rows(folder / "responses.db")
+    summary = replay(folder, "--rejected", "--rebuild")
+    assert (summary["read"], summary["removed"], summary["rejected"]) == (1, 1, 1)
+    assert all_rows(folder / "responses.db") == before
+
+
 def test_another_provider_resolves_what_was_rejected(tmp_path: Path) -> None:
     configure(tmp_path)
     fill_inbox(tmp_path / "inbox.db", [receipts("wamid.A")], provider="nobody")
@@ -133,6 +143,8 @@ def test_a_dry_run_changes_nothing(folder: Path) -> None:
         (["--all", "--rejected"], b"cannot be combined"),
         (["--since", "yesterday"], b"no time"),
         (["--id", "0"], b"--id"),
+        (["--since", "0001-01-01T00:00+14:00"], b"no time"),
+        (["--until", "9999-12-31T23:59-14:00"], b"no time"),
         (["--all", "--provider", "pigeon"], b"no provider 'pigeon'"),
     ],
 )

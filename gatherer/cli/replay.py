@@ -2,12 +2,9 @@
 
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import click
-
-if TYPE_CHECKING:
-    pass
 
 
 class Moment(click.ParamType[datetime]):
@@ -22,12 +19,21 @@ class Moment(click.ParamType[datetime]):
             return value
         try:
             moment = datetime.fromisoformat(str(value))
-        except ValueError:
+            return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+        except (ValueError, OverflowError):
             self.fail(f"{value!r} is no time; write 2026-11-20 or 2026-11-20T18:30+01:00", param, ctx)
-        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
-NUMBER = click.IntRange(min=1)
+class Number(click.IntRange):
+    """An id; one that no database can hold is the same as the highest: it does not exist."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:  # noqa: D102
+        number: int = super().convert(value, param, ctx)
+        return min(number, HIGHEST)
+
+
+HIGHEST = 2**63 - 1
+NUMBER = Number(min=1)
 
 
 @click.command("replay")

@@ -309,6 +309,88 @@ def test_a_person_without_a_phone_is_found_by_user_id(facts: Facts) -> None:
     assert facts.one("response_campaign", kind="replied")["rule"] == "recent"
 
 
+def test_a_message_mapped_by_its_reference_is_as_good_as_one_mapped_by_its_id(facts: Facts) -> None:
+    facts.map("spring", client_reference="ref-1", urn="U1")
+    facts.tell(
+        fact("sent", "w1", "08:00", client_reference="ref-1"),
+        fact("read", "w1", "08:05"),
+        fact("replied", "r1", "09:00"),
+    )
+    found = {row["kind"]: (row["rule"], row["our_message_id"]) for row in facts.ask("response_campaign")}
+    assert found == {"sent": ("reference", "w1"), "read": ("reference", "w1"), "replied": ("recent", "w1")}
+    row = facts.one("campaign_funnel")
+    assert (row["sent_on"], row["mapped"], row["read"], row["replied"]) == ("2026-11-20", 1, 1, 1)
+
+
+def test_a_reference_of_a_whole_campaign_stands_for_each_of_its_messages(facts: Facts) -> None:
+    facts.map("spring", client_reference="SPR26")
+    people = {"w1": "+15550001111", "w2": "+15550003333", "w3": "+15550004444"}
+    facts.tell(
+        *(
+            fact("sent", message, "08:00", client_reference="SPR26", phone=phone)
+            for message, phone in people.items()
+        ),
+        fact("delivered", "w1", "08:01", client_reference="SPR26"),
+        fact("replied", "r2", "09:00", phone=people["w2"]),
+    )
+    assert facts.one("response_campaign", kind="replied")["our_message_id"] == "w2"
+    row = facts.one("campaign_funnel")
+    assert (row["mapped"], row["sent"], row["delivered"], row["replied"]) == (3, 3, 1, 1)
+
+
+def test_of_several_rows_for_one_reference_the_one_with_the_own_phone_counts(facts: Facts) -> None:
+    facts.map("spring", client_reference="SPR26", phone="+15550003333", urn="U3")
+    facts.map("spring", client_reference="SPR26", phone="+15550001111", urn="U1")
+    facts.map("spring", client_reference="SPR26", urn="nobody")
+    facts.tell(
+        fact("sent", "w1", client_reference="SPR26"),
+        fact("sent", "w3", client_reference="SPR26", phone="+15550003333"),
+        fact("sent", "w4", client_reference="SPR26", phone="+15550004444"),
+    )
+    found = {row["message_id"]: row["urn"] for row in facts.ask("response_campaign")}
+    assert found == {"w1": "U1", "w3": "U3", "w4": "nobody"}
+
+
+def test_a_typed_answer_belongs_to_no_message_that_failed_and_comes_from_no_group(facts: Facts) -> None:
+    facts.map("spring", message_id="w1").map("autumn", message_id="w2")
+    facts.tell(
+        fact("sent", "w1", "08:00"),
+        fact("sent", "w2", "09:00"),
+        fact("failed", "w2", "09:01", errors="[]", error_code=131049),
+        fact("replied", "r1", "10:00"),
+        fact("replied", "r2", "10:00", group_id="G1"),
+    )
+    row = facts.one("response_campaign", kind="replied")
+    assert (row["message_id"], row["campaign"]) == ("r1", "spring")
+
+
+def test_where_no_post_names_our_number_the_endpoint_tells_it(facts: Facts) -> None:
+    facts.map("spring", message_id="w1")
+    unnamed = {"business_phone": None, "phone_number_id": None}
+    facts.tell(
+        fact("sent", "w1", "08:00", **unnamed),
+        fact("replied", "r1", "09:00", **unnamed),
+        fact("replied", "r2", "09:00", endpoint="elsewhere", **unnamed),
+    )
+    assert facts.one("response_campaign", kind="replied")["message_id"] == "r1"
+
+
+def test_the_time_of_sending_may_be_written_as_iso(facts: Facts) -> None:
+    facts.map(
+        "spring", phone="+15550001111", business_phone="+15550002222", sent_at="2026-11-20T10:00:00+02:00"
+    )
+    facts.tell(fact("replied", "r0", "07:59"), fact("replied", "r1", "08:01"))
+    assert facts.one("response_campaign")["message_id"] == "r1"
+    assert facts.one("campaign_funnel")["sent_on"] == "2026-11-20"
+
+
+def test_typed_answers_find_their_messages_by_an_index(facts: Facts) -> None:
+    plan = facts.connection.execute("EXPLAIN QUERY PLAN SELECT * FROM response_campaign")
+    steps = [row["detail"] for row in plan]
+    for person in ("phone", "user_id"):
+        assert any("SEARCH m USING" in step and f"({person}=?" in step for step in steps), steps
+
+
 def test_the_funnel_counts_each_message_once_by_day_of_sending(facts: Facts) -> None:
     for number in range(1, 6):
         facts.map("spring", message_id=f"w{number}")

@@ -159,73 +159,116 @@ FROM receipt AS s
 LEFT JOIN answered AS a ON a.message_id = s.message_id
 LEFT JOIN marked AS m ON m.message_id = s.message_id;
 
--- One mapped message with what its receipts know and the map does not say.
+-- One of our messages with the row of the map that it belongs to, and what its receipts know and the map does
+-- not say; or a row of the map of whose message nothing was heard yet. The message's id counts before its
+-- client reference. A reference may stand for a whole campaign, or in several rows for several people: then
+-- the row with the message's own phone counts, before one without.
 CREATE VIEW mapped_message AS
-SELECT
-    m.id AS map_id, m.campaign, m.communication_key, m.urn, m.message_name, m.message_id, m.client_reference,
-    coalesce(m.phone, s.phone) AS phone,
-    s.user_id,
-    coalesce(m.business_phone, s.business_phone) AS business_phone,
-    coalesce(m.sent_at, s.sent_at, s.delivered_at, s.failed_at) AS sent_at
-FROM message_map AS m
-LEFT JOIN (
+WITH ours AS (
     SELECT
-        message_id, client_reference, min(phone) AS phone, min(user_id) AS user_id,
-        min(business_phone) AS business_phone,
+        message_id, min(client_reference) AS client_reference, min(phone) AS phone, min(user_id) AS user_id,
+        min(business_phone) AS business_phone, min(group_id) AS group_id, min(endpoint) AS endpoint,
         min(CASE WHEN kind = 'sent' THEN occurred_at END) AS sent_at,
         min(CASE WHEN kind IN ('delivered', 'read', 'played') THEN occurred_at END) AS delivered_at,
         min(CASE WHEN kind = 'failed' THEN occurred_at END) AS failed_at
     FROM response
-    WHERE kind IN ('sent', 'delivered', 'read', 'played', 'failed') AND is_test = 0
+    WHERE kind IN ('sent', 'delivered', 'read', 'played', 'failed') AND is_test = 0 AND message_id IS NOT NULL
     GROUP BY message_id
-) AS s ON s.message_id = m.message_id;
+),
+link AS (
+    SELECT m.id AS map_id, 1 AS rank, s.*
+    FROM message_map AS m
+    JOIN ours AS s ON s.message_id = m.message_id
+    UNION ALL
+    SELECT m.id, 2, s.*
+    FROM message_map AS m
+    JOIN ours AS s ON s.client_reference = m.client_reference AND s.phone = m.phone
+    UNION ALL
+    SELECT m.id, 3, s.*
+    FROM message_map AS m
+    JOIN ours AS s ON s.client_reference = m.client_reference AND (s.phone IS NULL OR m.phone IS NULL)
+),
+best AS (
+    SELECT link.*, row_number() OVER (PARTITION BY message_id ORDER BY rank, map_id DESC) AS place
+    FROM link
+)
+SELECT
+    m.id AS map_id, m.campaign, m.communication_key, m.urn, m.message_name,
+    coalesce(b.message_id, m.message_id) AS message_id,
+    coalesce(m.client_reference, b.client_reference) AS client_reference,
+    CAST(coalesce(b.phone, m.phone) AS TEXT) AS phone,  -- text by type, or SQLite makes no index for it
+    CAST(b.user_id AS TEXT) AS user_id, b.group_id, b.endpoint,
+    coalesce(b.business_phone, m.business_phone) AS business_phone,
+    coalesce(
+        strftime('%Y-%m-%d %H:%M:%f', m.sent_at), b.sent_at, b.delivered_at, b.failed_at
+    ) AS sent_at,
+    CASE WHEN b.rank > 1 THEN 'reference' ELSE 'message' END AS rule,
+    CASE WHEN b.failed_at IS NOT NULL AND b.delivered_at IS NULL THEN 1 ELSE 0 END AS failed
+FROM message_map AS m
+LEFT JOIN best AS b ON b.map_id = m.id AND b.place = 1;
 
--- One response with the campaign it belongs to, and the rule that found it: `message` (its own id is
--- mapped), `reference` (its client reference is), `about` (the message it is about is), or `recent` (an
--- answer without any of these: the latest message to that person from that number within
--- attribution_hours).
+-- One response with the campaign and the message of ours that it belongs to, and the rule that found them:
+-- `message` (its own id is mapped), `reference` (its message's client reference is), `about` (the message it
+-- is about is), or `recent` (an answer without any of these: the latest message to that person from that
+-- number within attribution_hours, unless it failed). Where only one of the two says which number of ours it
+-- concerns, the same endpoint has to do.
 CREATE VIEW response_campaign AS
-WITH candidate AS (
-    SELECT r.id, m.id AS map_id, 1 AS rank, 'message' AS rule, m.sent_at
-    FROM response AS r
-    JOIN message_map AS m ON m.message_id = r.message_id
+WITH mapped AS MATERIALIZED (
+    SELECT * FROM mapped_message
+),
+typed AS MATERIALIZED (
+    SELECT
+        id, phone, user_id, business_phone, endpoint, occurred_at,
+        strftime(
+            '%Y-%m-%d %H:%M:%f', occurred_at,
+            '-' || (SELECT value FROM setting WHERE name = 'attribution_hours') || ' hours'
+        ) AS since
+    FROM response
+    WHERE kind IN ('replied', 'opted_out', 'opted_in') AND is_test = 0
+        AND about_message_id IS NULL AND group_id IS NULL
+),
+candidate AS (
+    SELECT r.id, m.map_id, m.message_id AS our_message_id, 1 AS rank, m.rule, m.sent_at
+    FROM mapped AS m
+    CROSS JOIN response AS r ON r.message_id = m.message_id
     WHERE r.is_test = 0
     UNION ALL
-    SELECT r.id, m.id, 2, 'reference', m.sent_at
+    SELECT r.id, m.id, r.about_message_id, CASE WHEN m.phone = r.phone THEN 2 ELSE 3 END, 'reference', m.sent_at
     FROM response AS r
     JOIN message_map AS m ON m.client_reference = r.client_reference
+    WHERE r.is_test = 0 AND r.kind NOT IN ('sent', 'delivered', 'read', 'played', 'failed')
+        AND (m.phone IS NULL OR r.phone IS NULL OR m.phone = r.phone)
+    UNION ALL
+    SELECT r.id, m.map_id, m.message_id, 4, 'about', m.sent_at
+    FROM mapped AS m
+    CROSS JOIN response AS r ON r.about_message_id = m.message_id
     WHERE r.is_test = 0
     UNION ALL
-    SELECT r.id, m.id, 3, 'about', m.sent_at
-    FROM response AS r
-    JOIN message_map AS m ON m.message_id = r.about_message_id
-    WHERE r.is_test = 0
+    SELECT r.id, m.map_id, m.message_id, 5, 'recent', m.sent_at
+    FROM typed AS r
+    CROSS JOIN mapped AS m ON m.phone = r.phone
+    WHERE m.sent_at <= r.occurred_at AND m.sent_at >= r.since AND m.group_id IS NULL AND m.failed < 1
+        AND CASE
+            WHEN m.business_phone IS NULL OR r.business_phone IS NULL THEN m.endpoint = r.endpoint
+            ELSE m.business_phone = r.business_phone
+        END
     UNION ALL
-    SELECT r.id, m.id, 3, 'about', m.sent_at
-    FROM response AS r
-    JOIN response AS ours ON ours.message_id = r.about_message_id AND ours.is_test = 0
-    JOIN message_map AS m ON m.client_reference = ours.client_reference
-    WHERE r.is_test = 0
-    UNION ALL
-    SELECT r.id, m.map_id, 4, 'recent', m.sent_at
-    FROM response AS r
-    JOIN mapped_message AS m
-        ON (m.phone = r.phone OR m.user_id = r.user_id)
-        AND m.business_phone = r.business_phone
-        AND m.sent_at <= r.occurred_at
-        AND m.sent_at >= strftime(
-            '%Y-%m-%d %H:%M:%f', r.occurred_at,
-            '-' || (SELECT value FROM setting WHERE name = 'attribution_hours') || ' hours'
-        )
-    WHERE r.is_test = 0 AND r.kind IN ('replied', 'opted_out', 'opted_in') AND r.about_message_id IS NULL
+    SELECT r.id, m.map_id, m.message_id, 5, 'recent', m.sent_at
+    FROM typed AS r
+    CROSS JOIN mapped AS m ON m.user_id = r.user_id
+    WHERE m.sent_at <= r.occurred_at AND m.sent_at >= r.since AND m.group_id IS NULL AND m.failed < 1
+        AND CASE
+            WHEN m.business_phone IS NULL OR r.business_phone IS NULL THEN m.endpoint = r.endpoint
+            ELSE m.business_phone = r.business_phone
+        END
 ),
 best AS (
     SELECT
-        id, map_id, rule,
-        row_number() OVER (PARTITION BY id ORDER BY rank, sent_at DESC, map_id) AS place
+        id, map_id, our_message_id, rule,
+        row_number() OVER (PARTITION BY id ORDER BY rank, sent_at DESC, map_id, our_message_id) AS place
     FROM candidate
 )
-SELECT r.*, m.id AS map_id, m.campaign, m.communication_key, m.urn, m.message_name, b.rule
+SELECT r.*, m.id AS map_id, m.campaign, m.communication_key, m.urn, m.message_name, b.our_message_id, b.rule
 FROM best AS b
 JOIN response AS r ON r.id = b.id
 JOIN message_map AS m ON m.id = b.map_id
@@ -237,6 +280,7 @@ CREATE VIEW campaign_funnel AS
 WITH reached AS (
     SELECT
         map_id,
+        coalesce(our_message_id, '') AS our_message_id,
         max(CASE WHEN kind IN ('sent', 'delivered', 'read', 'played') THEN 1 ELSE 0 END) AS sent,
         max(CASE WHEN kind IN ('delivered', 'read', 'played') THEN 1 ELSE 0 END) AS delivered,
         max(CASE WHEN kind IN ('read', 'played') THEN 1 ELSE 0 END) AS read,
@@ -252,7 +296,7 @@ WITH reached AS (
         max(CASE WHEN kind = 'failed' THEN 1 ELSE 0 END) AS failed,
         max(CASE WHEN kind = 'opted_out' THEN 1 ELSE 0 END) AS opted_out
     FROM response_campaign
-    GROUP BY map_id
+    GROUP BY map_id, coalesce(our_message_id, '')
 )
 SELECT
     m.campaign,
@@ -270,5 +314,5 @@ SELECT
     round(1.0 * coalesce(sum(x.replied), 0) / nullif(sum(x.delivered), 0), 4) AS replied_rate,
     round(1.0 * coalesce(sum(CASE WHEN x.delivered = 0 THEN x.failed END), 0) / count(*), 4) AS failed_rate
 FROM mapped_message AS m
-LEFT JOIN reached AS x ON x.map_id = m.map_id
+LEFT JOIN reached AS x ON x.map_id = m.map_id AND x.our_message_id = coalesce(m.message_id, '')
 GROUP BY m.campaign, substr(m.sent_at, 1, 10);
