@@ -415,3 +415,11 @@ def test_each_commented_key_of_the_example_works_when_it_is_switched_on(
         if "unauthenticated" in key:
             switched_on = switched_on.replace("url_key =", "#url_key =")
         load(tmp_path, switched_on)
+
+
+def test_an_unencrypted_or_unverified_target_is_advised_against(tmp_path: Path) -> None:
+    keys = 'server = "s"\ndatabase = "d"\nencrypt = false\ntrust_server_certificate = true\n'
+    path = configure(tmp_path, f'[target]\nkind = "sqlserver"\n{keys}' + OPEN)
+    warned = " ".join(advice.warnings(app.load(path, secrets=True), path))
+    assert "target.encrypt" in warned
+    assert "target.trust_server_certificate" in warned
