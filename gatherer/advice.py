@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from gatherer.config import Configuration, Endpoint
+from gatherer.config import Configuration, Endpoint, SQLServerTarget
 from gatherer.secret import Secret
 
 SHORTEST_SECRET: Final = 16
@@ -33,6 +33,8 @@ def warnings(configuration: Configuration, path: Path) -> list[str]:
     for network in configuration.server.trusted_proxies:
         if network.num_addresses > 2**16:
             found.append(f"server.trusted_proxies: {network} lets many machines claim any sender's address")
+    if isinstance(configuration.target, SQLServerTarget):
+        found += _about_target(configuration.target)
     if os.name == "posix" and _readable_by_all(path) and any(_written_down(configuration)):
         found.append(
             f"{path} has secrets in it and can be read by every account: chmod 600, or 640 with a group"
@@ -53,6 +55,13 @@ def _about(endpoint: Endpoint) -> Iterator[str]:
             yield f"{name} is short: {SHORTEST_SECRET} characters or more are hard to guess"
 
 
+def _about_target(target: SQLServerTarget) -> Iterator[str]:
+    if target.trust_server_certificate:
+        yield "target.trust_server_certificate: whoever is in the network in between can be that server"
+    if target.encrypt is False:
+        yield "target.encrypt: what people wrote, and the password, can be read by whoever is in the network in between"
+
+
 def _secrets(endpoint: Endpoint) -> Iterator[tuple[str, Secret]]:
     single: dict[str, Secret | None] = {
         "verify_token": endpoint.verify_token,
@@ -69,6 +78,9 @@ def _secrets(endpoint: Endpoint) -> Iterator[tuple[str, Secret]]:
 def _written_down(configuration: Configuration) -> Iterator[bool]:
     for endpoint in configuration.endpoint:
         yield from (secret.is_written_down for _, secret in _secrets(endpoint))
+    if isinstance(configuration.target, SQLServerTarget):
+        given = (configuration.target.connection, configuration.target.password)
+        yield from (secret.is_written_down for secret in given if secret is not None)
 
 
 def _is_loopback(host: str) -> bool:

@@ -5,6 +5,7 @@ import os
 import re
 import tomllib
 from collections.abc import Callable, Iterator
+from collections.abc import Set as AbstractSet
 from itertools import combinations
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
@@ -13,8 +14,10 @@ from pydantic import (
     AfterValidator,
     BaseModel,
     ConfigDict,
+    Discriminator,
     Field,
     IPvAnyNetwork,
+    Tag,
     ValidationError,
     ValidationInfo,
     field_validator,
@@ -23,7 +26,7 @@ from pydantic import (
 
 from gatherer import explanations, opt_outs, time_zones
 from gatherer.errors import ConfigurationError
-from gatherer.secret import Secret
+from gatherer.secret import AREAS, Secret, TargetSecret
 
 ENVIRONMENT_VARIABLE: Final = "GATHERER_CONFIG"
 DEFAULT_NAME: Final = "gatherer.toml"
@@ -148,11 +151,9 @@ class Inbox(_Section):
     path: ResolvedPath = Field(Path("inbox.db"), validate_default=True)
 
 
-class Target(_Section):
-    """Where the responses land."""
+class _Target(_Section):
+    """What every target has."""
 
-    kind: Literal["sqlite"] = "sqlite"
-    path: ResolvedPath = Field(Path("responses.db"), validate_default=True)
     time_zone: str = "UTC"
     attribution_hours: int = Field(72, ge=1, le=8760, strict=True)
 
@@ -166,6 +167,83 @@ class Target(_Section):
                 f"there is no time zone {name!r}; write an IANA name such as Europe/London"
             ) from None
         return name
+
+
+class SQLiteTarget(_Target):
+    """Where the responses land: an SQLite file."""
+
+    kind: Literal["sqlite"] = "sqlite"
+    path: ResolvedPath = Field(Path("responses.db"), validate_default=True)
+
+    @property
+    def lock(self) -> Path:
+        """The file whose lock a pass holds."""
+        return self.path.with_name(self.path.name + ".gather.lock")
+
+    @property
+    def state_folder(self) -> Path:
+        """Where small things are kept from one run to the next."""
+        return self.path.parent
+
+
+class SQLServerTarget(_Target):
+    """Where the responses land: a database in SQL Server."""
+
+    kind: Literal["sqlserver"]
+    connection: TargetSecret | None = None
+    server: str | None = Field(None, min_length=1)
+    database: str | None = Field(None, min_length=1)
+    authentication: Literal[
+        "integrated",
+        "sql",
+        "entra-password",
+        "entra-integrated",
+        "entra-managed-identity",
+        "entra-service-principal",
+    ] = "integrated"
+    user: str | None = Field(None, min_length=1)
+    password: TargetSecret | None = None
+    encrypt: bool | Literal["strict"] = True
+    trust_server_certificate: bool = Field(default=False, strict=True)
+    driver: str | None = Field(None, min_length=1)
+    # "schema" is a word of pydantic's; in the file it is ours.
+    schema_name: str = Field("gatherer", alias="schema", pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,99}$")
+    login_timeout_seconds: int = Field(15, ge=1, le=600, strict=True)
+    query_timeout_seconds: int = Field(300, ge=1, le=86400, strict=True)
+    lock_timeout_seconds: int = Field(30, ge=1, le=3600, strict=True)
+    state: ResolvedPath = Field(Path("state"), validate_default=True)
+
+    @field_validator("encrypt", mode="before")
+    @classmethod
+    def _words(cls, encrypt: object) -> object:
+        if encrypt not in (True, False, "strict") or not isinstance(encrypt, bool | str):
+            raise ValueError('expected true, false or "strict"')
+        return encrypt
+
+    @property
+    def lock(self) -> Path:
+        """The file whose lock a pass holds."""
+        return self.state / "gather.lock"
+
+    @property
+    def state_folder(self) -> Path:
+        """Where small things are kept from one run to the next."""
+        return self.state
+
+
+def _kind(target: object) -> str | None:
+    """Return which of the targets `target`, the section as written, is meant to be; None: none of them."""
+    if isinstance(target, _Target):
+        return str(getattr(target, "kind", None))
+    kind = target.get("kind", "sqlite") if isinstance(target, dict) else "sqlite"
+    return kind if kind in KINDS else None
+
+
+KINDS: Final = ("sqlite", "sqlserver")
+Target = Annotated[
+    Annotated[SQLiteTarget, Tag("sqlite")] | Annotated[SQLServerTarget, Tag("sqlserver")],
+    Discriminator(_kind),
+]
 
 
 class Configuration(_Section):
@@ -197,6 +275,9 @@ def _contradictions(values: dict[str, Any]) -> Iterator[str]:
     """Yield what is wrong between the parts of a configuration, given as plain values, valid or not."""
     listed = values.get("endpoint")
     endpoints = listed if isinstance(listed, list) else []
+    target = values.get("target")
+    if isinstance(target, dict) and target.get("kind") == "sqlserver":
+        yield from _contradictions_of_sqlserver(target)
     for (i, one), (j, other) in combinations(enumerate(endpoints), 2):
         for name in ("name", "path"):
             if (
@@ -212,6 +293,35 @@ def _contradictions(values: dict[str, Any]) -> Iterator[str]:
         yield "target.path: the inbox has the same path; they are two files"
 
 
+_PARTS: Final = ("server", "database", "user", "password", "driver")
+_WITH_USER: Final = ("sql", "entra-password", "entra-service-principal")
+
+
+def _contradictions_of_sqlserver(target: dict[str, Any]) -> Iterator[str]:
+    """Yield what is wrong between the keys of a [target] of kind "sqlserver", given as plain values."""
+    if target.get("connection") is not None:
+        for name in _PARTS:
+            if target.get(name) is not None:
+                yield f"target.{name}: connection is a whole connection string: leave this out, or write it there"
+        if target.get("authentication", "integrated") != "integrated":
+            yield "target.authentication: connection is a whole connection string: leave this out, or write it there"
+        return
+    for name in ("server", "database"):
+        if target.get(name) is None:
+            yield f"target.{name}: is missing (or set connection, a whole ODBC connection string)"
+    authentication = target.get("authentication", "integrated")
+    for name in ("user", "password"):
+        if authentication in _WITH_USER and target.get(name) is None:
+            yield f'target.{name}: is missing, with authentication = "{authentication}"'
+        if authentication in ("integrated", "entra-integrated") and target.get(name) is not None:
+            yield (
+                f'target.{name}: authentication = "{authentication}" uses the account that gatherer runs under: '
+                'leave this out, or write authentication = "sql"'
+            )
+    if authentication == "entra-managed-identity" and target.get("password") is not None:
+        yield 'target.password: authentication = "entra-managed-identity" has no password: leave this out'
+
+
 def find(given: Path | None) -> Path:
     """Return the configuration file: the one given, else $GATHERER_CONFIG, else ./gatherer.toml."""
     if given is not None:
@@ -219,12 +329,15 @@ def find(given: Path | None) -> Path:
     return Path(os.environ.get(ENVIRONMENT_VARIABLE) or DEFAULT_NAME)
 
 
-def load(path: Path, *, secrets: bool, providers: list[str] | None = None) -> Configuration:
+def load(
+    path: Path, *, secrets: bool | AbstractSet[str], providers: list[str] | None = None
+) -> Configuration:
     """Read and validate the configuration in `path`. Relative paths in it are relative to its folder.
 
     Args:
         path: the TOML file, UTF-8, with or without a byte order mark.
-        secrets: also read the secrets from the environment and from files, and fail if one is missing.
+        secrets: also read the secrets from the environment and from files, and fail if one is missing;
+            or only those of some areas: a web server does not have the target's.
         providers: the names an endpoint's provider may have; None does not check.
 
     Raises:
@@ -248,7 +361,8 @@ def load(path: Path, *, secrets: bool, providers: list[str] | None = None) -> Co
         values = tomllib.loads(source)
     except tomllib.TOMLDecodeError as error:
         raise InvalidConfiguration(path, [explanations.of_syntax(error, source)]) from None
-    context = {"folder": path.absolute().parent, "secrets": secrets, "providers": providers}
+    areas = AREAS if secrets is True else secrets or frozenset()
+    context = {"folder": path.absolute().parent, "secrets": areas, "providers": providers}
     try:
         return Configuration.model_validate(values, context=context)
     except ValidationError as errors:

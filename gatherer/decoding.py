@@ -25,6 +25,7 @@ def decode_batch(
         opt_out_words: which words are an opt-out at which endpoint.
 
     """
+    notifications = tuple(notifications)
     records: list[Record] = []
     rejected: dict[bytes, Rejected] = {}
     decoded: set[bytes] = set()
@@ -47,4 +48,5 @@ def decode_batch(
         rejected=list(rejected.values()),
         position=position,
         decoded_bodies=frozenset(decoded),
+        notifications=notifications,
     )

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from gatherer import app, example
+from gatherer.config import SQLiteTarget
 from gatherer.errors import ConfigurationError, GathererError
 from gatherer.gather import Summary
 from gatherer.simulation import destination, sender
@@ -69,6 +70,9 @@ class Demo:
         content = example.filled(verify_token=example.token(), url_key=example.token(), replaced=replaced)
         self.path = example.write(folder, content)
         self.configuration = app.load(self.path, secrets=True)
+        target = self.configuration.target
+        assert isinstance(target, SQLiteTarget), "the example's target is a file"  # noqa: S101
+        self.responses = target.path
         self.campaign = Campaign(count=count, seed=seed, start=yesterday())
         self.bodies = list(self.campaign.posts())
 
@@ -125,7 +129,7 @@ class Demo:
 
     def figures(self) -> Figures:
         """Return what stands in the tables now."""
-        with closing(sqlite3.connect(self.configuration.target.path)) as target:
+        with closing(sqlite3.connect(self.responses)) as target:
             return _figures(target)
 
 

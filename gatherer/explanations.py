@@ -2,8 +2,8 @@
 
 import difflib
 import tomllib
-from collections.abc import Mapping, Sequence
-from typing import Any, Final, get_args
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Any, Final, get_args, get_origin
 
 from pydantic import BaseModel
 
@@ -36,10 +36,13 @@ def of_syntax(error: tomllib.TOMLDecodeError, source: str) -> str:
 
 def of_value(error: Mapping[str, Any], model: type[BaseModel]) -> str:
     """Return one of pydantic's errors about `model` as one line: the path of the key, and what is wrong."""
-    location, ours = error["loc"], error["ctx"].get("error") if "ctx" in error else None
+    location, ours = _without_tags(error["loc"], model), error["ctx"].get("error") if "ctx" in error else None
     match error["type"]:
         case "extra_forbidden":
-            message = "there is no such key" + _near(location, model)
+            message = "there is no such key" + _near(error["loc"], model)
+        case "union_tag_not_found" | "union_tag_invalid":
+            location = (*location, "kind")
+            message = "expected one of: " + ", ".join(_tags(error["loc"], model))
         case "missing":
             message = "is missing"
         case "string_pattern_mismatch":
@@ -68,13 +71,43 @@ def key_path(location: _Location) -> str:
 
 def _near(location: _Location, model: type[BaseModel]) -> str:
     """Return a guess at which key was meant, as a clause; an empty text if none comes close."""
-    for part in location[:-1]:
+    section = [model, *(inside for _, inside in _walk(location[:-1], model))][-1]
+    known = [field.alias or name for name, field in section.model_fields.items()]
+    near = difflib.get_close_matches(str(location[-1]), known, n=1)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def _without_tags(location: _Location, model: type[BaseModel]) -> _Location:
+    """Return `location` as people see it: which of several kinds a table was taken for is no key."""
+    return tuple(part for part, _ in _walk(location, model) if part is not None)
+
+
+def _walk(location: _Location, model: type[BaseModel]) -> Iterator[tuple[str | int | None, type[BaseModel]]]:
+    """Yield the parts of `location`, each with the section it leads into; None for a part that is no key."""
+    kinds: Mapping[str, type[BaseModel]] = {}
+    for part in location:
+        if part in kinds:
+            model, kinds = kinds[str(part)], {}
+            yield None, model
+            continue
         if isinstance(part, str) and part in model.model_fields:
             annotation = model.model_fields[part].annotation
-            inside = (
-                annotation,
-                *get_args(annotation),
-            )  # a table, a list of tables, or one that may be missing
+            kinds = _kinds(annotation)
+            # a table, a list of tables, or one that may be missing
+            inside = (annotation, *get_args(annotation))
             model = next((i for i in inside if isinstance(i, type) and issubclass(i, BaseModel)), model)
-    near = difflib.get_close_matches(str(location[-1]), list(model.model_fields), n=1)
-    return f"; did you mean {near[0]}?" if near else ""
+        yield part, model
+
+
+def _kinds(annotation: object) -> dict[str, type[BaseModel]]:
+    """Return the tables that `annotation` lets choose from by their `kind`."""
+    return {
+        member.__metadata__[0].tag: get_args(member)[0]
+        for member in get_args(annotation)
+        if get_origin(member) is Annotated
+    }
+
+
+def _tags(location: _Location, model: type[BaseModel]) -> list[str]:
+    field = model.model_fields[str(location[-1])]
+    return [f'"{tag}"' for tag in _kinds(field.annotation)]

@@ -25,6 +25,7 @@ class Summary:
     """What a pass did."""
 
     inbox_id: str
+    target: str  # which database, for people
     read: int = 0  # notifications
     outcome: Outcome = field(default_factory=Outcome)
     position: int = 0  # the last notification that the target has taken in
@@ -58,7 +59,7 @@ def gather(
 
     """
     started_at, clock = timestamps.now(), time.perf_counter()
-    summary = Summary(inbox_id=inbox.identity)
+    summary = Summary(inbox_id=inbox.identity, target=target.name)
     problem: GathererError | None = None
     collecting = gc.isenabled()
     gc.disable()  # records hold no cycles: the collector would walk over each batch again and again

@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from pydantic import BaseModel, ConfigDict, SecretStr, ValidationInfo, model_serializer, model_validator
 
@@ -18,6 +18,8 @@ class Secret(BaseModel):
     """A value that is never shown, or where to take it from."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    area: ClassVar[str] = "endpoints"  # what it is for: not every machine has all secrets
 
     value: SecretStr | None = None
     env: str | None = None
@@ -37,7 +39,7 @@ class Secret(BaseModel):
             raise ValueError("the secret is empty")
         if source == "file":
             without_control_characters(what)
-        if not context.get("secrets"):
+        if cls.area not in context.get("secrets", ()):
             return given
         if source == "env":
             if what not in os.environ:
@@ -72,6 +74,15 @@ class Secret(BaseModel):
         if self.env is not None:
             return {"env": self.env}
         return {"file": str(self.file)} if self.file is not None else HIDDEN
+
+
+class TargetSecret(Secret):
+    """A secret of the target: needed where it is written to, and nowhere else."""
+
+    area: ClassVar[str] = "target"
+
+
+AREAS: Final = frozenset({Secret.area, TargetSecret.area})
 
 
 def _read_file(path: Path) -> str:

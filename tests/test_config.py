@@ -10,6 +10,7 @@ import pytest
 
 from gatherer import advice, app, config
 from gatherer.errors import ConfigurationError
+from gatherer.targets.sqlserver import connection
 from tests.making import configure, run
 
 ENDPOINT = '[[endpoint]]\nname = "a"\nprovider = "meta"\npath = "/a"\n'
@@ -299,8 +300,13 @@ def test_the_example_is_valid_and_complete(tmp_path: Path) -> None:
     )
     assert load(tmp_path, text).endpoint[0].name == "whatsapp"
     commented = {line.lstrip("#").partition("=")[0].strip() for line in text.splitlines() if "=" in line}
-    sections = (config.Server, config.Inbox, config.Target, config.Endpoint)
-    missing = {f"{s.__name__}.{key}" for s in sections for key in s.model_fields if key not in commented}
+    sections = (config.Server, config.Inbox, config.SQLiteTarget, config.SQLServerTarget, config.Endpoint)
+    missing = {
+        f"{section.__name__}.{name}"
+        for section in sections
+        for name, field in section.model_fields.items()
+        if (field.alias or name) not in commented
+    }
     assert missing == set()
 
 
@@ -310,10 +316,91 @@ def test_the_example_shows_the_defaults(tmp_path: Path) -> None:
     assert (example.server, example.inbox, example.target) == (plain.server, plain.inbox, plain.target)
 
 
-def test_each_commented_key_of_the_example_works_when_it_is_switched_on(
+def _without_sql_server(text: str) -> tuple[str, str]:
+    """Return the example without its target in SQL Server, and that target, switched on."""
+    start = text.index("#[target]")
+    end = text.index("\n\n", start)
+    block = text[start:end]
+    return text[:start] + text[end:], "\n".join(line[1:] for line in block.splitlines())
+
+
+def test_the_target_in_sql_server_of_the_example_works(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     text = Path(config.__file__).with_name("example.toml").read_text(encoding="utf-8")
+    _, target = _without_sql_server(text)
+    monkeypatch.setenv("GATHERER_SQL_PASSWORD", "p;w{d}")
+    monkeypatch.setenv("GATHERER_SQL_CONNECTION", "Server=sql02;Database=D;Trusted_Connection=yes")
+    whole = [line for line in target.splitlines() if not line.startswith("connection")]
+    integrated = [line for line in whole if not line.startswith(("user", "password"))]
+    loaded = load(tmp_path, "\n".join(integrated)).target
+    assert isinstance(loaded, config.SQLServerTarget)
+    bare = load(tmp_path, '[target]\nkind = "sqlserver"\nserver = "s"\ndatabase = "d"').target
+    shown = ("server", "database", "driver", "time_zone")
+    assert loaded.model_dump(exclude=set(shown)) == bare.model_dump(exclude=set(shown)), (
+        "the defaults are shown"
+    )
+    sql = "\n".join(whole).replace('"integrated"', '"sql"')
+    text = connection_string(load(tmp_path, sql))
+    assert "UID=gatherer;PWD={p;w{d}}};Encrypt=yes;TrustServerCertificate=no" in text
+    alone = [line for line in target.splitlines() if line.startswith(("[", "kind", "connection"))]
+    assert connection_string(load(tmp_path, "\n".join(alone))).startswith("Driver=d;Server=sql02;Database=D;")
+
+
+def connection_string(configuration: config.Configuration) -> str:
+    assert isinstance(configuration.target, config.SQLServerTarget)
+    pairs = connection.access(configuration.target).pairs
+    return connection.complete([("Driver", "d"), *(pair for pair in pairs if pair[0] != "Driver")], [])
+
+
+@pytest.mark.parametrize(
+    ("keys", "where"),
+    [
+        ("", ["target.server", "target.database"]),
+        ("server = 's'", ["target.database"]),
+        ("connection = 'Server=x'\nuser = 'u'", ["target.user"]),
+        ("connection = 'Server=x'\nauthentication = 'sql'", ["target.authentication"]),
+        ("server = 's'\ndatabase = 'd'\nuser = 'u'", ["target.user"]),
+        ("server = 's'\ndatabase = 'd'\nauthentication = 'sql'", ["target.user", "target.password"]),
+        ("server = 's'\ndatabase = 'd'\nauthentication = 'x'", ["target.authentication"]),
+        ("server = 's'\ndatabase = 'd'\nencrypt = 'no'", ["target.encrypt"]),
+        ("server = 's'\ndatabase = 'd'\nschema = 'a.b'", ["target.schema"]),
+        ("server = 's'\ndatabase = 'd'\npath = 'x.db'", ["target.path"]),
+        ("server = 's'\ndatabase = 'd'\nlock_timeout_seconds = 0", ["target.lock_timeout_seconds"]),
+        (
+            "server = 's'\ndatabase = 'd'\nauthentication = 'sql'\nuser = 'u'\npassword = { env = 'GATHERER_NO' }",
+            ["target.password"],
+        ),
+    ],
+)
+def test_every_error_of_a_target_in_sql_server_is_at_its_key(
+    tmp_path: Path, keys: str, where: list[str]
+) -> None:
+    found = problems(tmp_path, f'[target]\nkind = "sqlserver"\n{keys}\n')
+    assert [problem.partition(":")[0] for problem in found] == where
+
+
+def test_the_web_server_needs_no_secret_of_the_target_and_a_pass_none_of_the_endpoints(
+    tmp_path: Path,
+) -> None:
+    text = (
+        '[target]\nkind = "sqlserver"\nconnection = { env = "GATHERER_NO" }\n'
+        + ENDPOINT
+        + 'app_secrets = [{ env = "GATHERER_NEITHER" }]\n'
+    )
+    configure(tmp_path, text)
+    path = tmp_path / "gatherer.toml"
+    with pytest.raises(config.InvalidConfiguration, match=r"(?s)^(?!.*target).*GATHERER_NEITHER"):
+        app.load(path, secrets=app.ENDPOINTS)
+    with pytest.raises(config.InvalidConfiguration, match=r"(?s)^(?!.*endpoint).*GATHERER_NO "):
+        app.load(path, secrets=app.TARGET)
+    assert "GATHERER_NO" in run(tmp_path, "config", "show").stdout.decode()
+
+
+def test_each_commented_key_of_the_example_works_when_it_is_switched_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text, _ = _without_sql_server(Path(config.__file__).with_name("example.toml").read_text(encoding="utf-8"))
     keys = [
         line
         for line in text.splitlines()
@@ -328,3 +415,11 @@ def test_each_commented_key_of_the_example_works_when_it_is_switched_on(
         if "unauthenticated" in key:
             switched_on = switched_on.replace("url_key =", "#url_key =")
         load(tmp_path, switched_on)
+
+
+def test_an_unencrypted_or_unverified_target_is_advised_against(tmp_path: Path) -> None:
+    keys = 'server = "s"\ndatabase = "d"\nencrypt = false\ntrust_server_certificate = true\n'
+    path = configure(tmp_path, f'[target]\nkind = "sqlserver"\n{keys}' + OPEN)
+    warned = " ".join(advice.warnings(app.load(path, secrets=True), path))
+    assert "target.encrypt" in warned
+    assert "target.trust_server_certificate" in warned

@@ -56,7 +56,9 @@ def show(config_path: Path | None, *, as_json: bool) -> None:
     from gatherer import app
     from gatherer.cli.output import print_json
 
-    values: dict[str, Any] = app.load(config_path, secrets=False).model_dump(mode="json", exclude_none=True)
+    values: dict[str, Any] = app.load(config_path, secrets=False).model_dump(
+        mode="json", exclude_none=True, by_alias=True
+    )
     if as_json:
         print_json(values)
         return

@@ -166,9 +166,7 @@ def _show(figures: "Figures", console: "Console") -> None:
 def _advise(demo: "Demo", console: "Console", *, keep: bool) -> None:
     console.print("\n[bold]Next[/]")
     if keep:
-        console.print(
-            f"  look at the rows     sqlite-utils rows {demo.configuration.target.path} response -t"
-        )
+        console.print(f"  look at the rows     sqlite-utils rows {demo.responses} response -t")
         console.print(f"  see the state        gatherer --config {demo.path} status")
     else:
         console.print("  keep the files       gatherer demo --directory demonstration")

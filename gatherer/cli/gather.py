@@ -60,7 +60,7 @@ def command(
         raise click.UsageError("--fail-on-rejected is about one pass; a schedule goes on")
     from gatherer import app
 
-    configuration = app.load(config_path, secrets=False)
+    configuration = app.load(config_path, secrets=app.TARGET)
 
     def one_pass() -> int:
         from gatherer.cli.output import figures, print_json, progress_bar, sentence
@@ -81,6 +81,7 @@ def command(
                     "position": summary.position,
                     "purged_unread": summary.purged_unread,
                     "seconds": round(summary.seconds, 3),
+                    "target": summary.target,
                     "dry_run": dry_run,
                 }
             )
@@ -88,7 +89,7 @@ def command(
             tried = "would have gathered" if dry_run else "gathered"
             click.echo(
                 f"{tried} {summary.read} notifications in {summary.seconds:.1f} s, "
-                f"up to {summary.position}; {sentence(summary.outcome)}"
+                f"up to {summary.position}, into {summary.target}; {sentence(summary.outcome)}"
             )
         return summary.outcome.rejected
 

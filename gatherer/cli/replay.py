@@ -100,7 +100,7 @@ def command(
             until=until,
             endpoint=endpoint,
         )
-    configuration = app.load(config_path, secrets=False)
+    configuration = app.load(config_path, secrets=app.TARGET)
     with progress_bar("replaying") as progress:
         summary = app.replay_once(
             configuration,

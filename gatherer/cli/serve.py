@@ -17,7 +17,7 @@ def command(config_path: Path | None) -> None:
     """
     from gatherer import app
 
-    configuration = app.load(config_path, secrets=True)
+    configuration = app.load(config_path, secrets=app.ENDPOINTS)
 
     def announce(url: str) -> None:
         for endpoint in configuration.endpoint:

@@ -17,7 +17,7 @@ def command(config_path: Path | None, *, as_json: bool) -> None:
     from gatherer import app, report
     from gatherer.cli.output import print_json
 
-    configuration = app.load(config_path, secrets=False)
+    configuration = app.load(config_path, secrets=app.TARGET)
     with app.open_inbox(configuration) as inbox, app.open_target(configuration) as target:
         state = report.status(inbox, target)
     if as_json:

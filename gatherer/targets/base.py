@@ -1,10 +1,11 @@
 """The contract of a target: everything of one batch in one transaction, or nothing of it."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
+from gatherer import timestamps
 from gatherer.notification import Notification
 from gatherer.records import Record, Rejected
 
@@ -28,6 +29,8 @@ class Batch:
     # Bodies that were decoded in this batch and hold what was once rejected: their rejections are
     # resolved, except those that this batch rejects again.
     decoded_bodies: frozenset[bytes] = frozenset()
+    # What all this was decoded from: a record that the database refuses is rejected with its bytes.
+    notifications: Sequence[Notification] = ()
 
 
 @dataclass(kw_only=True)
@@ -76,6 +79,24 @@ class TargetStatus:
     last_run: Run | None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Export:
+    """Which responses to hand on. All ranges are half open."""
+
+    view: Literal["response", "campaign"] = "response"  # alone, or with what message_map knows, where it does
+    since: datetime = timestamps.EARLIEST  # occurred at or after
+    until: datetime = timestamps.LATEST  # occurred before
+    changed_from: datetime = timestamps.EARLIEST  # last written at or after
+    changed_to: datetime = timestamps.LATEST  # last written before
+    endpoint: str | None = None
+    kinds: tuple[str, ...] = ()  # none: all
+
+    @property
+    def times(self) -> tuple[datetime, datetime, datetime, datetime]:
+        """All four ends."""
+        return self.since, self.until, self.changed_from, self.changed_to
+
+
 class Target(Protocol):
     """A database that takes in records."""
 
@@ -110,6 +131,12 @@ class Target(Protocol):
 
     def status(self) -> TargetStatus:
         """Return what the target holds."""
+
+    def horizon(self) -> datetime:
+        """Return a time before which nothing is going to be written any more, as `changed_at` has it."""
+
+    def export(self, what: Export) -> Iterator[list[dict[str, Any]]]:
+        """Yield the responses that `what` asks for by column, a few thousand at a time; times are aware UTC."""
 
     def close(self) -> None:
         """Let go of the database."""

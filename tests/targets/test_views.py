@@ -2,8 +2,7 @@
 
 import itertools
 import json
-import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,7 +12,7 @@ import pytest
 
 from gatherer.records import WHATSAPP, Kind, Response, make_key
 from gatherer.targets.base import Batch
-from gatherer.targets.sqlite.target import SQLiteTarget
+from tests.targets.engines import ENGINES, PLACES, Place
 
 
 def at(clock: str, day: int = 20) -> datetime:
@@ -46,10 +45,9 @@ def fact(kind: str, message_id: str, clock: str = "12:00", day: int = 20, **fiel
 class Facts:
     """A target that was told some facts, to ask questions of."""
 
-    def __init__(self, path: Path) -> None:
-        self.target = SQLiteTarget(path)
-        self.connection = sqlite3.connect(path, isolation_level=None)
-        self.connection.row_factory = sqlite3.Row
+    def __init__(self, place: Place) -> None:
+        self.place = place
+        self.target = place.open()
 
     def tell(self, *facts: Response) -> "Facts":
         for one in facts:
@@ -59,41 +57,56 @@ class Facts:
     def map(self, campaign: str, **columns: str) -> "Facts":
         values = {"campaign": campaign} | columns
         names, places = ", ".join(values), ", ".join("?" * len(values))
-        self.connection.execute(f"INSERT INTO message_map ({names}) VALUES ({places})", list(values.values()))
+        self.place.query(f"INSERT INTO $(schema).message_map ({names}) VALUES ({places})", *values.values())
         return self
 
     def ask(self, view: str, **where: Any) -> list[dict[str, Any]]:
-        conditions = " AND ".join(f"{name} = :{name}" for name in where) or "1 = 1"
-        return [
-            dict(row) for row in self.connection.execute(f"SELECT * FROM {view} WHERE {conditions}", where)
-        ]
+        conditions = " AND ".join(f"{name} = ?" for name in where) or "1 = 1"
+        return self.place.query(f"SELECT * FROM $(schema).{view} WHERE {conditions}", *where.values())
 
     def one(self, view: str, **where: Any) -> dict[str, Any]:
         (row,) = self.ask(view, **where)
         return row
 
     def close(self) -> None:
-        self.connection.close()
         self.target.close()
 
 
+class Places:
+    """Gives out empty places of one engine."""
+
+    def __init__(self, make: Callable[[Path], Place], folder: Path) -> None:
+        self._make, self._folder, self._given = make, folder, 0
+
+    def __call__(self) -> Place:
+        self._given += 1
+        folder = self._folder / str(self._given)
+        folder.mkdir()
+        return self._make(folder)
+
+
+@pytest.fixture(params=ENGINES)
+def places(request: pytest.FixtureRequest, tmp_path: Path) -> Places:
+    return Places(PLACES[request.param], tmp_path)
+
+
 @pytest.fixture
-def facts(tmp_path: Path) -> Iterator[Facts]:
-    with closing(Facts(tmp_path / "responses.db")) as opened:
+def facts(places: Places) -> Iterator[Facts]:
+    with closing(Facts(places())) as opened:
         yield opened
 
 
-def in_every_order(tmp_path: Path, *told: Response) -> Iterator[Facts]:
-    for number, order in enumerate(itertools.permutations(told)):
-        with closing(Facts(tmp_path / f"{number}.db")) as facts:
+def in_every_order(places: Places, *told: Response) -> Iterator[Facts]:
+    for order in itertools.permutations(told):
+        with closing(Facts(places())) as facts:
             yield facts.tell(*order)
 
 
 # --- message_status -------------------------------------------------------------------------------
 
 
-def test_a_read_without_delivered_was_delivered(tmp_path: Path) -> None:
-    for facts in in_every_order(tmp_path, fact("sent", "w1", "12:00"), fact("read", "w1", "12:05")):
+def test_a_read_without_delivered_was_delivered(places: Places) -> None:
+    for facts in in_every_order(places, fact("sent", "w1", "12:00"), fact("read", "w1", "12:05")):
         row = facts.one("message_status")
         assert (row["status"], row["delivered_at"], row["read_at"]) == (
             "read",
@@ -106,9 +119,9 @@ def test_a_played_voice_message_was_read(facts: Facts) -> None:
     assert facts.tell(fact("played", "w1", "12:05")).one("message_status")["status"] == "read"
 
 
-def test_delivered_after_failed_counts_as_delivered_and_keeps_the_failure(tmp_path: Path) -> None:
+def test_delivered_after_failed_counts_as_delivered_and_keeps_the_failure(places: Places) -> None:
     failed = fact("failed", "w1", "12:01", errors="[]", error_code=131026, error_title="undeliverable")
-    for facts in in_every_order(tmp_path, failed, fact("delivered", "w1", "12:02"), fact("sent", "w1")):
+    for facts in in_every_order(places, failed, fact("delivered", "w1", "12:02"), fact("sent", "w1")):
         row = facts.one("message_status")
         assert (row["status"], row["failed_at"], row["error_code"]) == (
             "delivered",
@@ -128,14 +141,14 @@ def test_a_delivered_without_sent_is_a_row(facts: Facts) -> None:
     assert (row["status"], row["sent_at"]) == ("delivered", None)
 
 
-def test_a_marker_counts_only_until_its_reply_comes(tmp_path: Path) -> None:
+def test_a_marker_counts_only_until_its_reply_comes(places: Places) -> None:
     marker = fact("reply_marker", "w1", "12:09", about_message_id="w1")
-    facts = Facts(tmp_path / "marker.db")
+    facts = Facts(places())
     with closing(facts):
         row = facts.tell(fact("sent", "w1"), marker).one("message_status")
         assert (row["reply_count"], row["first_reply_text"]) == (1, None)
     reply = fact("replied", "r1", "12:08", about_message_id="w1", reply_text="yes")
-    for both in in_every_order(tmp_path, fact("sent", "w1"), marker, reply):
+    for both in in_every_order(places, fact("sent", "w1"), marker, reply):
         row = both.one("message_status")
         assert (row["reply_count"], row["first_reply_text"]) == (1, "yes")
 
@@ -154,30 +167,30 @@ def test_message_status_counts_replies_and_shows_the_reaction(facts: Facts) -> N
 # --- reply, reaction_current, opt_out_current, flow_answer ----------------------------------------
 
 
-def test_a_reply_shows_its_latest_edit(tmp_path: Path) -> None:
+def test_a_reply_shows_its_latest_edit(places: Places) -> None:
     told = (
         fact("replied", "r1", "12:00", reply_text="yse"),
         fact("edited", "x1", "12:01", about_message_id="r1", reply_text="yes"),
         fact("edited", "x2", "12:02", about_message_id="r1", reply_text="yes please"),
     )
-    for facts in in_every_order(tmp_path, *told):
+    for facts in in_every_order(places, *told):
         row = facts.one("reply")
         assert (row["reply_text"], row["edited_at"]) == ("yes please", "2026-11-20 12:02:00.000")
 
 
-def test_a_revoked_reply_is_hidden(tmp_path: Path) -> None:
+def test_a_revoked_reply_is_hidden(places: Places) -> None:
     told = (fact("replied", "r1", reply_text="oops"), fact("revoked", "x1", "12:01", about_message_id="r1"))
-    for facts in in_every_order(tmp_path, *told):
+    for facts in in_every_order(places, *told):
         assert facts.ask("reply") == []
 
 
-def test_a_reaction_changed_and_removed_is_what_came_last(tmp_path: Path) -> None:
+def test_a_reaction_changed_and_removed_is_what_came_last(places: Places) -> None:
     changed = (
         fact("reacted", "e1", "12:01", about_message_id="w1", emoji="👍"),
         fact("reacted", "e2", "12:02", about_message_id="w1", emoji="❤️"),
     )
     removed = fact("reacted", "e3", "12:03", about_message_id="w1", emoji="")
-    for facts in in_every_order(tmp_path, *changed):
+    for facts in in_every_order(places, *changed):
         assert facts.one("reaction_current")["emoji"] == "❤️"
         facts.tell(removed)
         assert facts.ask("reaction_current") == []
@@ -200,19 +213,19 @@ def test_an_unreadable_emoji_is_not_a_removed_reaction(facts: Facts) -> None:
     assert facts.one("reaction_current")["emoji"] is None
 
 
-def test_the_latest_word_on_marketing_counts_for_each_number(tmp_path: Path) -> None:
+def test_the_latest_word_on_marketing_counts_for_each_number(places: Places) -> None:
     told = (
         fact("opted_out", "o1", "12:00"),
         fact("opted_in", "o2", "12:01"),
         fact("opted_out", "o3", "12:00", phone_number_id="200"),
     )
-    for facts in in_every_order(tmp_path, *told):
+    for facts in in_every_order(places, *told):
         rows = {row["phone_number_id"]: row["opted_out"] for row in facts.ask("opt_out_current")}
         assert rows == {"100": 0, "200": 1}
 
 
-def test_an_opt_out_wins_a_tie(tmp_path: Path) -> None:
-    for facts in in_every_order(tmp_path, fact("opted_in", "o1"), fact("opted_out", "o2")):
+def test_an_opt_out_wins_a_tie(places: Places) -> None:
+    for facts in in_every_order(places, fact("opted_in", "o1"), fact("opted_out", "o2")):
         assert facts.one("opt_out_current")["opted_out"] == 1
 
 
@@ -224,13 +237,9 @@ def test_a_flow_answer_is_a_row_for_each_name(facts: Facts) -> None:
         fact("replied", "r3", reply_type="flow", reply_payload="[1]"),
         fact("replied", "r4", reply_type="button", reply_payload='{"a": 1}'),
     )
-    assert {row["name"]: row["value"] for row in facts.ask("flow_answer")} == {
-        "size": "M",
-        "age": "42",
-        "news": "true",
-        "tags": '["a","ß"]',
-        "flow_token": "t",
-    }
+    found = {row["name"]: row["value"] for row in facts.ask("flow_answer")}
+    assert json.loads(found.pop("tags")) == ["a", "ß"]  # with or without a space, as the engine likes
+    assert found == {"size": "M", "age": "42", "news": "true", "flow_token": "t"}
     assert len(facts.ask("reply")) == 4
 
 
@@ -273,7 +282,7 @@ def test_a_typed_answer_belongs_to_the_latest_message_within_the_hours(facts: Fa
         for row in facts.ask("response_campaign", kind="replied")
     }
     assert found == {"r1": ("autumn", "recent")}
-    facts.connection.execute("UPDATE setting SET value = '2' WHERE name = 'attribution_hours'")
+    facts.place.query("UPDATE $(schema).setting SET value = '2' WHERE name = 'attribution_hours'")
     assert facts.ask("response_campaign", kind="replied") == []
 
 

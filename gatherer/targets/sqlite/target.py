@@ -2,19 +2,23 @@
 
 import contextlib
 import dataclasses
+import json
 import sqlite3
 from collections.abc import Iterable, Iterator
+from datetime import datetime
 from pathlib import Path
+from typing import Any, Final
 
 from gatherer import time_zones, timestamps
 from gatherer.errors import TargetError, TemporaryError
 from gatherer.migrations import Unsuitable
 from gatherer.notification import Notification
 from gatherer.records import TABLES, Rejected
-from gatherer.targets.base import Batch, Outcome, Position, Run, TargetStatus
+from gatherer.targets.base import Batch, Export, Outcome, Position, Run, TargetStatus
 from gatherer.targets.sqlite.applying import apply
 from gatherer.targets.sqlite.schema import connect, sql
 
+EXPORTED_ROWS: Final = 2000
 _RUN_COLUMNS = tuple(field.name for field in dataclasses.fields(Run))
 
 
@@ -144,6 +148,30 @@ class SQLiteTarget:
                 values[name] = timestamps.from_sql_text(values[name])
             run = Run(**values)
         return TargetStatus(rows=rows, rejected_open=rejected, last_run=run)
+
+    def horizon(self) -> datetime:
+        """Return a time before which nothing is going to be written any more, as `changed_at` has it."""
+        with self._transaction():  # waits for whoever is writing
+            return timestamps.now()
+
+    def export(self, what: Export) -> Iterator[list[dict[str, Any]]]:
+        """Yield the responses that `what` asks for, a few thousand at a time."""
+        names = ("since", "until", "changed_from", "changed_to")
+        values: dict[str, str] = {
+            name: timestamps.sql_text(moment) for name, moment in zip(names, what.times, strict=True)
+        }
+        values |= {"endpoint": what.endpoint or "", "kinds": json.dumps(what.kinds)}
+        with self._explained():
+            cursor = self._connection.execute(sql(f"export_{what.view}"), values)
+            columns = [column[0] for column in cursor.description]
+            while rows := cursor.fetchmany(EXPORTED_ROWS):
+                yield [
+                    {
+                        name: timestamps.from_sql_text(value) if value and name.endswith("_at") else value
+                        for name, value in zip(columns, row, strict=True)
+                    }
+                    for row in rows
+                ]
 
     def close(self) -> None:
         """Let go of the file."""

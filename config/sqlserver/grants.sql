@@ -1,0 +1,30 @@
+-- What the login of `gatherer gather` needs, and no more: no right to create, alter or drop anything.
+--
+-- Run it once, after `gatherer schema apply`, under a login that may create roles:
+--     sqlcmd -I -v schema=gatherer -i grants.sql
+-- then put the user of the login into the role, with the name of your account:
+--     ALTER ROLE gatherer_writer ADD MEMBER [DOMAIN\svc-gatherer];
+-- Members of gatherer_reader can read everything, for reports and exports.
+
+IF DATABASE_PRINCIPAL_ID(N'gatherer_writer') IS NULL
+    CREATE ROLE gatherer_writer;
+IF DATABASE_PRINCIPAL_ID(N'gatherer_reader') IS NULL
+    CREATE ROLE gatherer_reader;
+GO
+-- DELETE on the tables of facts is for `gatherer replay --rebuild` alone; without it, only that command fails.
+GRANT SELECT, INSERT, UPDATE, DELETE ON $(schema).response TO gatherer_writer;
+GRANT SELECT, INSERT, UPDATE, DELETE ON $(schema).template_event TO gatherer_writer;
+GRANT SELECT, INSERT, UPDATE, DELETE ON $(schema).flow_event TO gatherer_writer;
+GRANT SELECT, INSERT, UPDATE, DELETE ON $(schema).account_event TO gatherer_writer;
+GRANT SELECT, INSERT, UPDATE, DELETE ON $(schema).other_event TO gatherer_writer;
+GRANT SELECT, INSERT, UPDATE, DELETE ON $(schema).rejected TO gatherer_writer;
+GRANT SELECT, INSERT, DELETE ON $(schema).rejected_notification TO gatherer_writer;
+GRANT SELECT, INSERT, UPDATE ON $(schema).inbox_position TO gatherer_writer;
+GRANT SELECT, INSERT ON $(schema).gather_run TO gatherer_writer;
+GRANT SELECT ON $(schema).message_map TO gatherer_writer;
+GRANT SELECT, INSERT, DELETE ON $(schema).setting TO gatherer_writer;
+GRANT SELECT, INSERT, DELETE ON $(schema).time_zone_offset TO gatherer_writer;
+GRANT SELECT ON $(schema).schema_version TO gatherer_writer;
+GO
+GRANT SELECT ON SCHEMA::$(schema) TO gatherer_reader;
+GO

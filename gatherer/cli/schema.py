@@ -1,0 +1,81 @@
+"""`gatherer schema`."""
+
+import sys
+from pathlib import Path
+
+import click
+
+_CONNECTION = click.option(
+    "--connection-env",
+    metavar="NAME",
+    help="SQL Server: log in with the ODBC connection string in this environment variable instead.",
+)
+
+
+@click.group("schema")
+def command() -> None:
+    """Print, make or check the tables and views of the target."""
+
+
+@command.command("print")
+@click.option("--remove", is_flag=True, help="Print what takes them out again instead, with all rows.")
+@click.pass_obj
+def print_script(config_path: Path | None, *, remove: bool) -> None:
+    """Print the SQL that makes the tables and views, to read or to run. Connects to nothing.
+
+    For SQL Server it can be run in sqlcmd or a query window, and again without harm.
+
+    \b
+    Example: gatherer schema print > gatherer.sql
+    """
+    from gatherer import app
+
+    click.echo(app.schema_script(app.load(config_path, secrets=frozenset()), remove=remove), nl=False)
+
+
+@command.command("apply")
+@_CONNECTION
+@click.pass_obj
+def apply(config_path: Path | None, *, connection_env: str | None) -> None:
+    """Make the tables and views, or bring them up to date. Needs a login that may create tables.
+
+    Applies the numbered scripts that are not there yet, and writes down which. The login of `gather`
+    needs no such right: let a DBA run this once, under their own login.
+
+    \b
+    Example: GATHERER_DDL='Server=sql01;Database=Campaigns;Trusted_Connection=yes' \\
+               gatherer schema apply --connection-env GATHERER_DDL
+    """
+    from gatherer import app
+
+    secrets = frozenset() if connection_env else app.TARGET
+    applied = app.apply_schema(app.load(config_path, secrets=secrets), connection_env=connection_env)
+    click.echo(f"applied: {', '.join(applied)}" if applied else "the tables are up to date")
+
+
+@command.command("check")
+@click.option("--json", "as_json", is_flag=True, help="Print the findings as one JSON object.")
+@_CONNECTION
+@click.pass_obj
+def check(config_path: Path | None, *, as_json: bool, connection_env: str | None) -> None:
+    """Say whether the tables and views are there, in the version that this gatherer needs.
+
+    Exits 3 if they are not.
+
+    \b
+    Example: gatherer schema check
+    """
+    from gatherer import app
+    from gatherer.cli.output import print_json
+    from gatherer.errors import TargetError
+
+    secrets = frozenset() if connection_env else app.TARGET
+    found = app.check_schema(app.load(config_path, secrets=secrets), connection_env=connection_env)
+    if as_json:
+        print_json(found)
+    elif found["problem"] is None:
+        click.echo(f"{found['target']}: the tables have version {found['version']}, as needed")
+    else:
+        click.echo(f"Error: {found['target']}: {found['problem']}", err=True)
+    if found["problem"] is not None:
+        sys.exit(TargetError.exit_code)

@@ -1,0 +1,42 @@
+"""`gatherer target`."""
+
+import sys
+from pathlib import Path
+
+import click
+
+
+@click.group("target")
+def command() -> None:
+    """Look at the database in which responses land."""
+
+
+@command.command("check")
+@click.option("--json", "as_json", is_flag=True, help="Print the findings as one JSON object.")
+@click.pass_obj
+def check(config_path: Path | None, *, as_json: bool) -> None:
+    """Try to reach the target, and say what stands between it and a pass. Writes nothing.
+
+    Driver, encryption, server version, version of the tables, rights of the login, difference of the
+    clocks, round-trip time. Exits 3 if something is wrong, 75 if it cannot be reached just now.
+
+    \b
+    Example: gatherer target check --json
+    """
+    from gatherer import app
+    from gatherer.cli.output import print_json
+    from gatherer.errors import TargetError
+
+    found = app.inspect_target(app.load(config_path, secrets=app.TARGET))
+    problems = found["problems"]
+    if as_json:
+        print_json(found)
+    else:
+        for name, value in found.items():
+            if name != "problems":
+                shown = ", ".join(value) or "none" if isinstance(value, list) else value
+                click.echo(f"{name.replace('_', ' '):<26} {'-' if shown is None else shown}")
+        for problem in problems:
+            click.echo(f"Error: {problem}", err=True)
+    if problems:
+        sys.exit(TargetError.exit_code)

@@ -1,0 +1,266 @@
+"""One batch into the tables of SQL Server, inside a transaction that somebody else ends.
+
+Rows travel as one JSON text for every 2 000 of them, which the server takes apart with `OPENJSON … WITH`.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from operator import attrgetter
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from gatherer import merging, timestamps
+from gatherer.records import Record, Rejected
+from gatherer.targets.base import Batch, Outcome
+from gatherer.targets.sqlserver.faults import Class, Fault
+from gatherer.targets.sqlserver.schema import batches
+from gatherer.targets.sqlserver.session import Faulted, Session
+
+ROWS: Final = 2000  # of one statement: the locks of a larger one may be turned into a lock of the table
+CHARACTERS: Final = 4_000_000  # of one statement's JSON, so that memory does not depend on what people write
+
+_PLAIN_CHARACTERS: Final = 2000  # UTF-16 has up to twice as many units
+_ESCAPED: Final = re.compile(r'[\x00-\x1f"\\\x7f]')
+_AT_ONCE: Final = 50  # texts in one statement, of three parameters each
+_CONTENT_TYPE_CHARACTERS: Final = 1000
+
+Row = tuple[Any, ...]
+T = TypeVar("T")
+encode = msgspec.json.Encoder().encode
+
+
+@dataclass(frozen=True, kw_only=True)
+class Writer:
+    """Writes into the tables of one schema."""
+
+    session: Session
+    schema: str
+    carries_any_text: bool  # whether OPENJSON … WITH does: see `sql/carry.sql`
+
+    def apply(self, batch: Batch, now: datetime) -> Outcome:
+        """Upsert what `batch` holds, advance the position, and return what that changed.
+
+        Raises:
+            Faulted: a statement failed. Its `records` are those of which one or more were being written.
+
+        """
+        at = timestamps.sql_text(now)
+        outcome = Outcome(duplicates=batch.folded)
+        by_table: dict[type[Record], list[Record]] = {}
+        for record in batch.records:
+            by_table.setdefault(type(record), []).append(record)
+        for table, records in by_table.items():
+            # Sorted, so that neighbours in the index of keys are touched one after the other.
+            for rows, chunk in chunks(sorted(records, key=attrgetter("key")), self._row):
+                try:
+                    self._upsert(table, rows, chunk, at, outcome)
+                except Faulted as failure:
+                    failure.records = chunk
+                    raise
+        self._reject(batch.rejected, at, outcome)
+        if batch.decoded_bodies:
+            decoded = to_json([key.hex() for key in batch.decoded_bodies])
+            again = to_json([refusal.key.hex() for refusal in batch.rejected])
+            (resolve,) = self._batches("resolve_rejected")
+            outcome.resolved += _proven(self.session.run(resolve, decoded, again, at), 1)
+        if batch.position is not None:
+            (advance,) = self._batches("advance_position")
+            _proven(self.session.run(advance, *batch.position, at), 1)
+        return outcome
+
+    def _upsert(
+        self, table: type[Record], rows: str, records: Sequence[Record], now: str, outcome: Outcome
+    ) -> None:
+        _, stage, insert, update = self._batches(f"upsert_{table.table}")
+        self._stage(stage, table.table, rows, records)
+        found, inserted, proof = self.session.run(insert, now)
+        written = _proven([proof], len(records))
+        for word, count in inserted:
+            outcome.inserted[word] = outcome.inserted.get(word, 0) + count
+        staged = {record.key: record for record in records}
+        changed = []
+        for values in found:
+            stored = from_row(table, values)
+            merged = merging.merge(stored, staged[stored.key])
+            if merged != stored:
+                changed.append(merged)
+        for text, chunk in chunks(changed, self._row):
+            self._stage(stage, table.table, text, chunk)
+            _proven(self.session.run(update, now), len(chunk))
+        outcome.filled += len(changed)
+        outcome.duplicates += len(records) - written - len(changed)
+
+    def _stage(
+        self, statement: str, table: str, rows: str, values: Sequence[Record] | Sequence[Rejected]
+    ) -> None:
+        """Put `values` into the temporary table of `table`."""
+        _proven(self.session.run(statement, rows), len(values), transactions=0)
+        if self.carries_any_text:
+            return
+        carried = [
+            (value.key, name, text)
+            for value in values
+            for name, text in msgspec.structs.asdict(value).items()
+            if isinstance(text, str) and not _is_plain(text)
+        ]
+        for start in range(0, len(carried), _AT_ONCE):
+            part = carried[start : start + _AT_ONCE]
+            places = ", ".join(["(?, ?, ?)"] * len(part))
+            self.session.run(
+                f"INSERT INTO #carried ([key], name, value) VALUES {places}",
+                *(one for row in part for one in row),
+            )
+        for name in sorted({name for _, name, _ in carried}):
+            self.session.run(
+                f"UPDATE s SET {name} = c.value FROM #{table} AS s JOIN #carried AS c ON c.[key] = s.[key] "
+                f"WHERE c.name = N'{name}'"
+            )
+        if carried:
+            self.session.run("DELETE FROM #carried")
+
+    def _reject(self, rejected: Sequence[Rejected], now: str, outcome: Outcome) -> None:
+        if not rejected:
+            return
+        rejected = [_storable(refusal) for refusal in rejected]
+        bodies = {refusal.body_key: refusal for refusal in rejected}
+        (insert,) = self._batches("insert_rejected_notification")
+        for text, chunk in chunks(list(bodies.values()), _body, brackets="{}"):
+            _proven(self.session.run(insert, text), len(chunk))
+        earliest: dict[bytes, Rejected] = {}
+        for refusal in sorted(rejected, key=_receipt):
+            earliest.setdefault(refusal.key, refusal)
+        _, stage, upsert = self._batches("upsert_rejected")
+        for rows, part in chunks(list(earliest.values()), self._rejected_row):
+            self._stage(stage, Rejected.table, rows, part)
+            outcome.rejected += _proven(self.session.run(upsert, now), len(part))
+
+    def _batches(self, name: str) -> tuple[str, ...]:
+        return batches(name, self.schema)
+
+    def _row(self, record: Record) -> bytes:
+        return encode(self._carried(as_row(record)))
+
+    def _rejected_row(self, refusal: Rejected) -> bytes:
+        row = (
+            refusal.key.hex(),
+            refusal.provider,
+            refusal.endpoint,
+            refusal.inbox_id,
+            refusal.notification_id,
+            timestamps.sql_text(refusal.received_at),
+            refusal.path,
+            str(refusal.reason_class),
+            refusal.reason,
+            refusal.body_key.hex(),
+        )
+        return encode(self._carried(row))
+
+    def _carried(self, row: Row) -> Row:
+        """Return `row` without texts that have to come another way."""
+        if self.carries_any_text:
+            return row
+        return tuple("" if isinstance(value, str) and not _is_plain(value) else value for value in row)
+
+
+def carries_any_text(session: Session, schema: str) -> bool:
+    """Find out whether OPENJSON … WITH carries texts with escapes, and texts of any length."""
+    escaped, long = '"\\\n', "x" * 5000
+    _, probe = batches("carry", schema)
+    ((found,),) = session.run(probe, to_json([[escaped, long]]))
+    return bool(found.escaped == escaped and found.length == len(long))
+
+
+def _is_plain(text: str) -> bool:
+    return len(text) <= _PLAIN_CHARACTERS and not _ESCAPED.search(text)
+
+
+def _receipt(refusal: Rejected) -> tuple[Any, ...]:
+    return refusal.received_at, refusal.inbox_id, refusal.notification_id, refusal.endpoint
+
+
+def _proven(results: Sequence[Sequence[Any]], expected: int, *, transactions: int = 1) -> int:
+    """Return how many rows were written, from the proof that is the last of `results`.
+
+    Raises:
+        Faulted: there is no proof, rows got lost on their way, or the transaction is gone.
+
+    """
+    proof = results[-1] if results else ()
+    if len(proof) != 1 or proof[0].staged != expected or proof[0].transactions < transactions:
+        raise Faulted(
+            Fault(kind=Class.TRANSIENT, state="", number=0, text="the server did not take in all rows")
+        )
+    written: int = proof[0].written
+    return written
+
+
+def chunks(
+    values: Sequence[T], as_json: Callable[[T], bytes], *, brackets: str = "[]"
+) -> Iterator[tuple[str, Sequence[T]]]:
+    """Yield `values` in parts for one statement each, as JSON and as they are."""
+    texts: list[bytes] = []
+    size = start = 0
+    for at, value in enumerate(values):
+        text = as_json(value)
+        if texts and (len(texts) == ROWS or size + len(text) > CHARACTERS):
+            yield _joined(texts, brackets), values[start:at]
+            texts, size, start = [], 0, at
+        texts.append(text)
+        size += len(text)
+    if texts:
+        yield _joined(texts, brackets), values[start:]
+
+
+def _joined(texts: Sequence[bytes], brackets: str) -> str:
+    return brackets[0] + b",".join(texts).decode() + brackets[1]
+
+
+def to_json(value: object) -> str:
+    """Return `value` as JSON, ready to be a parameter."""
+    return encode(value).decode()
+
+
+def as_row(record: Record) -> Row:
+    """Return the columns of `record` in the order of its fields, as they are staged."""
+    values = msgspec.structs.astuple(record)
+    key, provider, endpoint, inbox_id, number, received_at, occurred_at, *rest = values
+    return (
+        key.hex(),
+        provider,
+        endpoint,
+        inbox_id,
+        number,
+        timestamps.sql_text(received_at),
+        timestamps.sql_text(occurred_at),
+        *rest,
+    )
+
+
+def from_row(table: type[Record], values: Sequence[Any]) -> Record:
+    """Return the record of which `values` are the columns, as the server returns them."""
+    named = dict(zip(table.__struct_fields__, values, strict=True))
+    for name in ("received_at", "occurred_at"):
+        named[name] = named[name].replace(tzinfo=UTC)
+    return table(**named)
+
+
+def _body(refusal: Rejected) -> bytes:
+    name = refusal.body_key.hex() + (refusal.content_type or "")[:_CONTENT_TYPE_CHARACTERS]
+    return encode(name) + b":" + encode(refusal.body.hex())
+
+
+def _storable(refusal: Rejected) -> Rejected:
+    """Return `refusal` without what is no text to SQL Server. In records, the decoders see to that."""
+    return msgspec.structs.replace(
+        refusal,
+        path=_text(refusal.path),
+        reason=_text(refusal.reason),
+        content_type=refusal.content_type and _text(refusal.content_type),
+    )
+
+
+def _text(text: str) -> str:
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").replace("\x00", "\ufffd")

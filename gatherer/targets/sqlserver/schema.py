@@ -1,0 +1,140 @@
+"""The tables and views in SQL Server: their packaged T-SQL, which version is there, and bringing it up to date."""
+
+import re
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Final
+
+from gatherer.errors import TargetError
+from gatherer.targets.sqlserver.session import Session
+
+_GO: Final = re.compile(r"^\s*GO\s*;?\s*$", re.MULTILINE | re.IGNORECASE)
+_COMMENT: Final = re.compile(r"^\s*--.*\n?", re.MULTILINE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Version:
+    """One numbered script."""
+
+    number: int
+    name: str  # of the file in `sql/`
+    required: int  # a gatherer that does not know the scripts up to this number must not write
+
+
+VERSIONS: Final = (
+    Version(number=1, name="0001_tables", required=1),
+    Version(number=2, name="0002_views", required=2),
+)
+LATEST: Final = VERSIONS[-1].number
+
+
+@cache
+def text(name: str, schema: str) -> str:
+    """Return the packaged file `sql/<name>.sql` for the tables in `schema`."""
+    return placed((files(__package__) / "sql" / f"{name}.sql").read_text(encoding="utf-8"), schema)
+
+
+def placed(statement: str, schema: str) -> str:
+    """Return `statement` with `$(schema)`, as sqlcmd writes a variable, replaced; in brackets before a dot."""
+    return statement.replace("$(schema).", f"[{schema}].").replace("$(schema)", schema)
+
+
+@cache
+def batches(name: str, schema: str) -> tuple[str, ...]:
+    """Return what stands between the lines `GO` in `sql/<name>.sql`, without lines that are comments."""
+    return split(text(name, schema))
+
+
+def split(script: str) -> tuple[str, ...]:
+    """Return what stands between the lines `GO` of `script`, without lines that are comments."""
+    parts = _GO.split(_COMMENT.sub("", script))
+    return tuple(part.strip() for part in parts if part.strip())
+
+
+def script(schema: str, *, after: int = 0) -> str:
+    """Return one script for sqlcmd or a query window that makes everything after version `after` in `schema`."""
+    parts = [text("0000_versions", schema)]
+    for version in VERSIONS:
+        if version.number > after:
+            parts += [text(version.name, schema), _record(version, schema)]
+    return "\n".join(parts)
+
+
+def _record(version: Version, schema: str) -> str:
+    found = text("record_version", schema)
+    for name in ("number", "name", "required"):
+        found = found.replace(f"$({name})", str(getattr(version, name)))
+    return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class State:
+    """Which version a database has."""
+
+    number: int | None  # of the last script that was applied; None: there is no table of ours
+    required: int  # what a gatherer must know to write
+
+    @property
+    def problem(self) -> str | None:
+        """What is wrong with it for this gatherer, with the command that mends it; None if nothing."""
+        if self.number is None:
+            return "there are no tables of gatherer's; make them with: gatherer schema apply"
+        if self.number < LATEST:
+            return (
+                f"the tables have version {self.number}, and this gatherer needs {LATEST}; "
+                "bring them up to date with: gatherer schema apply"
+            )
+        if self.required > LATEST:
+            return (
+                f"the tables have version {self.number}, made by a newer gatherer, and this one, which knows "
+                f"{LATEST}, must not write there; update it with: pip install --upgrade gatherer"
+            )
+        return None
+
+
+def state(session: Session, schema: str) -> State:
+    """Return which version the tables in `schema` have."""
+    ((found,),) = session.run("SELECT OBJECT_ID(?, N'U') AS found", f"{schema}.schema_version")
+    if found.found is None:
+        return State(number=None, required=0)
+    query = "SELECT MAX(number) AS number, MAX(required) AS required FROM $(schema).schema_version"
+    (rows,) = session.run(placed(query, schema))
+    return State(number=rows[0].number, required=rows[0].required or 0)
+
+
+def check(session: Session, schema: str) -> None:
+    """Make sure that the tables are there, in a version that this gatherer can write.
+
+    Raises:
+        TargetError: they are not; the message has the command that mends it.
+
+    """
+    problem = state(session, schema).problem
+    if problem is not None:
+        raise TargetError(f"schema {schema} of {session.name}: {problem}")
+
+
+def apply(session: Session, schema: str) -> list[str]:
+    """Apply what is missing, and return the names of the scripts. Needs a login that may create tables.
+
+    Each script can be run again: one that was interrupted is simply repeated.
+
+    Raises:
+        TargetError: a newer gatherer made the tables, or the login may not create any.
+
+    """
+    for batch in batches("0000_versions", schema):
+        session.run(batch)
+    there = state(session, schema)
+    if there.required > LATEST:
+        raise TargetError(f"schema {schema} of {session.name}: {there.problem}")
+    applied = []
+    for version in VERSIONS:
+        if there.number is not None and version.number <= there.number:
+            continue
+        for batch in batches(version.name, schema):
+            session.run(batch)
+        session.run(_GO.sub("", _record(version, schema)))
+        applied.append(version.name)
+    return applied

@@ -1,0 +1,322 @@
+-- What reports read. Test rows (dashboard tests, simulated traffic) are in none of these views but
+-- response_local. `person` is the phone number, or the user id where WhatsApp withholds the number.
+--
+-- Running it again drops each view and makes it anew: grant rights on the schema, or to a role on the schema,
+-- not on single views. (CREATE OR ALTER would keep them, but is not in SQL Server 2016 before SP1.)
+
+SET ANSI_NULLS, QUOTED_IDENTIFIER ON;
+GO
+-- Settings of the site that views need; gather writes them from [target] of the configuration.
+IF OBJECT_ID(N'$(schema).setting', N'U') IS NULL
+CREATE TABLE $(schema).setting (
+    name  nvarchar(64) COLLATE Latin1_General_BIN2 NOT NULL,
+    value nvarchar(255) NOT NULL,
+    CONSTRAINT setting_pk PRIMARY KEY CLUSTERED (name)
+);
+GO
+IF NOT EXISTS (SELECT 1 FROM $(schema).setting)
+    INSERT INTO $(schema).setting (name, value) VALUES (N'attribution_hours', N'72'), (N'time_zone', N'UTC');
+GO
+
+-- The site's time zone as intervals of UTC, half open, without gaps.
+IF OBJECT_ID(N'$(schema).time_zone_offset', N'U') IS NULL
+CREATE TABLE $(schema).time_zone_offset (
+    starts_at      datetime2(3) NOT NULL,
+    ends_at        datetime2(3) NOT NULL,
+    offset_minutes int NOT NULL,
+    CONSTRAINT time_zone_offset_pk PRIMARY KEY CLUSTERED (starts_at)
+);
+GO
+IF NOT EXISTS (SELECT 1 FROM $(schema).time_zone_offset)
+    INSERT INTO $(schema).time_zone_offset (starts_at, ends_at, offset_minutes)
+    VALUES ('0001-01-01T00:00:00.000', '9999-12-31T23:59:59.999', 0);
+GO
+
+DROP VIEW IF EXISTS $(schema).campaign_funnel;
+DROP VIEW IF EXISTS $(schema).response_campaign;
+DROP VIEW IF EXISTS $(schema).mapped_message;
+DROP VIEW IF EXISTS $(schema).message_status;
+DROP VIEW IF EXISTS $(schema).flow_answer;
+DROP VIEW IF EXISTS $(schema).opt_out_current;
+DROP VIEW IF EXISTS $(schema).reaction_current;
+DROP VIEW IF EXISTS $(schema).reply;
+DROP VIEW IF EXISTS $(schema).response_local;
+GO
+
+-- One response with its times in the site's time zone.
+CREATE VIEW $(schema).response_local AS
+SELECT
+    r.*,
+    DATEADD(minute, o.offset_minutes, r.occurred_at) AS occurred_local,
+    DATEADD(minute, p.offset_minutes, r.received_at) AS received_local
+FROM $(schema).response AS r
+JOIN $(schema).time_zone_offset AS o ON o.starts_at <= r.occurred_at AND r.occurred_at < o.ends_at
+JOIN $(schema).time_zone_offset AS p ON p.starts_at <= r.received_at AND r.received_at < p.ends_at;
+GO
+
+-- One reply as it stands now: with the text of its latest edit, and not at all once it is revoked.
+CREATE VIEW $(schema).reply AS
+SELECT
+    r.message_id, r.about_message_id, r.provider, r.endpoint, r.account_id, r.phone_number_id, r.business_phone,
+    r.phone, r.user_id, COALESCE(r.phone, r.user_id) AS person, r.profile_name, r.group_id,
+    r.occurred_at AS replied_at, r.reply_type,
+    CASE WHEN e.id IS NULL THEN r.reply_text ELSE e.reply_text END AS reply_text,
+    r.reply_payload, r.media_id, r.media_type, e.occurred_at AS edited_at
+FROM $(schema).response AS r
+OUTER APPLY (
+    SELECT TOP (1) x.id, x.reply_text, x.occurred_at FROM $(schema).response AS x
+    WHERE x.about_message_id = r.message_id AND x.kind = N'edited' AND x.is_test = 0
+    ORDER BY x.occurred_at DESC, x.message_id DESC
+) AS e
+WHERE r.kind = N'replied' AND r.is_test = 0
+    AND NOT EXISTS (
+        SELECT 1 FROM $(schema).response AS x
+        WHERE x.about_message_id = r.message_id AND x.kind = N'revoked' AND x.is_test = 0
+    );
+GO
+
+-- The reaction of one person to one message as it stands now; none once it is taken back.
+-- An emoji that could not be read is NULL, and still a reaction. (Compared by length: under some collations
+-- an emoji equals the empty text.)
+CREATE VIEW $(schema).reaction_current AS
+SELECT
+    message_id, about_message_id, provider, endpoint, account_id, phone_number_id, business_phone, phone, user_id,
+    person, profile_name, emoji, occurred_at AS reacted_at
+FROM (
+    SELECT
+        r.*,
+        COALESCE(phone, user_id) AS person,
+        ROW_NUMBER() OVER (
+            PARTITION BY about_message_id, COALESCE(phone, user_id)
+            ORDER BY occurred_at DESC, message_id DESC
+        ) AS recency
+    FROM $(schema).response AS r
+    WHERE kind = N'reacted' AND is_test = 0 AND about_message_id IS NOT NULL
+) AS ranked
+WHERE recency = 1 AND (emoji IS NULL OR DATALENGTH(emoji) > 0);
+GO
+
+-- Whether one person wants marketing from one of our numbers: the latest word counts, and of two at the
+-- same time the opt-out.
+CREATE VIEW $(schema).opt_out_current AS
+SELECT
+    person, phone, user_id, phone_number_id, business_phone,
+    CASE WHEN kind = N'opted_out' THEN 1 ELSE 0 END AS opted_out,
+    occurred_at AS since, provider, endpoint
+FROM (
+    SELECT
+        r.*,
+        COALESCE(phone, user_id) AS person,
+        ROW_NUMBER() OVER (
+            PARTITION BY COALESCE(phone, user_id), COALESCE(phone_number_id, business_phone)
+            ORDER BY occurred_at DESC, CASE WHEN kind = N'opted_out' THEN 0 ELSE 1 END, message_id
+        ) AS recency
+    FROM $(schema).response AS r
+    WHERE kind IN (N'opted_out', N'opted_in') AND is_test = 0
+) AS ranked
+WHERE recency = 1;
+GO
+
+-- One name and value of one Flow answer. An answer that is no JSON object is in `reply` alone. (For ISJSON only
+-- objects and arrays are JSON, so whichever bracket comes first tells which of them it is.) Lists and objects
+-- inside are as they were written; the embedded target writes them without spaces.
+CREATE VIEW $(schema).flow_answer AS
+SELECT
+    r.message_id, r.about_message_id, r.person, r.phone, r.user_id, r.business_phone, r.replied_at,
+    j.[key] AS name, j.value AS value
+FROM $(schema).reply AS r
+CROSS APPLY OPENJSON(
+    CASE
+        WHEN r.reply_type = N'flow' AND ISJSON(r.reply_payload) = 1
+            AND CHARINDEX(N'{', r.reply_payload) > 0
+            AND CHARINDEX(N'{', r.reply_payload) < CHARINDEX(N'[', r.reply_payload + N'[')
+        THEN r.reply_payload
+        ELSE N'{}'
+    END
+) AS j
+WHERE r.reply_type = N'flow';
+GO
+
+-- One of our messages, with everything known of its fate. A read or played message was delivered, whether
+-- or not that was reported. Reply markers count only where there is no reply itself.
+CREATE VIEW $(schema).message_status AS
+WITH receipt AS (
+    SELECT
+        message_id,
+        MIN(provider) AS provider,
+        MIN(endpoint) AS endpoint,
+        MIN(account_id) AS account_id,
+        MIN(phone_number_id) AS phone_number_id,
+        MIN(business_phone) AS business_phone,
+        MIN(phone) AS phone,
+        MIN(user_id) AS user_id,
+        MIN(group_id) AS group_id,
+        MIN(client_reference) AS client_reference,
+        MIN(CASE WHEN kind = N'sent' THEN occurred_at END) AS sent_at,
+        MIN(CASE WHEN kind IN (N'delivered', N'read', N'played') THEN occurred_at END) AS delivered_at,
+        MIN(CASE WHEN kind IN (N'read', N'played') THEN occurred_at END) AS read_at,
+        MIN(CASE WHEN kind = N'failed' THEN occurred_at END) AS failed_at,
+        MIN(CASE WHEN kind = N'failed' THEN error_code END) AS error_code,
+        MIN(CASE WHEN kind = N'failed' THEN error_title END) AS error_title,
+        MIN(CASE WHEN kind = N'failed' THEN error_details END) AS error_details
+    FROM $(schema).response
+    WHERE kind IN (N'sent', N'delivered', N'read', N'played', N'failed') AND is_test = 0
+        AND message_id IS NOT NULL
+    GROUP BY message_id
+),
+answered AS (
+    SELECT about_message_id AS message_id, COUNT(*) AS replies, MIN(replied_at) AS first_reply_at
+    FROM $(schema).reply
+    WHERE about_message_id IS NOT NULL
+    GROUP BY about_message_id
+),
+marked AS (
+    SELECT about_message_id AS message_id, COUNT(*) AS markers, MIN(occurred_at) AS first_marker_at
+    FROM $(schema).response
+    WHERE kind = N'reply_marker' AND is_test = 0 AND about_message_id IS NOT NULL
+    GROUP BY about_message_id
+)
+SELECT
+    s.*,
+    CASE
+        WHEN s.read_at IS NOT NULL THEN N'read'
+        WHEN s.delivered_at IS NOT NULL THEN N'delivered'
+        WHEN s.failed_at IS NOT NULL THEN N'failed'
+        ELSE N'sent'
+    END AS status,
+    (
+        SELECT TOP (1) x.emoji FROM $(schema).reaction_current AS x
+        WHERE x.about_message_id = s.message_id
+        ORDER BY x.reacted_at DESC, x.message_id DESC
+    ) AS reaction,
+    COALESCE(a.replies, m.markers, 0) AS reply_count,
+    COALESCE(a.first_reply_at, m.first_marker_at) AS first_reply_at,
+    (
+        SELECT TOP (1) x.reply_text FROM $(schema).reply AS x
+        WHERE x.about_message_id = s.message_id
+        ORDER BY x.replied_at, x.message_id
+    ) AS first_reply_text
+FROM receipt AS s
+LEFT JOIN answered AS a ON a.message_id = s.message_id
+LEFT JOIN marked AS m ON m.message_id = s.message_id;
+GO
+
+-- One mapped message with what its receipts know and the map does not say.
+CREATE VIEW $(schema).mapped_message AS
+SELECT
+    m.id AS map_id, m.campaign, m.communication_key, m.urn, m.message_name, m.message_id, m.client_reference,
+    COALESCE(m.phone, s.phone) AS phone,
+    s.user_id,
+    COALESCE(m.business_phone, s.business_phone) AS business_phone,
+    COALESCE(m.sent_at, s.sent_at, s.delivered_at, s.failed_at) AS sent_at
+FROM $(schema).message_map AS m
+LEFT JOIN (
+    SELECT
+        message_id, MIN(phone) AS phone, MIN(user_id) AS user_id, MIN(business_phone) AS business_phone,
+        MIN(CASE WHEN kind = N'sent' THEN occurred_at END) AS sent_at,
+        MIN(CASE WHEN kind IN (N'delivered', N'read', N'played') THEN occurred_at END) AS delivered_at,
+        MIN(CASE WHEN kind = N'failed' THEN occurred_at END) AS failed_at
+    FROM $(schema).response
+    WHERE kind IN (N'sent', N'delivered', N'read', N'played', N'failed') AND is_test = 0
+    GROUP BY message_id
+) AS s ON s.message_id = m.message_id;
+GO
+
+-- One response with the campaign it belongs to, and the rule that found it: `message` (its own id is
+-- mapped), `reference` (its client reference is), `about` (the message it is about is), or `recent` (an
+-- answer without any of these: the latest message to that person from that number within
+-- attribution_hours).
+CREATE VIEW $(schema).response_campaign AS
+WITH candidate AS (
+    SELECT r.id, m.id AS map_id, 1 AS preference, N'message' AS found_by, m.sent_at
+    FROM $(schema).response AS r
+    JOIN $(schema).message_map AS m ON m.message_id = r.message_id
+    WHERE r.is_test = 0
+    UNION ALL
+    SELECT r.id, m.id, 2, N'reference', m.sent_at
+    FROM $(schema).response AS r
+    JOIN $(schema).message_map AS m ON m.client_reference = r.client_reference
+    WHERE r.is_test = 0
+    UNION ALL
+    SELECT r.id, m.id, 3, N'about', m.sent_at
+    FROM $(schema).response AS r
+    JOIN $(schema).message_map AS m ON m.message_id = r.about_message_id
+    WHERE r.is_test = 0
+    UNION ALL
+    SELECT r.id, m.id, 3, N'about', m.sent_at
+    FROM $(schema).response AS r
+    JOIN $(schema).response AS ours ON ours.message_id = r.about_message_id AND ours.is_test = 0
+    JOIN $(schema).message_map AS m ON m.client_reference = ours.client_reference
+    WHERE r.is_test = 0
+    UNION ALL
+    SELECT r.id, m.map_id, 4, N'recent', m.sent_at
+    FROM $(schema).response AS r
+    JOIN $(schema).mapped_message AS m
+        ON (m.phone = r.phone OR m.user_id = r.user_id)
+        AND m.business_phone = r.business_phone
+        AND m.sent_at <= r.occurred_at
+        AND m.sent_at >= DATEADD(
+            hour, -(SELECT CAST(value AS int) FROM $(schema).setting WHERE name = N'attribution_hours'),
+            r.occurred_at
+        )
+    WHERE r.is_test = 0 AND r.kind IN (N'replied', N'opted_out', N'opted_in') AND r.about_message_id IS NULL
+),
+best AS (
+    SELECT
+        id, map_id, found_by,
+        ROW_NUMBER() OVER (PARTITION BY id ORDER BY preference, sent_at DESC, map_id) AS place
+    FROM candidate
+)
+SELECT r.*, m.id AS map_id, m.campaign, m.communication_key, m.urn, m.message_name, b.found_by AS [rule]
+FROM best AS b
+JOIN $(schema).response AS r ON r.id = b.id
+JOIN $(schema).message_map AS m ON m.id = b.map_id
+WHERE b.place = 1;
+GO
+
+-- One campaign and day of sending: how many of its messages got how far. Each message counts once, with the
+-- replies and reactions that stand now; a failure counts where nothing shows that the message arrived.
+CREATE VIEW $(schema).campaign_funnel AS
+WITH standing AS (
+    SELECT message_id, N'replied' AS kind FROM $(schema).reply
+    UNION
+    SELECT message_id, N'reacted' FROM $(schema).reaction_current
+),
+reached AS (
+    SELECT
+        c.map_id,
+        MAX(CASE WHEN c.kind IN (N'sent', N'delivered', N'read', N'played') THEN 1 ELSE 0 END) AS sent,
+        MAX(CASE WHEN c.kind IN (N'delivered', N'read', N'played') THEN 1 ELSE 0 END) AS delivered,
+        MAX(CASE WHEN c.kind IN (N'read', N'played') THEN 1 ELSE 0 END) AS [read],
+        MAX(CASE
+            WHEN c.kind = N'reply_marker' THEN 1
+            WHEN c.kind = N'replied' AND s.message_id IS NOT NULL THEN 1
+            ELSE 0
+        END) AS replied,
+        MAX(CASE WHEN c.kind = N'reacted' AND s.message_id IS NOT NULL THEN 1 ELSE 0 END) AS reacted,
+        MAX(CASE WHEN c.kind = N'failed' THEN 1 ELSE 0 END) AS failed,
+        MAX(CASE WHEN c.kind = N'opted_out' THEN 1 ELSE 0 END) AS opted_out
+    FROM $(schema).response_campaign AS c
+    LEFT JOIN standing AS s ON s.message_id = c.message_id AND s.kind = c.kind
+    GROUP BY c.map_id
+)
+SELECT
+    m.campaign,
+    CAST(m.sent_at AS date) AS sent_on,
+    COUNT(*) AS mapped,
+    COALESCE(SUM(x.sent), 0) AS sent,
+    COALESCE(SUM(x.delivered), 0) AS delivered,
+    COALESCE(SUM(x.[read]), 0) AS [read],
+    COALESCE(SUM(x.replied), 0) AS replied,
+    COALESCE(SUM(x.reacted), 0) AS reacted,
+    COALESCE(SUM(CASE WHEN x.delivered = 0 THEN x.failed END), 0) AS failed,
+    COALESCE(SUM(x.opted_out), 0) AS opted_out,
+    CAST(ROUND(1.0 * COALESCE(SUM(x.delivered), 0) / COUNT(*), 4) AS float) AS delivered_rate,
+    CAST(ROUND(1.0 * COALESCE(SUM(x.[read]), 0) / NULLIF(SUM(x.delivered), 0), 4) AS float) AS read_rate,
+    CAST(ROUND(1.0 * COALESCE(SUM(x.replied), 0) / NULLIF(SUM(x.delivered), 0), 4) AS float) AS replied_rate,
+    CAST(ROUND(1.0 * COALESCE(SUM(CASE WHEN x.delivered = 0 THEN x.failed END), 0) / COUNT(*), 4) AS float)
+        AS failed_rate
+FROM $(schema).mapped_message AS m
+LEFT JOIN reached AS x ON x.map_id = m.map_id
+GROUP BY m.campaign, CAST(m.sent_at AS date);
+GO

@@ -1,0 +1,20 @@
+-- Responses whose campaign is known, with what message_map says of it. A row counts as changed when the response
+-- was, or when its place in the map was made: whichever came later. Parameters as in export_response.sql.
+SET NOCOUNT ON;
+DECLARE
+    @since datetime2(3) = ?, @until datetime2(3) = ?, @changed_from datetime2(3) = ?, @changed_to datetime2(3) = ?,
+    @endpoint nvarchar(100) = ?, @kinds nvarchar(max) = ?;
+
+SELECT
+    m.communication_key, m.urn, COALESCE(r.phone, m.phone) AS phone, r.kind, r.occurred_at, s.sent_at,
+    COALESCE(m.message_id, r.about_message_id, r.message_id) AS message_id, m.message_name, m.campaign,
+    r.reply_text, r.emoji, r.error_title, r.error_details
+FROM $(schema).response_campaign AS r
+JOIN $(schema).message_map AS m ON m.id = r.map_id
+JOIN $(schema).mapped_message AS s ON s.map_id = m.id
+WHERE r.occurred_at >= @since AND r.occurred_at < @until
+    AND (r.changed_at >= @changed_from OR m.inserted_at >= @changed_from)
+    AND r.changed_at < @changed_to AND m.inserted_at < @changed_to
+    AND (@endpoint = N'' OR r.endpoint = @endpoint)
+    AND (@kinds = N'[]' OR r.kind IN (SELECT value COLLATE Latin1_General_BIN2 FROM OPENJSON(@kinds)))
+ORDER BY r.changed_at, r.id;

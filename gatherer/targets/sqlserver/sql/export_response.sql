@@ -1,0 +1,18 @@
+-- Responses to hand on: occurred in one range, written in another, at one endpoint or all (''), of some kinds or
+-- all ('[]'). All ranges are half open.
+SET NOCOUNT ON;
+DECLARE
+    @since datetime2(3) = ?, @until datetime2(3) = ?, @changed_from datetime2(3) = ?, @changed_to datetime2(3) = ?,
+    @endpoint nvarchar(100) = ?, @kinds nvarchar(max) = ?;
+
+SELECT
+    provider, endpoint, occurred_at, received_at, changed_at, kind, message_id, about_message_id, phone, user_id,
+    phone_number_id, business_phone, client_reference, profile_name, group_id, emoji, reply_type, reply_text,
+    reply_payload, media_id, media_type, error_code, error_title, error_details, pricing_category, billable,
+    account_id, is_test, details
+FROM $(schema).response
+WHERE occurred_at >= @since AND occurred_at < @until
+    AND changed_at >= @changed_from AND changed_at < @changed_to
+    AND (@endpoint = N'' OR endpoint = @endpoint)
+    AND (@kinds = N'[]' OR kind IN (SELECT value COLLATE Latin1_General_BIN2 FROM OPENJSON(@kinds)))
+ORDER BY changed_at, id;

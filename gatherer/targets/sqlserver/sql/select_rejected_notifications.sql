@@ -1,0 +1,10 @@
+-- The notifications that open rejections came from, each once, with the bytes kept for them.
+-- Parameter: the key of the last one that is known.
+SELECT TOP (100)
+    n.body_key, r.notification_id, r.inbox_id, r.received_at, r.endpoint, r.provider, n.body, n.content_type
+FROM $(schema).rejected_notification AS n
+JOIN $(schema).rejected AS r ON r.id = (
+    SELECT MIN(x.id) FROM $(schema).rejected AS x WHERE x.body_key = n.body_key AND x.resolved_at IS NULL
+)
+WHERE n.body_key > CONVERT(binary(16), ?)
+ORDER BY n.body_key;

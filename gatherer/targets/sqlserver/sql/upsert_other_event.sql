@@ -1,0 +1,132 @@
+-- One row per other event: inserted, or filled from another delivery of the same fact. Which value wins where
+-- deliveries contradict each other is decided by gatherer/merging.py alone: UTF-16, in which SQL Server sorts,
+-- and UTF-8, in which SQLite does, put characters beyond the Basic Multilingual Plane in different places.
+-- So the server finds what is new and what differs, and takes the merged rows back.
+--
+-- First batch, once per connection: where rows are staged. All text is compared byte by byte.
+-- No MERGE: it is two statements under one name, with races and defects of its own.
+CREATE TABLE #other_event (
+    [key]              binary(16) NOT NULL,
+    provider           nvarchar(64) COLLATE Latin1_General_BIN2 NOT NULL,
+    endpoint           nvarchar(100) COLLATE Latin1_General_BIN2 NOT NULL,
+    inbox_id           nvarchar(64) COLLATE Latin1_General_BIN2 NOT NULL,
+    notification_id    bigint NOT NULL,
+    received_at        datetime2(3) NOT NULL,
+    occurred_at        datetime2(3) NOT NULL,
+    occurred_at_source nvarchar(16) COLLATE Latin1_General_BIN2 NOT NULL,
+    account_id         nvarchar(450) COLLATE Latin1_General_BIN2 NULL,
+    is_test            bit NOT NULL,
+    family             nvarchar(255) COLLATE Latin1_General_BIN2 NOT NULL,
+    name               nvarchar(255) COLLATE Latin1_General_BIN2 NULL,
+    message_id         nvarchar(450) COLLATE Latin1_General_BIN2 NULL,
+    phone              nvarchar(64) COLLATE Latin1_General_BIN2 NULL,
+    user_id            nvarchar(450) COLLATE Latin1_General_BIN2 NULL,
+    details            nvarchar(max) COLLATE Latin1_General_BIN2 NULL
+);
+GO
+-- Second batch: stage up to 2 000 rows (lock escalation starts near 5 000). Parameter: the rows as JSON arrays in
+-- the order of the columns. Text is read as nvarchar(max): whatever its length, it is the typed table that says
+-- whether it fits. (Babelfish cuts such text at 4 000 characters and leaves escapes in it, which SQL Server does
+-- not; where a connection shows that, those texts follow as plain parameters.)
+SET NOCOUNT ON;
+DECLARE @rows nvarchar(max) = ?;
+DECLARE @staged int;
+
+DELETE FROM #other_event;
+INSERT INTO #other_event (
+    [key], provider, endpoint, inbox_id, notification_id, received_at, occurred_at, occurred_at_source,
+    account_id, is_test, family, name, message_id, phone, user_id, details
+)
+SELECT
+    CONVERT(binary(16), [key], 2), provider, endpoint, inbox_id, notification_id, received_at, occurred_at,
+    occurred_at_source, account_id, is_test, family, name, message_id, phone, user_id, details
+FROM OPENJSON(@rows) WITH (
+    [key]              char(32) '$[0]',
+    provider           nvarchar(max) '$[1]',
+    endpoint           nvarchar(max) '$[2]',
+    inbox_id           nvarchar(max) '$[3]',
+    notification_id    bigint '$[4]',
+    received_at        datetime2(3) '$[5]',
+    occurred_at        datetime2(3) '$[6]',
+    occurred_at_source nvarchar(max) '$[7]',
+    account_id         nvarchar(max) '$[8]',
+    is_test            bit '$[9]',
+    family             nvarchar(max) '$[10]',
+    name               nvarchar(max) '$[11]',
+    message_id         nvarchar(max) '$[12]',
+    phone              nvarchar(max) '$[13]',
+    user_id            nvarchar(max) '$[14]',
+    details            nvarchar(max) '$[15]'
+);
+SET @staged = @@ROWCOUNT;
+SELECT @staged AS staged, @staged AS written, @@TRANCOUNT AS transactions;
+GO
+-- Third batch, inside a transaction that holds the application lock. Parameter: the time of writing.
+SET NOCOUNT ON;
+DECLARE @now datetime2(3) = ?;
+DECLARE @staged int, @inserted int;
+
+INSERT INTO #applied (table_name, [key])
+SELECT N'other_event', [key] FROM #other_event;
+SET @staged = @@ROWCOUNT;
+
+-- First result: rows that are there, and that the staged row could change. A staged NULL never does. Lengths
+-- are compared as well, because 'a' = 'a ' in T-SQL, in every collation.
+SELECT
+    t.[key], t.provider, t.endpoint, t.inbox_id, t.notification_id, t.received_at, t.occurred_at,
+    t.occurred_at_source, t.account_id, t.is_test, t.family, t.name, t.message_id, t.phone, t.user_id,
+    t.details
+FROM #other_event AS s
+JOIN $(schema).other_event AS t WITH (UPDLOCK, HOLDLOCK) ON t.[key] = s.[key]
+WHERE
+    t.occurred_at_source <> s.occurred_at_source OR t.occurred_at <> s.occurred_at
+    OR s.received_at < t.received_at
+    OR (
+        s.received_at = t.received_at
+        AND (
+            s.inbox_id <> t.inbox_id OR s.notification_id <> t.notification_id OR s.endpoint <> t.endpoint
+            OR s.provider <> t.provider
+        )
+    )
+    OR s.account_id <> t.account_id OR DATALENGTH(s.account_id) <> DATALENGTH(t.account_id) OR (t.account_id IS NULL AND s.account_id IS NOT NULL)
+    OR s.is_test <> t.is_test
+    OR s.family <> t.family OR DATALENGTH(s.family) <> DATALENGTH(t.family)
+    OR s.name <> t.name OR DATALENGTH(s.name) <> DATALENGTH(t.name) OR (t.name IS NULL AND s.name IS NOT NULL)
+    OR s.message_id <> t.message_id OR DATALENGTH(s.message_id) <> DATALENGTH(t.message_id) OR (t.message_id IS NULL AND s.message_id IS NOT NULL)
+    OR s.phone <> t.phone OR DATALENGTH(s.phone) <> DATALENGTH(t.phone) OR (t.phone IS NULL AND s.phone IS NOT NULL)
+    OR s.user_id <> t.user_id OR DATALENGTH(s.user_id) <> DATALENGTH(t.user_id) OR (t.user_id IS NULL AND s.user_id IS NOT NULL)
+    OR s.details <> t.details COLLATE Latin1_General_BIN2 OR DATALENGTH(s.details) <> DATALENGTH(t.details) OR (t.details IS NULL AND s.details IS NOT NULL);
+
+-- Second result: how many were new, by what they are counted as. The unique index is the real guard.
+INSERT INTO $(schema).other_event (
+    [key], provider, endpoint, inbox_id, notification_id, received_at, occurred_at, occurred_at_source,
+    account_id, is_test, family, name, message_id, phone, user_id, details, inserted_at, changed_at
+)
+SELECT
+    s.[key], s.provider, s.endpoint, s.inbox_id, s.notification_id, s.received_at, s.occurred_at,
+    s.occurred_at_source, s.account_id, s.is_test, s.family, s.name, s.message_id, s.phone, s.user_id,
+    s.details, @now, @now
+FROM #other_event AS s
+WHERE NOT EXISTS (SELECT 1 FROM $(schema).other_event AS t WITH (UPDLOCK, HOLDLOCK) WHERE t.[key] = s.[key]);
+SET @inserted = @@ROWCOUNT;
+SELECT N'other_event' AS word, @inserted AS inserted WHERE @inserted > 0;
+
+-- Last result: the proof that all of this ran, and that the transaction is still there.
+SELECT @staged AS staged, @inserted AS written, @@TRANCOUNT AS transactions;
+GO
+-- Fourth batch, with merged rows staged: their keys are there and locked. Parameter: the time of writing.
+SET NOCOUNT ON;
+DECLARE @now datetime2(3) = ?;
+DECLARE @written int;
+
+UPDATE t SET
+    provider = s.provider, endpoint = s.endpoint, inbox_id = s.inbox_id,
+    notification_id = s.notification_id, received_at = s.received_at, occurred_at = s.occurred_at,
+    occurred_at_source = s.occurred_at_source, account_id = s.account_id, is_test = s.is_test,
+    family = s.family, name = s.name, message_id = s.message_id, phone = s.phone, user_id = s.user_id,
+    details = s.details, changed_at = @now
+FROM $(schema).other_event AS t
+JOIN #other_event AS s ON s.[key] = t.[key];
+SET @written = @@ROWCOUNT;
+
+SELECT @written AS staged, @written AS written, @@TRANCOUNT AS transactions;

@@ -1,0 +1,17 @@
+-- After a commit: how many keys the transaction had, and how many of them are there. Under XACT_ABORT an error
+-- that got lost on its way would have rolled everything back, and the commit would still have said nothing.
+SET NOCOUNT ON;
+SELECT
+    (SELECT COUNT(*) FROM #applied) AS applied,
+    (SELECT COUNT(*) FROM #applied AS a JOIN $(schema).response AS t ON t.[key] = a.[key]
+     WHERE a.table_name = N'response')
+    + (SELECT COUNT(*) FROM #applied AS a JOIN $(schema).template_event AS t ON t.[key] = a.[key]
+       WHERE a.table_name = N'template_event')
+    + (SELECT COUNT(*) FROM #applied AS a JOIN $(schema).flow_event AS t ON t.[key] = a.[key]
+       WHERE a.table_name = N'flow_event')
+    + (SELECT COUNT(*) FROM #applied AS a JOIN $(schema).account_event AS t ON t.[key] = a.[key]
+       WHERE a.table_name = N'account_event')
+    + (SELECT COUNT(*) FROM #applied AS a JOIN $(schema).other_event AS t ON t.[key] = a.[key]
+       WHERE a.table_name = N'other_event')
+    + (SELECT COUNT(*) FROM #applied AS a JOIN $(schema).rejected AS t ON t.[key] = a.[key]
+       WHERE a.table_name = N'rejected') AS found;

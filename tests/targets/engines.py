@@ -1,0 +1,142 @@
+"""The engines that the suites of the targets run on: how to get an empty one, and how to look into it.
+
+SQL Server needs a server: GATHERER_TEST_SQLSERVER is an ODBC connection string of a login that may create
+schemas in that database. Each process of the test run makes a schema of its own, and drops it at the end.
+"""
+
+import atexit
+import os
+import sqlite3
+from collections.abc import Callable, Iterable
+from contextlib import closing
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any, ClassVar, Final, Protocol
+
+import pytest
+
+from gatherer import timestamps
+from gatherer.records import TABLES
+from gatherer.targets.base import Target
+from gatherer.targets.sqlite.target import SQLiteTarget
+
+# Read at import: a fixture takes the settings of the developer's shell away from each test.
+SERVER: Final = os.environ.get("GATHERER_TEST_SQLSERVER", "")
+ASIDE: Final = frozenset({"id", "inserted_at", "changed_at"})
+FACTS: Final = (*(table.table for table in TABLES), "rejected")
+EVERYTHING: Final = (*FACTS, "rejected_notification", "inbox_position", "gather_run", "message_map")
+
+needs_server = pytest.mark.skipif(
+    not SERVER, reason="GATHERER_TEST_SQLSERVER is not set: nothing of this ran against SQL Server"
+)
+
+
+class Place(Protocol):
+    """Somewhere a target can be, empty at first."""
+
+    def open(self, *, dry_run: bool = False) -> Target:
+        """Open the target there."""
+
+    def query(self, query: str, *parameters: object) -> list[dict[str, Any]]:
+        """Return what `query` finds, past the target; $(schema). stands before each table."""
+
+
+class SQLitePlace:
+    """A file."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "responses.db"
+
+    def open(self, *, dry_run: bool = False) -> Target:
+        return SQLiteTarget(self.path, dry_run=dry_run)
+
+    def query(self, query: str, *parameters: object) -> list[dict[str, Any]]:
+        with closing(sqlite3.connect(self.path, isolation_level=None)) as connection:
+            connection.row_factory = sqlite3.Row
+            return [dict(row) for row in connection.execute(query.replace("$(schema).", ""), parameters)]
+
+
+class SQLServerPlace:
+    """A schema. It is made once, and emptied for each test."""
+
+    schema: Final = f"gatherer_test_{os.environ.get('PYTEST_XDIST_WORKER', '')}{os.getpid()}"
+    _made = False
+
+    def __init__(self, _folder: Path) -> None:
+        from gatherer.targets.sqlserver import schema
+
+        if not SQLServerPlace._made:
+            schema.apply(self.session(), self.schema)
+            SQLServerPlace._made = True
+            atexit.register(drop, self.schema)
+        session = self.session()
+        for table in EVERYTHING:
+            session.run(f"DELETE FROM {self.schema}.{table}")
+        session.run(f"UPDATE {self.schema}.setting SET value = N'72' WHERE name = N'attribution_hours'")
+
+    _sessions: ClassVar[dict[str, Any]] = {}
+
+    @classmethod
+    def session(cls) -> Any:
+        """Return a session of the tests' own, past the target."""
+        from gatherer.targets.sqlserver.connection import Access
+        from gatherer.targets.sqlserver.session import Session
+
+        return cls._sessions.setdefault(SERVER, Session(Access.parse(SERVER)))
+
+    def open(self, *, dry_run: bool = False, **more: Any) -> Target:
+        from gatherer.targets.sqlserver.connection import Access
+        from gatherer.targets.sqlserver.target import SQLServerTarget
+
+        return SQLServerTarget(Access.parse(SERVER), schema_name=self.schema, dry_run=dry_run, **more)
+
+    def query(self, query: str, *parameters: object) -> list[dict[str, Any]]:
+        from gatherer.targets.sqlserver.schema import placed
+
+        results = self.session().run(placed(query, self.schema), *parameters)
+        return [
+            {column[0]: _plain(value) for column, value in zip(row.cursor_description, row, strict=True)}
+            for row in (results[0] if results else [])
+        ]
+
+
+def drop(schema: str) -> None:
+    """Take the schema out again."""
+    from gatherer.targets.sqlserver.schema import batches
+
+    session = SQLServerPlace.session()
+    for statement in batches("remove", schema):
+        session.run(statement)
+    session.disconnect()
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return timestamps.sql_text(value)
+    return value.isoformat() if isinstance(value, date) else value
+
+
+PLACES: Final[dict[str, Callable[[Path], Place]]] = {"sqlite": SQLitePlace, "sqlserver": SQLServerPlace}
+ENGINES: Final = (
+    pytest.param("sqlite"),
+    pytest.param("sqlserver", marks=[pytest.mark.sqlserver, needs_server]),
+)
+
+
+def rows(place: Place, table: str = "response", *, aside: Iterable[str] = ()) -> list[dict[str, Any]]:
+    """Return all rows of `table` by key, without surrogate ids, times of writing and what is `aside`."""
+    without = {*ASIDE, *aside}
+    found = place.query(f"SELECT * FROM $(schema).{table}")
+    found.sort(key=lambda row: row["key"])
+    return [{name: value for name, value in row.items() if name not in without} for row in found]
+
+
+def all_rows(place: Place, *, aside: Iterable[str] = ()) -> dict[str, list[dict[str, Any]]]:
+    """Return the rows of all tables with facts in them."""
+    return {table: rows(place, table, aside=aside) for table in FACTS}
+
+
+def clear(place: Place) -> None:
+    """Remove all facts."""
+    for table in FACTS:
+        place.query(f"DELETE FROM $(schema).{table}")

@@ -1,0 +1,171 @@
+"""What is handed on to other programs, from either target."""
+
+import csv
+import io
+import json
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, timedelta
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from gatherer import export as exports
+from gatherer.errors import ConfigurationError, TargetError
+from gatherer.targets.base import Batch, Export
+from tests.making import configure, fill_inbox, receipts, run
+from tests.targets.engines import ENGINES, PLACES, Place
+from tests.targets.test_views import Facts, at, fact
+
+
+@pytest.fixture(params=ENGINES)
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    return PLACES[request.param](tmp_path)
+
+
+@pytest.fixture
+def facts(place: Place) -> Iterator[Facts]:
+    with closing(Facts(place)) as opened:
+        yield opened
+
+
+def exported(facts: Facts, what: Export, **layout: Any) -> str:
+    written = io.StringIO()
+    exports.export(facts.target, what, exports.Layout(**layout), written.write)
+    return written.getvalue()
+
+
+def ids(facts: Facts, **what: Any) -> list[str]:
+    lines = exported(facts, Export(**what), format="ndjson").splitlines()
+    return [json.loads(line)["message_id"] for line in lines]
+
+
+def test_rows_are_chosen_by_time_endpoint_and_kind(facts: Facts) -> None:
+    facts.tell(
+        fact("sent", "w1", "12:00"),
+        fact("read", "w1", "12:30"),
+        fact("sent", "w2", "13:00", endpoint="other"),
+    )
+    assert ids(facts) == ["w1", "w1", "w2"]
+    assert ids(facts, since=at("12:30")) == ["w1", "w2"]
+    assert ids(facts, until=at("12:30")) == ["w1"]
+    assert ids(facts, endpoint="other") == ["w2"]
+    assert ids(facts, kinds=("read", "failed")) == ["w1"]
+    assert ids(facts, endpoint="nobody") == []
+
+
+def test_a_late_row_is_in_the_next_export(facts: Facts) -> None:
+    """What occurred long ago and arrived now is new to whoever reads by the time of writing."""
+    facts.tell(fact("sent", "w1", "12:00"))
+    first = facts.target.horizon()
+    assert ids(facts, changed_to=first) == ["w1"]
+    facts.tell(fact("sent", "w0", "08:00"), fact("sent", "w1", "12:00", client_reference="learned later"))
+    second = facts.target.horizon()
+    assert sorted(ids(facts, changed_from=first, changed_to=second)) == ["w0", "w1"]
+    assert ids(facts, changed_from=second) == []
+
+
+def test_text_survives_csv_and_tsv(facts: Facts) -> None:
+    awkward = 'a "quoted", line\nwith\ttab; 👍 ü'
+    facts.tell(fact("replied", "r1", reply_text=awkward))
+    for name, delimiter in (("csv", ","), ("tsv", "\t")):
+        text = exported(facts, Export(), format=name)
+        (row,) = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
+        assert (row["reply_text"], row["occurred_at"], row["is_test"]) == (
+            awkward,
+            "2026-11-20T12:00:00.000Z",
+            "0",
+        )
+        assert row["emoji"] == ""
+
+
+def test_ferg_gets_what_the_map_knows_in_its_own_form(facts: Facts) -> None:
+    facts.map("spring", message_id="w1", communication_key="CK-1", urn="U1", message_name="Spring 1")
+    facts.tell(
+        fact("sent", "w1", "08:00"),
+        fact("replied", "r1", "12:05", about_message_id="w1", reply_text='yes\n"please"'),
+        fact("opted_out", "r2", "12:06", about_message_id="w1"),
+        fact("sent", "unmapped", "08:00"),
+    )
+    text = exported(
+        facts, Export(), format="ferg", date_format="%d.%m.%Y %H:%M", zone=ZoneInfo("Europe/Berlin")
+    )
+    lines = sorted(text.split("\r\n"))
+    header = "\t".join(f'"{name}"' for name in exports.FERG_COLUMNS)
+    reply = (
+        "CK-1",
+        "U1",
+        "+15550001111",
+        "Replied",
+        "20.11.2026 13:05",
+        "20.11.2026 09:00",
+        "w1",
+        "Spring 1",
+    )
+    assert header in lines
+    assert "\t".join(f'"{value}"' for value in (*reply, 'yes ""please""')) in lines
+    assert any('"OptOut"' in line for line in lines)
+    assert "unmapped" not in text
+    assert text.count("\r\n") == 4
+    unix = exported(facts, Export(kinds=("sent",)), format="ferg", date_format=exports.UNIX)
+    assert f'"{int(at("08:00").timestamp())}"' in unix
+
+
+def test_a_row_mapped_later_is_in_the_next_ferg_export(facts: Facts) -> None:
+    facts.tell(fact("sent", "w1"))
+    first = facts.target.horizon()
+    assert exports.export(facts.target, Export(changed_to=first), exports.Layout(format="ferg"), str) == 0
+    facts.map("spring", message_id="w1", communication_key="CK-1")
+    later = Export(changed_from=first)
+    assert exports.export(facts.target, later, exports.Layout(format="ferg"), str) == 1
+
+
+def test_a_large_export_streams(facts: Facts) -> None:
+    many = [fact("sent", f"w{number}") for number in range(4500)]
+    facts.target.apply(Batch(records=many))
+    sizes = [len(batch) for batch in facts.target.export(Export())]
+    assert (sum(sizes), max(sizes)) == (4500, 2000)
+
+
+def test_a_file_appears_whole_or_not_at_all(facts: Facts, tmp_path: Path) -> None:
+    path = tmp_path / "out" / "responses.csv"
+    assert exports.to_file(facts.target, Export(), exports.Layout(), path) == 0
+    assert list(path.parent.iterdir()) == [], "nothing to write, no file"
+    facts.tell(fact("sent", "w1"))
+    assert exports.to_file(facts.target, Export(), exports.Layout(), path) == 1
+    with pytest.raises(RuntimeError), exports.replacing(path) as write:  # noqa: PT012
+        write("half")
+        raise RuntimeError
+    assert [found.name for found in path.parent.iterdir()] == ["responses.csv"]
+    assert "w1" in path.read_text(encoding="utf-8")
+
+
+def test_a_cursor_is_kept_in_a_file(tmp_path: Path) -> None:
+    cursor = exports.Cursor(tmp_path, "warehouse")
+    assert cursor.read() is None
+    moment = at("12:00").astimezone(UTC) + timedelta(milliseconds=7)
+    cursor.write(moment)
+    assert exports.Cursor(tmp_path, "warehouse").read() == moment
+    (tmp_path / "export-warehouse.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(TargetError, match="delete it"):
+        cursor.read()
+    with pytest.raises(ConfigurationError, match="no name"):
+        exports.Cursor(tmp_path, "../x")
+
+
+def test_the_command_goes_on_where_it_ended(tmp_path: Path) -> None:
+    configure(tmp_path)
+    fill_inbox(tmp_path / "inbox.db", [receipts("wamid.A")])
+    run(tmp_path, "gather")
+    first = run(tmp_path, "export", "--since-last", "x", "--format", "ndjson")
+    assert (first.returncode, first.stdout.count(b"\n")) == (0, 1)
+    assert run(tmp_path, "export", "--since-last", "x", "--format", "ndjson").stdout == b""
+    assert run(tmp_path, "export", "--kind", "sent").stdout.count(b"wamid.A") == 1
+    for wrong in (["--kind", "sennt"], ["--time-zone", "Mars/X"], ["--since-last", "a/b"]):
+        ended = run(tmp_path, "export", *wrong)
+        assert (ended.returncode, ended.stderr.count(b"\n")) == (2, 1), ended.stderr
+    named = run(tmp_path, "export", "--output", "out/r_%Y.csv")
+    assert named.returncode == 0
+    assert [path.name[:2] for path in (tmp_path / "out").iterdir()] == ["r_"]

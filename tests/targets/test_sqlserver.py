@@ -1,0 +1,309 @@
+"""SQL Server with a server: what the shared suites cannot ask of a file."""
+
+import json
+import threading
+import uuid
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gatherer import gather as passes
+from gatherer.errors import TargetError, TemporaryError
+from gatherer.inbox.base import Selection
+from gatherer.inbox.reader import LocalInbox
+from gatherer.replay import replay
+from gatherer.targets.base import Batch, Position
+from gatherer.targets.sqlserver import schema
+from gatherer.targets.sqlserver.connection import Access
+from gatherer.targets.sqlserver.connection_string import build, get, parse
+from gatherer.targets.sqlserver.session import Patience, Session
+from gatherer.targets.sqlserver.target import SQLServerTarget
+from tests.making import configure, fill_inbox, notification, receipts, run
+from tests.targets.cutting import Cutter, says
+from tests.targets.engines import SERVER, SQLServerPlace, all_rows, needs_server, rows
+from tests.targets.test_contract import response
+
+pytestmark = [pytest.mark.sqlserver, needs_server, pytest.mark.timeout(600)]
+QUICK = Patience(attempts=4, seconds=60, first_wait_seconds=0.05)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> SQLServerPlace:
+    return SQLServerPlace(tmp_path)
+
+
+def changed(**keywords: str) -> str:
+    """Return the connection string of the tests with some of its values replaced."""
+    pairs = [(name, keywords.pop(name.lower(), value)) for name, value in parse(SERVER)]
+    return build([*pairs, *keywords.items()])
+
+
+def at(place: SQLServerPlace, text: str = SERVER, **more: Any) -> SQLServerTarget:
+    return SQLServerTarget(Access.parse(text), schema_name=place.schema, **({"patience": QUICK} | more))
+
+
+def key(number: int) -> bytes:
+    return number.to_bytes(16, "big")
+
+
+# --- two at once ----------------------------------------------------------------------------------
+
+
+def test_two_gatherers_at_once_lose_and_double_nothing(place: SQLServerPlace, tmp_path: Path) -> None:
+    """Two machines with an inbox each, whose notifications overlap, into one database."""
+    shared = [receipts(f"wamid.{number}") for number in range(400)]
+    for name in ("one", "two"):
+        fill_inbox(tmp_path / name, [*shared, *(receipts(f"wamid.{name}.{number}") for number in range(100))])
+    problems: list[Exception] = []
+    summaries: list[passes.Summary] = []
+
+    def gather(name: str) -> None:
+        try:
+            with closing(LocalInbox(tmp_path / name)) as inbox, closing(at(place)) as target:
+                for _ in range(10):
+                    summaries.append(passes.gather(inbox, target, limit=50))
+        except Exception as problem:  # noqa: BLE001 - whatever it is, the test has to show it
+            problems.append(problem)
+
+    threads = [threading.Thread(target=gather, args=(name,)) for name in ("one", "two", "one")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert problems == []
+    assert sorted(row["message_id"] for row in rows(place)) == sorted(
+        [f"wamid.{number}" for number in range(400)]
+        + [f"wamid.{name}.{number}" for name in ("one", "two") for number in range(100)]
+    )
+    assert sum(summary.outcome.inserted.get("sent", 0) for summary in summaries) == 600
+    assert {row["notification_id"] for row in place.query("SELECT * FROM $(schema).inbox_position")} == {500}
+
+
+# --- a connection that breaks ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("moment", "deliver"),
+    [
+        ("INSERT INTO #applied", False),  # in the middle of the transaction
+        ("COMMIT TRANSACTION", False),  # at the commit, which the server never sees
+        ("COMMIT TRANSACTION", True),  # after the commit, before its answer
+    ],
+)
+@pytest.mark.parametrize("with_position", [True, False])
+def test_a_connection_that_breaks_costs_nothing(
+    place: SQLServerPlace, moment: str, deliver: bool, with_position: bool
+) -> None:
+    host, _, port = (get(parse(SERVER), "server") or "").removeprefix("tcp:").partition(",")
+    position = Position("inbox-a", 7, b"d" * 16) if with_position else None
+    batch = Batch(records=[response(key(number)) for number in range(10)], position=position)
+    with Cutter((host, int(port or 1433)), says(moment), deliver=deliver) as cutter:
+        text = changed(server=f"127.0.0.1,{cutter.port}", encrypt="no")
+        with closing(at(place, text)) as target:
+            outcome = target.apply(batch)
+            assert target.position("inbox-a") == position
+    assert cutter.cuts == 1
+    assert len(rows(place)) == 10
+    if deliver and not with_position:  # nothing tells that the lost answer was a yes: they are there already
+        assert outcome.duplicates == 10
+    else:
+        assert outcome.inserted == {"sent": 10}
+
+
+def test_a_connection_that_never_holds_ends_with_75_and_nothing_written(place: SQLServerPlace) -> None:
+    host, _, port = (get(parse(SERVER), "server") or "").removeprefix("tcp:").partition(",")
+    with Cutter((host, int(port or 1433)), says("COMMIT TRANSACTION"), deliver=False, times=99) as cutter:
+        text = changed(server=f"127.0.0.1,{cutter.port}", encrypt="no")
+        with closing(at(place, text)) as target, pytest.raises(TemporaryError, match="nothing is lost"):
+            target.apply(Batch(records=[response()]))
+    assert cutter.cuts == QUICK.attempts
+    assert rows(place) == []
+
+
+def test_a_lost_transaction_is_noticed(place: SQLServerPlace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A rollback that nobody reported does not count as a commit."""
+    with closing(at(place, patience=Patience(attempts=1))) as target:
+        original = target.session.run
+
+        def treacherous(statement: str, *parameters: object) -> list[list[Any]]:
+            if "COMMIT TRANSACTION" in statement:
+                original("IF @@TRANCOUNT > 0 ROLLBACK TRANSACTION")
+            return original(statement, *parameters)
+
+        monkeypatch.setattr(target.session, "run", treacherous)
+        with pytest.raises(TemporaryError, match="rolled back without a word"):
+            target.apply(Batch(records=[response()]))
+    assert rows(place) == []
+
+
+# --- rows that are refused ------------------------------------------------------------------------
+
+
+def test_a_record_that_does_not_fit_is_rejected_and_the_rest_goes_on(place: SQLServerPlace) -> None:
+    sources = [notification(b"body %d" % number, number) for number in range(1, 61)]
+    records = [
+        response(key(number), notification_id=number, message_id="x" * (451 if number == 33 else 20))
+        for number in range(1, 61)
+    ]
+    batch = Batch(records=records, notifications=sources, position=Position("inbox-a", 60, b"d" * 16))
+    with closing(at(place)) as target:
+        outcome = target.apply(batch)
+        assert (outcome.inserted, outcome.rejected) == ({"sent": 59}, 1)
+        assert target.position("inbox-a") == batch.position
+        (kept,) = rows(place, "rejected")
+        assert kept["reason_class"] == "refused"
+        ((again,),) = target.rejected_notifications()
+        assert again.body == b"body 33"
+
+
+def test_many_that_do_not_fit_stop_the_pass(place: SQLServerPlace) -> None:
+    sources = [notification(b"body %d" % number, number) for number in range(1, 41)]
+    records = [
+        response(key(number), notification_id=number, message_id="x" * (451 if number % 3 == 0 else 20))
+        for number in range(1, 41)
+    ]
+    batch = Batch(records=records, notifications=sources, position=Position("inbox-a", 40, b"d" * 16))
+    with closing(at(place)) as target:
+        with pytest.raises(TargetError, match="fault of the tables"):
+            target.apply(batch)
+        assert target.position("inbox-a") is None
+    assert rows(place) == rows(place, "rejected") == []
+
+
+def test_spaces_at_the_end_make_a_difference(place: SQLServerPlace) -> None:
+    """To T-SQL 'a' = 'a ', whatever the collation."""
+    for first, second in (("a ", "a"), ("a", "a ")):
+        place.query("DELETE FROM $(schema).response")
+        with closing(at(place)) as target:
+            for text in (first, second):
+                target.apply(Batch(records=[response(reply_text=text, message_id=text)]))
+        (row,) = rows(place)
+        assert (row["reply_text"], row["message_id"]) == ("a", "a")
+
+
+# --- restored -------------------------------------------------------------------------------------
+
+
+def test_an_older_copy_of_the_target_refills_by_itself(place: SQLServerPlace, tmp_path: Path) -> None:
+    fill_inbox(tmp_path / "inbox", [receipts(f"wamid.{number}") for number in range(60)] + [b"no json"])
+    with closing(LocalInbox(tmp_path / "inbox")) as inbox, closing(at(place)) as target:
+        passes.gather(inbox, target, limit=20)
+        (older,) = place.query("SELECT * FROM $(schema).inbox_position")
+        before = all_rows(place)
+        passes.gather(inbox, target)
+        expected = all_rows(place)
+        # What a restore from the copy amounts to: the rows and the position of that moment.
+        kept = {row["key"] for row in before["response"]}
+        for row in expected["response"]:
+            if row["key"] not in kept:
+                place.query("DELETE FROM $(schema).response WHERE [key] = ?", row["key"])
+        place.query("DELETE FROM $(schema).rejected")
+        place.query("DELETE FROM $(schema).rejected_notification")
+        place.query(
+            "UPDATE $(schema).inbox_position SET notification_id = ?, digest = ?",
+            older["notification_id"],
+            older["digest"],
+        )
+        assert all_rows(place) == before
+        passes.gather(inbox, target)
+        assert all_rows(place) == expected
+
+
+def test_a_copy_that_lost_a_tables_rows_is_healed_by_replay(place: SQLServerPlace, tmp_path: Path) -> None:
+    fill_inbox(tmp_path / "inbox", [receipts(f"wamid.{number}") for number in range(30)])
+    with closing(LocalInbox(tmp_path / "inbox")) as inbox, closing(at(place)) as target:
+        passes.gather(inbox, target)
+        expected = all_rows(place)
+        position = target.position(inbox.identity)
+        place.query("DELETE FROM $(schema).response")
+        assert replay(inbox, target, Selection()).outcome.inserted == {"sent": 30}
+        assert all_rows(place) == expected
+        assert replay(inbox, target, Selection(), rebuild=True).outcome.removed == 30
+        assert all_rows(place) == expected
+        assert target.position(inbox.identity) == position
+
+
+# --- schema and rights ----------------------------------------------------------------------------
+
+
+def test_a_missing_or_unfitting_schema_is_refused_with_the_command(place: SQLServerPlace) -> None:
+    with pytest.raises(TargetError, match="gatherer schema apply"):
+        SQLServerTarget(Access.parse(SERVER), schema_name="gatherer_nowhere")
+    try:
+        place.query("INSERT INTO $(schema).schema_version (number, name, required) VALUES (999, N'x', 1)")
+        at(place).close()  # newer, and compatible
+        place.query("UPDATE $(schema).schema_version SET required = 999 WHERE number = 999")
+        with pytest.raises(TargetError, match=r"newer gatherer.*pip install --upgrade"):
+            at(place)
+        place.query("DELETE FROM $(schema).schema_version WHERE number = 999")
+        place.query("UPDATE $(schema).schema_version SET number = -2 WHERE number = 2")
+        with pytest.raises(TargetError, match="version 1, and"):
+            at(place)
+    finally:
+        place.query("DELETE FROM $(schema).schema_version WHERE number = 999")
+        place.query("UPDATE $(schema).schema_version SET number = 2 WHERE number = -2")
+
+
+@pytest.fixture
+def writer(place: SQLServerPlace) -> Iterator[str]:
+    """Return the connection string of a login that has the rights of grants.sql and no others."""
+    name, password = f"w{uuid.uuid4().hex[:12]}", f"Pw;{{}}{uuid.uuid4().hex}"
+    session = Session(Access.parse(SERVER))
+    text = Path("config/sqlserver/grants.sql").read_text(encoding="utf-8")
+    for batch in schema.split(schema.placed(text, place.schema)):
+        # Where the engine has no GRANT on a whole schema, the role of the readers stays as it is.
+        session.run(batch)
+    session.run(f"CREATE LOGIN [{name}] WITH PASSWORD = N'{password}'")
+    session.run(f"CREATE USER [{name}] FOR LOGIN [{name}]")
+    session.run(f"ALTER ROLE gatherer_writer ADD MEMBER [{name}]")
+    yield changed(uid=name, pwd=password)
+    session.run(f"DROP USER [{name}]")
+    session.run(f"DROP LOGIN [{name}]")
+    session.disconnect()
+
+
+def test_a_pass_needs_no_more_than_the_rights_that_are_granted(
+    place: SQLServerPlace, writer: str, tmp_path: Path
+) -> None:
+    fill_inbox(tmp_path / "inbox.db", [receipts("wamid.A"), receipts("wamid.A", word="read"), b"no json"])
+    secret = get(parse(writer), "pwd") or ""
+    configure(
+        tmp_path,
+        f'[target]\nkind = "sqlserver"\nschema = "{place.schema}"\nconnection = {{ env = "TARGET" }}\n'
+        'time_zone = "Europe/London"\n',
+    )
+    checked = run(tmp_path, "target", "check", "--json", TARGET=writer)
+    assert json.loads(checked.stdout)["problems"] == []
+    ended = run(tmp_path, "gather", TARGET=writer)
+    assert (ended.returncode, ended.stderr) == (0, b""), ended.stderr
+    assert b"1 read, 1 sent" in ended.stdout
+    assert b"SQL Server" in ended.stdout
+    assert secret.encode() not in ended.stdout + ended.stderr + checked.stdout + checked.stderr
+    assert len(rows(place)) == 2
+    replayed = run(tmp_path, "replay", "--all", "--rebuild", "--json", TARGET=writer)
+    assert (replayed.returncode, json.loads(replayed.stdout)["removed"]) == (0, 3), replayed.stderr
+    refused = run(tmp_path, "schema", "apply", "--connection-env", "TARGET", TARGET=writer)
+    assert refused.returncode in (0, 3), "nothing to apply, or no right to"
+    with (
+        closing(at(place, writer)) as target,
+        pytest.raises(Exception, match=r"(?i)permission|denied|must be owner"),
+    ):
+        target.session.run(f"DROP TABLE {place.schema}.response")
+
+
+def test_a_wrong_password_is_said_once_and_never_shown(place: SQLServerPlace, tmp_path: Path) -> None:
+    configure(
+        tmp_path,
+        f'[target]\nkind = "sqlserver"\nschema = "{place.schema}"\nconnection = {{ env = "TARGET" }}\n',
+    )
+    fill_inbox(tmp_path / "inbox.db", [receipts("wamid.A")])
+    ended = run(tmp_path, "gather", TARGET=changed(pwd="not;the}password"))
+    assert ended.returncode == 3
+    assert b"not;the" not in ended.stderr
+    assert ended.stderr.count(b"\n") == 1, ended.stderr
+    nobody = changed(server="127.0.0.1,9")
+    ended = run(tmp_path, "target", "check", TARGET=nobody)
+    assert (ended.returncode, b"Traceback" in ended.stderr) == (75, False)

@@ -1,0 +1,278 @@
+"""SQL Server without a server: connection strings, faults, drivers, and the T-SQL files as they are packaged."""
+
+import re
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pyodbc
+import pytest
+import sqlglot
+
+from gatherer.errors import ConfigurationError, TargetError
+from gatherer.notification import Notification
+from gatherer.records import TABLES, Kind, Reason, Record
+from gatherer.targets.base import Batch
+from gatherer.targets.sqlserver import (
+    applying,
+    connection,
+    connection_string,
+    faults,
+    inspection,
+    refusing,
+    schema,
+)
+from gatherer.targets.sqlserver.faults import Class
+from tests.targets.test_contract import NOW, response
+
+SQL = files("gatherer.targets.sqlserver") / "sql"
+NAMES = sorted(file.name.removesuffix(".sql") for file in SQL.iterdir() if file.name.endswith(".sql"))
+TEMPLATES = {"record_version": {"$(number)": "1", "$(name)": "x", "$(required)": "1"}}
+# How many parameters the last batches of each file take; all others take none.
+PARAMETERS = {
+    "advance_position": [4],
+    "begin": [0, 1],
+    "carry": [0, 1],
+    "choose": [0, 1],
+    "export_campaign": [6],
+    "export_response": [6],
+    "horizon": [1],
+    "insert_gather_run": [12],
+    "insert_rejected_notification": [1],
+    "resolve_rejected": [3],
+    "select_rejected_notifications": [1],
+    "settle": [2],
+    "upsert_rejected": [0, 1, 1],
+    **{f"upsert_{table.table}": [0, 1, 1, 1] for table in TABLES},
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_file_is_t_sql(name: str) -> None:
+    for batch in schema.batches(name, "gatherer"):
+        for placeholder, value in TEMPLATES.get(name, {}).items():
+            batch = batch.replace(placeholder, value)
+        assert "$(" not in batch, "sqlcmd's variables are all replaced"
+        # No SET of several options at once, and no transaction words, in this parser's T-SQL.
+        parsed = re.sub(r"(?m)^SET (ANSI|NUMERIC|NOCOUNT|XACT)[^;]*;", "", batch)
+        parsed = re.sub(r"(?s)EXEC @granted = .*?@Milliseconds;", "", parsed, flags=re.IGNORECASE)
+        parsed = parsed.replace("ROLLBACK TRANSACTION", "SELECT 1").replace("BEGIN TRANSACTION;", "")
+        statements = sqlglot.parse(parsed, dialect="tsql", error_level=sqlglot.ErrorLevel.RAISE)
+        assert [one for one in statements if one is not None] or not parsed.strip()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_batch_has_the_parameters_that_its_caller_gives(name: str) -> None:
+    counted = [batch.count("?") for batch in schema.batches(name, "gatherer")]
+    assert counted == PARAMETERS.get(name, [0] * len(counted))
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_rows_are_staged_in_the_order_of_the_fields(table: type[Record]) -> None:
+    _, stage, _, _ = schema.batches(f"upsert_{table.table}", "gatherer")
+    staged = re.findall(r"^\s*\[?(\w+)\]?\s+\S+ '\$\[(\d+)\]'", stage, re.MULTILINE)
+    assert [name for name, _ in staged] == list(table.__struct_fields__)
+    assert [int(number) for _, number in staged] == list(range(len(staged)))
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_the_tables_have_the_fields_and_their_twin_has_the_same(table: type[Record]) -> None:
+    def columns(package: str) -> list[str]:
+        text = (files(package) / "sql" / "0001_tables.sql").read_text(encoding="utf-8")
+        body = re.search(rf"CREATE TABLE (?:\$\(schema\)\.)?{table.table} \((.*?)\n\);", text, re.DOTALL)
+        assert body is not None
+        return [
+            name for name in re.findall(r"^    \[?(\w+)\]?\s", body[1], re.MULTILINE) if name != "CONSTRAINT"
+        ]
+
+    ours = columns("gatherer.targets.sqlserver")
+    assert ours == columns("gatherer.targets.sqlite")
+    assert ours == ["id", *table.__struct_fields__, "inserted_at", "changed_at"]
+
+
+def test_every_column_is_compared_before_a_delivery_counts_as_a_duplicate() -> None:
+    for table in TABLES:
+        _, _, insert, _ = schema.batches(f"upsert_{table.table}", "gatherer")
+        conditions = insert[insert.index("WHERE") : insert.index("INSERT INTO [gatherer]")]
+        for field in table.__struct_fields__:
+            assert field == "key" or f"s.{field}" in conditions, (table.table, field)
+
+
+def test_both_engines_have_the_same_views() -> None:
+    def views(package: str) -> set[str]:
+        text = (files(package) / "sql" / "0002_views.sql").read_text(encoding="utf-8")
+        return set(re.findall(r"CREATE VIEW (?:\$\(schema\)\.)?(\w+)", text))
+
+    assert views("gatherer.targets.sqlserver") == views("gatherer.targets.sqlite") != set()
+
+
+def test_the_printed_script_holds_everything_and_records_it() -> None:
+    script = schema.script("campaigns")
+    assert "[campaigns].response" in script
+    assert "$(" not in script
+    assert all(f"VALUES ({version.number}, N'{version.name}'" in script for version in schema.VERSIONS)
+
+
+def test_the_grants_are_what_the_check_asks_for() -> None:
+    text = Path("config/sqlserver/grants.sql").read_text(encoding="utf-8")
+    granted = {
+        (table, right.strip())
+        for rights, table in re.findall(r"^GRANT ([A-Z, ]+) ON \$\(schema\)\.(\w+) TO", text, re.MULTILINE)
+        for right in rights.split(",")
+    }
+    assert granted == {(table, right) for table, rights in inspection.RIGHTS.items() for right in rights}
+
+
+# --- connection strings ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "value", ["plain", "p;w=d", "{x}", "a}b", "}}", " lead", "trail ", "", "ü€", "[a]", "=", "it's", "a\\b"]
+)
+def test_values_are_quoted_so_that_they_come_back(value: str) -> None:
+    pairs = [("Server", "a,1"), ("PWD", value), ("Encrypt", "yes")]
+    assert connection_string.parse(connection_string.build(pairs)) == pairs
+
+
+def test_what_is_no_connection_string_is_refused_without_showing_it() -> None:
+    for text in ("hunter2", "Server=x;hunter2", "PWD={hunter2"):
+        with pytest.raises(ConfigurationError, match="connection string") as caught:
+            connection.Access.parse(text)
+        assert "hunter2" not in str(caught.value)
+
+
+def test_defaults_are_added_and_what_is_given_stays() -> None:
+    installed = ["SQLite3", "ODBC Driver 17 for SQL Server", "ODBC Driver 18 for SQL Server", "SQL Server"]
+    added = connection.complete([("Server", "sql01"), ("Database", "C")], installed)
+    assert added == ("Driver=ODBC Driver 18 for SQL Server;Server=sql01;Database=C;Encrypt=yes;APP=gatherer;")
+    given = [("DRIVER", "mine"), ("encrypt", "strict"), ("App", "x")]
+    assert connection.complete(given, installed) == "DRIVER=mine;encrypt=strict;App=x;"
+
+
+def test_a_missing_driver_says_which_commands_mend_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "find_spec", lambda name: None)
+    with pytest.raises(ConfigurationError) as caught:
+        connection.find_driver(["SQL Server", "ODBC Driver 13 for SQL Server", "FreeTDS"])
+    assert "winget install" in str(caught.value)
+    assert "pip install 'gatherer[sqlserver]'" in str(caught.value)
+
+
+# --- faults ---------------------------------------------------------------------------------------
+
+_DRIVER = "[Microsoft][ODBC Driver 18 for SQL Server][SQL Server]"
+
+
+@pytest.mark.parametrize(
+    ("error", "number", "kind"),
+    [
+        (pyodbc.Error("40001", f"[40001] {_DRIVER}Deadlock victim. (1205) (SQLExecDirectW)"), 1205, Class.TRANSIENT),
+        (pyodbc.OperationalError("08S01", f"[08S01] {_DRIVER}Link failure (0) (SQLExecute)"), 0, Class.TRANSIENT),
+        (pyodbc.OperationalError("HYT00", "[HYT00] [Microsoft][ODBC Driver 18 for SQL Server]Login timeout expired (0) (SQLDriverConnect)"), 0, Class.TRANSIENT),
+        (pyodbc.ProgrammingError("42000", f"[42000] {_DRIVER}Lock request time out. (1222) (SQLExecDirectW)"), 1222, Class.TRANSIENT),
+        (pyodbc.ProgrammingError("42000", f"[42000] {_DRIVER}Database is busy. (40613) (SQLDriverConnect)"), 40613, Class.TRANSIENT),
+        (pyodbc.ProgrammingError("42000", f"[42000] {_DRIVER}The service is busy. (40501) (SQLExecute)"), 40501, Class.TRANSIENT),
+        (pyodbc.ProgrammingError("42000", f"[42000] {_DRIVER}The log is full. (9002) (SQLExecute)"), 9002, Class.TRANSIENT),
+        (pyodbc.IntegrityError("23000", f"[23000] {_DRIVER}Duplicate key row. (2601) (SQLExecDirectW)"), 2601, Class.TRANSIENT),
+        (pyodbc.IntegrityError("23000", f"[23000] {_DRIVER}Cannot insert NULL. (515) (SQLExecDirectW)"), 515, Class.ROW),
+        (pyodbc.ProgrammingError("42000", f"[42000] {_DRIVER}String would be truncated in column 'emoji'. (2628) (SQLExecute)"), 2628, Class.ROW),
+        (pyodbc.DataError("22001", f"[22001] {_DRIVER}String would be truncated. (8152) (SQLExecute)"), 8152, Class.ROW),
+        (pyodbc.DataError("22003", f"[22003] {_DRIVER}Numeric value out of range (0) (SQLExecute)"), 0, Class.ROW),
+        (pyodbc.InterfaceError("28000", f"[28000] {_DRIVER}Login failed for user 'g'. (18456) (SQLDriverConnect); [28000] {_DRIVER}Login failed (18456)"), 18456, Class.TERMINAL),
+        (pyodbc.ProgrammingError("42000", f"[42000] {_DRIVER}INSERT permission was denied. (229) (SQLExecute)"), 229, Class.TERMINAL),
+        (pyodbc.ProgrammingError("42S02", f"[42S02] {_DRIVER}Invalid object name 'gatherer.response'. (208) (SQLExecDirectW)"), 208, Class.TERMINAL),
+        (pyodbc.ProgrammingError("42000", f"[42000] {_DRIVER}Cannot open database \"x\". (4060) (SQLDriverConnect)"), 4060, Class.TERMINAL),
+        (pyodbc.OperationalError("08001", "[08001] [Microsoft][ODBC Driver 18 for SQL Server]SSL Provider: [error:0A000086:SSL routines::certificate verify failed:self-signed certificate] (-1) (SQLDriverConnect)"), -1, Class.TERMINAL),
+        (pyodbc.OperationalError("08001", "[08001] [Microsoft][ODBC Driver 18 for SQL Server]TCP Provider: Error code 0x2749 (10061) (SQLDriverConnect)"), 10061, Class.TRANSIENT),
+        (pyodbc.Error("IM002", "[IM002] [unixODBC][Driver Manager]Data source name not found (0) (SQLDriverConnect)"), 0, Class.TERMINAL),
+        (pyodbc.Error("HY000", f"[HY000] {_DRIVER}Something new. (99999) (SQLExecute)"), 99999, Class.TERMINAL),
+        (pyodbc.Error("01000", "[01000] [unixODBC][Driver Manager]Can't open lib '/x' : file not found (0) (SQLDriverConnect)"), 0, Class.TERMINAL),
+    ],
+)  # fmt: skip
+def test_a_fault_is_classified_by_number_and_state(error: pyodbc.Error, number: int, kind: Class) -> None:
+    fault = faults.understand(error)
+    assert (fault.number, fault.kind) == (number, kind)
+    assert "[Microsoft]" not in str(fault)
+    assert "\n" not in str(fault)
+
+
+def test_faults_say_what_to_do_and_never_a_password() -> None:
+    error = pyodbc.InterfaceError(
+        "28000", f"[28000] {_DRIVER}Login failed: hunter2. (18456) (SQLDriverConnect)"
+    )
+    said = str(faults.understand(error, ["hunter2"]))
+    assert "hunter2" not in said
+    assert "check user and password" in said
+    denied = pyodbc.ProgrammingError("42000", f"[42000] {_DRIVER}Permission denied. (229) (SQLExecute)")
+    assert "grants.sql" in str(faults.understand(denied))
+
+
+# --- staging, refusing ----------------------------------------------------------------------------
+
+
+def _row(record: Record) -> bytes:
+    return applying.encode(applying.as_row(record))
+
+
+def test_rows_travel_in_parts_of_bounded_size() -> None:
+    many = [response(number.to_bytes(16, "big")) for number in range(4500)]
+    assert [len(part) for _, part in applying.chunks(many, _row)] == [2000, 2000, 500]
+    large = [response(bytes([number]) * 16, reply_text="x" * 1_500_000) for number in range(5)]
+    parts = list(applying.chunks(large, _row))
+    assert [len(part) for _, part in parts] == [2, 2, 1]
+    decoded = msgspec.json.decode(parts[0][0])
+    assert decoded[1][0] == large[1].key.hex()
+
+
+def _fault(text: str = "too long") -> faults.Fault:
+    return faults.Fault(kind=Class.ROW, state="22001", number=8152, text=text)
+
+
+def test_refused_records_are_found_one_by_one() -> None:
+    records = [response(bytes([number]) * 16) for number in range(33)]
+    bad = {records[3].key, records[4].key, records[32].key}
+    tries = 0
+
+    def attempt(part: Any) -> faults.Fault | None:
+        nonlocal tries
+        tries += 1
+        return _fault() if any(record.key in bad for record in part) else None
+
+    found = {record.key for record, _ in refusing.find(records, attempt, _fault())}
+    assert found == bad
+    assert tries < 40
+
+
+def _batch(count: int) -> Batch:
+    sources = [
+        Notification(number, "inbox-a", NOW, "apteco", "meta", b"body %d" % number) for number in range(count)
+    ]
+    records = [
+        response(number.to_bytes(16, "big"), notification_id=number, kind=Kind.REPLIED)
+        for number in range(count)
+    ]
+    return Batch(records=records, notifications=sources)
+
+
+def test_a_refused_record_is_rejected_with_its_bytes_and_the_servers_words() -> None:
+    batch = _batch(5)
+    reduced = refusing.without(batch, {batch.records[2].key: _fault("String would be truncated")})
+    assert [record.notification_id for record in reduced.records] == [0, 1, 3, 4]
+    (rejection,) = reduced.rejected
+    assert (rejection.body, rejection.reason_class) == (b"body 2", Reason.REFUSED)
+    assert "String would be truncated" in rejection.reason
+    again = refusing.without(batch, {batch.records[2].key: _fault("another wording")})
+    assert again.rejected[0].key == rejection.key, "redelivery does not double it"
+
+
+def test_too_many_refused_records_are_the_fault_of_the_tables() -> None:
+    small, large = _batch(20), _batch(2000)
+    nine = {record.key: _fault() for record in small.records[:9]}
+    assert len(refusing.without(small, nine).rejected) == 9
+    with pytest.raises(TargetError, match="fault of the tables"):
+        refusing.without(small, {record.key: _fault() for record in small.records[:10]})
+    assert (
+        len(refusing.without(large, {record.key: _fault() for record in large.records[:20]}).rejected) == 20
+    )
+    with pytest.raises(TargetError, match="fault of the tables"):
+        refusing.without(large, {record.key: _fault() for record in large.records[:21]})
