@@ -12,6 +12,10 @@ BUSY_SECONDS: Final = 5  # to wait for a reader that happens to be in the way
 WAL_AUTOCHECKPOINT_PAGES: Final = 4000
 
 
+class Replaced(Exception):
+    """The files of the inbox are no longer the ones that were opened: what is written to those, nobody finds."""
+
+
 def create_private(path: Path) -> None:
     """Create an empty file that only this account can read, unless there is a file already.
 
@@ -99,3 +103,17 @@ def probe(connection: sqlite3.Connection) -> None:
     moment = time.time_ns() // 1_000_000
     if connection.execute("UPDATE inbox SET probed_at = ?", (moment,)).rowcount != 1:
         raise sqlite3.DatabaseError("it has lost its identity")
+
+
+def identities(path: Path) -> list[tuple[int, int]]:
+    """Return which files the open inbox at `path` consists of, in the file system's numbers.
+
+    Raises:
+        Replaced: one of them is missing.
+
+    """
+    try:
+        found = [Path(f"{path}{suffix}").stat() for suffix in ("", "-wal", "-shm")]
+    except OSError as error:
+        raise Replaced(f"{error.filename} has been moved or deleted") from None
+    return [(one.st_dev, one.st_ino) for one in found]

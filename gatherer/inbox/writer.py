@@ -80,15 +80,16 @@ class InboxWriter:
             with _explained(path):
                 file.create_private(self.path)
                 resources.enter_context(locks.exclusive(self.path.with_name(self.path.name + ".lock")))
+                self._keeper: sqlite3.Connection | None = None
                 self._connection: sqlite3.Connection | None = file.open_writable(self.path)
-                resources.callback(self._disconnect)
+                resources.callback(self._let_go)
                 file.empty_log(self._connection)
                 file.probe(self._connection)
                 # Opened last and closed last, so that -wal and -shm stay when we stop: a reader that may not
                 # write the folder needs them, and one that may must not create them as its own.
-                keeper = file.open_readable(self.path)
+                self._keeper = file.open_readable(self.path)
+                self._files = file.identities(self.path)
             self._resources = resources.pop_all()
-        self._keeper = keeper
         self._thread = threading.Thread(target=self._run, name="inbox-writer", daemon=True)
         self._thread.start()
 
@@ -119,13 +120,6 @@ class InboxWriter:
             self._closing = True
             self._wake.notify()
         self._thread.join()
-        if self._connection is not None:
-            with contextlib.suppress(
-                sqlite3.Error
-            ):  # a reader may be at work; the log is complete either way
-                file.empty_log(self._connection)
-        self._disconnect()
-        self._keeper.close()
         self._resources.close()
 
     def _hand_over(self) -> None:
@@ -157,6 +151,8 @@ class InboxWriter:
                 self._connection.execute("BEGIN IMMEDIATE")
                 self._connection.executemany(INSERT, [arrival for arrival, _ in group])
                 self._connection.execute("COMMIT")
+                if file.identities(self.path) != self._files:
+                    raise file.Replaced("another file has taken its place")
             except _UNSTORABLE as problem:
                 self._connection.execute("ROLLBACK")
                 self._divide(group, problem)
@@ -180,27 +176,27 @@ class InboxWriter:
     def _fail(self, problem: Exception) -> None:
         """Give the connection up: after a failed fsync nothing it believes can be trusted."""
         self._failed = f"{type(problem).__name__}: {problem}"
-        self._disconnect()
+        close = self._let_go if isinstance(problem, file.Replaced) else self._disconnect
+        close()
         log.error("the inbox cannot commit (%s): answering 503 until it can", self._failed)
 
     def _recover(self) -> None:
         """Try once to open the file afresh and to prove that it commits; wait a moment if it does not."""
         try:
-            connection = file.open_writable(self.path)
-            try:
-                if not file.empty_log(connection):
-                    raise sqlite3.OperationalError("a reader keeps the write-ahead log from being emptied")
-                file.probe(connection)
-            except BaseException:
-                connection.close()
-                raise
+            self._connection = file.open_writable(self.path)
+            if not file.empty_log(self._connection):
+                raise sqlite3.OperationalError("a reader keeps the write-ahead log from being emptied")
+            file.probe(self._connection)
+            self._keeper = self._keeper or file.open_readable(self.path)
+            self._files = file.identities(self.path)
         except Exception as problem:  # noqa: BLE001 - as in _commit
+            self._disconnect()
             self._failed = f"{type(problem).__name__}: {problem}"
             with self._wake:
                 if not self._closing:
                     self._wake.wait(RETRY_SECONDS)
         else:
-            self._connection, self._failed = connection, None
+            self._failed = None
             log.warning("the inbox commits again: accepting notifications")
 
     def _disconnect(self) -> None:
@@ -208,6 +204,18 @@ class InboxWriter:
         if connection is not None:
             with contextlib.suppress(sqlite3.Error):
                 connection.close()
+
+    def _let_go(self) -> None:
+        """Close everything, the keeper last; the file is whole then, wherever it is by now."""
+        if self._connection is not None:
+            with contextlib.suppress(
+                sqlite3.Error
+            ):  # a reader may be at work; the log is complete either way
+                file.empty_log(self._connection)
+        self._disconnect()
+        if self._keeper is not None:
+            self._keeper.close()
+            self._keeper = None
 
 
 @contextlib.contextmanager

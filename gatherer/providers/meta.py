@@ -50,6 +50,6 @@ PROVIDER: Final = Provider(
     reports=whatsapp_envelope.REPORTS,
     authentication="X-Hub-Signature-256 over the body (app_secrets); verify token for the handshake",
     on_refusal="sends the post again",
-    retries="up to 7 days, less and less often",
+    retries="less and less often, up to 7 days; other pages of Meta's say 36 hours: count on those",
     documentation=__doc__,
 )

@@ -24,6 +24,7 @@ class Person(msgspec.Struct, frozen=True, gc=False):
 People = dict[str, Person]
 NOBODY: Final = Person()
 NO_PEOPLE: Final[People] = {}
+_ONLY: Final = ""  # no phone and no user id, so nobody else's place
 
 
 def read_people(contacts: object) -> People:
@@ -54,7 +55,27 @@ def _read(contact: dict[str, Any]) -> Person:
 
 def find(people: People, phone: str | None, user_id: str | None) -> Person:
     """Return the person with that phone or user id, or :data:`NOBODY`."""
-    return people.get(phone or "") or people.get(user_id or "") or NOBODY
+    return people.get(phone or _ONLY) or people.get(user_id or _ONLY) or NOBODY
+
+
+def find_sender(people: People, phone: str | None, user_id: str | None) -> Person:
+    """Return the person who sent a message; where nobody fits, the one whom :func:`the_only` found."""
+    person = find(people, phone, user_id)
+    if person is NOBODY:
+        only = people.get(_ONLY, NOBODY)
+        if None in (user_id, only.user_id):  # two user ids that differ are two people
+            return only
+    return person
+
+
+def the_only(people: People) -> People:
+    """Return `people` so that, if it is one person, :func:`find_sender` finds them by any number.
+
+    For the sender of the only message of a value: in Brazil, Mexico and Argentina `from` and `wa_id` differ
+    by a digit.
+    """
+    persons = list({id(person): person for person in people.values()}.values())
+    return people | {_ONLY: persons[0]} if len(persons) == 1 else people
 
 
 def person_columns(number: object, user_id: str | None = None) -> dict[str, str | None]:

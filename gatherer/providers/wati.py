@@ -294,7 +294,7 @@ PROVIDER: Final = Provider(
     decode=decode,
     reports=frozenset([*RECEIPTS.values(), "replied", "reacted", "clicked", "template_event", "other"]),
     authentication="none of its own: a secret in the URL (url_key)",
-    on_refusal="sends the post again; after more than 100 failures in a row marks the webhook Defective and stops",
+    on_refusal="sends the post again; after more than 100 failures in a row marks the webhook Defective and mails you",
     retries="144 times, every 10 minutes: one day",
     documentation=__doc__,
 )

@@ -23,7 +23,7 @@ from gatherer.providers.base import Decoded, reject
 from gatherer.providers.elements import items, mapping, text
 from gatherer.providers.origin import DecodeElement, Origin, decode_each, decode_one, other
 from gatherer.providers.payload import Unreadable, load_json, load_lines
-from gatherer.providers.people import read_people
+from gatherer.providers.people import read_people, the_only
 from gatherer.providers.whatsapp_messages import decode_message
 from gatherer.providers.whatsapp_notices import NOTICES, field_of
 from gatherer.providers.whatsapp_receipts import TEST_ACCOUNT, TEST_PHONE_NUMBER_ID, decode_receipts
@@ -197,6 +197,8 @@ class Post(msgspec.Struct, gc=False):
         contacts = value.get("contacts")
         if contacts is not None:
             origin.people = read_people(contacts)
+            if "statuses" not in value and len(items(value.get("messages"))) == 1:
+                origin.people = the_only(origin.people)
         decoders = DECODERS_OF.get(field or "", DECODERS)
         found = False
         for name, elements in value.items():

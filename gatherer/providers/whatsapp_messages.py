@@ -23,7 +23,7 @@ from gatherer.providers.elements import (
 )
 from gatherer.providers.origin import Origin, other
 from gatherer.providers.payload import Unreadable, load_json
-from gatherer.providers.people import find
+from gatherer.providers.people import find_sender
 from gatherer.providers.whatsapp_statuses import read_errors
 from gatherer.records import WHATSAPP, Kind, Record, Response, make_key
 
@@ -79,7 +79,7 @@ def _answer(
     get = message.get
     raw = reference(get("from"), "from")
     user_id = reference(get("from_user_id"), "from_user_id")
-    person = find(origin.people, raw, user_id)
+    person = find_sender(origin.people, raw, user_id)
     context = mapping(get("context"))
     occurred_at, source = origin.when(get("timestamp"))
     details = columns.pop("details", {})

@@ -82,6 +82,7 @@ class Contact(Part):
 
 
 NOBODY: Final = Contact()
+NO_PRICE: Final = Pricing()
 
 
 class Metadata(Part):
@@ -162,6 +163,7 @@ def _decode_value(origin: Origin, value: Value, receipts: Decoded) -> None:
 def _receipt(origin: Origin, status: Status, person: Contact) -> Response:
     kind = KINDS[status.status]
     occurred_at, source = origin.when(status.timestamp)
+    pricing = status.pricing or NO_PRICE
     receipt = replace(
         origin.blank(),
         key=make_key(WHATSAPP, kind, status.id),
@@ -174,16 +176,11 @@ def _receipt(origin: Origin, status: Status, person: Contact) -> Response:
         user_id=status.recipient_user_id or person.user_id,
         client_reference=status.biz_opaque_callback_data or None,
         profile_name=person.profile.name if person.profile is not None else None,
+        pricing_category=pricing.category,
+        pricing_model=pricing.pricing_model,
+        pricing_type=pricing.type or None,
+        billable=pricing.billable,
     )
-    pricing = status.pricing
-    if pricing is not None:
-        receipt = replace(
-            receipt,
-            pricing_category=pricing.category,
-            pricing_model=pricing.pricing_model,
-            pricing_type=pricing.type or None,
-            billable=pricing.billable,
-        )
     if status.conversation is not msgspec.UNSET:
         receipt = replace(receipt, details=as_json({"conversation": status.conversation}))
     return receipt

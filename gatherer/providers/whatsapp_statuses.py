@@ -81,8 +81,10 @@ def decode_status(origin: Origin, status: Any) -> Record:
     participant = ""
     if group_id or member or member_user_id or get("recipient_type") == "group":
         group_id = group_id or raw  # recipient_id is then the group's, never a phone
-        raw = reference(member, "recipient_participant_id")
-        user_id = reference(member_user_id, "recipient_participant_user_id")
+        if member or raw == group_id or get("recipient_type") == "group":
+            raw = reference(member, "recipient_participant_id")
+        # else: Meta's OpenAPI file has a group_id beside the recipient, who is then the member
+        user_id = reference(member_user_id, "recipient_participant_user_id") or user_id
         participant = e164(raw) or user_id or raw or ""
     elif raw is None:
         # On-premises repeats the recipient in `message`; payments of some relays have `from` instead.
@@ -139,7 +141,7 @@ def decode_status(origin: Origin, status: Any) -> Record:
             or text(price.get("pricing_type")),  # old code met the latter
             billable=flag(price.get("billable")),
         )
-        if not price or not PRICES.issuperset(price):
+        if pricing != {} and (not price or not PRICES.issuperset(price)):
             details["pricing"] = pricing
     return replace(receipt, details=as_json(details)) if details else receipt
 

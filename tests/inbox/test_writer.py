@@ -2,7 +2,9 @@
 
 import asyncio
 import sqlite3
+import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -185,6 +187,54 @@ def test_ids_are_never_used_twice_also_after_deletion(path):
     with closing(LocalInbox(path)) as reader:
         assert [one.id for one in reader.read(0, Bounds())] == [4]
         assert (reader.first_id(), reader.last_id()) == (4, 4)
+
+
+def wait_until_it_commits(inbox: InboxWriter) -> None:
+    for _ in range(100):
+        if inbox.failure is None:
+            return
+        time.sleep(0.1)
+    raise AssertionError(inbox.failure)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows lets nobody move a file that is open")
+def test_nothing_is_promised_while_the_file_is_elsewhere_and_it_is_whole_there(inbox, path, caplog):
+    assert append(inbox, GOOD) == ["stored"]
+    elsewhere = path.rename(path.with_name("moved.db"))
+    assert append(inbox, GOOD) == ["refused"]
+    assert f"{path} has been moved or deleted" in caplog.text
+    assert append(inbox, GOOD) == ["refused"]
+    assert len(rows(elsewhere, "id")) == 2  # also the one that was refused: the provider posts it again
+    elsewhere.rename(path)
+    wait_until_it_commits(inbox)
+    assert append(inbox, GOOD) == ["stored"]
+    assert len(rows(path, "id")) == 3
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows lets nobody delete a file that is open")
+@pytest.mark.parametrize("suffix", ["-wal", "-shm"])
+def test_what_was_promised_survives_the_deletion_of_a_part(inbox, path, suffix):
+    assert append(inbox, GOOD, GOOD) == ["stored", "stored"]
+    path.with_name(path.name + suffix).unlink()
+    assert append(inbox, GOOD) == ["refused"]
+    wait_until_it_commits(inbox)
+    assert append(inbox, GOOD) == ["stored"]
+    assert len(rows(path, "id")) == 4
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows lets nobody replace a file that is open")
+def test_another_inbox_in_the_same_place_is_the_one_that_is_written_then(inbox, path, tmp_path):
+    assert append(inbox, GOOD) == ["stored"]
+    InboxWriter(tmp_path / "other" / "inbox.db").close()
+    (tmp_path / "other" / "inbox.db").replace(path)
+    assert append(inbox, GOOD) == ["refused"]
+    wait_until_it_commits(inbox)
+    assert append(inbox, GOOD) == ["stored"]
+    assert rows(path, "id") == [(1,)]
+    inbox.close()
+    assert path.with_name("inbox.db-wal").exists()  # kept for readers, now those of the new file
 
 
 def test_two_writers_of_one_file_are_impossible_in_one_process_too(inbox, path):
