@@ -3,9 +3,10 @@
 import csv
 import io
 import json
+import time
 from collections.abc import Iterator
 from contextlib import closing
-from datetime import UTC, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -37,6 +38,12 @@ def exported(facts: Facts, what: Export, **layout: Any) -> str:
     return written.getvalue()
 
 
+def horizon(facts: Facts) -> datetime:
+    """Return the horizon in the next millisecond: what is written in this one belongs to the next export."""
+    time.sleep(0.005)
+    return facts.target.horizon()
+
+
 def ids(facts: Facts, **what: Any) -> list[str]:
     lines = exported(facts, Export(**what), format="ndjson").splitlines()
     return [json.loads(line)["message_id"] for line in lines]
@@ -59,10 +66,10 @@ def test_rows_are_chosen_by_time_endpoint_and_kind(facts: Facts) -> None:
 def test_a_late_row_is_in_the_next_export(facts: Facts) -> None:
     """What occurred long ago and arrived now is new to whoever reads by the time of writing."""
     facts.tell(fact("sent", "w1", "12:00"))
-    first = facts.target.horizon()
+    first = horizon(facts)
     assert ids(facts, changed_to=first) == ["w1"]
     facts.tell(fact("sent", "w0", "08:00"), fact("sent", "w1", "12:00", client_reference="learned later"))
-    second = facts.target.horizon()
+    second = horizon(facts)
     assert sorted(ids(facts, changed_from=first, changed_to=second)) == ["w0", "w1"]
     assert ids(facts, changed_from=second) == []
 
@@ -115,7 +122,7 @@ def test_ferg_gets_what_the_map_knows_in_its_own_form(facts: Facts) -> None:
 
 def test_a_row_mapped_later_is_in_the_next_ferg_export(facts: Facts) -> None:
     facts.tell(fact("sent", "w1"))
-    first = facts.target.horizon()
+    first = horizon(facts)
     assert exports.export(facts.target, Export(changed_to=first), exports.Layout(format="ferg"), str) == 0
     facts.map("spring", message_id="w1", communication_key="CK-1")
     later = Export(changed_from=first)

@@ -2,11 +2,11 @@
 -- was, or when its place in the map was made: whichever came later. Parameters as in export_response.sql.
 SELECT
     m.communication_key, m.urn, coalesce(r.phone, m.phone) AS phone, r.kind, r.occurred_at, s.sent_at,
-    coalesce(m.message_id, r.about_message_id, r.message_id) AS message_id, m.message_name, m.campaign,
+    coalesce(r.our_message_id, m.message_id) AS message_id, m.message_name, m.campaign,
     r.reply_text, r.emoji, r.error_title, r.error_details
 FROM response_campaign AS r
 JOIN message_map AS m ON m.id = r.map_id
-JOIN mapped_message AS s ON s.map_id = m.id
+LEFT JOIN mapped_message AS s ON s.map_id = m.id AND s.message_id = r.our_message_id
 WHERE r.occurred_at >= :since AND r.occurred_at < :until
     AND (r.changed_at >= :changed_from OR m.inserted_at >= :changed_from)
     AND r.changed_at < :changed_to AND m.inserted_at < :changed_to

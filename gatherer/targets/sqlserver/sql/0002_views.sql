@@ -201,73 +201,116 @@ LEFT JOIN answered AS a ON a.message_id = s.message_id
 LEFT JOIN marked AS m ON m.message_id = s.message_id;
 GO
 
--- One mapped message with what its receipts know and the map does not say.
+-- One of our messages with the row of the map that it belongs to, and what its receipts know and the map does
+-- not say; or a row of the map of whose message nothing was heard yet. The message's id counts before its
+-- client reference. A reference may stand for a whole campaign, or in several rows for several people: then
+-- the row with the message's own phone counts, before one without.
 CREATE VIEW $(schema).mapped_message AS
-SELECT
-    m.id AS map_id, m.campaign, m.communication_key, m.urn, m.message_name, m.message_id, m.client_reference,
-    COALESCE(m.phone, s.phone) AS phone,
-    s.user_id,
-    COALESCE(m.business_phone, s.business_phone) AS business_phone,
-    COALESCE(m.sent_at, s.sent_at, s.delivered_at, s.failed_at) AS sent_at
-FROM $(schema).message_map AS m
-LEFT JOIN (
+WITH ours AS (
     SELECT
-        message_id, MIN(phone) AS phone, MIN(user_id) AS user_id, MIN(business_phone) AS business_phone,
+        message_id, MIN(client_reference) AS client_reference, MIN(phone) AS phone, MIN(user_id) AS user_id,
+        MIN(business_phone) AS business_phone, MIN(group_id) AS group_id, MIN(endpoint) AS endpoint,
         MIN(CASE WHEN kind = N'sent' THEN occurred_at END) AS sent_at,
         MIN(CASE WHEN kind IN (N'delivered', N'read', N'played') THEN occurred_at END) AS delivered_at,
         MIN(CASE WHEN kind = N'failed' THEN occurred_at END) AS failed_at
     FROM $(schema).response
     WHERE kind IN (N'sent', N'delivered', N'read', N'played', N'failed') AND is_test = 0
+        AND message_id IS NOT NULL
     GROUP BY message_id
-) AS s ON s.message_id = m.message_id;
+),
+link AS (
+    SELECT m.id AS map_id, 1 AS preference, s.*
+    FROM $(schema).message_map AS m
+    JOIN ours AS s ON s.message_id = m.message_id
+    UNION ALL
+    SELECT m.id, 2, s.*
+    FROM $(schema).message_map AS m
+    JOIN ours AS s ON s.client_reference = m.client_reference AND s.phone = m.phone
+    UNION ALL
+    SELECT m.id, 3, s.*
+    FROM $(schema).message_map AS m
+    JOIN ours AS s ON s.client_reference = m.client_reference AND (s.phone IS NULL OR m.phone IS NULL)
+),
+best AS (
+    SELECT link.*, ROW_NUMBER() OVER (PARTITION BY message_id ORDER BY preference, map_id DESC) AS place
+    FROM link
+)
+SELECT
+    m.id AS map_id, m.campaign, m.communication_key, m.urn, m.message_name,
+    COALESCE(b.message_id, m.message_id) AS message_id,
+    COALESCE(m.client_reference, b.client_reference) AS client_reference,
+    COALESCE(b.phone, m.phone) AS phone,
+    b.user_id, b.group_id, b.endpoint,
+    COALESCE(b.business_phone, m.business_phone) AS business_phone,
+    COALESCE(m.sent_at, b.sent_at, b.delivered_at, b.failed_at) AS sent_at,
+    CASE WHEN b.preference > 1 THEN N'reference' ELSE N'message' END AS [rule],
+    CASE WHEN b.failed_at IS NOT NULL AND b.delivered_at IS NULL THEN 1 ELSE 0 END AS failed
+FROM $(schema).message_map AS m
+LEFT JOIN best AS b ON b.map_id = m.id AND b.place = 1;
 GO
 
--- One response with the campaign it belongs to, and the rule that found it: `message` (its own id is
--- mapped), `reference` (its client reference is), `about` (the message it is about is), or `recent` (an
--- answer without any of these: the latest message to that person from that number within
--- attribution_hours).
+-- One response with the campaign and the message of ours that it belongs to, and the rule that found them:
+-- `message` (its own id is mapped), `reference` (its message's client reference is), `about` (the message it
+-- is about is), or `recent` (an answer without any of these: the latest message to that person from that
+-- number within attribution_hours, unless it failed). Where only one of the two says which number of ours it
+-- concerns, the same endpoint has to do.
 CREATE VIEW $(schema).response_campaign AS
-WITH candidate AS (
-    SELECT r.id, m.id AS map_id, 1 AS preference, N'message' AS found_by, m.sent_at
-    FROM $(schema).response AS r
-    JOIN $(schema).message_map AS m ON m.message_id = r.message_id
+WITH typed AS (
+    SELECT
+        id, phone, user_id, business_phone, endpoint, occurred_at,
+        DATEADD(
+            hour, -(SELECT CAST(value AS int) FROM $(schema).setting WHERE name = N'attribution_hours'),
+            occurred_at
+        ) AS since
+    FROM $(schema).response
+    WHERE kind IN (N'replied', N'opted_out', N'opted_in') AND is_test = 0
+        AND about_message_id IS NULL AND group_id IS NULL
+),
+candidate AS (
+    SELECT r.id, m.map_id, m.message_id AS our_message_id, 1 AS preference, m.[rule] AS found_by, m.sent_at
+    FROM $(schema).mapped_message AS m
+    JOIN $(schema).response AS r ON r.message_id = m.message_id
     WHERE r.is_test = 0
     UNION ALL
-    SELECT r.id, m.id, 2, N'reference', m.sent_at
+    SELECT
+        r.id, m.id, r.about_message_id, CASE WHEN m.phone = r.phone THEN 2 ELSE 3 END, N'reference', m.sent_at
     FROM $(schema).response AS r
     JOIN $(schema).message_map AS m ON m.client_reference = r.client_reference
+    WHERE r.is_test = 0 AND r.kind NOT IN (N'sent', N'delivered', N'read', N'played', N'failed')
+        AND (m.phone IS NULL OR r.phone IS NULL OR m.phone = r.phone)
+    UNION ALL
+    SELECT r.id, m.map_id, m.message_id, 4, N'about', m.sent_at
+    FROM $(schema).mapped_message AS m
+    JOIN $(schema).response AS r ON r.about_message_id = m.message_id
     WHERE r.is_test = 0
     UNION ALL
-    SELECT r.id, m.id, 3, N'about', m.sent_at
-    FROM $(schema).response AS r
-    JOIN $(schema).message_map AS m ON m.message_id = r.about_message_id
-    WHERE r.is_test = 0
-    UNION ALL
-    SELECT r.id, m.id, 3, N'about', m.sent_at
-    FROM $(schema).response AS r
-    JOIN $(schema).response AS ours ON ours.message_id = r.about_message_id AND ours.is_test = 0
-    JOIN $(schema).message_map AS m ON m.client_reference = ours.client_reference
-    WHERE r.is_test = 0
-    UNION ALL
-    SELECT r.id, m.map_id, 4, N'recent', m.sent_at
-    FROM $(schema).response AS r
-    JOIN $(schema).mapped_message AS m
-        ON (m.phone = r.phone OR m.user_id = r.user_id)
-        AND m.business_phone = r.business_phone
-        AND m.sent_at <= r.occurred_at
-        AND m.sent_at >= DATEADD(
-            hour, -(SELECT CAST(value AS int) FROM $(schema).setting WHERE name = N'attribution_hours'),
-            r.occurred_at
+    SELECT r.id, m.map_id, m.message_id, 5, N'recent', m.sent_at
+    FROM typed AS r
+    JOIN $(schema).mapped_message AS m ON m.phone = r.phone
+    WHERE m.sent_at <= r.occurred_at AND m.sent_at >= r.since AND m.group_id IS NULL AND m.failed = 0
+        AND (
+            m.business_phone = r.business_phone
+            OR ((m.business_phone IS NULL OR r.business_phone IS NULL) AND m.endpoint = r.endpoint)
         )
-    WHERE r.is_test = 0 AND r.kind IN (N'replied', N'opted_out', N'opted_in') AND r.about_message_id IS NULL
+    UNION ALL
+    SELECT r.id, m.map_id, m.message_id, 5, N'recent', m.sent_at
+    FROM typed AS r
+    JOIN $(schema).mapped_message AS m ON m.user_id = r.user_id
+    WHERE m.sent_at <= r.occurred_at AND m.sent_at >= r.since AND m.group_id IS NULL AND m.failed = 0
+        AND (
+            m.business_phone = r.business_phone
+            OR ((m.business_phone IS NULL OR r.business_phone IS NULL) AND m.endpoint = r.endpoint)
+        )
 ),
 best AS (
     SELECT
-        id, map_id, found_by,
-        ROW_NUMBER() OVER (PARTITION BY id ORDER BY preference, sent_at DESC, map_id) AS place
+        id, map_id, our_message_id, found_by,
+        ROW_NUMBER() OVER (PARTITION BY id ORDER BY preference, sent_at DESC, map_id, our_message_id) AS place
     FROM candidate
 )
-SELECT r.*, m.id AS map_id, m.campaign, m.communication_key, m.urn, m.message_name, b.found_by AS [rule]
+SELECT
+    r.*, m.id AS map_id, m.campaign, m.communication_key, m.urn, m.message_name, b.our_message_id,
+    b.found_by AS [rule]
 FROM best AS b
 JOIN $(schema).response AS r ON r.id = b.id
 JOIN $(schema).message_map AS m ON m.id = b.map_id
@@ -285,6 +328,7 @@ WITH standing AS (
 reached AS (
     SELECT
         c.map_id,
+        COALESCE(c.our_message_id, N'') AS our_message_id,
         MAX(CASE WHEN c.kind IN (N'sent', N'delivered', N'read', N'played') THEN 1 ELSE 0 END) AS sent,
         MAX(CASE WHEN c.kind IN (N'delivered', N'read', N'played') THEN 1 ELSE 0 END) AS delivered,
         MAX(CASE WHEN c.kind IN (N'read', N'played') THEN 1 ELSE 0 END) AS [read],
@@ -298,7 +342,7 @@ reached AS (
         MAX(CASE WHEN c.kind = N'opted_out' THEN 1 ELSE 0 END) AS opted_out
     FROM $(schema).response_campaign AS c
     LEFT JOIN standing AS s ON s.message_id = c.message_id AND s.kind = c.kind
-    GROUP BY c.map_id
+    GROUP BY c.map_id, COALESCE(c.our_message_id, N'')
 )
 SELECT
     m.campaign,
@@ -317,6 +361,6 @@ SELECT
     CAST(ROUND(1.0 * COALESCE(SUM(CASE WHEN x.delivered = 0 THEN x.failed END), 0) / COUNT(*), 4) AS float)
         AS failed_rate
 FROM $(schema).mapped_message AS m
-LEFT JOIN reached AS x ON x.map_id = m.map_id
+LEFT JOIN reached AS x ON x.map_id = m.map_id AND x.our_message_id = COALESCE(m.message_id, N'')
 GROUP BY m.campaign, CAST(m.sent_at AS date);
 GO

@@ -7,11 +7,11 @@ DECLARE
 
 SELECT
     m.communication_key, m.urn, COALESCE(r.phone, m.phone) AS phone, r.kind, r.occurred_at, s.sent_at,
-    COALESCE(m.message_id, r.about_message_id, r.message_id) AS message_id, m.message_name, m.campaign,
+    COALESCE(r.our_message_id, m.message_id) AS message_id, m.message_name, m.campaign,
     r.reply_text, r.emoji, r.error_title, r.error_details
 FROM $(schema).response_campaign AS r
 JOIN $(schema).message_map AS m ON m.id = r.map_id
-JOIN $(schema).mapped_message AS s ON s.map_id = m.id
+LEFT JOIN $(schema).mapped_message AS s ON s.map_id = m.id AND s.message_id = r.our_message_id
 WHERE r.occurred_at >= @since AND r.occurred_at < @until
     AND (r.changed_at >= @changed_from OR m.inserted_at >= @changed_from)
     AND r.changed_at < @changed_to AND m.inserted_at < @changed_to
