@@ -404,6 +404,17 @@ def test_what_cannot_be_used_is_named_and_exits_3(tmp_path: Path) -> None:
     assert (ended.returncode, b"not a gatherer target" in ended.stderr) == (3, True)
 
 
+def test_a_folder_that_cannot_be_written_is_no_defect(tmp_path: Path) -> None:
+    configure(tmp_path)
+    fill_inbox(tmp_path / "inbox.db", CAMPAIGN)
+    (tmp_path / "responses.db.gather.lock").mkdir()  # as little of a file as one of another account
+    ended = run(tmp_path, "gather")
+    assert (ended.returncode, ended.stderr.count(b"\n")) == (3, 1), ended.stderr
+    assert b"gather.lock cannot be written" in ended.stderr
+    (tmp_path / "responses.db.gather.lock").rmdir()
+    assert run(tmp_path, "gather").returncode == 0
+
+
 def test_a_locked_target_exits_75_and_nothing_is_lost(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

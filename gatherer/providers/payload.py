@@ -41,12 +41,20 @@ def load_json(body: bytes) -> Any:
         raise Unreadable("the JSON is nested too deeply") from None
 
 
+MOST_LINES: Final = (
+    10_000  # ten times the updates that Meta puts into one post; bounds the time that junk takes
+)
+
+
 def load_lines(body: bytes) -> list[Any]:
     """Return the JSON value in each line of `body`; a line that cannot be read is its `Unreadable`.
 
-    For relays that collect posts and forward them one per line. Empty lines do not count.
+    For relays that collect posts and forward them one per line. Empty lines do not count. A body of more
+    lines than any relay collects is no such thing: its lines are not looked at, and nothing is returned.
     """
     values: list[Any] = []
+    if body.count(b"\n") > MOST_LINES:
+        return values
     for line in body.splitlines():
         if line.strip():
             try:
