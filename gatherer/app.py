@@ -227,13 +227,6 @@ def gather_once(
         return held.holder
 
 
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigurationError(f"the folder {folder} cannot be made: {error.strerror or error}") from None
-
-
 def replay_once(
     configuration: Configuration,
     selection: "Selection | None",
