@@ -1,12 +1,13 @@
 """The wiring: from the configuration to inbox, endpoints and target. Nothing else knows how they meet."""
 
+import errno
 import io
 import logging
 import os
 import sys
 from collections.abc import Callable, Iterator
 from collections.abc import Set as AbstractSet
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
@@ -15,7 +16,7 @@ from zoneinfo import ZoneInfo
 
 from gatherer import config, locks, opt_outs, providers, timestamps
 from gatherer.config import Configuration
-from gatherer.errors import ConfigurationError, TemporaryError
+from gatherer.errors import ConfigurationError, TargetError, TemporaryError
 from gatherer.inbox.base import Inbox
 from gatherer.records import Kind
 from gatherer.secret import Secret, TargetSecret
@@ -205,25 +206,25 @@ def gather_once(
     from gatherer.gather import gather
 
     lock = configuration.target.lock
-    _make_folder(lock.parent)
     words = opt_out_words(configuration)
     try:
-        with locks.exclusive(lock), open_inbox(configuration) as inbox:
-            with open_target(configuration, dry_run=dry_run) as target:
-                return gather(
-                    inbox, target, opt_out_words=words, limit=limit, dry_run=dry_run, progress=progress
-                )
+        with ExitStack() as turn:
+            try:
+                lock.parent.mkdir(parents=True, exist_ok=True)
+                turn.enter_context(locks.exclusive(lock))
+            except OSError as error:
+                kind = TemporaryError if error.errno == errno.ENOSPC else TargetError
+                raise kind(
+                    f"{lock} cannot be written: {error.strerror or error}. The account that gathers needs to "
+                    "write the folder of the target"
+                ) from None
+            inbox = turn.enter_context(open_inbox(configuration))
+            target = turn.enter_context(open_target(configuration, dry_run=dry_run))
+            return gather(inbox, target, opt_out_words=words, limit=limit, dry_run=dry_run, progress=progress)
     except locks.Held as held:
         if held.since is not None and timestamps.now() - held.since > LONGEST_PASS:
             raise TemporaryError(f"a pass has been running for more than an hour: {held.holder}") from None
         return held.holder
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigurationError(f"the folder {folder} cannot be made: {error.strerror or error}") from None
 
 
 def replay_once(

@@ -57,7 +57,7 @@ def _resolve(path: Path, info: ValidationInfo) -> Path:
     explanations.without_control_characters(str(path))
     if not path.name:
         raise ValueError("expected the name of a file")
-    return Path(info.context["folder"], path.expanduser()) if info.context else path
+    return Path(info.context["folder"], explanations.with_home(path)) if info.context else path
 
 
 ResolvedPath = Annotated[Path, AfterValidator(_resolve)]

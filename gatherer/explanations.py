@@ -3,6 +3,7 @@
 import difflib
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, Any, Final, get_args, get_origin
 
 from pydantic import BaseModel
@@ -24,6 +25,19 @@ def without_control_characters(path: str) -> str:
     if any(character < " " or character == "\x7f" for character in path):
         raise ValueError(BACKSLASHES)
     return path
+
+
+def with_home(path: Path) -> Path:
+    """Return `path` with the folder that a `~` at its beginning stands for.
+
+    Raises:
+        ValueError: there is no such account.
+
+    """
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        raise ValueError(f"the home of {path.parts[0]} is not known; write the whole path") from None
 
 
 def of_syntax(error: tomllib.TOMLDecodeError, source: str) -> str:

@@ -3,14 +3,18 @@
 import logging
 import signal
 import sys
+import time
 from collections.abc import Callable
 from datetime import timedelta
 from types import FrameType
+from typing import Final
 
 from gatherer import timestamps
 from gatherer.errors import ConfigurationError, GathererError
 
 log = logging.getLogger(__name__)
+
+LOOK_SECONDS: Final = 0.5  # how often to look whether to stop: Windows wakes nobody who waits for a lock
 
 
 def run(one_pass: Callable[[], object], *, every: timedelta | None = None, cron: str | None = None) -> None:
@@ -23,11 +27,11 @@ def run(one_pass: Callable[[], object], *, every: timedelta | None = None, cron:
         ConfigurationError: `cron` is no crontab expression of five fields.
 
     """
-    from apscheduler.schedulers.blocking import BlockingScheduler
+    from apscheduler.schedulers.background import BackgroundScheduler
     from apscheduler.triggers.cron import CronTrigger
     from apscheduler.triggers.interval import IntervalTrigger
 
-    scheduler = BlockingScheduler(
+    scheduler = BackgroundScheduler(
         job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None}
     )
     if every is not None:
@@ -38,15 +42,23 @@ def run(one_pass: Callable[[], object], *, every: timedelta | None = None, cron:
             trigger = CronTrigger.from_crontab(cron)
         except ValueError as error:
             raise ConfigurationError(f"{cron!r} is no crontab expression: {error}") from None
+        if trigger.get_next_fire_time(None, timestamps.now()) is None:
+            raise ConfigurationError(f"{cron!r} is a time that never comes")
         scheduler.add_job(_logged, trigger, args=[one_pass])
 
+    stopping = False
+
     def stop(_number: int, _frame: FrameType | None) -> None:
-        log.info("stopping after the pass that is running, if any")
-        scheduler.shutdown(wait=False)
+        nonlocal stopping  # and nothing that takes a lock: the thread that is interrupted may hold it
+        stopping = True
 
     for name in ("SIGINT", "SIGTERM") if sys.platform != "win32" else ("SIGINT", "SIGBREAK"):
         signal.signal(getattr(signal, name), stop)
     scheduler.start()
+    while not stopping:
+        time.sleep(LOOK_SECONDS)
+    log.info("stopping after the pass that is running, if any")
+    scheduler.shutdown(wait=True)
 
 
 def _logged(one_pass: Callable[[], object]) -> None:

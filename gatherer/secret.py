@@ -6,8 +6,8 @@ from typing import Any, ClassVar, Final
 
 from pydantic import BaseModel, ConfigDict, SecretStr, ValidationInfo, model_serializer, model_validator
 
+from gatherer import explanations
 from gatherer.errors import ConfigurationError
-from gatherer.explanations import without_control_characters
 
 HIDDEN: Final = "********"
 _EXPECTED: Final = 'expected "…", { env = "NAME" } or { file = "PATH" }'
@@ -38,7 +38,7 @@ class Secret(BaseModel):
         if not what:
             raise ValueError("the secret is empty")
         if source == "file":
-            without_control_characters(what)
+            explanations.without_control_characters(what)
         wanted = context.get("secrets") or ()
         if wanted is not True and cls.area not in wanted:
             return given
@@ -47,7 +47,7 @@ class Secret(BaseModel):
                 raise ValueError(f"the environment variable {what} is not set")
             found = os.environ[what]
         elif source == "file":
-            found = _read_file(Path(context["folder"], what).expanduser())
+            found = _read_file(context["folder"], what)
         else:
             found = what
         if not found:
@@ -86,8 +86,9 @@ class TargetSecret(Secret):
 AREAS: Final = frozenset({Secret.area, TargetSecret.area})
 
 
-def _read_file(path: Path) -> str:
-    """Return the content of `path` without the line break that editors put at the end."""
+def _read_file(folder: Path, name: str) -> str:
+    """Return the content of the file `name`, seen from `folder`, without the line break that editors add."""
+    path = Path(folder, explanations.with_home(Path(name)))
     try:
         return path.read_text(encoding="utf-8-sig").strip()
     except OSError as error:

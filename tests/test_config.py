@@ -104,6 +104,8 @@ def test_every_error_is_reported_at_once_with_the_path_of_its_key(tmp_path: Path
         ('[inbox]\npath = "C:\\data\\me.db"', "single quotes"),  # an escape that is none
         (ENDPOINT + 'app_secrets = [{ file = "C:\\temp\\secret" }]', "single quotes"),
         ("[inbox]\npath = ''", "name of a file"),
+        ("[inbox]\npath = '~nobody-has-this-name/inbox.db'", "inbox.path: the home of"),
+        (ENDPOINT + "app_secrets = [{ file = '~nobody-has-this-name/secret' }]", "the home of"),
         ("[inbox]\npath = 'one.db'\n[target]\npath = 'one.db'", "two files"),
         ("[endpoint]\nname = 'a'", "[[endpoint]]"),
         ("server = 5", "must be a table"),
@@ -168,6 +170,15 @@ def test_secrets_come_from_the_file_itself_the_environment_or_another_file(
         "from the environment",
         "from a file",
     ]
+
+
+def test_a_secret_may_lie_in_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path / "home"))
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "secret.txt").write_text("at home", encoding="utf-8")
+    [endpoint] = load(tmp_path, ENDPOINT + "app_secrets = [{ file = '~/secret.txt' }]").endpoint
+    assert endpoint.app_secrets[0].reveal() == "at home"
 
 
 def test_without_secrets_nothing_has_to_be_there(tmp_path: Path) -> None:

@@ -371,6 +371,8 @@ def test_a_second_gather_says_who_is_at_it(tmp_path: Path) -> None:
         (["--every", "5"], 2, b"no duration"),
         (["--every", "5m", "--cron", "* * * * *"], 2, b"exclude each other"),
         (["--cron", "often"], 2, b"no crontab expression"),
+        (["--cron", ""], 2, b"no crontab expression"),
+        (["--cron", "0 0 31 2 *"], 2, b"never comes"),
         (["--limit", "0"], 2, b"--limit"),
         (["--every", "5m", "--fail-on-rejected"], 2, b"one pass"),
         (["extra"], 2, b"unexpected extra argument"),
@@ -400,6 +402,17 @@ def test_what_cannot_be_used_is_named_and_exits_3(tmp_path: Path) -> None:
         connection.execute("CREATE TABLE somebody_elses (x)")
     ended = run(tmp_path, "gather")
     assert (ended.returncode, b"not a gatherer target" in ended.stderr) == (3, True)
+
+
+def test_a_folder_that_cannot_be_written_is_no_defect(tmp_path: Path) -> None:
+    configure(tmp_path)
+    fill_inbox(tmp_path / "inbox.db", CAMPAIGN)
+    (tmp_path / "responses.db.gather.lock").mkdir()  # as little of a file as one of another account
+    ended = run(tmp_path, "gather")
+    assert (ended.returncode, ended.stderr.count(b"\n")) == (3, 1), ended.stderr
+    assert b"gather.lock cannot be written" in ended.stderr
+    (tmp_path / "responses.db.gather.lock").rmdir()
+    assert run(tmp_path, "gather").returncode == 0
 
 
 def test_a_locked_target_exits_75_and_nothing_is_lost(
@@ -441,6 +454,23 @@ def test_a_schedule_gathers_now_and_again_and_stops_on_sigterm(tmp_path: Path) -
     assert process.returncode == 0, errors.decode()
     assert b"the pass failed" in errors
     assert b"Traceback" not in errors
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are sent in another way there")
+def test_a_schedule_that_is_told_twice_stops_as_cleanly(tmp_path: Path) -> None:
+    configure(tmp_path)
+    fill_inbox(tmp_path / "inbox.db", [receipts("wamid.1")])
+    command = [sys.executable, "-u", "-m", "gatherer", "gather", "--every", "1h"]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        try:
+            _wait_for_rows(tmp_path / "responses.db", 1)
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGINT):
+                process.send_signal(number)
+            _, errors = process.communicate(timeout=20)
+        finally:
+            process.kill()
+    assert process.returncode == 0, errors.decode()
+    assert (errors.count(b"stopping"), b"Traceback" in errors) == (1, False)
 
 
 def _wait_for_rows(path: Path, count: int) -> None:

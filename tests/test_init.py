@@ -83,6 +83,9 @@ def test_any_path_survives_being_written_as_toml(path: str) -> None:
         ("--directory", "file/below"),
         ("--public-url", "http://hooks.example.org"),
         ("--public-url", "hooks.example.org"),
+        ("--public-url", "https://[hooks"),
+        ("--data", "two\nlines"),
+        ("--data", "no\udcffencoding"),
         ("--public-url", "https://hooks.example.org/?x=1"),
     ],
 )

@@ -54,9 +54,9 @@ def command(
               gatherer gather --every 5m
               gatherer gather --json --fail-on-rejected
     """
-    if every and cron:
+    if every and cron is not None:
         raise click.UsageError("--every and --cron exclude each other")
-    if (every or cron) and fail_on_rejected:
+    if (every or cron is not None) and fail_on_rejected:
         raise click.UsageError("--fail-on-rejected is about one pass; a schedule goes on")
     from gatherer import app
 
@@ -93,7 +93,7 @@ def command(
             )
         return summary.outcome.rejected
 
-    if every or cron:
+    if every or cron is not None:
         from gatherer import schedule
 
         schedule.run(one_pass, every=every, cron=cron)

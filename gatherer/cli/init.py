@@ -46,11 +46,17 @@ def command(
     if config_path is not None:
         raise click.UsageError("--config names a configuration to read; say --directory FOLDER here")
     if public_url is not None:
-        parts = urlsplit(public_url)
-        if parts.scheme != "https" or not parts.netloc or parts.query or parts.fragment:
+        try:
+            parts = urlsplit(public_url)
+            usable = parts.scheme == "https" and parts.netloc and not (parts.query or parts.fragment)
+        except ValueError:
+            usable = False
+        if not usable:
             raise click.UsageError("--public-url must be an https address, as in https://hooks.example.org")
     replaced = {}
     if data is not None:
+        if not str(data).isprintable():
+            raise click.UsageError("--data has characters in it that no configuration can hold")
         for name in ("inbox.db", "responses.db"):
             replaced[f"path = '{name}'"] = f"path = {example.literal(str(data.absolute() / name))}"
     verify_token, url_key = example.token(), example.token()

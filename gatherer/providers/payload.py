@@ -41,12 +41,20 @@ def load_json(body: bytes) -> Any:
         raise Unreadable("the JSON is nested too deeply") from None
 
 
+MOST_LINES: Final = (
+    10_000  # ten times the updates that Meta puts into one post; bounds the time that junk takes
+)
+
+
 def load_lines(body: bytes) -> list[Any]:
     """Return the JSON value in each line of `body`; a line that cannot be read is its `Unreadable`.
 
-    For relays that collect posts and forward them one per line. Empty lines do not count.
+    For relays that collect posts and forward them one per line. Empty lines do not count. A body of more
+    lines than any relay collects is no such thing: its lines are not looked at, and nothing is returned.
     """
     values: list[Any] = []
+    if body.count(b"\n") > MOST_LINES:
+        return values
     for line in body.splitlines():
         if line.strip():
             try:
@@ -88,9 +96,7 @@ def _load_patiently(body: bytes) -> Any:
     except UnicodeDecodeError as error:
         raise Unreadable(f"the body is not UTF-8 (byte {error.start})") from None
     try:
-        return json.loads(
-            text, strict=False, parse_constant=_refuse, parse_float=_parse_float, parse_int=_parse_int
-        )
+        return _decode_patiently(text)
     except RecursionError:
         raise Unreadable("the JSON is nested too deeply") from None
     except json.JSONDecodeError as error:
@@ -111,6 +117,12 @@ def _parse_float(text: str) -> float | str:
 def _parse_int(text: str) -> int | str:
     digits = len(text) - text.startswith("-")
     return int(text) if digits <= _DIGITS_AN_INT_MAY_HAVE else text
+
+
+# Made once: a body may have a line in it for each two bytes, and every one may come here.
+_decode_patiently = json.JSONDecoder(
+    strict=False, parse_constant=_refuse, parse_float=_parse_float, parse_int=_parse_int
+).decode
 
 
 def _clean(value: Any) -> Any:
