@@ -169,6 +169,7 @@ def run_dlt(inbox_path: Path, schema_name: str) -> float:
     from dlt.destinations import mssql
 
     plain = [msgspec.structs.asdict(row) | {"key": row.key.hex()} for row in ready_rows(inbox_path)]
+    dlt.config["restore_from_destination"] = False  # there is nothing of an earlier run
     with tempfile.TemporaryDirectory() as folder:
         pipeline = dlt.pipeline(
             "gatherer_bench",
@@ -232,10 +233,12 @@ def run(
         merged = None
         if find_spec("dlt"):
             command[2:4] = ["--dlt-only", str(Path(folder, "done.db"))]
-            ran = subprocess.run(
-                command, check=True, stdout=subprocess.PIPE, env=dlt_environment(Path(folder))
-            )
-            merged = json.loads(ran.stdout.splitlines()[-1])["seconds"]
+            environment = dlt_environment(Path(folder))
+            ran = subprocess.run(command, check=False, stdout=subprocess.PIPE, env=environment)
+            if ran.returncode:
+                print("dlt could not merge into this server: no figure for it", file=sys.stderr)
+            else:
+                merged = json.loads(ran.stdout.splitlines()[-1])["seconds"]
     fastest = min(floors.values())
     return {
         "notifications": count,
