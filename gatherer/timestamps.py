@@ -5,11 +5,14 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Final
 
+import msgspec
+
 # WhatsApp began in 2009. What lies outside is junk (0, a year-9999 sentinel), never a moment that happened.
 EARLIEST: Final = datetime(2009, 1, 1, tzinfo=UTC)
 LATEST: Final = datetime(2100, 1, 1, tzinfo=UTC)
 _EARLIEST_SECONDS: Final = EARLIEST.timestamp()
 _LATEST_SECONDS: Final = LATEST.timestamp()
+_WHOLE_SECONDS: Final = len("2026-11-21T12:00:00Z")
 _LONGEST_NUMBER: Final = 20  # digits; longer ones are no time
 _FRACTION: Final = re.compile(r"\s*\d{1,20}(\.\d{0,20})?([eE]\+?\d{1,2})?\s*\Z", re.ASCII)
 _ISO: Final = re.compile(
@@ -75,10 +78,10 @@ def now() -> datetime:
     return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
 
 
-@lru_cache(maxsize=8192)
 def sql_text(moment: datetime) -> str:
     """Return `moment` (UTC) as `YYYY-MM-DD HH:MM:SS.mmm`, which sorts as text and casts to datetime2(3)."""
-    return moment.isoformat(" ", "milliseconds")[:23]
+    text: str = msgspec.to_builtins(moment)  # 2026-11-21T12:00:00[.123456]Z, ten times faster than isoformat
+    return f"{text[:10]} {text[11:19]}{text[19:23] if len(text) > _WHOLE_SECONDS else '.000'}"
 
 
 def from_sql_text(text: str) -> datetime:

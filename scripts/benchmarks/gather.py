@@ -24,9 +24,11 @@ from gatherer.decoding import decode_batch
 from gatherer.inbox import file, writer
 from gatherer.inbox.base import Bounds
 from gatherer.inbox.reader import LocalInbox
+from gatherer.records import Response
 from gatherer.targets.sqlite.applying import as_row
-from gatherer.targets.sqlite.schema import connect, sql
+from gatherer.targets.sqlite.schema import connect
 from gatherer.targets.sqlite.target import SQLiteTarget
+from gatherer.targets.sqlite.upserting import upsert
 
 BODY = (
     '{"object":"whatsapp_business_account","entry":[{"id":"900000000000001","changes":[{"field":"messages",'
@@ -38,17 +40,14 @@ BODY = (
     '"pricing":{"billable":true,"pricing_model":"PMP","type":"regular","category":"marketing"}}]}}]}]}'
 )
 STATUSES = ("sent", "delivered", "read")
+BEGAN = 1_790_000_000_000
 
 
-def fill(
-    path: Path,
-    count: int,
-) -> None:
-    """Write an inbox of `count` different notifications of one status each."""
+def fill(path: Path, count: int, received_from: int) -> None:
+    """Write an inbox of `count` different notifications of one status each; times in ms since 1970."""
     file.create_private(path)
     connection = file.open_writable(path)
-    now = time.time_ns() // 1_000_000
-    start = now // 1000 - count // 100
+    start = BEGAN // 1000 - count // 100
 
     def arrivals() -> Iterator[tuple[object, ...]]:
         for i in range(count):
@@ -60,7 +59,7 @@ def fill(
                 "time": start + i // 100,
             }
             body = (BODY % values).encode()
-            yield now + i // 3, "bench", "meta", "127.0.0.1", "application/json", None, body
+            yield received_from + i // 3, "bench", "meta", "127.0.0.1", "application/json", None, body
 
     connection.execute("PRAGMA wal_autocheckpoint = 100000")
     connection.execute("BEGIN")
@@ -78,7 +77,7 @@ def run_pass(inbox_path: Path, target_path: Path) -> float:
 
 def run_floor(inbox_path: Path, target_path: Path) -> tuple[float, float]:
     """Return the seconds, by the clock and of CPU, for bare JSON decoding and bare inserts of the same rows."""
-    insert = sql("upsert_response").partition("ON CONFLICT")[0]
+    insert = upsert(Response).partition("ON CONFLICT")[0]
     seconds, cpu_seconds, after = 0.0, 0.0, 0
     with closing(LocalInbox(inbox_path)) as inbox, closing(connect(target_path)) as connection:
         while notifications := inbox.read(after, Bounds()):
@@ -99,12 +98,12 @@ def run(count: int = 500_000) -> dict[str, object]:
     """Return the figures for `count` notifications of one status each."""
     with tempfile.TemporaryDirectory() as folder:
         inbox, again = Path(folder, "inbox.db"), Path(folder, "again.db")
-        fill(inbox, count)
+        fill(inbox, count, BEGAN)
         command = [sys.executable, __file__, "--pass-only", str(inbox), str(Path(folder, "first.db"))]
         first = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
         floor, floor_cpu = run_floor(inbox, Path(folder, "floor.db"))
         inbox.rename(Path(folder, "done.db"))
-        fill(again, count)  # the same facts in another inbox: nothing but duplicates
+        fill(again, count, BEGAN + 3_600_000)  # the same posts an hour later: nothing but duplicates
         command[3] = str(again)
         duplicates = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
     return {

@@ -20,11 +20,6 @@ PRAGMA temp_store = MEMORY;
 
 VERSIONS: Final = Versions(kind="target", package=f"{__package__}.sql", scripts=("0001_tables", "0002_views"))
 
-# For these types sqlite3 looks an adapter up for every value it binds, and searches long when there is
-# none. One that hands the value on halves the cost of a row that is mostly NULL.
-for _type in (type(None), bytes):
-    sqlite3.register_adapter(_type, lambda value: value)
-
 
 @cache
 def sql(name: str) -> str:
