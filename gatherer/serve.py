@@ -1,18 +1,19 @@
-"""The server process: listens, hands requests to the receiver, stops cleanly."""
+"""The server process: listens, hands requests to whoever answers them, stops cleanly."""
 
 import asyncio
 import contextlib
 import gc
 import logging
 import signal
+import ssl
 import sys
-from collections.abc import Callable, Iterator
-from typing import Final
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
 
 from aiohttp import web
 
 from gatherer.errors import ConfigurationError
-from gatherer.receiver.receiver import Receiver
 
 log = logging.getLogger(__name__)
 
@@ -21,22 +22,37 @@ LINGER_SECONDS: Final = 3  # to read on after a refusal: closing at once could c
 SHUTDOWN_SECONDS: Final = 10  # for requests in flight
 
 
-def run(receiver: Receiver, host: str, port: int, *, announce: Callable[[str], None]) -> None:
+@dataclass(frozen=True, kw_only=True)
+class Listener:
+    """One address to listen at, and who answers there."""
+
+    handle: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+    host: str
+    port: int  # 0 lets the system choose
+    tls: ssl.SSLContext | None = None
+    announce: Callable[[str], None] = lambda url: None  # called with the URL, when all listeners accept
+
+
+def run(
+    listeners: Sequence[Listener],
+    *,
+    drain: Callable[[float], Awaitable[None]],
+    tasks: Sequence[Callable[[], Coroutine[Any, Any, None]]] = (),
+) -> None:
     """Serve until SIGTERM, SIGINT or Ctrl-Break; then stop accepting, answer what is in flight, return.
 
     Args:
-        receiver: answers the requests.
-        host: the address to listen at.
-        port: the port; 0 lets the system choose.
-        announce: called once with the URL, when connections are accepted.
+        listeners: where to listen; none accepts before all can.
+        drain: waits, for at most so many seconds, until nothing is in flight any more.
+        tasks: what runs beside, from the first connection on to the last answer; they are cancelled.
 
     Raises:
-        ConfigurationError: the address cannot be listened at.
+        ConfigurationError: an address cannot be listened at.
 
     """
     gc.freeze()  # what is loaded by now stays: the collector need not walk it again under load
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(_serve(receiver, host, port, announce))
+        runner.run(_serve(listeners, drain, tasks))
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
@@ -48,37 +64,62 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return uvloop.new_event_loop
 
 
-async def _serve(receiver: Receiver, host: str, port: int, announce: Callable[[str], None]) -> None:
+async def _serve(
+    listeners: Sequence[Listener],
+    drain: Callable[[float], Awaitable[None]],
+    tasks: Sequence[Callable[[], Coroutine[Any, Any, None]]],
+) -> None:
     stop = asyncio.Event()
+    # To the very end, so that a second signal does not cut off what the first one asked to finish.
+    with _on_stop_signal(stop.set):
+        async with contextlib.AsyncExitStack() as cleanup:
+            sites = [await _listen(listener, cleanup) for listener in listeners]
+            for listener, site in zip(listeners, sites, strict=True):
+                listener.announce(site.name)
+            running = [asyncio.create_task(task()) for task in tasks]
+            try:
+                await stop.wait()
+                log.info("stopping: no new connections, answering what is in flight")
+                for site in sites:
+                    await site.stop()
+                await drain(SHUTDOWN_SECONDS)
+            finally:
+                for task in running:
+                    task.cancel()
+                await asyncio.gather(*running, return_exceptions=True)
+
+
+async def _listen(listener: Listener, cleanup: contextlib.AsyncExitStack) -> "Site":
     server = web.Server(
-        receiver.handle,
+        listener.handle,
         access_log=None,
         keepalive_timeout=KEEPALIVE_SECONDS,
         lingering_time=LINGER_SECONDS,
         auto_decompress=False,
     )
-    runner = web.ServerRunner(
-        server, shutdown_timeout=1
-    )  # for answers on their way: the receiver has drained
+    # Its own time-out is for answers on their way: what was in flight has been drained by then.
+    runner = web.ServerRunner(server, shutdown_timeout=1)
     await runner.setup()
-    # To the very end, so that a second signal does not cut off what the first one asked to finish.
-    with _on_stop_signal(stop.set):
-        try:
-            site = web.TCPSite(runner, host, port, backlog=1024)
-            try:
-                await site.start()
-            except OSError as error:
-                raise ConfigurationError(
-                    f"cannot listen at {host} port {port}: {error.strerror or error}"
-                ) from None
-            actual_port = runner.addresses[0][1]
-            announce(f"http://{f'[{host}]' if ':' in host else host}:{actual_port}")
-            await stop.wait()
-            log.info("stopping: no new connections, answering what is in flight")
-            await site.stop()
-            await receiver.drain(SHUTDOWN_SECONDS)
-        finally:
-            await runner.cleanup()
+    cleanup.push_async_callback(runner.cleanup)
+    site = Site(runner, listener.host, listener.port, ssl_context=listener.tls, backlog=1024)
+    try:
+        await site.start()
+    except OSError as error:
+        raise ConfigurationError(
+            f"cannot listen at {listener.host} port {listener.port}: {error.strerror or error}"
+        ) from None
+    return site
+
+
+class Site(web.TCPSite):
+    """A listening socket that knows the port which the system chose."""
+
+    @property
+    def name(self) -> str:
+        """The URL."""
+        host = f"[{self._host}]" if ":" in str(self._host) else self._host
+        port = self._runner.addresses[0][1]
+        return f"{'https' if self._ssl_context else 'http'}://{host}:{port}"
 
 
 @contextlib.contextmanager

@@ -5,14 +5,11 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Final
 
-import msgspec
-
 # WhatsApp began in 2009. What lies outside is junk (0, a year-9999 sentinel), never a moment that happened.
 EARLIEST: Final = datetime(2009, 1, 1, tzinfo=UTC)
 LATEST: Final = datetime(2100, 1, 1, tzinfo=UTC)
 _EARLIEST_SECONDS: Final = EARLIEST.timestamp()
 _LATEST_SECONDS: Final = LATEST.timestamp()
-_WHOLE_SECONDS: Final = len("2026-11-21T12:00:00Z")
 _LONGEST_NUMBER: Final = 20  # digits; longer ones are no time
 _FRACTION: Final = re.compile(r"\s*\d{1,20}(\.\d{0,20})?([eE]\+?\d{1,2})?\s*\Z", re.ASCII)
 _ISO: Final = re.compile(
@@ -76,17 +73,6 @@ def now() -> datetime:
     """Return the present moment in UTC, cut to milliseconds."""
     moment = datetime.now(UTC)
     return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
-
-
-def sql_text(moment: datetime) -> str:
-    """Return `moment` (UTC) as `YYYY-MM-DD HH:MM:SS.mmm`, which sorts as text and casts to datetime2(3)."""
-    text: str = msgspec.to_builtins(moment)  # 2026-11-21T12:00:00[.123456]Z, ten times faster than isoformat
-    return f"{text[:10]} {text[11:19]}{text[19:23] if len(text) > _WHOLE_SECONDS else '.000'}"
-
-
-def from_sql_text(text: str) -> datetime:
-    """Return the UTC moment that :func:`sql_text` wrote."""
-    return datetime.fromisoformat(text).replace(tzinfo=UTC)
 
 
 def iso(moment: datetime) -> str:

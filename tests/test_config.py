@@ -8,13 +8,16 @@ from typing import Any
 
 import pytest
 
-from gatherer import advice, app, config
+from gatherer import advice, app, config, example
 from gatherer.errors import ConfigurationError
 from gatherer.targets.sqlserver import connection
 from tests.making import configure, run
 
 ENDPOINT = '[[endpoint]]\nname = "a"\nprovider = "meta"\npath = "/a"\n'
 OPEN = ENDPOINT + "unauthenticated = true\n"
+
+
+EXAMPLE = Path(example.__file__).with_name("example.toml")
 
 
 def load(folder: Path, text: str, *, secrets: bool = True) -> config.Configuration:
@@ -306,9 +309,7 @@ def test_the_example_is_valid_and_complete(tmp_path: Path) -> None:
     """What `config example` prints has every key that there is, and can be used as it stands."""
     result = run(tmp_path, "config", "example")
     text = result.stdout.decode()
-    assert text.replace("\r\n", "\n") == Path(config.__file__).with_name("example.toml").read_text(
-        encoding="utf-8"
-    )
+    assert text.replace("\r\n", "\n") == EXAMPLE.read_text(encoding="utf-8")
     assert load(tmp_path, text).endpoint[0].name == "whatsapp"
     commented = {line.lstrip("#").partition("=")[0].strip() for line in text.splitlines() if "=" in line}
     sections = (config.Server, config.Inbox, config.SQLiteTarget, config.SQLServerTarget, config.Endpoint)
@@ -322,7 +323,7 @@ def test_the_example_is_valid_and_complete(tmp_path: Path) -> None:
 
 
 def test_the_example_shows_the_defaults(tmp_path: Path) -> None:
-    text = Path(config.__file__).with_name("example.toml").read_text(encoding="utf-8")
+    text = EXAMPLE.read_text(encoding="utf-8")
     plain, example = load(tmp_path, ""), load(tmp_path, text)
     assert (example.server, example.inbox, example.target) == (plain.server, plain.inbox, plain.target)
 
@@ -338,7 +339,7 @@ def _without_sql_server(text: str) -> tuple[str, str]:
 def test_the_target_in_sql_server_of_the_example_works(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    text = Path(config.__file__).with_name("example.toml").read_text(encoding="utf-8")
+    text = EXAMPLE.read_text(encoding="utf-8")
     _, target = _without_sql_server(text)
     monkeypatch.setenv("GATHERER_SQL_PASSWORD", "p;w{d}")
     monkeypatch.setenv("GATHERER_SQL_CONNECTION", "Server=sql02;Database=D;Trusted_Connection=yes")
@@ -411,7 +412,7 @@ def test_the_web_server_needs_no_secret_of_the_target_and_a_pass_none_of_the_end
 def test_each_commented_key_of_the_example_works_when_it_is_switched_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    text, _ = _without_sql_server(Path(config.__file__).with_name("example.toml").read_text(encoding="utf-8"))
+    text, _ = _without_sql_server(EXAMPLE.read_text(encoding="utf-8"))
     keys = [
         line
         for line in text.splitlines()

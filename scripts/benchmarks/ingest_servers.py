@@ -36,7 +36,10 @@ def without_storing() -> None:
 
     configuration = app.load(Path("gatherer.toml"), secrets=True)
     receiver = Receiver(configuration.endpoint, configuration.server, NoWriter())  # type: ignore[arg-type]
-    serve.run(receiver, "127.0.0.1", 0, announce=lambda url: print(url + PATH, flush=True))
+    listener = serve.Listener(
+        handle=receiver.handle, host="127.0.0.1", port=0, announce=lambda url: print(url + PATH, flush=True)
+    )
+    serve.run([listener], drain=receiver.drain)
 
 
 def naive_wsgi(*, keep_open: bool) -> None:

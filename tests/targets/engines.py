@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Final, Protocol
 
 import pytest
 
-from gatherer import timestamps
+from gatherer import sql_times
 from gatherer.records import TABLES
 from gatherer.targets.base import Target
 from gatherer.targets.sqlite.target import SQLiteTarget
@@ -112,7 +112,7 @@ def drop(schema: str) -> None:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, datetime):
-        return timestamps.sql_text(value)
+        return sql_times.text(value)
     return value.isoformat() if isinstance(value, date) else value
 
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gatherer import merging, timestamps
+from gatherer import merging, sql_times, timestamps
 from gatherer.decoding import decode_batch
 from gatherer.providers.base import reject
 from gatherer.records import TABLES, Kind, OtherEvent, Reason, Record, Response
@@ -280,7 +280,7 @@ def test_keys_from_finds_records_and_rejections(target: Target) -> None:
 
 
 def _stored(value: Any) -> Any:
-    return timestamps.sql_text(value) if hasattr(value, "tzinfo") else value
+    return sql_times.text(value) if hasattr(value, "tzinfo") else value
 
 
 def _full(table: type[Record]) -> Record:

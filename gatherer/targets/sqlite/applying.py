@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import msgspec
 
-from gatherer import timestamps
+from gatherer import sql_times, timestamps
 from gatherer.records import Kind, Record, Rejected, Response
 from gatherer.targets.base import Batch, Outcome
 from gatherer.targets.sqlite.schema import sql
@@ -32,7 +32,7 @@ sqlite3.register_adapter(Kind, attrgetter("value"))
 
 def apply(connection: sqlite3.Connection, batch: Batch) -> Outcome:
     """Upsert what `batch` holds, advance the position, and return what that changed."""
-    now = timestamps.sql_text(timestamps.now())
+    now = sql_times.text(timestamps.now())
     outcome = Outcome(duplicates=batch.folded)
     by_table: dict[type[Record], list[Record]] = {}
     for record in batch.records:
@@ -95,7 +95,7 @@ def _reject(connection: sqlite3.Connection, rejected: list[Rejected], now: str, 
             refusal.endpoint,
             refusal.inbox_id,
             refusal.notification_id,
-            timestamps.sql_text(refusal.received_at),
+            sql_times.text(refusal.received_at),
             refusal.path,
             str(refusal.reason_class),
             refusal.reason,
@@ -129,7 +129,7 @@ def _highest(connection: sqlite3.Connection, table: str) -> int:
 def as_row(record: Record, now: str) -> Row:
     """Return the columns of `record` in the order of its fields, as SQLite stores them, written at `now`."""
     row: Row = list(msgspec.structs.astuple(record))
-    row[_RECEIVED_AT] = timestamps.sql_text(record.received_at)
-    row[_OCCURRED_AT] = timestamps.sql_text(record.occurred_at)
+    row[_RECEIVED_AT] = sql_times.text(record.received_at)
+    row[_OCCURRED_AT] = sql_times.text(record.occurred_at)
     row += (now, now)
     return row

@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
-from gatherer import time_zones, timestamps
+from gatherer import sql_times, time_zones, timestamps
 from gatherer.errors import TargetError, TemporaryError
 from gatherer.migrations import Unsuitable
 from gatherer.notification import Notification
@@ -53,7 +53,7 @@ class SQLiteTarget:
             self._connection.executemany(
                 "INSERT INTO time_zone_offset (starts_at, ends_at, offset_minutes) VALUES (?, ?, ?)",
                 (
-                    (timestamps.sql_text(starts_at), timestamps.sql_text(ends_at), minutes)
+                    (sql_times.text(starts_at), sql_times.text(ends_at), minutes)
                     for starts_at, ends_at, minutes in time_zones.intervals(time_zone)
                 ),
             )
@@ -116,7 +116,7 @@ class SQLiteTarget:
             if not rows:
                 return
             yield [
-                Notification(number, inbox_id, timestamps.from_sql_text(received_at), *rest)
+                Notification(number, inbox_id, sql_times.parse(received_at), *rest)
                 for _, number, inbox_id, received_at, *rest in rows
             ]
             after = rows[-1][0]
@@ -124,7 +124,7 @@ class SQLiteTarget:
     def record_run(self, run: Run) -> None:
         """Write down what a pass did."""
         values = [getattr(run, name) for name in _RUN_COLUMNS]
-        values[:2] = [timestamps.sql_text(run.started_at), timestamps.sql_text(run.finished_at)]
+        values[:2] = [sql_times.text(run.started_at), sql_times.text(run.finished_at)]
         places = ", ".join("?" * len(values))
         with self._transaction():
             self._connection.execute(
@@ -145,7 +145,7 @@ class SQLiteTarget:
         if last is not None:
             values = dict(zip(_RUN_COLUMNS, last, strict=True))
             for name in ("started_at", "finished_at"):
-                values[name] = timestamps.from_sql_text(values[name])
+                values[name] = sql_times.parse(values[name])
             run = Run(**values)
         return TargetStatus(rows=rows, rejected_open=rejected, last_run=run)
 
@@ -158,7 +158,7 @@ class SQLiteTarget:
         """Yield the responses that `what` asks for, a few thousand at a time."""
         names = ("since", "until", "changed_from", "changed_to")
         values: dict[str, str] = {
-            name: timestamps.sql_text(moment) for name, moment in zip(names, what.times, strict=True)
+            name: sql_times.text(moment) for name, moment in zip(names, what.times, strict=True)
         }
         values |= {"endpoint": what.endpoint or "", "kinds": json.dumps(what.kinds)}
         with self._explained():
@@ -167,7 +167,7 @@ class SQLiteTarget:
             while rows := cursor.fetchmany(EXPORTED_ROWS):
                 yield [
                     {
-                        name: timestamps.from_sql_text(value) if value and name.endswith("_at") else value
+                        name: sql_times.parse(value) if value and name.endswith("_at") else value
                         for name, value in zip(columns, row, strict=True)
                     }
                     for row in rows

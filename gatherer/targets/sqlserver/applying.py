@@ -20,7 +20,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from gatherer import merging, timestamps
+from gatherer import merging, sql_times
 from gatherer.records import Record, Rejected
 from gatherer.targets.base import Batch, Outcome
 from gatherer.targets.sqlserver.faults import Class, Fault
@@ -55,7 +55,7 @@ class Writer:
             Faulted: a statement failed. Its `records` are those of which one or more were being written.
 
         """
-        at = timestamps.sql_text(now)
+        at = sql_times.text(now)
         outcome = Outcome(duplicates=batch.folded)
         by_table: dict[type[Record], list[Record]] = {}
         for record in batch.records:
@@ -158,7 +158,7 @@ class Writer:
             refusal.endpoint,
             refusal.inbox_id,
             refusal.notification_id,
-            timestamps.sql_text(refusal.received_at),
+            sql_times.text(refusal.received_at),
             refusal.path,
             str(refusal.reason_class),
             refusal.reason,
@@ -241,8 +241,8 @@ def as_row(record: Record) -> Row:
         endpoint,
         inbox_id,
         number,
-        timestamps.sql_text(received_at),
-        timestamps.sql_text(occurred_at),
+        sql_times.text(received_at),
+        sql_times.text(occurred_at),
         *rest,
     )
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple, TypeVar
 
-from gatherer import time_zones, timestamps
+from gatherer import sql_times, time_zones, timestamps
 from gatherer.errors import TargetError, TemporaryError
 from gatherer.notification import Notification
 from gatherer.records import TABLES, Record, Rejected
@@ -92,7 +92,7 @@ class SQLServerTarget:
         settings = applying.to_json(list(wanted.items()))
         offsets = applying.to_json(
             [
-                (timestamps.sql_text(starts_at), timestamps.sql_text(ends_at), minutes)
+                (sql_times.text(starts_at), sql_times.text(ends_at), minutes)
                 for starts_at, ends_at, minutes in time_zones.intervals(time_zone)
             ]
         )
@@ -201,7 +201,7 @@ class SQLServerTarget:
         """Write down what a pass did."""
         values = dataclasses.asdict(run)
         for name in ("started_at", "finished_at"):
-            values[name] = timestamps.sql_text(values[name])
+            values[name] = sql_times.text(values[name])
         values["problem"] = values["problem"] or ""
         (insert,) = batches("insert_gather_run", self._schema)
         self._persistently(lambda: self._transact(lambda _: self.session.run(insert, *values.values())))
@@ -235,7 +235,7 @@ class SQLServerTarget:
     def export(self, what: Export) -> Iterator[list[dict[str, Any]]]:
         """Yield the responses that `what` asks for, a few thousand at a time."""
         (query,) = batches(f"export_{what.view}", self._schema)
-        times = (timestamps.sql_text(moment) for moment in what.times)
+        times = (sql_times.text(moment) for moment in what.times)
         try:
             for rows in self.session.stream(
                 query, *times, what.endpoint or "", applying.to_json(list(what.kinds))

@@ -1,0 +1,85 @@
+"""An export, from the command line's options to the file."""
+
+import io
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, tzinfo
+from pathlib import Path
+from typing import cast
+from zoneinfo import ZoneInfo
+
+from gatherer import timestamps
+from gatherer.app.opening import open_target
+from gatherer.config import Configuration
+from gatherer.errors import ConfigurationError
+from gatherer.records import Kind
+from gatherer.targets.base import Export
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportOptions:
+    """What `gatherer export` was asked for, as the command line has it."""
+
+    format_name: str = "csv"
+    since: datetime | None = None
+    until: datetime | None = None
+    since_last: str | None = None
+    endpoint: str | None = None
+    kinds: tuple[str, ...] = ()
+    output: Path | None = None
+    date_format: str | None = None
+    time_zone: str | None = None
+
+
+def export_once(configuration: Configuration, options: ExportOptions, *, tell: Callable[[str], None]) -> int:
+    """Write responses to standard output or to a file, and return how many.
+
+    Raises:
+        ConfigurationError: an option is wrong.
+        GathererError: the target cannot be read, or the file cannot be written.
+
+    """
+    from gatherer import export
+
+    settings = configuration.target
+    ferg = options.format_name == "ferg"
+    layout = export.Layout(
+        format=cast("export.Format", options.format_name),
+        date_format=options.date_format or ("%d.%m.%Y %H:%M" if ferg else None),
+        zone=_zone(options.time_zone or (settings.time_zone if ferg else "UTC")),
+    )
+    if unknown := sorted(set(options.kinds) - set(Kind)):
+        raise ConfigurationError(f"there is no kind {unknown[0]!r}; there are: {', '.join(Kind)}")
+    cursor = export.Cursor(settings.state_folder, options.since_last) if options.since_last else None
+    with open_target(configuration) as target:
+        horizon = target.horizon()
+        what = Export(
+            since=options.since or timestamps.EARLIEST,
+            until=options.until or timestamps.LATEST,
+            changed_from=(cursor and cursor.read()) or timestamps.EARLIEST,
+            changed_to=horizon if cursor else timestamps.LATEST,
+            endpoint=options.endpoint,
+            kinds=options.kinds,
+        )
+        if options.output is None:
+            if isinstance(sys.stdout, io.TextIOWrapper):
+                sys.stdout.reconfigure(newline="")  # Windows would add to the line ends that CSV has already
+            count = export.export(target, what, layout, sys.stdout.write)
+            sys.stdout.flush()
+        else:
+            path = Path(timestamps.now().strftime(str(options.output)))
+            count = export.to_file(target, what, layout, path)
+            tell(f"{path}: {count} responses" if count else "nothing to export")
+    if cursor is not None:
+        cursor.write(horizon)  # last, so that what could not be written comes again
+    return count
+
+
+def _zone(name: str) -> tzinfo:
+    try:
+        return UTC if name == "UTC" else ZoneInfo(name)
+    except (LookupError, ValueError, OSError):
+        raise ConfigurationError(
+            f"there is no time zone {name!r}; write an IANA name such as Europe/London"
+        ) from None

@@ -1,0 +1,94 @@
+"""A pass and a replay, from the configuration to their summaries."""
+
+import errno
+from collections.abc import Callable
+from contextlib import ExitStack
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+
+from gatherer import locks, opt_outs, providers, timestamps
+from gatherer.app.opening import open_inbox, open_target
+from gatherer.config import Configuration
+from gatherer.errors import TargetError, TemporaryError
+
+if TYPE_CHECKING:
+    from gatherer import gather, replay
+    from gatherer.inbox.base import Selection
+
+LONGEST_PASS: Final = timedelta(hours=1)  # a pass that holds the lock for longer deserves an alarm
+
+
+def opt_out_words(configuration: Configuration) -> opt_outs.Words:
+    """Return which words are an opt-out at which endpoint; the default ones at endpoints not configured here."""
+    words = {
+        endpoint.name: opt_outs.normalised(endpoint.opt_out_keywords) for endpoint in configuration.endpoint
+    }
+    return lambda endpoint: words[endpoint] if endpoint in words else opt_outs.default_words(endpoint)
+
+
+def gather_once(
+    configuration: Configuration,
+    *,
+    limit: int | None = None,
+    dry_run: bool = False,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> "gather.Summary | str":
+    """Run one pass, unless one is running: then return who is at it.
+
+    Raises:
+        TemporaryError: the other pass has been running for longer than an hour.
+        GathererError: as `gather.gather` does.
+
+    """
+    from gatherer.gather import gather
+
+    lock = configuration.target.lock
+    words = opt_out_words(configuration)
+    try:
+        with ExitStack() as turn:
+            try:
+                lock.parent.mkdir(parents=True, exist_ok=True)
+                turn.enter_context(locks.exclusive(lock))
+            except OSError as error:
+                kind = TemporaryError if error.errno == errno.ENOSPC else TargetError
+                raise kind(
+                    f"{lock} cannot be written: {error.strerror or error}. The account that gathers needs to "
+                    "write the folder of the target"
+                ) from None
+            inbox = turn.enter_context(open_inbox(configuration))
+            target = turn.enter_context(open_target(configuration, dry_run=dry_run))
+            return gather(inbox, target, opt_out_words=words, limit=limit, dry_run=dry_run, progress=progress)
+    except locks.Held as held:
+        if held.since is not None and timestamps.now() - held.since > LONGEST_PASS:
+            raise TemporaryError(f"a pass has been running for more than an hour: {held.holder}") from None
+        return held.holder
+
+
+def replay_once(
+    configuration: Configuration,
+    selection: "Selection | None",
+    *,
+    provider: str | None = None,
+    rebuild: bool = False,
+    dry_run: bool = False,
+    progress: Callable[[int], None] = lambda done: None,
+) -> "replay.Summary":
+    """Decode and apply chosen notifications again. See `replay.replay`."""
+    from gatherer.replay import replay
+
+    if provider is not None:
+        providers.get(provider)
+    words = opt_out_words(configuration)
+    with open_target(configuration, dry_run=dry_run) as target:
+        if selection is None and not rebuild:
+            return replay(None, target, None, opt_out_words=words, provider=provider, progress=progress)
+        with open_inbox(configuration) as inbox:
+            return replay(
+                inbox,
+                target,
+                selection,
+                opt_out_words=words,
+                provider=provider,
+                rebuild=rebuild,
+                progress=progress,
+            )

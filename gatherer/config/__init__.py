@@ -1,0 +1,31 @@
+"""The configuration: one TOML file, validated as a whole. One module for each part of it."""
+
+from gatherer.config.endpoint import WAYS, ApiKey, Basic, Endpoint
+from gatherer.config.file import (
+    DEFAULT_NAME,
+    ENVIRONMENT_VARIABLE,
+    Configuration,
+    InvalidConfiguration,
+    find,
+    load,
+)
+from gatherer.config.server import Inbox, Server
+from gatherer.config.target import SQLiteTarget, SQLServerTarget, Target
+
+__all__ = [
+    "DEFAULT_NAME",
+    "ENVIRONMENT_VARIABLE",
+    "WAYS",
+    "ApiKey",
+    "Basic",
+    "Configuration",
+    "Endpoint",
+    "Inbox",
+    "InvalidConfiguration",
+    "SQLServerTarget",
+    "SQLiteTarget",
+    "Server",
+    "Target",
+    "find",
+    "load",
+]

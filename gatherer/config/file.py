@@ -1,0 +1,126 @@
+"""The file as a whole: found, read, validated, with every error at the path of its key."""
+
+import os
+import tomllib
+from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
+from itertools import combinations
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import Field, ValidationError, model_validator
+
+from gatherer import explanations
+from gatherer.config.base import Section
+from gatherer.config.endpoint import Endpoint, authentication_problems
+from gatherer.config.server import Inbox, Server
+from gatherer.config.target import Target, contradictions_of_sqlserver
+from gatherer.errors import ConfigurationError
+from gatherer.secret import AREAS
+
+ENVIRONMENT_VARIABLE: Final = "GATHERER_CONFIG"
+DEFAULT_NAME: Final = "gatherer.toml"
+
+
+class InvalidConfiguration(ConfigurationError):
+    """The file is there, but wrong. `problems` has one line for each error."""
+
+    def __init__(self, path: Path, problems: list[str]) -> None:
+        listed = "".join(f"\n  {problem}" for problem in problems)
+        super().__init__(f"{path} has {len(problems)} error{'s' * (len(problems) > 1)}:{listed}")
+        self.problems = problems
+
+
+class Configuration(Section):
+    """The whole file."""
+
+    server: Server = Server()
+    inbox: Inbox = Field(default_factory=dict, validate_default=True)
+    target: Target = Field(default_factory=dict, validate_default=True)
+    endpoint: list[Endpoint] = []
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Configuration":
+        for problem in _contradictions(self.model_dump()):
+            raise ValueError(problem)
+        return self
+
+
+def _contradictions(values: dict[str, Any]) -> Iterator[str]:
+    """Yield what is wrong between the parts of a configuration, given as plain values, valid or not."""
+    listed = values.get("endpoint")
+    endpoints = listed if isinstance(listed, list) else []
+    target = values.get("target")
+    if isinstance(target, dict) and target.get("kind") == "sqlserver":
+        yield from contradictions_of_sqlserver(target)
+    for (i, one), (j, other) in combinations(enumerate(endpoints), 2):
+        for name in ("name", "path"):
+            if (
+                isinstance(one, dict)
+                and isinstance(other, dict)
+                and one.get(name) == other.get(name) is not None
+            ):
+                yield f"endpoint[{j}].{name}: endpoint[{i}] has the same {name}, {one[name]!r}"
+    files = [
+        section.get("path") for name in ("inbox", "target") if isinstance(section := values.get(name), dict)
+    ]
+    if len(files) == 2 and files[0] == files[1] is not None:
+        yield "target.path: the inbox has the same path; they are two files"
+
+
+def find(given: Path | None) -> Path:
+    """Return the configuration file: the one given, else $GATHERER_CONFIG, else ./gatherer.toml."""
+    if given is not None:
+        return given
+    return Path(os.environ.get(ENVIRONMENT_VARIABLE) or DEFAULT_NAME)
+
+
+def load(
+    path: Path, *, secrets: bool | AbstractSet[str], providers: list[str] | None = None
+) -> Configuration:
+    """Read and validate the configuration in `path`. Relative paths in it are relative to its folder.
+
+    Args:
+        path: the TOML file, UTF-8, with or without a byte order mark.
+        secrets: also read the secrets from the environment and from files, and fail if one is missing;
+            or only those of some areas: a web server does not have the target's.
+        providers: the names an endpoint's provider may have; None does not check.
+
+    Raises:
+        ConfigurationError: the file is missing or cannot be read.
+        InvalidConfiguration: it is wrong; all errors at once.
+
+    """
+    try:
+        source = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise ConfigurationError(f"there is no configuration at {path}; `gatherer init` writes one") from None
+    except OSError as error:
+        raise ConfigurationError(
+            f"the configuration {path} cannot be read: {error.strerror or error}"
+        ) from None
+    except UnicodeDecodeError:
+        raise ConfigurationError(
+            f"the configuration {path} is no UTF-8 text; save it as UTF-8 (PowerShell's > writes UTF-16)"
+        ) from None
+    try:
+        values = tomllib.loads(source)
+    except tomllib.TOMLDecodeError as error:
+        raise InvalidConfiguration(path, [explanations.of_syntax(error, source)]) from None
+    areas = AREAS if secrets is True else secrets or frozenset()
+    context = {"folder": path.absolute().parent, "secrets": areas, "providers": providers}
+    try:
+        return Configuration.model_validate(values, context=context)
+    except ValidationError as errors:
+        found = [explanations.of_value(dict(error), Configuration) for error in errors.errors()]
+        raise InvalidConfiguration(path, list(dict.fromkeys([*found, *_between(values)]))) from None
+
+
+def _between(values: dict[str, Any]) -> Iterator[str]:
+    """Yield the errors between keys, which validation does not come to where a single key is wrong already."""
+    endpoints = values.get("endpoint")
+    for i, endpoint in enumerate(endpoints if isinstance(endpoints, list) else []):
+        if isinstance(endpoint, dict):
+            for problem in authentication_problems(endpoint.get):
+                yield f"endpoint[{i}]: {problem}"
+    yield from _contradictions(values)

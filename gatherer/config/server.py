@@ -1,0 +1,24 @@
+"""`[server]` and `[inbox]`: where webhooks are received, and where they are kept."""
+
+import ipaddress
+from pathlib import Path
+
+from pydantic import Field, IPvAnyNetwork
+
+from gatherer.config.base import ResolvedPath, Section
+
+
+class Server(Section):
+    """Where and how `gatherer serve` listens."""
+
+    host: str = Field("127.0.0.1", min_length=1)
+    port: int = Field(8080, ge=0, le=65535, strict=True)
+    max_body_bytes: int = Field(4_194_304, ge=1024, strict=True)
+    body_timeout_seconds: float = Field(10, gt=0, strict=True, allow_inf_nan=False)
+    trusted_proxies: list[IPvAnyNetwork] = [ipaddress.ip_network("127.0.0.1")]
+
+
+class Inbox(Section):
+    """The log of notifications between `serve` and `gather`."""
+
+    path: ResolvedPath = Field(Path("inbox.db"), validate_default=True)

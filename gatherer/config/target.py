@@ -1,0 +1,135 @@
+"""`[target]`: the database that takes in responses."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import Discriminator, Field, Tag, field_validator
+
+from gatherer import time_zones
+from gatherer.config.base import ResolvedPath, Section
+from gatherer.secret import TargetSecret
+
+
+class _Target(Section):
+    """What every target has."""
+
+    time_zone: str = "UTC"
+    attribution_hours: int = Field(72, ge=1, le=8760, strict=True)
+
+    @field_validator("time_zone")
+    @classmethod
+    def _zone(cls, name: str) -> str:
+        try:
+            time_zones.intervals(name)
+        except (LookupError, ValueError, OSError):
+            raise ValueError(
+                f"there is no time zone {name!r}; write an IANA name such as Europe/London"
+            ) from None
+        return name
+
+
+class SQLiteTarget(_Target):
+    """Where the responses land: an SQLite file."""
+
+    kind: Literal["sqlite"] = "sqlite"
+    path: ResolvedPath = Field(Path("responses.db"), validate_default=True)
+
+    @property
+    def lock(self) -> Path:
+        """The file whose lock a pass holds."""
+        return self.path.with_name(self.path.name + ".gather.lock")
+
+    @property
+    def state_folder(self) -> Path:
+        """Where small things are kept from one run to the next."""
+        return self.path.parent
+
+
+class SQLServerTarget(_Target):
+    """Where the responses land: a database in SQL Server."""
+
+    kind: Literal["sqlserver"]
+    connection: TargetSecret | None = None
+    server: str | None = Field(None, min_length=1)
+    database: str | None = Field(None, min_length=1)
+    authentication: Literal[
+        "integrated",
+        "sql",
+        "entra-password",
+        "entra-integrated",
+        "entra-managed-identity",
+        "entra-service-principal",
+    ] = "integrated"
+    user: str | None = Field(None, min_length=1)
+    password: TargetSecret | None = None
+    encrypt: bool | Literal["strict"] = True
+    trust_server_certificate: bool = Field(default=False, strict=True)
+    driver: str | None = Field(None, min_length=1)
+    # "schema" is a word of pydantic's; in the file it is ours.
+    schema_name: str = Field("gatherer", alias="schema", pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,99}$")
+    login_timeout_seconds: int = Field(15, ge=1, le=600, strict=True)
+    query_timeout_seconds: int = Field(300, ge=1, le=86400, strict=True)
+    lock_timeout_seconds: int = Field(30, ge=1, le=3600, strict=True)
+    state: ResolvedPath = Field(Path("state"), validate_default=True)
+
+    @field_validator("encrypt", mode="before")
+    @classmethod
+    def _words(cls, encrypt: object) -> object:
+        if encrypt not in (True, False, "strict") or not isinstance(encrypt, bool | str):
+            raise ValueError('expected true, false or "strict"')
+        return encrypt
+
+    @property
+    def lock(self) -> Path:
+        """The file whose lock a pass holds."""
+        return self.state / "gather.lock"
+
+    @property
+    def state_folder(self) -> Path:
+        """Where small things are kept from one run to the next."""
+        return self.state
+
+
+def _kind(target: object) -> str | None:
+    """Return which of the targets `target`, the section as written, is meant to be; None: none of them."""
+    if isinstance(target, _Target):
+        return str(getattr(target, "kind", None))
+    kind = target.get("kind", "sqlite") if isinstance(target, dict) else "sqlite"
+    return kind if kind in KINDS else None
+
+
+KINDS: Final = ("sqlite", "sqlserver")
+Target = Annotated[
+    Annotated[SQLiteTarget, Tag("sqlite")] | Annotated[SQLServerTarget, Tag("sqlserver")],
+    Discriminator(_kind),
+]
+
+
+_PARTS: Final = ("server", "database", "user", "password", "driver")
+_WITH_USER: Final = ("sql", "entra-password", "entra-service-principal")
+
+
+def contradictions_of_sqlserver(target: dict[str, Any]) -> Iterator[str]:
+    """Yield what is wrong between the keys of a [target] of kind "sqlserver", given as plain values."""
+    if target.get("connection") is not None:
+        for name in _PARTS:
+            if target.get(name) is not None:
+                yield f"target.{name}: connection is a whole connection string: leave this out, or write it there"
+        if target.get("authentication", "integrated") != "integrated":
+            yield "target.authentication: connection is a whole connection string: leave this out, or write it there"
+        return
+    for name in ("server", "database"):
+        if target.get(name) is None:
+            yield f"target.{name}: is missing (or set connection, a whole ODBC connection string)"
+    authentication = target.get("authentication", "integrated")
+    for name in ("user", "password"):
+        if authentication in _WITH_USER and target.get(name) is None:
+            yield f'target.{name}: is missing, with authentication = "{authentication}"'
+        if authentication in ("integrated", "entra-integrated") and target.get(name) is not None:
+            yield (
+                f'target.{name}: authentication = "{authentication}" uses the account that gatherer runs under: '
+                'leave this out, or write authentication = "sql"'
+            )
+    if authentication == "entra-managed-identity" and target.get("password") is not None:
+        yield 'target.password: authentication = "entra-managed-identity" has no password: leave this out'

@@ -1,0 +1,19 @@
+"""Times as SQL has them: text that sorts, and that SQL Server casts to datetime2(3)."""
+
+from datetime import UTC, datetime
+from typing import Final
+
+import msgspec
+
+_WHOLE_SECONDS: Final = len("2026-11-21T12:00:00Z")
+
+
+def text(moment: datetime) -> str:
+    """Return `moment` (UTC) as `YYYY-MM-DD HH:MM:SS.mmm`."""
+    iso: str = msgspec.to_builtins(moment)  # 2026-11-21T12:00:00[.123456]Z, much faster than isoformat
+    return f"{iso[:10]} {iso[11:19]}{iso[19:23] if len(iso) > _WHOLE_SECONDS else '.000'}"
+
+
+def parse(text: str) -> datetime:
+    """Return the UTC moment that :func:`text` wrote."""
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)
