@@ -18,7 +18,7 @@ def command(config_path: Path | None, *, as_json: bool) -> None:
     from gatherer.cli.output import print_json
 
     configuration = app.load(config_path, secrets=app.TARGET)
-    with app.open_inbox(configuration) as inbox, app.open_target(configuration) as target:
+    with app.open_inbox(configuration) as inbox, app.open_target(configuration, dry_run=True) as target:
         state = report.status(inbox, target)
     if as_json:
         print_json(state)
