@@ -3,7 +3,7 @@
 --
 -- Run it under a login that may create tables: by `gatherer schema apply`, or by sqlcmd, which replaces
 -- $(schema): sqlcmd -v schema=gatherer -i 0001_tables.sql (or take the output of `gatherer schema print`).
--- Running it again changes nothing.
+-- Running it again changes nothing (but on Babelfish, which renames indexes and so does not find them here).
 --
 -- Ids and words compare byte by byte (Latin1_General_BIN2): WhatsApp's ids differ in case alone. Columns for
 -- people to read have the collation of the database. The clustered key counts up, so that new rows go to the
