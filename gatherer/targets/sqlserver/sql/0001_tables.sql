@@ -214,6 +214,8 @@ IF NOT EXISTS (SELECT 1 FROM sys.indexes WHERE object_id = OBJECT_ID(N'$(schema)
     CREATE UNIQUE INDEX other_event_key ON $(schema).other_event ([key]);
 IF NOT EXISTS (SELECT 1 FROM sys.indexes WHERE object_id = OBJECT_ID(N'$(schema).other_event') AND name = N'other_event_changed')
     CREATE INDEX other_event_changed ON $(schema).other_event (changed_at);
+IF NOT EXISTS (SELECT 1 FROM sys.indexes WHERE object_id = OBJECT_ID(N'$(schema).other_event') AND name = N'other_event_deleted')
+    CREATE INDEX other_event_deleted ON $(schema).other_event (message_id) WHERE family = N'statuses' AND name = N'deleted';
 GO
 
 -- One thing that was refused, and why. Its notification is kept once, in rejected_notification.
