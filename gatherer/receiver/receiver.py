@@ -126,7 +126,7 @@ class Receiver:
             body,
         )
         try:
-            await self._writer.append(arrival)
+            await self._writer.store(arrival)
         except InboxUnavailable:  # the writer has logged why, once
             return _refusal(Refused(HTTPStatus.SERVICE_UNAVAILABLE))
         return web.Response(headers=_ANSWER_HEADERS, **_ANSWERS.get(endpoint.provider, {}))
