@@ -22,6 +22,7 @@ COMMANDS: Final = (
     "gather",
     "replay",
     "status",
+    "quarantine",
     "export",
     "decode",
     "providers",

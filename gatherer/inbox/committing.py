@@ -30,6 +30,10 @@ _Result = TypeVar("_Result")
 Work = Callable[[sqlite3.Connection], _Result]
 
 
+class AlreadyServed(ConfigurationError):
+    """Another process writes the file."""
+
+
 class Committer:
     """Owns the lock, the writing connection, and the idle one that keeps `-wal` and `-shm` in place."""
 
@@ -176,7 +180,7 @@ def _explained(path: Path) -> Iterator[None]:
     try:
         yield
     except locks.Held as held:
-        raise ConfigurationError(f"the inbox {path} is already served by {held.holder}") from None
+        raise AlreadyServed(f"the inbox {path} is already served by {held.holder}") from None
     except Unsuitable as unsuitable:
         raise ConfigurationError(f"{path} {unsuitable}, or choose another [inbox] path") from None
     except (sqlite3.Error, OSError) as error:
