@@ -67,6 +67,7 @@ class InboxWriter:
         self._work: deque[tuple[Work[Any], Future[Any]]] = deque()
         self._closing = False
         self._purged_at = -PURGE_SECONDS
+        self._too_large = 0
         name = format.about
         self._failure = Obstacle(
             f"the {name} cannot commit (%s): answering 503 until it can",
@@ -190,6 +191,12 @@ class InboxWriter:
 
     def _look(self, size: int) -> None:
         """Find out whether there is room for `size` more bytes, and make some in a full inbox."""
+        if (
+            self._shortage.reason is not None
+        ):  # what was refused for its size has to fit before anything else does
+            size = self._too_large = max(size, self._too_large)
+        else:
+            self._too_large = size
         try:
             usage = self._file.perform(self._usage)
             if self._make_room is not None and self._space.over(usage, size) and self._may_purge():

@@ -166,6 +166,7 @@ class Receiver:
             elif store is not None:
                 forms = credentials.describe(headers.items(), request.raw_path.partition("?")[2], rest)
                 await store.keep(Post(*arrival, failed.partition(" at ")[0], json.dumps(forms)))
+                log.warning("quarantined a post from %s: %s", request.remote, failed)
         except Full:
             raise Refused(HTTPStatus.UNAUTHORIZED, f"{failed}, and the quarantine is full") from None
         except InboxUnavailable:  # the writer has logged why, once
