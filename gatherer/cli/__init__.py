@@ -23,6 +23,7 @@ COMMANDS: Final = (
     "gather",
     "replay",
     "status",
+    "quarantine",
     "export",
     "decode",
     "providers",

@@ -20,6 +20,7 @@ def command(config_path: Path | None, *, as_json: bool) -> None:
     configuration = app.load(config_path, secrets=app.TARGET)
     with app.open_inbox(configuration) as inbox, app.open_target(configuration, dry_run=True) as target:
         state = report.status(inbox, target)
+    state["inbox"] |= app.inbox_room(configuration) or {}
     if as_json:
         print_json(state)
         return

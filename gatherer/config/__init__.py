@@ -9,6 +9,7 @@ from gatherer.config.file import (
     find,
     load,
 )
+from gatherer.config.operation import Admin, Quarantine
 from gatherer.config.server import Inbox, Server
 from gatherer.config.target import SQLiteTarget, SQLServerTarget, Target
 
@@ -16,12 +17,14 @@ __all__ = [
     "DEFAULT_NAME",
     "ENVIRONMENT_VARIABLE",
     "WAYS",
+    "Admin",
     "ApiKey",
     "Basic",
     "Configuration",
     "Endpoint",
     "Inbox",
     "InvalidConfiguration",
+    "Quarantine",
     "SQLServerTarget",
     "SQLiteTarget",
     "Server",

@@ -13,6 +13,7 @@ from pydantic import Field, ValidationError, model_validator
 from gatherer import explanations
 from gatherer.config.base import Section
 from gatherer.config.endpoint import Endpoint, authentication_problems
+from gatherer.config.operation import Admin, Quarantine
 from gatherer.config.server import Inbox, Server
 from gatherer.config.target import Target, contradictions_of_sqlserver
 from gatherer.errors import ConfigurationError
@@ -38,6 +39,8 @@ class Configuration(Section):
     inbox: Inbox = Field(default_factory=dict, validate_default=True)
     target: Target = Field(default_factory=dict, validate_default=True)
     endpoint: list[Endpoint] = []
+    quarantine: Quarantine = Quarantine()
+    admin: Admin = Admin()
 
     @model_validator(mode="after")
     def _consistent(self) -> "Configuration":

@@ -22,3 +22,9 @@ class Inbox(Section):
     """The log of notifications between `serve` and `gather`."""
 
     path: ResolvedPath = Field(Path("inbox.db"), validate_default=True)
+    max_inbox_bytes: int = Field(0, ge=0, strict=True)
+    min_free_bytes: int = Field(268_435_456, ge=0, strict=True)
+    max_queue_rows: int = Field(10_000, ge=1, strict=True)
+    max_queue_bytes: int = Field(67_108_864, ge=1, strict=True)
+    max_commit_bytes: int = Field(16_777_216, ge=1, strict=True)
+    commit_timeout_seconds: float = Field(4, gt=0, le=60, strict=True, allow_inf_nan=False)

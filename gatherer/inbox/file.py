@@ -2,12 +2,32 @@
 
 import sqlite3
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from gatherer.migrations import Versions
 
 VERSIONS: Final = Versions(kind="inbox", package=__package__, scripts=("0001_inbox",))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Format:
+    """A kind of file that a writer can append to."""
+
+    versions: Versions
+    about: str  # its table of one row, with the column probed_at
+    insert: str  # of what is appended
+
+
+INBOX: Final = Format(
+    versions=VERSIONS,
+    about="inbox",
+    insert=(
+        "INSERT INTO notification (received_at, endpoint, provider, remote, content_type, headers, body) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?)"
+    ),
+)
 BUSY_SECONDS: Final = 5  # to wait for a reader that happens to be in the way
 WAL_AUTOCHECKPOINT_PAGES: Final = 4000
 
@@ -28,8 +48,8 @@ def create_private(path: Path) -> None:
         path.touch(mode=0o600)
 
 
-def open_writable(path: Path) -> sqlite3.Connection:
-    """Open the inbox at `path` for writing, with its tables up to date and every commit made durable.
+def open_writable(path: Path, versions: Versions = VERSIONS) -> sqlite3.Connection:
+    """Open the file at `path` for writing, with its tables up to date and every commit made durable.
 
     The file has to exist: one that has vanished is not to be replaced by an empty one silently.
 
@@ -46,22 +66,24 @@ def open_writable(path: Path) -> sqlite3.Connection:
         check_same_thread=False,
     )
     try:
-        pending = VERSIONS.pending(connection)
+        pending = versions.pending(connection)
         mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
         connection.execute("PRAGMA synchronous = FULL")
         if (mode, connection.execute("PRAGMA synchronous").fetchone()[0]) != ("wal", 2):
             raise sqlite3.OperationalError("the file system does not support a durable write-ahead log")
         connection.execute(f"PRAGMA wal_autocheckpoint = {WAL_AUTOCHECKPOINT_PAGES}")
         if pending:
-            VERSIONS.apply(connection)
+            versions.apply(connection)
     except BaseException:
         connection.close()
         raise
     return connection
 
 
-def open_readable(path: Path, *, busy_seconds: float = 30) -> sqlite3.Connection:
-    """Open the inbox at `path` for reading. Such a connection never checkpoints, also not when closed.
+def open_readable(
+    path: Path, versions: Versions = VERSIONS, *, busy_seconds: float = 30
+) -> sqlite3.Connection:
+    """Open the file at `path` for reading. Such a connection never checkpoints, also not when closed.
 
     Raises:
         Unsuitable: it is something else, or was written by a newer gatherer.
@@ -77,7 +99,7 @@ def open_readable(path: Path, *, busy_seconds: float = 30) -> sqlite3.Connection
         check_same_thread=False,
     )
     try:
-        VERSIONS.pending(connection)
+        versions.pending(connection)
     except BaseException:
         connection.close()
         raise
@@ -93,7 +115,7 @@ def empty_log(connection: sqlite3.Connection) -> bool:
     return not connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
 
 
-def probe(connection: sqlite3.Connection) -> None:
+def probe(connection: sqlite3.Connection, about: str = INBOX.about) -> None:
     """Commit something: SQLite opens a file that it may only read without a word.
 
     Raises:
@@ -101,7 +123,7 @@ def probe(connection: sqlite3.Connection) -> None:
 
     """
     moment = time.time_ns() // 1_000_000
-    if connection.execute("UPDATE inbox SET probed_at = ?", (moment,)).rowcount != 1:
+    if connection.execute(f"UPDATE {about} SET probed_at = ?", (moment,)).rowcount != 1:
         raise sqlite3.DatabaseError("it has lost its identity")
 
 
