@@ -1,6 +1,19 @@
 """The wiring: from the configuration to inbox, endpoints and target. Nothing else knows how they meet."""
 
 from gatherer.app.exporting import ExportOptions, export_once
+from gatherer.app.keeping import (
+    backup,
+    check,
+    consumers,
+    export_bodies,
+    forget_consumer,
+    import_bodies,
+    import_lines,
+    purge,
+    select,
+    show,
+    to_line,
+)
 from gatherer.app.opening import ENDPOINTS, TARGET, load, open_inbox, open_target
 from gatherer.app.passes import gather_once, opt_out_words, replay_once
 from gatherer.app.schemas import apply_schema, check_schema, inspect_target, schema_script
@@ -11,15 +24,26 @@ __all__ = [
     "TARGET",
     "ExportOptions",
     "apply_schema",
+    "backup",
+    "check",
     "check_schema",
+    "consumers",
+    "export_bodies",
     "export_once",
+    "forget_consumer",
     "gather_once",
+    "import_bodies",
+    "import_lines",
     "inspect_target",
     "load",
     "open_inbox",
     "open_target",
     "opt_out_words",
+    "purge",
     "replay_once",
     "schema_script",
+    "select",
     "serve",
+    "show",
+    "to_line",
 ]

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable
 from contextlib import closing
 
+from gatherer.app.keeping import retention
 from gatherer.config import Configuration
 from gatherer.errors import ConfigurationError
 
@@ -13,6 +14,7 @@ log = logging.getLogger(__name__)
 def serve(configuration: Configuration, *, announce: Callable[[str], None]) -> None:
     """Receive webhooks until the process is asked to stop. See `serve.run`."""
     from gatherer import serve as server
+    from gatherer.inbox.housekeeping import Housekeeping
     from gatherer.inbox.writer import InboxWriter
     from gatherer.receiver.receiver import Receiver
 
@@ -22,9 +24,10 @@ def serve(configuration: Configuration, *, announce: Callable[[str], None]) -> N
         if endpoint.unauthenticated:
             log.warning("endpoint %s is unauthenticated: anybody can post to it", endpoint.name)
     settings = configuration.server
-    with closing(InboxWriter(configuration.inbox.path)) as writer:
+    with closing(InboxWriter(configuration.inbox.path, group=configuration.inbox.group)) as writer:
         receiver = Receiver(configuration.endpoint, settings, writer)
         public = server.Listener(
             handle=receiver.handle, host=settings.host, port=settings.port, announce=announce
         )
-        server.run([public], drain=receiver.drain)
+        housekeeping = Housekeeping(writer, retention(configuration.inbox))
+        server.run([public], drain=receiver.drain, tasks=[housekeeping.run])

@@ -22,6 +22,7 @@ COMMANDS: Final = (
     "gather",
     "replay",
     "status",
+    "inbox",
     "export",
     "decode",
     "providers",

@@ -3,7 +3,7 @@
 import ipaddress
 from pathlib import Path
 
-from pydantic import Field, IPvAnyNetwork
+from pydantic import Field, IPvAnyNetwork, ValidationInfo, field_validator
 
 from gatherer.config.base import ResolvedPath, Section
 
@@ -22,3 +22,13 @@ class Inbox(Section):
     """The log of notifications between `serve` and `gather`."""
 
     path: ResolvedPath = Field(Path("inbox.db"), validate_default=True)
+    keep_days: int = Field(30, ge=1, le=36500, strict=True)
+    keep_days_at_most: int | None = Field(None, ge=1, le=36500, strict=True)
+    group: str | None = Field(None, min_length=1)
+
+    @field_validator("keep_days_at_most")
+    @classmethod
+    def _not_less(cls, days: int | None, info: ValidationInfo) -> int | None:
+        if days is not None and days < info.data.get("keep_days", 0):
+            raise ValueError("must not be less than keep_days")
+        return days

@@ -11,9 +11,11 @@ import errno
 import logging
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
 from gatherer import locks
 from gatherer.errors import ConfigurationError, TemporaryError
@@ -57,13 +59,16 @@ class InboxUnavailable(Exception):
 
 
 _Waiting = list[tuple[Arrival, "asyncio.Future[None]"]]
+T = TypeVar("T")
 
 
 class InboxWriter:
     """The only writer of an inbox file. Create it, `await` what `append` returns, `close` it."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, group: str | None = None) -> None:
         """Open the inbox at `path`, creating it if there is none, and start the writer thread.
+
+        With `group`, the accounts of that group share it.
 
         Raises:
             ConfigurationError: the file cannot be written, is no inbox, or another process serves it.
@@ -73,12 +78,13 @@ class InboxWriter:
         self.path = path.resolve()  # one file, one lock, whatever names lead to it
         self._arrived: _Waiting = []  # in this turn of the event loop
         self._waiting: _Waiting = []  # for the writer thread
+        self._work: deque[tuple[Callable[[sqlite3.Connection], Any], Future[Any]]] = deque()
         self._wake = threading.Condition()
         self._closing = False
         self._failed: str | None = None
         with contextlib.ExitStack() as resources:
             with _explained(path):
-                file.create_private(self.path)
+                file.create_private(self.path, group=group)
                 resources.enter_context(locks.exclusive(self.path.with_name(self.path.name + ".lock")))
                 self._keeper: sqlite3.Connection | None = None
                 self._connection: sqlite3.Connection | None = file.open_writable(self.path)
@@ -113,6 +119,21 @@ class InboxWriter:
             loop.call_soon(self._hand_over)
         return future
 
+    def perform(self, work: Callable[[sqlite3.Connection], T]) -> "Future[T]":
+        """Do `work` on the writer's thread and connection, between two groups of arrivals.
+
+        It has to be short, as arrivals wait for it, and begins and ends its own transaction. The future
+        has what it returns or raises; :class:`InboxUnavailable` if it could not be tried.
+        """
+        future: Future[T] = Future()
+        with self._wake:
+            if self._closing:
+                future.set_exception(InboxUnavailable("the inbox is being closed"))
+            else:
+                self._work.append((work, future))
+                self._wake.notify()
+        return future
+
     def close(self) -> None:
         """Commit what waits, then let go of the file, leaving `-wal` and `-shm` in place for readers."""
         self._hand_over()
@@ -131,13 +152,16 @@ class InboxWriter:
     def _run(self) -> None:
         while True:
             with self._wake:
-                while not self._waiting and not self._closing and self._failed is None:
+                while not (self._waiting or self._work or self._closing or self._failed is not None):
                     self._wake.wait()
                 group, self._waiting = self._waiting[:MAX_GROUP], self._waiting[MAX_GROUP:]
-                if not group and self._closing:
+                work = self._work.popleft() if self._work else None
+                if not group and work is None and self._closing:
                     return
             if group:
                 self._commit(group)
+            if work is not None:
+                self._perform(*work)
             if self._failed is not None:
                 self._recover()
 
@@ -161,6 +185,26 @@ class InboxWriter:
         except Exception as problem:  # noqa: BLE001 - whatever it was, nobody may hang and the thread has to live
             self._fail(problem)
             _settle_soon(group, InboxUnavailable(self._failed))
+
+    def _perform(self, work: Callable[[sqlite3.Connection], Any], future: "Future[Any]") -> None:
+        """Do `work` and settle its future; a fault of the disk is one of the whole inbox."""
+        if not future.set_running_or_notify_cancel():
+            return
+        if self._connection is None:
+            future.set_exception(InboxUnavailable(self._failed))
+            return
+        try:
+            future.set_result(work(self._connection))
+        except Exception as problem:  # noqa: BLE001 - as in _commit
+            try:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                code = getattr(problem, "sqlite_errorname", "")
+                if code.startswith(("SQLITE_IOERR", "SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_CANTOPEN")):
+                    self._fail(problem)
+            except sqlite3.Error as worse:
+                self._fail(worse)
+            future.set_exception(problem)
 
     def _divide(self, group: _Waiting, problem: Exception) -> None:
         """Find the notification that cannot be stored, so that it does not cost the others of its group."""
