@@ -14,8 +14,9 @@ log = logging.getLogger(__name__)
 def serve(configuration: Configuration, *, announce: Callable[[str], None]) -> None:
     """Receive webhooks until the process is asked to stop. See `serve.run`."""
     from gatherer import serve as server
-    from gatherer.app.keeping import open_quarantine, open_writer
+    from gatherer.app.writing import open_quarantine, open_writer, retention
     from gatherer.inbox import errands
+    from gatherer.inbox.housekeeping import Housekeeping
     from gatherer.receiver import health
     from gatherer.receiver.observer import Observer
     from gatherer.receiver.receiver import Receiver
@@ -34,7 +35,7 @@ def serve(configuration: Configuration, *, announce: Callable[[str], None]) -> N
             observer = Metrics()
         writer = resources.enter_context(closing(open_writer(configuration, committed=observer.committed)))
         quarantine = open_quarantine(configuration)
-        tasks = []
+        tasks = [Housekeeping(writer, retention(configuration.inbox)).run]
         if quarantine is not None:
             resources.callback(quarantine.close)
             tasks.append(partial(errands.run, quarantine, writer))

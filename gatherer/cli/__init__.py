@@ -24,6 +24,7 @@ COMMANDS: Final = (
     "replay",
     "status",
     "quarantine",
+    "inbox",
     "export",
     "decode",
     "providers",

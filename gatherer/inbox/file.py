@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from gatherer.inbox import consumers, placement, sharing
 from gatherer.migrations import Versions
 
 VERSIONS: Final = Versions(kind="inbox", package=__package__, scripts=("0001_inbox",))
@@ -30,22 +31,30 @@ INBOX: Final = Format(
 )
 BUSY_SECONDS: Final = 5  # to wait for a reader that happens to be in the way
 WAL_AUTOCHECKPOINT_PAGES: Final = 4000
+LOG_BYTES: Final = 64_000_000  # to which the write-ahead log shrinks once no reader needs what is in it
 
 
 class Replaced(Exception):
     """The files of the inbox are no longer the ones that were opened: what is written to those, nobody finds."""
 
 
-def create_private(path: Path) -> None:
+def create_private(path: Path, *, group: str | None = None) -> None:
     """Create an empty file that only this account can read, unless there is a file already.
 
+    With `group`, the accounts of that group can read and write it and what lies beside it.
+
     Raises:
+        ConfigurationError: it is on a network file system, or cannot be shared with that group.
         OSError: it cannot be created.
 
     """
+    placement.check(path)
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     if not path.exists():  # and never open one that exists: closing it would drop SQLite's POSIX locks
         path.touch(mode=0o600)
+    if group is not None:
+        consumers.folder(path).mkdir(mode=0o700, exist_ok=True)
+        sharing.share(path, group)
 
 
 def open_writable(path: Path, versions: Versions = VERSIONS) -> sqlite3.Connection:
@@ -67,11 +76,14 @@ def open_writable(path: Path, versions: Versions = VERSIONS) -> sqlite3.Connecti
     )
     try:
         pending = versions.pending(connection)
+        # Before there is anything in the file, or it has no effect: what is purged can be given back then.
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
         mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
         connection.execute("PRAGMA synchronous = FULL")
         if (mode, connection.execute("PRAGMA synchronous").fetchone()[0]) != ("wal", 2):
             raise sqlite3.OperationalError("the file system does not support a durable write-ahead log")
         connection.execute(f"PRAGMA wal_autocheckpoint = {WAL_AUTOCHECKPOINT_PAGES}")
+        connection.execute(f"PRAGMA journal_size_limit = {LOG_BYTES}")
         if pending:
             versions.apply(connection)
     except BaseException:

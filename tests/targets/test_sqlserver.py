@@ -253,7 +253,9 @@ def test_the_printed_script_can_be_run_again_and_takes_nothing_away(place: SQLSe
         target.apply(Batch(records=[response(key(1))], position=Position("a", 1, b"d" * 16)))
     before, versions = all_rows(place), place.query("SELECT number, name FROM $(schema).schema_version")
     index = "SELECT 1 AS found FROM sys.indexes WHERE name = N'response_key'"
-    keeps_names = bool(place.query(index))  # Babelfish does not, so that there its indexes are not found again
+    keeps_names = bool(
+        place.query(index)
+    )  # Babelfish does not, so that there its indexes are not found again
     for _ in range(2):
         for batch in schema.split(schema.script(place.schema)):
             if keeps_names or "CREATE INDEX" not in batch:
