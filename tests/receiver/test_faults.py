@@ -141,24 +141,29 @@ def loop_disk(tmp_path: Path) -> Iterator[faults.LoopDisk]:
 
 
 @faults.needs("mkfs.ext4", "fsck.ext4")
-def test_a_disk_that_turns_read_only_costs_nothing_that_was_acknowledged(tmp_path, loop_disk):
-    """As after an error of the hardware: remounted read-only under the running process, until it is repaired."""
+@pytest.mark.parametrize("fault", [faults.LoopDisk.abort, faults.LoopDisk.cut_power])
+def test_a_disk_that_goes_away_costs_nothing_that_was_acknowledged(tmp_path, loop_disk, fault):
+    """Read-only from one moment to the next, as after an error of the hardware; and what a power failure leaves.
+
+    Between two posts: ext4 itself returns 0 from an fdatasync that is under way at that very moment, now and
+    then, without having synced (seen with Linux 6.18, without SQLite too).
+    """
     inbox = loop_disk.place / "inbox.db"
+    bodies = [b"%d-" % n + os.urandom(3000) for n in range(100)]
     with serving(tmp_path, settings="min_free_bytes = 0", inbox=inbox) as server:
+        assert {server.post(body).status for body in bodies} == {200}
+        fault(loop_disk)
         with Load(server.port) as load:
-            load.wait_for(100)
-            loop_disk.abort()
             faults.wait_until(lambda: len(load.refused) > 50, what=server.log)
-        taken = len(load.acknowledged)
-        assert server.post(b"read-only").status == 503
+        assert load.acknowledged == []
         assert server.exchange(b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n").status == 503
-        assert {*load.acknowledged} <= {*server.bodies()}, "readers still find it"
         assert "the inbox cannot commit" in server.log()
+        assert "Traceback" not in server.log()
         server.stop()
     loop_disk.repair()
     with serving(tmp_path, settings="min_free_bytes = 0", inbox=inbox) as server:
-        _survived(server, load)
-        assert len(load.acknowledged) == taken
+        assert server.bodies()[:100] == bodies
+        assert integrity(server.inbox) == "ok"
         assert server.post(b"after").status == 200
 
 
