@@ -312,7 +312,15 @@ def test_the_example_is_valid_and_complete(tmp_path: Path) -> None:
     assert text.replace("\r\n", "\n") == EXAMPLE.read_text(encoding="utf-8")
     assert load(tmp_path, text).endpoint[0].name == "whatsapp"
     commented = {line.lstrip("#").partition("=")[0].strip() for line in text.splitlines() if "=" in line}
-    sections = (config.Server, config.Inbox, config.SQLiteTarget, config.SQLServerTarget, config.Endpoint)
+    sections = (
+        config.Server,
+        config.Inbox,
+        config.Quarantine,
+        config.Admin,
+        config.SQLiteTarget,
+        config.SQLServerTarget,
+        config.Endpoint,
+    )
     missing = {
         f"{section.__name__}.{name}"
         for section in sections
@@ -326,6 +334,7 @@ def test_the_example_shows_the_defaults(tmp_path: Path) -> None:
     text = EXAMPLE.read_text(encoding="utf-8")
     plain, example = load(tmp_path, ""), load(tmp_path, text)
     assert (example.server, example.inbox, example.target) == (plain.server, plain.inbox, plain.target)
+    assert (example.quarantine, example.admin) == (plain.quarantine, plain.admin)
 
 
 def _without_sql_server(text: str) -> tuple[str, str]:

@@ -1,5 +1,6 @@
 """The inbox as a file: who may create it, which version it has, and when its commits are durable."""
 
+import os
 import sqlite3
 import time
 from dataclasses import dataclass
@@ -49,12 +50,26 @@ def create_private(path: Path, *, group: str | None = None) -> None:
 
     """
     placement.check(path)
+    made = [folder for folder in path.parents if not folder.exists()]
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     if not path.exists():  # and never open one that exists: closing it would drop SQLite's POSIX locks
         path.touch(mode=0o600)
+        for folder in (path.parent, *(folder.parent for folder in made)):
+            _sync(folder)
     if group is not None:
         consumers.folder(path).mkdir(mode=0o700, exist_ok=True)
         sharing.share(path, group)
+
+
+def _sync(folder: Path) -> None:
+    """Have the names in `folder` on disk: a power failure could take a new file with it otherwise."""
+    if os.name == "nt":  # folders cannot be opened there; NTFS keeps a log of names
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def open_writable(path: Path, versions: Versions = VERSIONS) -> sqlite3.Connection:
