@@ -82,12 +82,11 @@ class ServerTLS:
 
     def look(self) -> None:
         """Use the files if they have changed and stayed the same since the last look: copying takes a moment."""
+        unreadable: Unusable | None = None
         try:
             found = _digest(self._files)
         except Unusable as problem:
             found, unreadable = str(problem).encode(), problem
-        else:
-            unreadable = None
         if found == self._seen:
             self._changed = None
             return
@@ -161,9 +160,10 @@ def _load(files: Files) -> tuple[ssl.SSLContext, certificates.Validity]:
             raise Unusable(f"{files.client_ca} holds no certificate in PEM form") from None
         except OSError as error:
             raise Unusable(f"{files.client_ca} cannot be read: {error.strerror or error}") from None
-        if not context.cert_store_stats()["x509_ca"]:
-            raise Unusable(f"{files.client_ca} holds no certificate of an authority")
+        if not context.cert_store_stats()["x509"]:  # a list of revoked ones, say
+            raise Unusable(f"{files.client_ca} holds no certificate in PEM form")
         context.verify_mode = ssl.CERT_REQUIRED
+        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # an authority below the root may be named, too
     return context, validity
 
 

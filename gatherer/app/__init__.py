@@ -1,5 +1,6 @@
 """The wiring: from the configuration to inbox, endpoints and target. Nothing else knows how they meet."""
 
+from gatherer.app.edge import exposed_files
 from gatherer.app.exporting import ExportOptions, export_once
 from gatherer.app.opening import ENDPOINTS, TARGET, load, open_inbox, open_target
 from gatherer.app.passes import gather_once, opt_out_words, replay_once
@@ -13,6 +14,7 @@ __all__ = [
     "apply_schema",
     "check_schema",
     "export_once",
+    "exposed_files",
     "gather_once",
     "inspect_target",
     "load",

@@ -11,15 +11,19 @@ import click
 def command(config_path: Path | None, *, as_json: bool) -> None:
     """Show what the inbox holds, how far the target has got, and how the last pass went.
 
+    With tls_certificate, also until when that is valid.
+
     \b
     Example: gatherer status --json
     """
-    from gatherer import app, report
+    from gatherer import app, certificates, report
     from gatherer.cli.output import print_json
 
     configuration = app.load(config_path, secrets=app.TARGET)
     with app.open_inbox(configuration) as inbox, app.open_target(configuration) as target:
         state = report.status(inbox, target)
+    if configuration.server.tls_certificate is not None:
+        state["certificate"] = certificates.state(configuration.server.tls_certificate)
     if as_json:
         print_json(state)
         return
@@ -29,6 +33,8 @@ def command(config_path: Path | None, *, as_json: bool) -> None:
             click.echo("  none yet")
             continue
         for name, value in values.items():
+            if isinstance(value, list):
+                value = ", ".join(value)
             if isinstance(value, dict):
                 value = ", ".join(f"{table} {count}" for table, count in value.items())
             click.echo(f"  {name.replace('_', ' '):<24} {'-' if value is None else value}")
