@@ -24,14 +24,17 @@ _WRITE_BITS: Final = (
 )  # …, delete, DAC, owner
 
 
-def problems(path: Path) -> Iterator[str]:
-    """Yield a line for each thing that everybody on this machine may do with the file `path`, if it is there."""
+def problems(path: Path, *, may_be_read: bool = False) -> Iterator[str]:
+    """Yield a line for each thing that everybody on this machine may do with the file `path`, if it is there.
+
+    With `may_be_read`, reading it is none.
+    """
     try:
         readable, writable = _open_to_all(path)
         _, replaceable = _open_to_all(path.parent)
     except OSError:
         return  # not there, or not ours to look at: then whoever opens it says so
-    if readable:
+    if readable and not may_be_read:
         yield f"{path} can be read by every account on this machine{_remedy(path)}"
     if writable:
         yield f"{path} can be changed by every account on this machine{_remedy(path)}"

@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 # TLS 1.3 has only good ones. Of TLS 1.2, those with forward secrecy and authenticated encryption.
 CIPHERS: Final = "ECDHE+AESGCM:ECDHE+CHACHA20"
-LOOK_SECONDS: Final = 2.0  # between two looks at the files
+LOOK_SECONDS: Final = 1.0  # between two looks at the files
 REMIND_SECONDS: Final = 86_400.0  # between two warnings about one certificate
 
 

@@ -99,7 +99,7 @@ def serving(
     assert process.stdout is not None
     try:
         line = process.stdout.readline()
-        found = re.match(r"listening at http://127\.0\.0\.1:(\d+)/", line)
+        found = re.match(r"listening at https?://127\.0\.0\.1:(\d+)/", line)
         if found is None:
             process.wait(30)
             raise AssertionError(f"no announcement but {line!r}; log: {(folder / 'serve.log').read_text()}")
@@ -146,6 +146,7 @@ def configure(folder: Path, *endpoints: str, server: str = "", inbox: Path | Non
     """Write `gatherer.toml` into `folder`."""
     tables = "".join(f"[[endpoint]]\n{endpoint}" for endpoint in endpoints or (ENDPOINT,))
     port = "" if "port" in server else "port = 0\n"
+    (folder / "gatherer.toml").touch(mode=0o600)
     (folder / "gatherer.toml").write_text(
         f"[server]\n{port}{server}\n[inbox]\npath = '{inbox or 'inbox.db'}'\n{tables}", encoding="utf-8"
     )

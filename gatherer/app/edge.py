@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from gatherer import permissions
 from gatherer.config import Configuration, Server
 from gatherer.explanations import with_home
-from gatherer.secret import Secret, TargetSecret
+from gatherer.secret import Secret
 
 if TYPE_CHECKING:
     from gatherer.connections import Limits
@@ -66,27 +66,26 @@ def exposed_files(configuration: Configuration, path: Path) -> list[str]:
     `configuration` was read from `path`. It is only told, also where it is grave: whoever does not start receives
     nothing, and some file systems give every file to everybody.
     """
-    inbox = configuration.inbox.path
-    private = [path, inbox, *(inbox.with_name(inbox.name + suffix) for suffix in ("-wal", "-shm"))]
+    inbox, secrets = configuration.inbox.path, list(_secrets(configuration))
+    private = [inbox, *(inbox.with_name(inbox.name + suffix) for suffix in ("-wal", "-shm"))]
     if configuration.server.tls_key is not None:
         private.append(configuration.server.tls_key)
-    private += [Path(path.absolute().parent, with_home(file)) for file in _secret_files(configuration)]
-    return [problem for one in dict.fromkeys(private) for problem in permissions.problems(one)]
+    private += [Path(path.absolute().parent, with_home(one.file)) for one in secrets if one.file is not None]
+    hides = any(one.is_written_down for one in secrets)
+    found = list(permissions.problems(path, may_be_read=not hides))
+    return found + [problem for one in dict.fromkeys(private) for problem in permissions.problems(one)]
 
 
-def _secret_files(part: object) -> Iterator[Path]:
-    """Yield the files that secrets of the endpoints and of the server are read from."""
-    if isinstance(part, TargetSecret):
-        return
+def _secrets(part: object) -> Iterator[Secret]:
+    """Yield every secret in a part of the configuration."""
     if isinstance(part, Secret):
-        if part.file is not None:
-            yield part.file
+        yield part
     elif isinstance(part, BaseModel):
         for _, inside in part:
-            yield from _secret_files(inside)
+            yield from _secrets(inside)
     elif isinstance(part, list):
         for inside in part:
-            yield from _secret_files(inside)
+            yield from _secrets(inside)
 
 
 def _openable_files() -> int:

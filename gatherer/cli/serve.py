@@ -23,10 +23,10 @@ def command(config_path: Path | None) -> None:
 
     path = config.find(config_path)
     configuration = app.load(path, secrets=app.ENDPOINTS)
-    for problem in app.exposed_files(configuration, path):
-        log.error("%s", problem)
 
     def announce(url: str) -> None:
+        for problem in app.exposed_files(configuration, path):
+            log.error("%s", problem)
         for endpoint in configuration.endpoint:
             key = "/<url_key>" if endpoint.url_key else ""
             click.echo(f"listening at {url}{endpoint.path}{key} ({endpoint.name}, {endpoint.provider})")
