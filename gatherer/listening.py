@@ -155,9 +155,7 @@ class Door:
                 self._arriving.pop(one, None)
             else:
                 one.make_room()
-        log.warning(
-            "all %d connections are taken: closed those that waited longest", len(self._guests.present)
-        )
+        log.warning("all connections are taken: closed the %d that waited longest", len(leaving))
 
     async def _check(self) -> None:
         loop = asyncio.get_running_loop()

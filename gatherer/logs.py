@@ -7,6 +7,13 @@ from typing import Final
 from gatherer import timestamps
 
 LEVELS: Final = ("debug", "info", "warning", "error")
+FLOOD_LINES: Final = 50  # of one kind, in so many seconds
+FLOOD_SECONDS: Final = 10
+STRANGERS: Final = (
+    "gatherer.receiver.receiver",
+    "gatherer.connections",
+    "gatherer.listening",
+)  # make them log
 
 
 class _OneLine(logging.Formatter):
@@ -20,6 +27,27 @@ class _OneLine(logging.Formatter):
         return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
+class _Flood(logging.Filter):
+    """Lets through so many lines of one kind, and then only their number: strangers must not fill the disk.
+
+    Of one kind are lines with one text, whatever is filled into it.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._kinds: dict[tuple[str, str], tuple[float, int]] = {}  # since when, and how many since then
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        kind = record.name, str(record.msg)
+        since, count = self._kinds.get(kind, (record.created, 0))
+        if not 0 <= record.created - since < FLOOD_SECONDS:
+            if count > FLOOD_LINES:
+                record.msg = f"{record.msg} (and {count - FLOOD_LINES} more like it before)"
+            since, count = record.created, 0
+        self._kinds[kind] = since, count + 1
+        return count < FLOOD_LINES
+
+
 def set_up(level: str = "info") -> None:
     """Send log records of `level` and above to standard error."""
     handler = logging.StreamHandler(sys.stderr)
@@ -28,4 +56,7 @@ def set_up(level: str = "info") -> None:
     # Libraries that print request bytes or repeat what we already say.
     for name in ("aiohttp", "aiohttp.server", "aiohttp.access", "asyncio", "urllib3"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
+    for name in STRANGERS:
+        logger = logging.getLogger(name)
+        logger.filters = [_Flood()]
     logging.getLogger("apscheduler").setLevel(logging.ERROR)
