@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final, cast
 
-from aiohttp import web
+from aiohttp import HttpVersion10, HttpVersion11, web
 
 log = logging.getLogger(__name__)
 
@@ -23,6 +23,9 @@ _MOST_HEADERS: Final = 128
 _NEVER_SECONDS: Final = 86_400 * 365  # aiohttp's own timer is not needed beside ours
 _HEADERS: Final = {"Server": "gatherer", "X-Content-Type-Options": "nosniff"}
 
+_VERSIONS: Final = (HttpVersion11, HttpVersion10)
+
+Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 Certificate = Mapping[str, Any]  # of a client, as ssl.SSLSocket.getpeercert gives it
 
 
@@ -42,14 +45,14 @@ class Guests(web.Server):
 
     def __init__(
         self,
-        handle: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]],
+        handle: Handler,
         limits: Limits,
         admits: Callable[[Certificate], bool] | None,
     ) -> None:
         """Hand the requests to `handle`; where `admits` is given, it decides by the client's certificate."""
         longest = min(_LONGEST_LINE, limits.max_header_bytes)
         super().__init__(
-            handle,
+            _of_a_known_version(handle),
             access_log=None,
             keepalive_timeout=_NEVER_SECONDS,
             lingering_time=LINGER_SECONDS,
@@ -221,6 +224,20 @@ class Connection(web.RequestHandler):
     def _abort(self) -> None:
         if self._wire is not None:
             self._wire.abort()
+
+
+def _of_a_known_version(handle: Handler) -> Handler:
+    """Return `handle`, but for requests of HTTP/0.9 and 2.0, which aiohttp lets through: they get no answer at all."""
+
+    def checked(request: web.BaseRequest) -> Awaitable[web.StreamResponse]:
+        return handle(request) if request.version in _VERSIONS else _unanswered(request)
+
+    return checked
+
+
+async def _unanswered(request: web.BaseRequest) -> web.StreamResponse:
+    log.info("closed to %s: not HTTP/1.0 or 1.1", request.remote)
+    raise ConnectionAbortedError
 
 
 def _address(transport: asyncio.BaseTransport) -> str:

@@ -12,13 +12,11 @@ import heapq
 import logging
 import socket
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from aiohttp import web
-
-from gatherer.connections import Certificate, Connection, Guests, Limits
+from gatherer.connections import Certificate, Connection, Guests, Handler, Limits
 from gatherer.errors import ConfigurationError
 
 log = logging.getLogger(__name__)
@@ -35,7 +33,7 @@ _TLS_SHUTDOWN_SECONDS: Final = 3.0  # for the client's goodbye
 class Listener:
     """One address to listen at, and who answers there."""
 
-    handle: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+    handle: Handler
     host: str
     port: int  # 0 lets the system choose
     tls: ssl.SSLContext | Callable[[], ssl.SSLContext] | None = None  # a function is asked at each handshake

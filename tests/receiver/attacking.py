@@ -25,6 +25,7 @@ BROKEN = {
     "chunk with an endless extension": head("POST", "/open", CHUNKED) + b"1;" + b"a" * 500_000,
     "trailers without end": head("POST", "/open", CHUNKED) + b"0\r\n" + b"X: y\r\n" * 50_000,
     "HTTP/0.9": b"GET /open\r\n\r\n",
+    "HTTP/0.9 with headers": b"POST /open HTTP/0.9\r\nHost: x\r\nContent-Length: 1\r\n\r\nx",
     "HTTP/2.0": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
     "HTTP/9.9": b"POST /open HTTP/9.9\r\nHost: x\r\nContent-Length: 1\r\n\r\nx",
     "another protocol": b"SSH-2.0-OpenSSH_9.2\r\n",
