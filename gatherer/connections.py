@@ -156,6 +156,8 @@ class Connection(web.RequestHandler):
         message: str | None = None,  # noqa: ARG002 - aiohttp's words repeat bytes of the request
     ) -> web.StreamResponse:
         """Return the answer to what is no HTTP: generic, as is the line in the log."""
+        if isinstance(exc, ConnectionError):  # the client is gone, or is to be
+            raise exc
         if status != HTTPStatus.BAD_REQUEST:
             status = HTTPStatus.SERVICE_UNAVAILABLE
         log.info("%d to %s: not well-formed HTTP (%s)", status, request.remote, type(exc).__name__)

@@ -26,6 +26,8 @@ BROKEN = {
     "trailers without end": head("POST", "/open", CHUNKED) + b"0\r\n" + b"X: y\r\n" * 50_000,
     "HTTP/0.9": b"GET /open\r\n\r\n",
     "HTTP/0.9 with headers": b"POST /open HTTP/0.9\r\nHost: x\r\nContent-Length: 1\r\n\r\nx",
+    "HTTP/0.9 with another method": b"POST /open\r\n\r\n",
+    "HTTP/0.9 at a path that is none": b"GET /o-pen\r\n\r\n",
     "HTTP/2.0": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
     "HTTP/9.9": b"POST /open HTTP/9.9\r\nHost: x\r\nContent-Length: 1\r\n\r\nx",
     "another protocol": b"SSH-2.0-OpenSSH_9.2\r\n",
