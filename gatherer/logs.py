@@ -2,11 +2,15 @@
 
 import logging
 import sys
-from typing import Final
+import traceback
+from pathlib import Path
+from typing import Any, Final
 
 from gatherer import timestamps
+from gatherer.errors import GathererError
 
 LEVELS: Final = ("debug", "info", "warning", "error")
+_DEEPEST: Final = 5  # exceptions, one after the other
 FLOOD_LINES: Final = 50  # of one kind, in so many seconds
 FLOOD_SECONDS: Final = 10
 STRANGERS: Final = (
@@ -16,11 +20,28 @@ STRANGERS: Final = (
 )  # make them log
 
 
+def described(error: BaseException) -> str:
+    """Return what kind of error it is, with its text only where that never holds a value from outside."""
+    known = isinstance(error, OSError | GathererError) or type(error).__module__ == "sqlite3"
+    return f"{type(error).__name__} ({error})" if known else type(error).__name__
+
+
 class _OneLine(logging.Formatter):
     """Time in UTC, level, message; control characters escaped, so that no input can forge a line."""
 
     def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: ARG002, N802
         return timestamps.iso(timestamps.from_milliseconds(int(record.created * 1000)))
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802
+        """Return where an exception came from; the standard form has its text, and that may hold what people wrote."""
+        error: BaseException | None = ei[1]
+        parts: list[str] = []
+        while error is not None and len(parts) < _DEEPEST:
+            frames = reversed(traceback.extract_tb(error.__traceback__))
+            where = " < ".join(f"{Path(one.filename).name}:{one.lineno} {one.name}" for one in frames)
+            parts.append(f"{described(error)} at {where}")
+            error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+        return "Traceback: " + ", after ".join(parts)
 
     def format(self, record: logging.LogRecord) -> str:
         text = super().format(record)

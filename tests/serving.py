@@ -91,7 +91,7 @@ def serving(
         endpoints: the TOML of each; by default one that wants Meta's signature with `SECRET`.
         server: more TOML for `[server]`.
         inbox: where the inbox is to be, if not in `folder`.
-        popen: passed on to `Popen`; `wrapper` is a command that is to run the server.
+        popen: passed on to `Popen`; `wrapper` is a command that is to run the server, `options` go before `serve`.
 
     """
     inbox = inbox or folder / "inbox.db"
@@ -118,11 +118,11 @@ def start(
 ) -> subprocess.Popen[str]:
     """Start `gatherer serve` in `folder`, without waiting for it."""
     configure(folder, *endpoints, server=server, inbox=inbox)
-    wrapper = popen.pop("wrapper", [])
+    wrapper, options = popen.pop("wrapper", []), popen.pop("options", [])
     environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
     with (folder / "serve.log").open("wb") as log:
         return subprocess.Popen(
-            [*wrapper, sys.executable, "-m", "gatherer", "serve"],
+            [*wrapper, sys.executable, "-m", "gatherer", *options, "serve"],
             cwd=folder,
             env=environment,
             stdin=subprocess.DEVNULL,
