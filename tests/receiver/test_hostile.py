@@ -3,6 +3,7 @@
 import contextlib
 import re
 import socket
+import sqlite3
 import statistics
 import subprocess
 import sys
@@ -159,6 +160,22 @@ def test_a_flood_of_wrong_posts_from_an_address_does_not_lock_the_address_out(se
         assert server.post(b"x", X_Hub_Signature_256=signature(b"y")).status == 401
         if n % 50 == 0:
             assert server.post(b"right").status == 200
+
+
+def test_a_post_that_has_arrived_never_makes_room_for_others(server):
+    """Not even while the disk keeps it waiting, and everybody else comes from its address."""
+    with contextlib.ExitStack() as open_:
+        blocker = open_.enter_context(contextlib.closing(sqlite3.connect(server.inbox, isolation_level=None)))
+        blocker.execute("BEGIN IMMEDIATE")
+        good = [open_.enter_context(server.connect()) for _ in range(PLACES // 2)]
+        for connection in good:
+            connection.sendall(post_bytes(b"waits for the disk"))
+        time.sleep(0.3)
+        for n in range(3 * PLACES):
+            open_.enter_context(server.connect()).sendall(b"POST"[: n % 5])
+        time.sleep(0.3)
+        blocker.execute("ROLLBACK")
+        assert [answer_from(connection).status for connection in good] == [200] * len(good)
 
 
 def _connections(server: Serving) -> int:

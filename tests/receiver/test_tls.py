@@ -10,13 +10,14 @@ from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
+import psutil
 import pytest
 
 from gatherer import timestamps, tls
 from gatherer.errors import ConfigurationError
 from tests.certifying import HOST, META, Authority, connected, post, serial
 from tests.making import run
-from tests.serving import ENDPOINT, OPEN, Serving, answer_from, post_bytes, refused, serving
+from tests.serving import ENDPOINT, OPEN, WINDOWS, Serving, answer_from, post_bytes, refused, serving
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +90,21 @@ def test_plain_http_and_noise_at_the_tls_port_are_closed_and_harm_nobody(server,
                 assert not received or received[0] == 0x15  # an alert
     assert post(server, authority.client(), b"after the noise").status == 200
     assert "Traceback" not in server.log()
+
+
+def test_a_handshake_that_fails_leaves_nothing_behind(server, authority):
+    process = psutil.Process(server.process.pid)
+    assert post(server, authority.client(), b"warm").status == 200
+
+    def held() -> int:
+        return len(process.net_connections()) if WINDOWS else process.num_fds()
+
+    time.sleep(1)
+    before = held()
+    for n in range(200):
+        with server.connect() as connection:
+            connection.sendall((b"noise", b"", b"\x16\x03\x01\x02\x00\x01")[n % 3])
+    _until(lambda: held() <= before + 2)
 
 
 def test_silent_handshakes_beyond_all_places_keep_nobody_out(tmp_path, authority):
