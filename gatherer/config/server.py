@@ -2,7 +2,7 @@
 
 import ipaddress
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final
 
 from pydantic import Field, IPvAnyNetwork, model_validator
 
@@ -32,7 +32,7 @@ class Server(Section):
     tls_key: ResolvedPath | None = None
     tls_key_password: Secret | None = None
     client_ca: ResolvedPath | None = None
-    client_names: list[str] = []
+    client_names: list[Annotated[str, Field(min_length=1)]] = []
     # What clients may take of it.
     header_timeout_seconds: float = Field(10, gt=0, strict=True, allow_inf_nan=False)
     keepalive_timeout_seconds: float = Field(15, gt=0, strict=True, allow_inf_nan=False)

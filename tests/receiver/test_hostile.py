@@ -146,6 +146,21 @@ def test_idle_connections_beyond_all_places_keep_nobody_out(server):
         assert _connections(server) <= PLACES + 5
 
 
+@pytest.mark.skipif(WINDOWS, reason="LOUD: Windows has no limit on open sockets")
+def test_where_the_system_lets_us_open_few_files_there_are_fewer_places(tmp_path):
+    import resource
+
+    def few() -> None:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (128, 128))
+
+    with serving(tmp_path, preexec_fn=few) as server, contextlib.ExitStack() as open_:
+        for _ in range(300):
+            open_.enter_context(server.connect())
+        for n in range(20):
+            assert server.post(b"good %d" % n).status == 200
+        assert "server.max_connections: 64, because" in server.log()
+
+
 def test_slow_bodies_beyond_all_places_keep_nobody_out(server):
     slow = post_bytes(b"x" * 1000)[:-500]
     with contextlib.ExitStack() as open_:

@@ -181,6 +181,25 @@ def test_a_new_certificate_that_has_expired_does_not_take_the_place_of_one_that_
     assert server.context() is not first
 
 
+def test_a_lost_list_of_authorities_lets_nobody_in_who_did_not_get_in_before(authority, caplog):
+    authority.issue(as_="closing")
+    ca = authority.folder / "clients.pem"
+    ca.write_bytes(authority.root.read_bytes())
+    files = tls.Files(
+        certificate=authority.certificate("closing"), key=authority.key("closing"), client_ca=ca
+    )
+    server = tls.ServerTLS(files)
+    for content in (b"", b"nonsense", None):
+        if content is None:
+            ca.unlink()
+        else:
+            ca.write_bytes(content)
+        server.look()
+        server.look()
+        assert server.context().verify_mode is ssl.CERT_REQUIRED
+    assert caplog.text.count("the old one still is") == 3
+
+
 def test_the_key_may_have_a_password(tmp_path, authority):
     settings = authority.issue(password="opens it") + 'tls_key_password = "opens it"\n'
     with serving(tmp_path, server=settings) as server:
