@@ -14,12 +14,14 @@ log = logging.getLogger(__name__)
 def serve(configuration: Configuration, *, announce: Callable[[str], None]) -> None:
     """Receive webhooks until the process is asked to stop. See `serve.run`."""
     from gatherer import serve as server
+    from gatherer.app.edge import limits_of, server_tls
     from gatherer.app.writing import open_quarantine, open_writer, retention
     from gatherer.inbox import errands
     from gatherer.inbox.housekeeping import Housekeeping
     from gatherer.receiver import health
     from gatherer.receiver.observer import Observer
     from gatherer.receiver.receiver import Receiver
+    from gatherer.tls import Named
 
     if not configuration.endpoint:
         raise ConfigurationError("there is no [[endpoint]] to receive at")
@@ -27,6 +29,7 @@ def serve(configuration: Configuration, *, announce: Callable[[str], None]) -> N
         if endpoint.unauthenticated:
             log.warning("endpoint %s is unauthenticated: anybody can post to it", endpoint.name)
     settings, admin = configuration.server, configuration.admin
+    tls = server_tls(settings)
     with ExitStack() as resources:
         observer = Observer()
         if admin.port is not None:
@@ -36,6 +39,8 @@ def serve(configuration: Configuration, *, announce: Callable[[str], None]) -> N
         writer = resources.enter_context(closing(open_writer(configuration, committed=observer.committed)))
         quarantine = open_quarantine(configuration)
         tasks = [Housekeeping(writer, retention(configuration.inbox)).run]
+        if tls is not None:
+            tasks.append(tls.watch)
         if quarantine is not None:
             resources.callback(quarantine.close)
             tasks.append(partial(errands.run, quarantine, writer))
@@ -47,6 +52,9 @@ def serve(configuration: Configuration, *, announce: Callable[[str], None]) -> N
                 handle=health.answering(receiver.handle, writer.obstacle),
                 host=settings.host,
                 port=settings.port,
+                tls=tls.context if tls else None,
+                admits=Named(settings.client_names) if settings.client_names else None,
+                limits=limits_of(settings),
                 announce=announce,
             )
         ]
