@@ -1,13 +1,15 @@
 """The wiring: from the configuration to inbox, endpoints and target. Nothing else knows how they meet."""
 
 from gatherer.app.exporting import ExportOptions, export_once
-from gatherer.app.opening import ENDPOINTS, TARGET, load, open_inbox, open_target
+from gatherer.app.opening import ENDPOINTS, GATHERING, TARGET, load, open_inbox, open_target
 from gatherer.app.passes import gather_once, opt_out_words, replay_once
 from gatherer.app.schemas import apply_schema, check_schema, inspect_target, schema_script
 from gatherer.app.serving import serve
+from gatherer.app.states import status
 
 __all__ = [
     "ENDPOINTS",
+    "GATHERING",
     "TARGET",
     "ExportOptions",
     "apply_schema",
@@ -22,4 +24,5 @@ __all__ = [
     "replay_once",
     "schema_script",
     "serve",
+    "status",
 ]

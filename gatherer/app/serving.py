@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable
 from contextlib import closing
 
+from gatherer.app.offering import offered
 from gatherer.config import Configuration
 from gatherer.errors import ConfigurationError
 
@@ -22,9 +23,9 @@ def serve(configuration: Configuration, *, announce: Callable[[str], None]) -> N
         if endpoint.unauthenticated:
             log.warning("endpoint %s is unauthenticated: anybody can post to it", endpoint.name)
     settings = configuration.server
-    with closing(InboxWriter(configuration.inbox.path)) as writer:
+    with closing(InboxWriter(configuration.inbox.path)) as writer, offered(configuration) as (pull, tasks):
         receiver = Receiver(configuration.endpoint, settings, writer)
         public = server.Listener(
             handle=receiver.handle, host=settings.host, port=settings.port, announce=announce
         )
-        server.run([public], drain=receiver.drain)
+        server.run([public, *pull], drain=receiver.drain, tasks=tasks)

@@ -9,10 +9,13 @@ from gatherer.config.file import (
     find,
     load,
 )
+from gatherer.config.inboxes import ALONE, NamedInbox, OfferedInbox
+from gatherer.config.pull import Pull
 from gatherer.config.server import Inbox, Server
 from gatherer.config.target import SQLiteTarget, SQLServerTarget, Target
 
 __all__ = [
+    "ALONE",
     "DEFAULT_NAME",
     "ENVIRONMENT_VARIABLE",
     "WAYS",
@@ -22,6 +25,9 @@ __all__ = [
     "Endpoint",
     "Inbox",
     "InvalidConfiguration",
+    "NamedInbox",
+    "OfferedInbox",
+    "Pull",
     "SQLServerTarget",
     "SQLiteTarget",
     "Server",

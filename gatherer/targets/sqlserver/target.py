@@ -1,6 +1,7 @@
 """Applying batches to SQL Server."""
 
 import dataclasses
+import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple, TypeVar
@@ -72,6 +73,7 @@ class SQLServerTarget:
         try:
             self.session.persistently(lambda: requirements.check(self.session))
             self.session.persistently(lambda: schema.check(self.session, schema_name))
+            self.identity: str = self._settings().get("identity") or uuid.uuid4().hex
             self._writer = applying.Writer(
                 session=self.session,
                 schema=schema_name,
@@ -85,9 +87,12 @@ class SQLServerTarget:
 
     def settle(self, *, time_zone: str, attribution_hours: int) -> None:
         """Write down the settings that views need, if they are not those that are there."""
-        wanted = {"time_zone": time_zone, "attribution_hours": str(attribution_hours)}
-        there = self._rows("SELECT name, value FROM $(schema).setting")
-        if {row.name: row.value for row in there} == wanted:
+        wanted = {
+            "time_zone": time_zone,
+            "attribution_hours": str(attribution_hours),
+            "identity": self.identity,
+        }
+        if self._settings() == wanted:
             return
         settings = applying.to_json(list(wanted.items()))
         offsets = applying.to_json(
@@ -334,6 +339,10 @@ class SQLServerTarget:
     def _count(self, what: str) -> int:
         counted: int = self._rows(f"SELECT COUNT_BIG(*) AS counted FROM {what}")[0].counted
         return counted
+
+    def _settings(self) -> dict[str, str]:
+        there = self._rows("SELECT name, value FROM $(schema).setting")
+        return {row.name: row.value for row in there}
 
     def _rows(self, query: str, *parameters: object) -> list[Any]:
         return self._persistently(lambda: self._run(query, *parameters)[0])

@@ -1,0 +1,35 @@
+"""The state of all inboxes and of the target: one inbox that cannot be read does not hide the others."""
+
+from typing import Any
+
+from gatherer import config, report
+from gatherer.app.opening import open_inbox, open_target
+from gatherer.app.several import worst
+from gatherer.config import Configuration
+from gatherer.errors import GathererError
+
+
+def status(configuration: Configuration) -> tuple[dict[str, Any], int]:
+    """Return where things stand, as plain values, and an exit code.
+
+    Raises:
+        GathererError: the target cannot be read, or the only inbox of an `[inbox]`.
+
+    """
+    codes = []
+    if not configuration.has_several_inboxes:
+        with open_inbox(configuration) as inbox, open_target(configuration) as target:
+            return report.status(inbox, target), 0
+    with open_target(configuration) as target:
+        inboxes: list[dict[str, Any]] = []
+        for name, settings in configuration.named_inboxes.items():
+            where = settings.url if isinstance(settings, config.OfferedInbox) else str(settings.path)
+            described: dict[str, Any] = {"name": name, "where": where}
+            try:
+                with open_inbox(configuration, name) as inbox:
+                    described |= report.of_inbox(inbox, target) | {"problem": None}
+            except GathererError as error:
+                described["problem"] = str(error)
+                codes.append(error.exit_code)
+            inboxes.append(described)
+        return {"inboxes": inboxes, **report.of_target(target)}, worst(codes)
