@@ -24,8 +24,8 @@ log = logging.getLogger(__name__)
 
 CONNECT_SECONDS: Final = 10
 READ_SECONDS: Final = 60  # without a single byte
-_WILL_PASS: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
-_ADVICE: Final = {
+_WILL_PASS: Final = frozenset({408, 425, 429, *range(500, 600)})
+_ADVICE: Final[dict[int, str]] = {
     HTTPStatus.UNAUTHORIZED: "the token is not one of its [pull] tokens",
     HTTPStatus.FORBIDDEN: "something in between refuses the request",
     HTTPStatus.NOT_FOUND: "that is no [pull] of a gatherer that speaks version 1 of the protocol: is the URL right?",
@@ -178,12 +178,10 @@ class Transport:
         if status == HTTPStatus.CONFLICT:
             raise self.replaced()
         if 300 <= status < 400:
-            advice = f"it leads elsewhere, to {response.headers.get('Location')}: write that URL"
-        else:
-            advice = _ADVICE.get(
-                HTTPStatus(status) if status in list(HTTPStatus) else HTTPStatus.OK, said[2:]
-            )
-        raise InboxError(f"{self.name}: answered {status}: {advice}")
+            said = f": it leads elsewhere, to {response.headers.get('Location')}: write that URL"
+        elif status in _ADVICE:
+            said = f": {_ADVICE[status]}"
+        raise InboxError(f"{self.name}: answered {status}{said}")
 
 
 class _Pinned(HTTPAdapter):
@@ -236,7 +234,7 @@ def _plain(error: BaseException) -> str:
 
 def _first_line(response: requests.Response) -> str:
     """Return what an answer that is no success says, as a clause; nothing if that is a page of a proxy's."""
-    text = response.raw.read(200, decode_content=False).decode("utf-8", "replace").strip()
+    text = next(iter(response.iter_content(200)), b"").decode("utf-8", "replace").strip()
     plain = response.headers.get("Content-Type", "").startswith("text/plain")
     return f": {text.splitlines()[0]}" if plain and text else ""
 
