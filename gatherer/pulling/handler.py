@@ -5,6 +5,7 @@ import base64
 import hashlib
 import json
 import logging
+import time
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any, Final
@@ -25,6 +26,7 @@ LARGEST: Final = Bounds(rows=100_000, bytes=64_000_000)  # of one answer, whatev
 HIGHEST_ID: Final = 2**63 - 1
 SEND_SECONDS: Final = 60  # for a frame to leave: a client that reads no more is let go
 STREAMS: Final = 8  # at the same time
+LONGEST_REST_SECONDS: Final = 0.5  # between two frames
 BODY_BYTES: Final = 4096
 BODY_SECONDS: Final = 10
 RETRY_AFTER_SECONDS: Final = 5
@@ -158,7 +160,10 @@ class Pulling:
                 rows, size, last_id = rows - part.rows, size - part.size, part.last_id
                 if rows <= 0 or size <= 0:
                     break
+                began = time.perf_counter()
                 part = await self._source.part(inbox_id, selection, last_id, Bounds(rows=rows, bytes=size))
+                # Rest as long as that took: webhooks come first, more so on a machine that is busy.
+                await asyncio.sleep(min(time.perf_counter() - began, LONGEST_REST_SECONDS))
             end = frames.End(inbox_id=inbox_id, count=left.rows - rows, last_id=last_id)
             await response.write(frames.of_end(end))
         except (AnotherInbox, GathererError, TimeoutError) as error:
