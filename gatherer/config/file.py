@@ -104,7 +104,7 @@ def _contradictions(values: dict[str, Any]) -> Iterator[str]:
                 and isinstance(other, dict)
                 and one.get(name) == other.get(name) is not None
             ):
-                yield f"inbox[{j}].{name}: inbox[{i}] has the same {name}, {one[name]!r}"
+                yield f"inbox[{j}].{name}: inbox[{i}] has the same {name}"
     if isinstance(target, dict):
         files = [one.get("path") for one in (listed or [inboxes]) if isinstance(one, dict)]
         if target.get("path") is not None and target["path"] in files:
