@@ -448,7 +448,13 @@ def test_every_error_of_two_machines_is_at_its_key(tmp_path: Path, text: str, sa
 
 @pytest.mark.parametrize(
     "pin",
-    ["ab" * 32, "AB" * 32, ":".join(["aB"] * 32), "sha256:" + "ab" * 32, "SHA-256:" + ":".join(["AB"] * 32)],
+    [
+        "ab" * 32,
+        "AB" * 32,
+        ":".join(["aB"] * 32),
+        "sha256:" + "ab" * 32,
+        "sha256 Fingerprint=" + ":".join(["AB"] * 32),
+    ],
 )
 def test_a_pin_may_be_written_as_tools_print_it(tmp_path: Path, pin: str) -> None:
     text = f"[[inbox]]\nname = 'a'\nurl = 'https://x'\ntoken = 't'\npin = '{pin}'"

@@ -13,7 +13,9 @@ from gatherer.secret import InboxSecret
 
 ALONE: Final = "inbox"  # the name of the only inbox of an [inbox]
 NAME: Final = r"^[A-Za-z0-9_.-]{1,100}$"
-_PIN: Final = re.compile(r"(?:sha-?256[:/])?((?:[0-9A-Fa-f]{2}:?){31}[0-9A-Fa-f]{2})", re.IGNORECASE)
+_PIN: Final = re.compile(
+    r"(?:sha-?256(?: fingerprint)?[:/=]\s*)?((?:[0-9A-Fa-f]{2}:?){31}[0-9A-Fa-f]{2})", re.IGNORECASE
+)
 _REMOTE_KEYS: Final = ("url", "token", "ca", "pin")
 
 
