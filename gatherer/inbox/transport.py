@@ -4,6 +4,7 @@ import base64
 import hashlib
 import logging
 import random
+import re
 import ssl
 import threading
 from collections.abc import Iterator
@@ -30,6 +31,9 @@ _ADVICE: Final[dict[int, str]] = {
     HTTPStatus.FORBIDDEN: "something in between refuses the request",
     HTTPStatus.NOT_FOUND: "that is no [pull] of a gatherer that speaks version 1 of the protocol: is the URL right?",
 }
+
+
+_WHO: Final = re.compile(r"^(<[^>]*>|\w+\(host=[^)]*\)): ")  # which connection, as urllib3 writes it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -229,7 +233,7 @@ def _plain(error: BaseException) -> str:
             break
         reason = inner
     text = " ".join(str(reason).split()) or type(reason).__name__
-    return text.rpartition(">: ")[2] or text
+    return _WHO.sub("", text) or text
 
 
 def _first_line(response: requests.Response) -> str:

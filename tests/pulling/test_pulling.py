@@ -207,6 +207,38 @@ def test_an_inbox_replaced_in_the_middle_is_noticed(tmp_path: Path) -> None:
             assert [n.body for n in drain(new)] == [b"new"]
 
 
+def test_a_proxy_that_speaks_http_1_0_gets_it_all(tmp_path: Path) -> None:
+    """As nginx does unless it is told otherwise: the end of the answer is the end of the connection."""
+    import io
+    import socket
+
+    from gatherer.inbox import frames
+
+    fill_inbox(tmp_path / "inbox.db", BODIES)
+    with offering(tmp_path, tls=False) as offered, closing(LocalInbox(tmp_path / "inbox.db")) as beside:
+        request = f"GET /v1/notifications?inbox_id={beside.identity} HTTP/1.0\r\nAuthorization: bearer {TOKEN}\r\n\r\n"
+        with socket.create_connection(("127.0.0.1", offered.port), 20) as connection:
+            connection.sendall(request.encode())
+            answer = b"".join(iter(lambda: connection.recv(65536), b""))
+        head, _, body = answer.partition(b"\r\n\r\n")
+        assert b"200 OK" in head
+        assert b"chunked" not in head
+        rows = [
+            row
+            for batch in frames.read(io.BytesIO(body).read, inbox_id=beside.identity, after=0)
+            for row in batch
+        ]
+        assert [row[4] for row in rows] == BODIES
+
+
+def test_what_came_ahead_is_not_taken_for_something_else(offered: Offered) -> None:
+    with closing(offered.open()) as inbox:
+        assert [n.id for n in inbox.read(0, Bounds(rows=5))] == [1, 2, 3, 4, 5]
+        assert [n.id for n in inbox.read(100, Bounds(rows=2))] == [101, 102]
+        assert [n.id for n in inbox.read(102, Bounds(rows=1))] == [103]
+        assert [n.id for n in inbox.read(103, Bounds(rows=50))] != []
+
+
 # --- who may --------------------------------------------------------------------------------------
 
 
