@@ -104,10 +104,9 @@ async def _listen(listener: Listener, cleanup: contextlib.AsyncExitStack) -> "Si
     site = Site(runner, listener.host, listener.port, ssl_context=listener.tls, backlog=1024)
     try:
         await site.start()
-    except OSError as error:
-        raise ConfigurationError(
-            f"cannot listen at {listener.host} port {listener.port}: {error.strerror or error}"
-        ) from None
+    except (OSError, UnicodeError) as error:  # UnicodeError: what cannot even be the name of a host
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigurationError(f"cannot listen at {listener.host} port {listener.port}: {reason}") from None
     return site
 
 

@@ -82,7 +82,12 @@ class Serving:
 
 @contextmanager
 def serving(
-    folder: Path, *endpoints: str, server: str = "", inbox: Path | None = None, **popen: Any
+    folder: Path,
+    *endpoints: str,
+    server: str = "",
+    settings: str = "",
+    inbox: Path | None = None,
+    **popen: Any,
 ) -> Iterator[Serving]:
     """Run `gatherer serve` in `folder` on a free port for the duration of the block.
 
@@ -90,12 +95,13 @@ def serving(
         folder: for the configuration, the inbox and the log.
         endpoints: the TOML of each; by default one that wants Meta's signature with `SECRET`.
         server: more TOML for `[server]`.
+        settings: more TOML for `[inbox]`, with further tables after it.
         inbox: where the inbox is to be, if not in `folder`.
         popen: passed on to `Popen`; `wrapper` is a command that is to run the server.
 
     """
     inbox = inbox or folder / "inbox.db"
-    process = start(folder, *endpoints, server=server, inbox=inbox, **popen)
+    process = start(folder, *endpoints, server=server, settings=settings, inbox=inbox, **popen)
     assert process.stdout is not None
     try:
         line = process.stdout.readline()
@@ -114,10 +120,15 @@ def serving(
 
 
 def start(
-    folder: Path, *endpoints: str, server: str = "", inbox: Path | None = None, **popen: Any
+    folder: Path,
+    *endpoints: str,
+    server: str = "",
+    settings: str = "",
+    inbox: Path | None = None,
+    **popen: Any,
 ) -> subprocess.Popen[str]:
     """Start `gatherer serve` in `folder`, without waiting for it."""
-    configure(folder, *endpoints, server=server, inbox=inbox)
+    configure(folder, *endpoints, server=server, settings=settings, inbox=inbox)
     wrapper = popen.pop("wrapper", [])
     environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
     with (folder / "serve.log").open("wb") as log:
@@ -142,12 +153,15 @@ def refused(folder: Path, *endpoints: str, server: str = "", **popen: Any) -> tu
     return process.returncode, (folder / "serve.log").read_text(encoding="utf-8")
 
 
-def configure(folder: Path, *endpoints: str, server: str = "", inbox: Path | None = None) -> None:
+def configure(
+    folder: Path, *endpoints: str, server: str = "", settings: str = "", inbox: Path | None = None
+) -> None:
     """Write `gatherer.toml` into `folder`."""
     tables = "".join(f"[[endpoint]]\n{endpoint}" for endpoint in endpoints or (ENDPOINT,))
     port = "" if "port" in server else "port = 0\n"
     (folder / "gatherer.toml").write_text(
-        f"[server]\n{port}{server}\n[inbox]\npath = '{inbox or 'inbox.db'}'\n{tables}", encoding="utf-8"
+        f"[server]\n{port}{server}\n[inbox]\npath = '{inbox or 'inbox.db'}'\n{settings}\n{tables}",
+        encoding="utf-8",
     )
 
 
@@ -215,6 +229,7 @@ class Load:
         self.acknowledged: list[bytes] = []
         self.refused: list[tuple[bytes, int]] = []
         self.unanswered: list[bytes] = []
+        self.slowest = 0.0  # seconds that an answer took
         self._port = port
         self._prefix = prefix
         self._over = threading.Event()
@@ -247,8 +262,10 @@ class Load:
                         count += 1
                         body = f"{self._prefix}{client}-{count}-".encode() + os.urandom(200)
                         self.unanswered.append(body)
+                        started = time.monotonic()
                         connection.sendall(post_bytes(body))
                         answer = answer_from(connection)
+                        self.slowest = max(self.slowest, time.monotonic() - started)
                         self.unanswered.remove(body)
                         if answer.status == 200:
                             self.acknowledged.append(body)

@@ -324,6 +324,19 @@ def test_the_json_summary_is_one_object(tmp_path: Path) -> None:
     assert {"filled", "duplicates", "seconds"} <= set(summary)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="LOUD: only Linux has /dev/full")
+def test_an_output_on_a_full_disk_is_one_line_and_costs_nothing(tmp_path: Path) -> None:
+    configure(tmp_path)
+    fill_inbox(tmp_path / "inbox.db", CAMPAIGN)
+    command = [sys.executable, "-m", "gatherer", "gather", "--json"]
+    with Path("/dev/full").open("wb") as full:
+        ended = subprocess.run(command, cwd=tmp_path, stdout=full, stderr=subprocess.PIPE, check=False)
+    assert ended.returncode == 75
+    assert b"Error: the output could not be written: No space left on device" in ended.stderr
+    assert b"defect" not in ended.stderr
+    assert len(rows(tmp_path / "responses.db")) > 4
+
+
 def test_fail_on_rejected_exits_1_once(tmp_path: Path) -> None:
     configure(tmp_path)
     fill_inbox(tmp_path / "inbox.db", [b"junk"])
@@ -336,7 +349,7 @@ def test_a_dry_run_counts_and_writes_nothing(tmp_path: Path) -> None:
     fill_inbox(tmp_path / "inbox.db", CAMPAIGN)
     summary = json.loads(run(tmp_path, "gather", "--dry-run", "--json").stdout)
     assert summary["inserted"]["sent"] == 4
-    assert rows(tmp_path / "responses.db") == []
+    assert not list(tmp_path.glob("responses.db*[!k]")), "nothing is left behind but the lock"
     assert json.loads(run(tmp_path, "gather", "--json").stdout)["read"] == len(CAMPAIGN)
 
 

@@ -5,6 +5,7 @@ from typing import Any
 from gatherer import config, report
 from gatherer.app.opening import open_inbox, open_target
 from gatherer.app.several import worst
+from gatherer.app.writing import inbox_room
 from gatherer.config import Configuration
 from gatherer.errors import GathererError
 
@@ -18,9 +19,11 @@ def status(configuration: Configuration) -> tuple[dict[str, Any], int]:
     """
     codes = []
     if not configuration.has_several_inboxes:
-        with open_inbox(configuration) as inbox, open_target(configuration) as target:
-            return report.status(inbox, target), 0
-    with open_target(configuration) as target:
+        with open_inbox(configuration) as inbox, open_target(configuration, dry_run=True) as target:
+            state = report.status(inbox, target)
+        state["inbox"] |= inbox_room(configuration.inbox) or {}
+        return state, 0
+    with open_target(configuration, dry_run=True) as target:
         inboxes: list[dict[str, Any]] = []
         for name, settings in configuration.named_inboxes.items():
             where = settings.url if isinstance(settings, config.OfferedInbox) else str(settings.path)
@@ -28,6 +31,8 @@ def status(configuration: Configuration) -> tuple[dict[str, Any], int]:
             try:
                 with open_inbox(configuration, name) as inbox:
                     described |= report.of_inbox(inbox, target) | {"problem": None}
+                if isinstance(settings, config.Inbox):
+                    described |= inbox_room(settings) or {}
             except GathererError as error:
                 described["problem"] = str(error)
                 codes.append(error.exit_code)

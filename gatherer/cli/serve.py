@@ -1,13 +1,21 @@
 """`gatherer serve`."""
 
+import signal
+import sys
+import threading
 from pathlib import Path
 
 import click
 
 
 @click.command("serve")
+@click.option(
+    "--stop-with-input",
+    is_flag=True,
+    help="Stop when standard input ends as well, which it does with the program that started this one.",
+)
 @click.pass_obj
-def command(config_path: Path | None) -> None:
+def command(config_path: Path | None, *, stop_with_input: bool) -> None:
     """Receive webhooks; answer 200 only when a post is safely on disk.
 
     Runs until Ctrl-C or SIGTERM. Put a web server with TLS in front (nginx, IIS, Caddy).
@@ -24,4 +32,11 @@ def command(config_path: Path | None) -> None:
             key = "/<url_key>" if endpoint.url_key else ""
             click.echo(f"listening at {url}{endpoint.path}{key} ({endpoint.name}, {endpoint.provider})")
 
+    if stop_with_input:
+        threading.Thread(target=_stop_with_input, name="input", daemon=True).start()
     app.serve(configuration, announce=announce)
+
+
+def _stop_with_input() -> None:
+    sys.stdin.buffer.read()
+    signal.raise_signal(signal.SIGINT)

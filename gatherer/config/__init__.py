@@ -10,6 +10,7 @@ from gatherer.config.file import (
     load,
 )
 from gatherer.config.inboxes import ALONE, NamedInbox, OfferedInbox
+from gatherer.config.operation import Admin, Quarantine
 from gatherer.config.pull import Pull
 from gatherer.config.server import Inbox, Server
 from gatherer.config.target import SQLiteTarget, SQLServerTarget, Target
@@ -19,6 +20,7 @@ __all__ = [
     "DEFAULT_NAME",
     "ENVIRONMENT_VARIABLE",
     "WAYS",
+    "Admin",
     "ApiKey",
     "Basic",
     "Configuration",
@@ -28,6 +30,7 @@ __all__ = [
     "NamedInbox",
     "OfferedInbox",
     "Pull",
+    "Quarantine",
     "SQLServerTarget",
     "SQLiteTarget",
     "Server",

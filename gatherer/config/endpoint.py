@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator
-from typing import Final
+from typing import Final, Literal
 
 from pydantic import Field, IPvAnyNetwork, ValidationInfo, field_validator, model_validator
 
@@ -21,6 +21,7 @@ WAYS: Final = (
     "allow_ips",
 )
 _URL_KEY: Final = re.compile(r"[A-Za-z0-9_.~-]+")
+RESERVED_PATHS: Final = ("/healthz", "/readyz")
 _PUBLIC_URL: Final = re.compile(r"https?://[^\s/?#@]+/[^\s]*")
 
 
@@ -54,6 +55,7 @@ class Endpoint(Section):
     api_key: ApiKey | None = None
     allow_ips: list[IPvAnyNetwork] = []
     unauthenticated: bool = Field(default=False, strict=True)
+    on_failed_authentication: Literal["refuse", "quarantine"] = "refuse"
     opt_out_keywords: list[str] = list(opt_outs.DEFAULT_KEYWORDS)
 
     @field_validator("provider")
@@ -63,6 +65,13 @@ class Endpoint(Section):
         if known is not None and provider not in known:
             raise ValueError(f"there is no provider {provider!r}; there are: {', '.join(known)}")
         return provider
+
+    @field_validator("path")
+    @classmethod
+    def _free(cls, path: str) -> str:
+        if path in RESERVED_PATHS:
+            raise ValueError("is where serve says whether it is well; choose another path")
+        return path
 
     @field_validator("url_key")
     @classmethod
@@ -98,5 +107,7 @@ def authentication_problems(get: Callable[[str], object]) -> Iterator[str]:
         yield "bearer_tokens and basic both use the Authorization header: choose one"
     if get("unauthenticated") is True and any(map(get, WAYS)):
         yield "unauthenticated = true contradicts the authentication that is configured"
+    if get("unauthenticated") is True and get("on_failed_authentication") == "quarantine":
+        yield "unauthenticated = true leaves nothing to quarantine: take out on_failed_authentication"
     if not get("unauthenticated") and not any(map(get, WAYS)):
         yield f"no authentication: set {', '.join(WAYS[:-1])} or {WAYS[-1]}, or say unauthenticated = true"

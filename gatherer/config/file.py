@@ -14,6 +14,7 @@ from gatherer import explanations
 from gatherer.config.base import Section
 from gatherer.config.endpoint import Endpoint, authentication_problems
 from gatherer.config.inboxes import ALONE, Inboxes, NamedInbox, OfferedInbox
+from gatherer.config.operation import Admin, Quarantine
 from gatherer.config.pull import Pull
 from gatherer.config.server import Inbox, Server
 from gatherer.config.target import Target, contradictions_of_sqlserver
@@ -42,6 +43,8 @@ class Configuration(Section):
     pull: Pull | None = None
     target: Target = Field(default_factory=dict, validate_default=True)
     endpoint: list[Endpoint] = []
+    quarantine: Quarantine = Quarantine()
+    admin: Admin = Admin()
 
     @property
     def inbox(self) -> Inbox:

@@ -3,7 +3,7 @@
 import ipaddress
 from pathlib import Path
 
-from pydantic import Field, IPvAnyNetwork
+from pydantic import Field, IPvAnyNetwork, ValidationInfo, field_validator
 
 from gatherer.config.base import ResolvedPath, Section
 
@@ -22,3 +22,19 @@ class Inbox(Section):
     """The log of notifications between `serve` and `gather`."""
 
     path: ResolvedPath = Field(Path("inbox.db"), validate_default=True)
+    max_inbox_bytes: int = Field(0, ge=0, strict=True)
+    min_free_bytes: int = Field(268_435_456, ge=0, strict=True)
+    max_queue_rows: int = Field(10_000, ge=1, strict=True)
+    max_queue_bytes: int = Field(67_108_864, ge=1, strict=True)
+    max_commit_bytes: int = Field(16_777_216, ge=1, strict=True)
+    commit_timeout_seconds: float = Field(4, gt=0, le=60, strict=True, allow_inf_nan=False)
+    keep_days: int = Field(30, ge=1, le=36500, strict=True)
+    keep_days_at_most: int | None = Field(None, ge=1, le=36500, strict=True)
+    group: str | None = Field(None, min_length=1)
+
+    @field_validator("keep_days_at_most")
+    @classmethod
+    def _not_less(cls, days: int | None, info: ValidationInfo) -> int | None:
+        if days is not None and days < info.data.get("keep_days", 0):
+            raise ValueError("must not be less than keep_days")
+        return days

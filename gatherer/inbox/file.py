@@ -2,34 +2,63 @@
 
 import sqlite3
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from gatherer.inbox import consumers, placement, sharing
 from gatherer.migrations import Versions
 
 VERSIONS: Final = Versions(kind="inbox", package=__package__, scripts=("0001_inbox",))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Format:
+    """A kind of file that a writer can append to."""
+
+    versions: Versions
+    about: str  # its table of one row, with the column probed_at
+    insert: str  # of what is appended
+
+
+INBOX: Final = Format(
+    versions=VERSIONS,
+    about="inbox",
+    insert=(
+        "INSERT INTO notification (received_at, endpoint, provider, remote, content_type, headers, body) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?)"
+    ),
+)
 BUSY_SECONDS: Final = 5  # to wait for a reader that happens to be in the way
 WAL_AUTOCHECKPOINT_PAGES: Final = 4000
+LOG_BYTES: Final = 64_000_000  # to which the write-ahead log shrinks once no reader needs what is in it
 
 
 class Replaced(Exception):
     """The files of the inbox are no longer the ones that were opened: what is written to those, nobody finds."""
 
 
-def create_private(path: Path) -> None:
+def create_private(path: Path, *, group: str | None = None) -> None:
     """Create an empty file that only this account can read, unless there is a file already.
 
+    With `group`, the accounts of that group can read and write it and what lies beside it.
+
     Raises:
+        ConfigurationError: it is on a network file system, or cannot be shared with that group.
         OSError: it cannot be created.
 
     """
+    placement.check(path)
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     if not path.exists():  # and never open one that exists: closing it would drop SQLite's POSIX locks
         path.touch(mode=0o600)
+    if group is not None:
+        consumers.folder(path).mkdir(mode=0o700, exist_ok=True)
+        sharing.share(path, group)
 
 
-def open_writable(path: Path) -> sqlite3.Connection:
-    """Open the inbox at `path` for writing, with its tables up to date and every commit made durable.
+def open_writable(path: Path, versions: Versions = VERSIONS) -> sqlite3.Connection:
+    """Open the file at `path` for writing, with its tables up to date and every commit made durable.
 
     The file has to exist: one that has vanished is not to be replaced by an empty one silently.
 
@@ -46,22 +75,27 @@ def open_writable(path: Path) -> sqlite3.Connection:
         check_same_thread=False,
     )
     try:
-        pending = VERSIONS.pending(connection)
+        pending = versions.pending(connection)
+        # Before there is anything in the file, or it has no effect: what is purged can be given back then.
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
         mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
         connection.execute("PRAGMA synchronous = FULL")
         if (mode, connection.execute("PRAGMA synchronous").fetchone()[0]) != ("wal", 2):
             raise sqlite3.OperationalError("the file system does not support a durable write-ahead log")
         connection.execute(f"PRAGMA wal_autocheckpoint = {WAL_AUTOCHECKPOINT_PAGES}")
+        connection.execute(f"PRAGMA journal_size_limit = {LOG_BYTES}")
         if pending:
-            VERSIONS.apply(connection)
+            versions.apply(connection)
     except BaseException:
         connection.close()
         raise
     return connection
 
 
-def open_readable(path: Path, *, busy_seconds: float = 30) -> sqlite3.Connection:
-    """Open the inbox at `path` for reading. Such a connection never checkpoints, also not when closed.
+def open_readable(
+    path: Path, versions: Versions = VERSIONS, *, busy_seconds: float = 30
+) -> sqlite3.Connection:
+    """Open the file at `path` for reading. Such a connection never checkpoints, also not when closed.
 
     Raises:
         Unsuitable: it is something else, or was written by a newer gatherer.
@@ -77,7 +111,7 @@ def open_readable(path: Path, *, busy_seconds: float = 30) -> sqlite3.Connection
         check_same_thread=False,
     )
     try:
-        VERSIONS.pending(connection)
+        versions.pending(connection)
     except BaseException:
         connection.close()
         raise
@@ -93,7 +127,7 @@ def empty_log(connection: sqlite3.Connection) -> bool:
     return not connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
 
 
-def probe(connection: sqlite3.Connection) -> None:
+def probe(connection: sqlite3.Connection, about: str = INBOX.about) -> None:
     """Commit something: SQLite opens a file that it may only read without a word.
 
     Raises:
@@ -101,7 +135,7 @@ def probe(connection: sqlite3.Connection) -> None:
 
     """
     moment = time.time_ns() // 1_000_000
-    if connection.execute("UPDATE inbox SET probed_at = ?", (moment,)).rowcount != 1:
+    if connection.execute(f"UPDATE {about} SET probed_at = ?", (moment,)).rowcount != 1:
         raise sqlite3.DatabaseError("it has lost its identity")
 
 

@@ -1,168 +1,255 @@
 """Writing the inbox: one thread commits everything that waits in one transaction, then lets go.
 
-The thread owns the only writing connection. A handler hands its notification over with
-:meth:`InboxWriter.append` and answers the provider once the returned future is done: by then the bytes
-have been fsynced (`journal_mode=WAL`, `synchronous=FULL`, read back at every opening).
+A handler hands its notification over with :meth:`InboxWriter.store` and answers the provider once that
+returns: by then the bytes have been fsynced (`journal_mode=WAL`, `synchronous=FULL`, read back at every
+opening). What cannot be taken in is refused at once, before the disk is full or the queue too long.
 """
 
 import asyncio
-import contextlib
-import errno
 import logging
-import sqlite3
 import threading
-from collections.abc import Iterator
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, TypeVar
 
-from gatherer import locks
-from gatherer.errors import ConfigurationError, TemporaryError
-from gatherer.inbox import file
-from gatherer.migrations import Unsuitable
+from gatherer.inbox import file, room
+from gatherer.inbox.committing import UNSTORABLE, Committer, Work
+from gatherer.inbox.obstacles import Obstacle
+from gatherer.inbox.queue import Arrival, InboxUnavailable, Limits, Queue, Storable, Waiting
+
+__all__ = ["Arrival", "InboxUnavailable", "InboxWriter", "Limits"]
 
 log = logging.getLogger(__name__)
 
-MAX_GROUP: Final = 1000  # notifications in one transaction: bounds the time until the first answer
 RETRY_SECONDS: Final = 0.5  # between attempts to bring a failed inbox back
-INSERT: Final = (
-    "INSERT INTO notification (received_at, endpoint, provider, remote, content_type, headers, body) "
-    "VALUES (?, ?, ?, ?, ?, ?, ?)"
-)
-# What SQLite or Python refuse because of the values, not because of the file.
-_UNSTORABLE: Final = (
-    sqlite3.DataError,
-    sqlite3.IntegrityError,
-    sqlite3.InterfaceError,
-    sqlite3.ProgrammingError,
-    ValueError,
-    TypeError,
-    OverflowError,
-)
-
-
-class Arrival(NamedTuple):
-    """One request, ready to be stored; the fields are the columns of `notification`."""
-
-    received_at: int  # milliseconds since 1970
-    endpoint: str
-    provider: str
-    remote: str | None
-    content_type: str | None
-    headers: str | None
-    body: bytes
-
-
-class InboxUnavailable(Exception):
-    """The inbox could not commit. Nothing was promised; the sender has to try again."""
-
-
-_Waiting = list[tuple[Arrival, "asyncio.Future[None]"]]
+LOOK_SECONDS: Final = 1.0  # between looks at the disk while nothing is to be written
+PURGE_SECONDS: Final = 10.0  # between attempts to make room in a full inbox
+_Result = TypeVar("_Result")
 
 
 class InboxWriter:
-    """The only writer of an inbox file. Create it, `await` what `append` returns, `close` it."""
+    """The only writer of an inbox file. Create it, `await` what `store` or `append` return, `close` it."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        limits: Limits | None = None,
+        space: room.Room | None = None,
+        make_room: Work[object] | None = None,
+        committed: Callable[[int], None] = lambda rows: None,
+        format: file.Format = file.INBOX,  # noqa: A002
+        group: str | None = None,
+    ) -> None:
         """Open the inbox at `path`, creating it if there is none, and start the writer thread.
+
+        Args:
+            path: the file.
+            limits: of what may wait.
+            space: of the file and its disk.
+            make_room: deletes what may go; done as by `perform` when `max_inbox_bytes` is reached, before
+                anything is refused.
+            committed: called on the writer thread after each commit, with the number of its notifications.
+            format: another kind of file, for what is not to be gathered.
+            group: whose accounts share the file.
 
         Raises:
             ConfigurationError: the file cannot be written, is no inbox, or another process serves it.
             TemporaryError: it cannot be written just now: the disk is full or fails, or a program has locked it.
 
         """
-        self.path = path.resolve()  # one file, one lock, whatever names lead to it
-        self._arrived: _Waiting = []  # in this turn of the event loop
-        self._waiting: _Waiting = []  # for the writer thread
-        self._wake = threading.Condition()
+        self._limits = limits or Limits()
+        self._space = space or room.Room()
+        self._make_room = make_room
+        self._committed = committed
+        self._queue = Queue(self._limits)
+        self._work: deque[tuple[Work[Any], Future[Any]]] = deque()
         self._closing = False
-        self._failed: str | None = None
-        with contextlib.ExitStack() as resources:
-            with _explained(path):
-                file.create_private(self.path)
-                resources.enter_context(locks.exclusive(self.path.with_name(self.path.name + ".lock")))
-                self._keeper: sqlite3.Connection | None = None
-                self._connection: sqlite3.Connection | None = file.open_writable(self.path)
-                resources.callback(self._let_go)
-                file.empty_log(self._connection)
-                file.probe(self._connection)
-                # Opened last and closed last, so that -wal and -shm stay when we stop: a reader that may not
-                # write the folder needs them, and one that may must not create them as its own.
-                self._keeper = file.open_readable(self.path)
-                self._files = file.identities(self.path)
-            self._resources = resources.pop_all()
-        self._thread = threading.Thread(target=self._run, name="inbox-writer", daemon=True)
+        self._purged_at = -PURGE_SECONDS
+        self._too_large = 0
+        name = format.about
+        self._failure = Obstacle(
+            f"the {name} cannot commit (%s): answering 503 until it can",
+            f"the {name} commits again: accepting notifications",
+        )
+        self._shortage = Obstacle(
+            f"no room in the {name}: %s. Answering 503 until there is", f"there is room in the {name} again"
+        )
+        self._stall = Obstacle(
+            f"the {name} is stalled: %s. Answering 503 until it goes on", f"the {name} goes on"
+        )
+        self._overload = Obstacle(
+            f"too much at once for the {name}: %s. Answering 503 to what comes on top",
+            f"the queue of the {name} is short again",
+        )
+        self._file = Committer(path, format, self._failure, group)
+        self.path = self._file.path
+        self._look(0)
+        self._thread = threading.Thread(target=self._run, name=f"{name}-writer", daemon=True)
         self._thread.start()
 
     @property
     def failure(self) -> str | None:
         """Why the inbox cannot commit at present; None when it can."""
-        return self._failed
+        return self._failure.reason
 
-    def append(self, arrival: Arrival) -> "asyncio.Future[None]":
-        """Hand `arrival` over; the future is done when it is on disk.
+    @property
+    def waiting(self) -> tuple[int, int]:
+        """How many notifications are not on disk yet, and the bytes of their bodies."""
+        return self._queue.rows, self._queue.bytes
+
+    def obstacle(self, size: int = 0) -> str | None:
+        """Return why a body of `size` bytes would be refused at once; None if it would not be."""
+        if self._closing:
+            return "the inbox is being closed"
+        standing = self._failure.reason or self._shortage.reason or self._stalled()
+        if standing is None and not self._queue.has_room(size):
+            rows, held = self.waiting
+            return self._overload.begin(f"{rows} posts, {room.megabytes(held)}, wait for the disk")
+        return standing
+
+    async def store(self, arrival: Storable) -> None:
+        """Return when `arrival` is on disk.
+
+        Raises:
+            InboxUnavailable: it could not be committed, or not in time: then it may be later, and when the sender
+                tries again the two are one to a pass.
+
+        """
+        try:
+            async with asyncio.timeout(self._limits.commit_seconds):
+                await self.append(arrival)
+        except TimeoutError:
+            raise InboxUnavailable(self._stalled() or "the queue is too slow") from None
+
+    def append(self, arrival: Storable) -> "asyncio.Future[None]":
+        """Hand `arrival` over; the future is done when it is on disk, however long that takes.
 
         The future raises :class:`InboxUnavailable` if it could not be committed.
         """
-        loop = asyncio.get_running_loop()
-        future = loop.create_future()
-        if self._failed is not None or self._closing:
-            future.set_exception(InboxUnavailable(self._failed or "the inbox is being closed"))
-            return future
-        self._arrived.append((arrival, future))
-        if len(self._arrived) == 1:  # wake the thread once for all that this turn of the loop brings
-            loop.call_soon(self._hand_over)
+        obstacle = self.obstacle(len(arrival.body or b""))
+        if obstacle is None:
+            return self._queue.add(arrival)
+        future = asyncio.get_running_loop().create_future()
+        future.set_exception(InboxUnavailable(obstacle))
+        return future
+
+    def perform(self, work: Work[_Result]) -> "Future[_Result]":
+        """Do `work` on the writer's thread and connection, between two groups of arrivals.
+
+        It has to be short, as arrivals wait for it, and begins and ends its own transaction. The future
+        has what it returns or raises; :class:`InboxUnavailable` if it could not be tried.
+        """
+        future: Future[_Result] = Future()
+        with self._queue.wake:
+            if self._closing:
+                future.set_exception(InboxUnavailable("the inbox is being closed"))
+            else:
+                self._work.append((work, future))
+                self._queue.wake.notify()
         return future
 
     def close(self) -> None:
         """Commit what waits, then let go of the file, leaving `-wal` and `-shm` in place for readers."""
-        self._hand_over()
-        with self._wake:
+        self._queue.hand_over()
+        with self._queue.wake:
             self._closing = True
-            self._wake.notify()
+            self._queue.wake.notify()
         self._thread.join()
-        self._resources.close()
+        self._file.close()
 
-    def _hand_over(self) -> None:
-        with self._wake:
-            self._waiting += self._arrived
-            self._wake.notify()
-        self._arrived = []
+    def _stalled(self) -> str | None:
+        """Return why nothing moves, if the disk has been busy with one thing for too long."""
+        since = self._file.busy_since
+        if since is None or (seconds := time.monotonic() - since) < self._limits.commit_seconds:
+            return None
+        return self._stall.begin(f"the disk has not answered for {seconds:.0f} s")
 
     def _run(self) -> None:
         while True:
-            with self._wake:
-                while not self._waiting and not self._closing and self._failed is None:
-                    self._wake.wait()
-                group, self._waiting = self._waiting[:MAX_GROUP], self._waiting[MAX_GROUP:]
-                if not group and self._closing:
+            with self._queue.wake:
+                if not (self._queue or self._work or self._closing or self.failure):
+                    self._queue.wake.wait(LOOK_SECONDS)
+                group = self._queue.take()
+                work = self._work.popleft() if self._work else None
+                if not group and work is None and self._closing:
                     return
+            if self.failure is None:
+                self._look(sum(len(one.arrival.body or b"") for one in group))
             if group:
                 self._commit(group)
-            if self._failed is not None:
-                self._recover()
+            if work is not None:
+                self._perform(*work)
+            if self.failure is not None and not self._file.recover():
+                with self._queue.wake:
+                    if not self._closing:
+                        self._queue.wake.wait(RETRY_SECONDS)
+            self._stall.end()
+            if self._overload.reason is not None and 2 * self._queue.rows <= self._limits.queue_rows:
+                self._overload.end()
 
-    def _commit(self, group: _Waiting) -> None:
+    def _look(self, size: int) -> None:
+        """Find out whether there is room for `size` more bytes, and make some in a full inbox."""
+        if (
+            self._shortage.reason is not None
+        ):  # what was refused for its size has to fit before anything else does
+            size = self._too_large = max(size, self._too_large)
+        else:
+            self._too_large = size
+        try:
+            usage = self._file.perform(self._usage)
+            if self._make_room is not None and self._space.over(usage, size) and self._may_purge():
+                self._file.perform(self._make_room)
+                usage = self._file.perform(self._usage)
+            short = self._space.shortage(usage, size, short=self._shortage.reason is not None)
+        except Exception as problem:  # noqa: BLE001 - as in _commit
+            if self.failure is None:
+                self._file.fail(problem)
+            return
+        if short is not None:
+            self._shortage.begin(short)
+        else:
+            self._shortage.end()
+
+    def _usage(self, connection: Any) -> room.Usage:
+        return room.usage(connection, self.path)
+
+    def _may_purge(self) -> bool:
+        now = time.monotonic()
+        due = now - self._purged_at >= PURGE_SECONDS
+        if due:
+            self._purged_at = now
+        return due
+
+    def _commit(self, group: list[Waiting]) -> None:
         """Commit `group` in one transaction and settle its futures."""
-        if self._connection is None:
-            _settle_soon(group, InboxUnavailable(self._failed))
+        obstacle = self.failure or self._shortage.reason
+        if obstacle is not None:
+            self._queue.settle(group, InboxUnavailable(obstacle))
             return
         try:
-            try:
-                self._connection.execute("BEGIN IMMEDIATE")
-                self._connection.executemany(INSERT, [arrival for arrival, _ in group])
-                self._connection.execute("COMMIT")
-                if file.identities(self.path) != self._files:
-                    raise file.Replaced("another file has taken its place")
-            except _UNSTORABLE as problem:
-                self._connection.execute("ROLLBACK")
-                self._divide(group, problem)
-            else:
-                _settle_soon(group, None)
-        except Exception as problem:  # noqa: BLE001 - whatever it was, nobody may hang and the thread has to live
-            self._fail(problem)
-            _settle_soon(group, InboxUnavailable(self._failed))
+            self._file.insert([one.arrival for one in group])
+        except UNSTORABLE as problem:
+            self._divide(group, problem)
+        except Exception:  # noqa: BLE001 - whatever it was, nobody may hang and the thread has to live
+            self._queue.settle(group, InboxUnavailable(self.failure))
+        else:
+            self._queue.settle(group, None)
+            self._committed(len(group))
 
-    def _divide(self, group: _Waiting, problem: Exception) -> None:
+    def _perform(self, work: Work[Any], future: "Future[Any]") -> None:
+        """Do `work` and settle its future."""
+        if not future.set_running_or_notify_cancel():
+            return
+        try:
+            future.set_result(self._file.perform(work))
+        except Exception as problem:  # noqa: BLE001 - it is for whoever asked for it
+            future.set_exception(problem)
+
+    def _divide(self, group: list[Waiting], problem: Exception) -> None:
         """Find the notification that cannot be stored, so that it does not cost the others of its group."""
         if len(group) > 1:
             middle = len(group) // 2
@@ -170,81 +257,5 @@ class InboxWriter:
             self._commit(group[middle:])
         else:
             what = type(problem).__name__
-            log.error("a notification at %s cannot be stored (%s): answering 503", group[0][0].endpoint, what)
-            _settle_soon(group, InboxUnavailable(what))
-
-    def _fail(self, problem: Exception) -> None:
-        """Give the connection up: after a failed fsync nothing it believes can be trusted."""
-        self._failed = f"{type(problem).__name__}: {problem}"
-        close = self._let_go if isinstance(problem, file.Replaced) else self._disconnect
-        close()
-        log.error("the inbox cannot commit (%s): answering 503 until it can", self._failed)
-
-    def _recover(self) -> None:
-        """Try once to open the file afresh and to prove that it commits; wait a moment if it does not."""
-        try:
-            self._connection = file.open_writable(self.path)
-            if not file.empty_log(self._connection):
-                raise sqlite3.OperationalError("a reader keeps the write-ahead log from being emptied")
-            file.probe(self._connection)
-            self._keeper = self._keeper or file.open_readable(self.path)
-            self._files = file.identities(self.path)
-        except Exception as problem:  # noqa: BLE001 - as in _commit
-            self._disconnect()
-            self._failed = f"{type(problem).__name__}: {problem}"
-            with self._wake:
-                if not self._closing:
-                    self._wake.wait(RETRY_SECONDS)
-        else:
-            self._failed = None
-            log.warning("the inbox commits again: accepting notifications")
-
-    def _disconnect(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            with contextlib.suppress(sqlite3.Error):
-                connection.close()
-
-    def _let_go(self) -> None:
-        """Close everything, the keeper last; the file is whole then, wherever it is by now."""
-        if self._connection is not None:
-            with contextlib.suppress(
-                sqlite3.Error
-            ):  # a reader may be at work; the log is complete either way
-                file.empty_log(self._connection)
-        self._disconnect()
-        if self._keeper is not None:
-            self._keeper.close()
-            self._keeper = None
-
-
-@contextlib.contextmanager
-def _explained(path: Path) -> Iterator[None]:
-    """Turn what can go wrong at the start into one line that says what to do."""
-    try:
-        yield
-    except locks.Held as held:
-        raise ConfigurationError(f"the inbox {path} is already served by {held.holder}") from None
-    except Unsuitable as unsuitable:
-        raise ConfigurationError(f"{path} {unsuitable}, or choose another [inbox] path") from None
-    except (sqlite3.Error, OSError) as error:
-        code = getattr(error, "sqlite_errorname", "")
-        full = getattr(error, "errno", None) == errno.ENOSPC
-        if full or code.startswith(("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_FULL", "SQLITE_IOERR")):
-            raise TemporaryError(f"the inbox {path} cannot be written just now: {error}") from error
-        raise ConfigurationError(f"the inbox {path} cannot be written: {error}") from error
-
-
-def _settle_soon(group: _Waiting, error: InboxUnavailable | None) -> None:
-    """Settle the futures of `group` in their event loop."""
-    with contextlib.suppress(RuntimeError):  # the loop is gone, and with it everyone who waited
-        group[0][1].get_loop().call_soon_threadsafe(_settle, [future for _, future in group], error)
-
-
-def _settle(futures: list["asyncio.Future[None]"], error: InboxUnavailable | None) -> None:
-    for future in futures:
-        if not future.done():  # the client may have gone
-            if error is None:
-                future.set_result(None)
-            else:
-                future.set_exception(error)
+            log.error("a notification cannot be stored (%s): answering 503", what)
+            self._queue.settle(group, InboxUnavailable(what))

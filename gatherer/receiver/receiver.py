@@ -2,6 +2,7 @@
 
 Every POST takes the same steps: route → limits → authenticate → append → 200. Whatever fails before
 the append is answered with a status that tells the provider whether to try again, and a generic body.
+Where the endpoint says so, a post that does not authenticate is quarantined instead of refused.
 """
 
 import asyncio
@@ -17,8 +18,11 @@ from aiohttp.http_exceptions import HttpProcessingError
 from multidict import CIMultiDict
 
 from gatherer.config import Endpoint, Server
+from gatherer.inbox.quarantine import Full, Post, Quarantine
 from gatherer.inbox.writer import Arrival, InboxUnavailable, InboxWriter
+from gatherer.receiver import credentials
 from gatherer.receiver.authentication import Authentication, Network, belongs, sender
+from gatherer.receiver.observer import Observer
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +34,7 @@ _NOT_READ_TO_THE_END: Final = {
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     HTTPStatus.REQUEST_TIMEOUT,
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    HTTPStatus.SERVICE_UNAVAILABLE,
 }
 _ANSWER_HEADERS: Final = CIMultiDict({"Server": "gatherer", "X-Content-Type-Options": "nosniff"})
 # An empty body, except where that would be an error: Twilio reads every answer as TwiML, and this one says nothing
@@ -53,21 +58,38 @@ class Refused(Exception):
 class Receiver:
     """The request handler of `gatherer serve`."""
 
-    def __init__(self, endpoints: Sequence[Endpoint], server: Server, writer: InboxWriter) -> None:
-        """Route to `endpoints`, within the limits of `server`, into `writer`."""
+    def __init__(
+        self,
+        endpoints: Sequence[Endpoint],
+        server: Server,
+        writer: InboxWriter,
+        *,
+        quarantine: Quarantine | None = None,
+        observer: Observer | None = None,
+    ) -> None:
+        """Route to `endpoints`, within the limits of `server`, into `writer`.
+
+        What does not authenticate goes into `quarantine`, at endpoints that want it; `observer` hears of all.
+        """
         self._routes = {endpoint.path: (endpoint, Authentication(endpoint)) for endpoint in endpoints}
         self._max_body_bytes = server.max_body_bytes
         self._body_timeout = server.body_timeout_seconds
         self._trusted: tuple[Network, ...] = tuple(server.trusted_proxies)
         self._writer = writer
+        self._quarantine = quarantine
+        self._observer = observer or Observer()
         self._in_flight = 0
         self._stopping = False
 
     async def handle(self, request: web.BaseRequest) -> web.Response:
         """Answer one request."""
         self._in_flight += 1
+        started = time.perf_counter()
+        name = "-"
         try:
-            response = await self._handle(request)
+            endpoint, authentication, rest = self._route(request)
+            name = endpoint.name
+            response = await self._handle(request, endpoint, authentication, rest)
         except Refused as refused:
             log.warning("%d to %s: %s", refused.status, request.remote, refused)
             response = _refusal(refused)
@@ -78,6 +100,7 @@ class Receiver:
             response = _refusal(Refused(HTTPStatus.SERVICE_UNAVAILABLE))
         finally:
             self._in_flight -= 1
+        self._observer.answered(name, response.status, time.perf_counter() - started)
         if self._stopping:
             response.force_close()
         return response
@@ -89,8 +112,9 @@ class Receiver:
         while self._in_flight and time.monotonic() < end:
             await asyncio.sleep(0.02)
 
-    async def _handle(self, request: web.BaseRequest) -> web.Response:
-        endpoint, authentication, rest = self._route(request)
+    async def _handle(
+        self, request: web.BaseRequest, endpoint: Endpoint, authentication: Authentication, rest: str
+    ) -> web.Response:
         if request.method == "GET" and authentication.has_handshake:
             return _handshake(request, authentication, rest)
         if request.method != "POST":
@@ -109,12 +133,23 @@ class Receiver:
         ):
             raise Refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"compressed body at {endpoint.name}")
         remote = sender(request.remote or "", headers.getall("X-Forwarded-For", ()), self._trusted)
+        failed = None
         if not (authentication.url(rest) and authentication.headers(headers, remote)):
-            raise Refused(HTTPStatus.UNAUTHORIZED, f"authentication failed at {endpoint.name}")
+            failed = f"authentication failed at {endpoint.name}"
+            self._observer.authentication_failed(endpoint.name)
+        store = self._quarantine if endpoint.on_failed_authentication == "quarantine" else None
+        if failed and store is None:
+            raise Refused(HTTPStatus.UNAUTHORIZED, failed)
+        # Before the body, so that what cannot be kept is not even read; the writer has logged why, once.
+        if (store.obstacle() if failed and store else self._writer.obstacle(length or 0)) is not None:
+            return _refusal(Refused(HTTPStatus.SERVICE_UNAVAILABLE))
 
         body = await self._read(request)
-        if not authentication.body(headers, body, _asked_url(request, self._trusted)):
-            raise Refused(HTTPStatus.UNAUTHORIZED, f"signature missing or wrong at {endpoint.name}")
+        if failed is None and not authentication.body(headers, body, _asked_url(request, self._trusted)):
+            failed = f"signature missing or wrong at {endpoint.name}"
+            self._observer.authentication_failed(endpoint.name)
+            if store is None:
+                raise Refused(HTTPStatus.UNAUTHORIZED, failed)
 
         arrival = Arrival(
             time.time_ns() // 1_000_000,
@@ -126,9 +161,16 @@ class Receiver:
             body,
         )
         try:
-            await self._writer.append(arrival)
+            if failed is None:
+                await self._writer.store(arrival)
+            elif store is not None:
+                forms = credentials.describe(headers.items(), request.raw_path.partition("?")[2], rest)
+                await store.keep(Post(*arrival, failed.partition(" at ")[0], json.dumps(forms)))
+                log.warning("quarantined a post from %s: %s", request.remote, failed)
+        except Full:
+            raise Refused(HTTPStatus.UNAUTHORIZED, f"{failed}, and the quarantine is full") from None
         except InboxUnavailable:  # the writer has logged why, once
-            return _refusal(Refused(HTTPStatus.SERVICE_UNAVAILABLE))
+            return _refusal(Refused(HTTPStatus.SERVICE_UNAVAILABLE), whole=True)
         return web.Response(headers=_ANSWER_HEADERS, **_ANSWERS.get(endpoint.provider, {}))
 
     def _route(self, request: web.BaseRequest) -> tuple[Endpoint, Authentication, str]:
@@ -199,9 +241,10 @@ def _storable(header: str | None) -> str | None:
     return header.encode("utf-8", "backslashreplace").decode()
 
 
-def _refusal(refused: Refused) -> web.Response:
+def _refusal(refused: Refused, *, whole: bool = False) -> web.Response:
+    """Return the answer; unless the request has been read as a `whole`, some end the connection."""
     headers = CIMultiDict(_ANSWER_HEADERS, **refused.headers)
     response = web.Response(status=refused.status, text=f"{refused.status.phrase}\n", headers=headers)
-    if refused.status in _NOT_READ_TO_THE_END:
+    if refused.status in _NOT_READ_TO_THE_END and not whole:
         response.force_close()  # what is still on its way is not worth reading
     return response

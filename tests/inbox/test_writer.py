@@ -96,7 +96,7 @@ def test_any_other_failure_is_refused_at_once_and_recovered_from(path, monkeypat
     with closing(InboxWriter(path)) as inbox:
         for problem in failures:
             problems.append(problem)
-            first = inbox._connection
+            first = inbox._file.connection
             assert append(inbox, *[GOOD] * 5) == ["refused"] * 5
             deadline = threading.Event()
             for _ in range(500):
@@ -104,7 +104,7 @@ def test_any_other_failure_is_refused_at_once_and_recovered_from(path, monkeypat
                     break
                 deadline.wait(0.01)
             assert inbox.failure is None
-            assert inbox._connection is not first, "the old connection is never trusted again"
+            assert inbox._file.connection is not first, "the old connection is never trusted again"
             assert append(inbox, GOOD) == ["stored"]
     assert len(rows(path)) == len(failures)
 
@@ -112,14 +112,14 @@ def test_any_other_failure_is_refused_at_once_and_recovered_from(path, monkeypat
 def test_while_it_cannot_commit_everything_is_refused_at_once(path, monkeypatch):
     monkeypatch.setattr(writer, "RETRY_SECONDS", 0.05)
 
-    def broken(_path):
+    def broken(*_):
         raise OSError("no disk")
 
     with closing(InboxWriter(path)) as inbox:
         monkeypatch.setattr(file, "open_writable", broken)
         with closing(sqlite3.connect(path)) as other:  # a real lock makes the commit fail
             other.execute("PRAGMA busy_timeout = 0")
-            inbox._connection.execute("PRAGMA busy_timeout = 10")
+            inbox._file.connection.execute("PRAGMA busy_timeout = 10")
             other.execute("BEGIN IMMEDIATE")
             assert append(inbox, *[GOOD] * 3) == ["refused"] * 3
             other.execute("ROLLBACK")
@@ -134,9 +134,9 @@ def test_a_file_that_vanishes_is_not_replaced_by_an_empty_one(path, monkeypatch)
         assert append(inbox, GOOD) == ["stored"]
         for name in ("inbox.db", "inbox.db-wal", "inbox.db-shm"):
             path.with_name(name).unlink()
-        inbox._fail(sqlite3.OperationalError("disk I/O error"))
-        with inbox._wake:
-            inbox._wake.notify()
+        inbox._file.fail(sqlite3.OperationalError("disk I/O error"))
+        with inbox._queue.wake:
+            inbox._queue.wake.notify()
         threading.Event().wait(0.2)
         assert append(inbox, GOOD) == ["refused"]
         assert not path.exists()

@@ -1,0 +1,34 @@
+"""`[quarantine]` and `[admin]`: posts whose authentication failed, and what monitoring may ask."""
+
+import ipaddress
+
+from pydantic import Field, field_validator
+
+from gatherer.config.base import Section
+
+
+class Quarantine(Section):
+    """How much is kept of posts whose authentication failed, at endpoints that quarantine them."""
+
+    max_rows: int = Field(10_000, ge=1, strict=True)
+    max_bytes: int = Field(104_857_600, ge=1, strict=True)
+
+
+class Admin(Section):
+    """The listener for monitoring on this machine; without a port there is none."""
+
+    host: str = "127.0.0.1"
+    port: int | None = Field(None, ge=0, le=65535, strict=True)
+
+    @field_validator("host")
+    @classmethod
+    def _loopback(cls, host: str) -> str:
+        try:
+            loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
+        except ValueError:
+            loopback = False
+        if not loopback:
+            raise ValueError(
+                "must be a loopback address, as in 127.0.0.1: the metrics ask for no authentication"
+            )
+        return host

@@ -1,0 +1,191 @@
+"""The one connection that writes an inbox file: commits durably, is given up after a failure, and opened afresh."""
+
+import contextlib
+import errno
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from gatherer import locks
+from gatherer.errors import ConfigurationError, TemporaryError
+from gatherer.inbox import file
+from gatherer.inbox.obstacles import Obstacle
+from gatherer.inbox.queue import InboxUnavailable
+from gatherer.migrations import Unsuitable
+
+# What SQLite or Python refuse because of the values, not because of the file.
+UNSTORABLE: Final = (
+    sqlite3.DataError,
+    sqlite3.IntegrityError,
+    sqlite3.InterfaceError,
+    sqlite3.ProgrammingError,
+    ValueError,
+    TypeError,
+    OverflowError,
+)
+_OF_THE_DISK: Final = ("SQLITE_IOERR", "SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_CANTOPEN", "SQLITE_FULL")
+_Result = TypeVar("_Result")
+Work = Callable[[sqlite3.Connection], _Result]
+
+
+class AlreadyServed(ConfigurationError):
+    """Another process writes the file."""
+
+
+class Committer:
+    """Owns the lock, the writing connection, and the idle one that keeps `-wal` and `-shm` in place."""
+
+    def __init__(self, path: Path, format: file.Format, failure: Obstacle, group: str | None = None) -> None:  # noqa: A002
+        """Open the file at `path`, creating it if there is none, for the accounts of `group` if there is one.
+
+        Raises:
+            ConfigurationError: the file cannot be written, is no such file, or another process has it.
+            TemporaryError: it cannot be written just now: the disk is full or fails, or a program has locked it.
+
+        """
+        self.path = path.resolve()  # one file, one lock, whatever names lead to it
+        self.failure = failure
+        self.busy_since: float | None = (
+            None  # by the monotonic clock; None while nothing is asked of the disk
+        )
+        self._format = format
+        with contextlib.ExitStack() as resources, _explained(path):
+            file.create_private(self.path, group=group)
+            resources.enter_context(locks.exclusive(self.path.with_name(self.path.name + ".lock")))
+            self._keeper: sqlite3.Connection | None = None
+            self.connection: sqlite3.Connection | None = file.open_writable(self.path, format.versions)
+            resources.callback(self._let_go)
+            file.empty_log(self.connection)
+            file.probe(self.connection, format.about)
+            # Opened last and closed last, so that -wal and -shm stay when we stop: a reader that may not
+            # write the folder needs them, and one that may must not create them as its own.
+            self._keeper = file.open_readable(self.path, format.versions)
+            self._files = file.identities(self.path)
+            self._resources = resources.pop_all()
+
+    def insert(self, rows: list[Any]) -> None:
+        """Return when `rows` are on disk.
+
+        Raises:
+            UNSTORABLE: because of the values; nothing was stored.
+            InboxUnavailable: because of anything else; the connection has been given up.
+
+        """
+        connection = self.connection
+        if connection is None:
+            raise InboxUnavailable(self.failure.reason)
+        failed: Exception | None = None
+        with self._busy():
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+                try:
+                    connection.executemany(self._format.insert, rows)
+                except UNSTORABLE:
+                    connection.execute("ROLLBACK")
+                    raise
+                connection.execute("COMMIT")
+                if file.identities(self.path) != self._files:
+                    failed = file.Replaced("another file has taken its place")
+            except UNSTORABLE:
+                raise
+            except Exception as problem:  # noqa: BLE001 - whatever it was, the connection is in doubt
+                failed = problem
+        if failed is not None:
+            self.fail(failed)
+            raise InboxUnavailable(self.failure.reason)
+
+    def perform(self, work: Work[_Result]) -> _Result:
+        """Return what `work` does with the connection; it begins and ends its own transaction.
+
+        Raises:
+            Exception: what `work` raises; a fault of the disk is one of the whole inbox.
+            InboxUnavailable: there is no connection at present.
+
+        """
+        connection = self.connection
+        if connection is None:
+            raise InboxUnavailable(self.failure.reason)
+        with self._busy():
+            try:
+                return work(connection)
+            except Exception as problem:
+                try:
+                    if connection.in_transaction:
+                        connection.execute("ROLLBACK")
+                    if getattr(problem, "sqlite_errorname", "").startswith(_OF_THE_DISK):
+                        self.fail(problem)
+                except sqlite3.Error as worse:
+                    self.fail(worse)
+                raise
+
+    def fail(self, problem: Exception) -> None:
+        """Give the connection up: after a failed fsync nothing it believes can be trusted."""
+        problem.with_traceback(None)  # its frames could hold a cursor, and that the connection
+        close = self._let_go if isinstance(problem, file.Replaced) else self._disconnect
+        close()
+        self.failure.begin(f"{type(problem).__name__}: {problem}")
+
+    def recover(self) -> bool:
+        """Try once to open the file afresh and to prove that it commits; return whether it does."""
+        try:
+            self.connection = file.open_writable(self.path, self._format.versions)
+            if not file.empty_log(self.connection):
+                raise sqlite3.OperationalError("a reader keeps the write-ahead log from being emptied")
+            file.probe(self.connection, self._format.about)
+            self._keeper = self._keeper or file.open_readable(self.path, self._format.versions)
+            self._files = file.identities(self.path)
+        except Exception as problem:  # noqa: BLE001 - whatever it was, the next attempt may succeed
+            self._disconnect()
+            self.failure.begin(f"{type(problem).__name__}: {problem}")
+            return False
+        self.failure.end()
+        return True
+
+    def close(self) -> None:
+        """Let go of the file and of its lock, leaving `-wal` and `-shm` in place for readers."""
+        self._resources.close()
+
+    @contextlib.contextmanager
+    def _busy(self) -> Iterator[None]:
+        self.busy_since = time.monotonic()
+        try:
+            yield
+        finally:
+            self.busy_since = None
+
+    def _disconnect(self) -> None:
+        connection, self.connection = self.connection, None
+        if connection is not None:
+            with contextlib.suppress(sqlite3.Error):
+                connection.close()
+
+    def _let_go(self) -> None:
+        """Close everything, the keeper last; the file is whole then, wherever it is by now."""
+        if self.connection is not None:
+            with contextlib.suppress(
+                sqlite3.Error
+            ):  # a reader may be at work; the log is complete either way
+                file.empty_log(self.connection)
+        self._disconnect()
+        if self._keeper is not None:
+            self._keeper.close()
+            self._keeper = None
+
+
+@contextlib.contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Turn what can go wrong at the start into one line that says what to do."""
+    try:
+        yield
+    except locks.Held as held:
+        raise AlreadyServed(f"the inbox {path} is already served by {held.holder}") from None
+    except Unsuitable as unsuitable:
+        raise ConfigurationError(f"{path} {unsuitable}, or choose another [inbox] path") from None
+    except (sqlite3.Error, OSError) as error:
+        code = getattr(error, "sqlite_errorname", "")
+        full = getattr(error, "errno", None) == errno.ENOSPC
+        if full or code.startswith(("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_FULL", "SQLITE_IOERR")):
+            raise TemporaryError(f"the inbox {path} cannot be written just now: {error}") from error
+        raise ConfigurationError(f"the inbox {path} cannot be written: {error}") from error

@@ -1,0 +1,136 @@
+"""What waits for the writer thread: arrivals in their order, never more than the limits allow."""
+
+import asyncio
+import contextlib
+import threading
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final, NamedTuple, Protocol
+
+MAX_GROUP: Final = 1000  # notifications in one transaction: bounds the time until the first answer
+
+
+class Arrival(NamedTuple):
+    """One request, ready to be stored; the fields are the columns of `notification`."""
+
+    received_at: int  # milliseconds since 1970
+    endpoint: str
+    provider: str
+    remote: str | None
+    content_type: str | None
+    headers: str | None
+    body: bytes
+
+
+class Storable(Protocol):
+    """A row to be: a tuple in the order of its columns, the body among them."""
+
+    @property
+    def body(self) -> bytes:
+        """The body of the request."""
+
+
+class InboxUnavailable(Exception):
+    """The inbox could not commit. Nothing was promised; the sender has to try again."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """How much may wait for the disk, and for how long. One notification always may."""
+
+    queue_rows: int = 10_000
+    queue_bytes: int = 64 * 1024 * 1024
+    commit_bytes: int = 16 * 1024 * 1024  # of bodies in one transaction
+    commit_seconds: float = 4  # from the arrival of a body to the answer; then it is 503
+
+
+class Waiting(NamedTuple):
+    """An arrival, and who wants to know what came of it."""
+
+    arrival: Storable
+    future: "asyncio.Future[None]"
+
+
+class Queue:
+    """Arrivals from one event loop to one thread. `wake` is the lock, and tells the thread that there is work."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.wake = threading.Condition()
+        self._limits = limits
+        self._arrived: list[Waiting] = []  # in this turn of the event loop
+        self._waiting: deque[Waiting] = deque()
+        # Each is written by one side only, so that both can read them without the lock.
+        self._rows_in = self._bytes_in = 0
+        self._rows_out = self._bytes_out = 0
+
+    @property
+    def rows(self) -> int:
+        """How many are not on disk yet, with those that are being committed."""
+        return self._rows_in - self._rows_out
+
+    @property
+    def bytes(self) -> int:
+        """How large their bodies are together."""
+        return self._bytes_in - self._bytes_out
+
+    def has_room(self, size: int) -> bool:
+        """Tell whether another body of `size` bytes may wait."""
+        rows = self.rows
+        return not rows or (rows < self._limits.queue_rows and self.bytes + size <= self._limits.queue_bytes)
+
+    def add(self, arrival: Storable) -> "asyncio.Future[None]":
+        """Let `arrival` wait; to be called in the event loop that is to learn what came of it."""
+        loop = asyncio.get_running_loop()
+        future = loop.create_future()
+        self._rows_in += 1
+        self._bytes_in += _size(arrival)
+        self._arrived.append(Waiting(arrival, future))
+        if len(self._arrived) == 1:  # wake the thread once for all that this turn of the loop brings
+            loop.call_soon(self.hand_over)
+        return future
+
+    def hand_over(self) -> None:
+        """Show the thread what has arrived."""
+        with self.wake:
+            self._waiting += self._arrived
+            self.wake.notify()
+        self._arrived = []
+
+    def __bool__(self) -> bool:
+        """Whether there is something for the thread."""
+        return bool(self._waiting)
+
+    def take(self) -> list[Waiting]:
+        """Return what is to be committed together; with `wake` held."""
+        group: list[Waiting] = []
+        size = 0
+        while self._waiting and len(group) < MAX_GROUP:
+            size += _size(self._waiting[0].arrival)
+            if group and size > self._limits.commit_bytes:
+                break
+            group.append(self._waiting.popleft())
+        return group
+
+    def settle(self, group: Iterable[Waiting], error: InboxUnavailable | None) -> None:
+        """Tell those who wait for `group`, in their event loop, that it is on disk, or why not."""
+        futures = []
+        for arrival, future in group:
+            self._rows_out += 1
+            self._bytes_out += _size(arrival)
+            futures.append(future)
+        with contextlib.suppress(RuntimeError):  # the loop is gone, and with it everyone who waited
+            futures[0].get_loop().call_soon_threadsafe(_settle, futures, error)
+
+
+def _size(arrival: Storable) -> int:
+    return len(arrival.body or b"")
+
+
+def _settle(futures: list["asyncio.Future[None]"], error: InboxUnavailable | None) -> None:
+    for future in futures:
+        if not future.done():  # the client may have gone
+            if error is None:
+                future.set_result(None)
+            else:
+                future.set_exception(error)

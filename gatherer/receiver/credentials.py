@@ -1,0 +1,104 @@
+"""With what somebody tried to authenticate: names and forms, never values, so that a person can set it up."""
+
+import re
+from collections.abc import Iterable
+from typing import Final
+from urllib.parse import parse_qsl
+
+# Headers that every client or proxy sends and that prove nothing.
+_ORDINARY: Final = frozenset(
+    [
+        "accept",
+        "accept-charset",
+        "accept-encoding",
+        "accept-language",
+        "cache-control",
+        "connection",
+        "content-encoding",
+        "content-length",
+        "content-type",
+        "date",
+        "expect",
+        "forwarded",
+        "from",
+        "host",
+        "keep-alive",
+        "origin",
+        "pragma",
+        "priority",
+        "referer",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        "upgrade-insecure-requests",
+        "user-agent",
+        "via",
+        "x-forwarded-for",
+        "x-forwarded-host",
+        "x-forwarded-port",
+        "x-forwarded-proto",
+        "x-forwarded-server",
+        "x-real-ip",
+    ]
+)
+_SCHEMES: Final = ("bearer", "basic", "digest", "token", "apikey", "hmac", "negotiate", "aws4-hmac-sha256")
+_FORMS: Final = (
+    ("digits", re.compile(r"[0-9]+")),
+    ("hexadecimal", re.compile(r"[0-9A-Fa-f]+")),
+    ("letters and digits", re.compile(r"[0-9A-Za-z]+")),
+    ("Base64", re.compile(r"[0-9A-Za-z+/]+={0,2}")),
+    ("URL-safe Base64", re.compile(r"[0-9A-Za-z_-]+={0,2}")),
+    ("a JSON web token", re.compile(r"[0-9A-Za-z_-]+\.[0-9A-Za-z_-]+\.[0-9A-Za-z_-]+")),
+)
+_ALGORITHM: Final = re.compile(r"(sha1|sha256|sha512|md5|v0|v1)=(.*)", re.DOTALL)
+_MOST: Final = 40  # headers and parameters that are described
+_LONGEST: Final = 100  # characters of a name
+
+
+def describe(headers: Iterable[tuple[str, str]], query: str, url_key: str) -> list[str]:
+    """Return what could be an authentication, one line each: "Authorization: Bearer, 43 characters".
+
+    Args:
+        headers: names and values as received.
+        query: what follows the ? of the URL.
+        url_key: what follows the path of the endpoint in the URL.
+
+    """
+    found = []
+    if url_key.strip("/"):
+        found.append(f"URL key: {_form(url_key.strip('/'))}")
+    found += [
+        f"URL parameter {_name(name)}: {_form(value)}"
+        for name, value in parse_qsl(query, keep_blank_values=True, max_num_fields=None)[:_MOST]
+    ]
+    for name, value in headers:
+        if name.lower() == "cookie":
+            found.append(f"Cookie: {_length(value)}")
+        elif name.lower() not in _ORDINARY:
+            found.append(f"{_name(name)}: {_credentials(value)}")
+    return found[:_MOST]
+
+
+def _name(name: str) -> str:
+    return name.encode("ascii", "backslashreplace").decode()[:_LONGEST]
+
+
+def _credentials(value: str) -> str:
+    """Return the form of a header's value, with the word before it if that says what it is."""
+    scheme, space, rest = value.partition(" ")
+    if space and scheme.lower() in _SCHEMES:
+        return f"{scheme.capitalize()}, {_form(rest)}"
+    algorithm = _ALGORITHM.fullmatch(value)
+    if algorithm:
+        return f"{algorithm[1]}=, {_form(algorithm[2])}"
+    return _form(value)
+
+
+def _form(value: str) -> str:
+    kind = next((f", {name}" for name, pattern in _FORMS if pattern.fullmatch(value)), "")
+    return _length(value) + kind
+
+
+def _length(value: str) -> str:
+    return "empty" if not value else f"{len(value)} character{'s' * (len(value) != 1)}"
