@@ -25,20 +25,23 @@ def load(path: Path | None, *, secrets: bool | AbstractSet[str]) -> Configuratio
 
 @contextmanager
 def open_inbox(configuration: Configuration, name: str | None = None) -> Iterator[Inbox]:
-    """Open the inbox `name` for reading, for the duration of the block; None: the only one there is.
+    """Open the inbox `name` for reading, for the duration of the block.
+
+    None is the only one there is; of several, the one on this machine.
 
     Raises:
-        ConfigurationError: there is none of that name, or there are several to choose from.
+        ConfigurationError: there is none of that name, or several are on this machine, or none.
         GathererError: it cannot be read.
 
     """
     inboxes = configuration.named_inboxes
-    if name is None and len(inboxes) > 1:
-        raise ConfigurationError(f"there are several inboxes; choose one with --inbox: {', '.join(inboxes)}")
-    if name is not None and name not in inboxes:
+    if name is None:
+        name, settings = next(iter(inboxes.items())) if len(inboxes) == 1 else ("", configuration.inbox)
+    elif name in inboxes:
+        settings = inboxes[name]
+    else:
         raise ConfigurationError(f"there is no inbox {name!r}; there are: {', '.join(inboxes)}")
-    name = name or next(iter(inboxes))
-    with closing(_inbox_of(name, inboxes[name])) as inbox:
+    with closing(_inbox_of(name, settings)) as inbox:
         yield inbox
 
 

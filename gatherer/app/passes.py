@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from gatherer import locks, opt_outs, providers, timestamps
 from gatherer.app.opening import open_inbox, open_target
 from gatherer.config import Configuration
-from gatherer.errors import TargetError, TemporaryError
+from gatherer.errors import ConfigurationError, TargetError, TemporaryError
 
 if TYPE_CHECKING:
     from gatherer import replay
@@ -92,6 +92,9 @@ def replay_once(
 
     if provider is not None:
         providers.get(provider)
+    inboxes = configuration.named_inboxes
+    if inbox_name is None and len(inboxes) > 1 and (selection is not None or rebuild):
+        raise ConfigurationError(f"there are several inboxes; choose one with --inbox: {', '.join(inboxes)}")
     words = opt_out_words(configuration)
     with open_target(configuration, dry_run=dry_run) as target:
         if selection is None and not rebuild:
