@@ -3,12 +3,12 @@
 import ipaddress
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
 from gatherer import certificates
-from gatherer.config import Configuration, Endpoint, Server, SQLServerTarget
+from gatherer.config import Configuration, Endpoint, OfferedInbox, Server, SQLServerTarget
 from gatherer.secret import Secret
 
 SHORTEST_SECRET: Final = 16
@@ -25,6 +25,8 @@ def warnings(configuration: Configuration, path: Path) -> list[str]:
         found.append("there is no [[endpoint]]: `gatherer serve` has nothing to receive at")
     for i, endpoint in enumerate(configuration.endpoint):
         found += [f"endpoint[{i}] {endpoint.name}: {problem}" for problem in _about(endpoint)]
+    for section, key, secret in _of_two_machines(configuration):
+        found += [f"{section}: {problem}" for problem in _about_secrets([(key, secret)])]
     host = configuration.server.host
     if not _is_loopback(host) and configuration.server.tls_certificate is None:
         found.append(
@@ -61,12 +63,25 @@ def _about(endpoint: Endpoint) -> Iterator[str]:
         yield "it is unauthenticated: anybody who finds the URL can post to it"
     if endpoint.verify_token is None and endpoint.provider == "meta":
         yield "without a verify_token Meta cannot register this URL; somebody who forwards Meta's posts can use it"
-    for name, secret in _secrets(endpoint):
+    yield from _about_secrets(_secrets(endpoint))
+
+
+def _about_secrets(secrets: Iterable[tuple[str, Secret]]) -> Iterator[str]:
+    for name, secret in secrets:
         value = secret.reveal()
         if PLACEHOLDER in value:
             yield f"{name} is still the example's: replace it"
         elif len(value) < SHORTEST_SECRET and name not in ("verify_token", "basic.password"):
             yield f"{name} is short: {SHORTEST_SECRET} characters or more are hard to guess"
+
+
+def _of_two_machines(configuration: Configuration) -> Iterator[tuple[str, str, Secret]]:
+    """Yield the section, the key and the secret of whatever goes from one machine to the other."""
+    for i, token in enumerate(configuration.pull.tokens if configuration.pull else ()):
+        yield "pull", f"tokens[{i}]", token
+    for name, inbox in configuration.named_inboxes.items():
+        if isinstance(inbox, OfferedInbox):
+            yield f"inbox {name}", "token", inbox.token
 
 
 def _about_target(target: SQLServerTarget) -> Iterator[str]:
@@ -94,6 +109,7 @@ def _written_down(configuration: Configuration) -> Iterator[bool]:
         yield configuration.server.tls_key_password.is_written_down
     for endpoint in configuration.endpoint:
         yield from (secret.is_written_down for _, secret in _secrets(endpoint))
+    yield from (secret.is_written_down for _, _, secret in _of_two_machines(configuration))
     if isinstance(configuration.target, SQLServerTarget):
         given = (configuration.target.connection, configuration.target.password)
         yield from (secret.is_written_down for secret in given if secret is not None)

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from gatherer import app, example
+from gatherer.app.several import Pass
 from gatherer.config import SQLiteTarget
 from gatherer.errors import ConfigurationError, GathererError
-from gatherer.gather import Summary
 from gatherer.simulation import destination, sender
 from gatherer.simulation.campaign import Campaign, yesterday
 
@@ -121,7 +121,7 @@ class Demo:
         delivery.check()
         return delivery
 
-    def gather(self, progress: Callable[[int, int | None], None]) -> Summary:
+    def gather(self, progress: Callable[[int, int | None], None]) -> Pass:
         """Run one pass, and return what it did."""
         summary = app.gather_once(self.configuration, progress=progress)
         if isinstance(summary, str):

@@ -28,6 +28,7 @@ from tests.making import (
     configure,
     envelope,
     fill_inbox,
+    inbox_files,
     reaction,
     receipts,
     rows,
@@ -207,7 +208,7 @@ def test_an_inbox_that_was_reset_under_its_identity_stops_the_pass(tmp_path: Pat
     fill_inbox(inbox, CAMPAIGN[2:6])
     gather(tmp_path)
     before = all_rows(tmp_path / "responses.db")
-    for file in tmp_path.glob("inbox.db*"):
+    for file in inbox_files(tmp_path):
         file.unlink()
     shutil.copy(tmp_path / "old.db", inbox)
     fill_inbox(inbox, [])
@@ -222,7 +223,7 @@ def test_an_inbox_that_was_reset_under_its_identity_stops_the_pass(tmp_path: Pat
 def test_a_new_inbox_is_gathered_from_its_start(tmp_path: Path) -> None:
     fill_inbox(tmp_path / "inbox.db", CAMPAIGN[:6])
     gather(tmp_path)
-    for file in tmp_path.glob("inbox.db*"):
+    for file in inbox_files(tmp_path):
         file.unlink()
     fill_inbox(tmp_path / "inbox.db", CAMPAIGN[6:])
     assert gather(tmp_path).read == len(CAMPAIGN) - 6
@@ -292,7 +293,7 @@ def test_kill_9_of_a_pass_at_every_step_loses_and_doubles_nothing(tmp_path: Path
     while True:
         folder = tmp_path / str(fatal)
         folder.mkdir()
-        for file in (tmp_path / "calm").glob("inbox.db*"):
+        for file in inbox_files(tmp_path / "calm"):
             shutil.copy(file, folder)
         command = [sys.executable, "-c", KILLED_AT_STATEMENT, str(folder), str(fatal)]
         ended = subprocess.run(command, capture_output=True, timeout=60, check=False)

@@ -15,15 +15,17 @@ from gatherer.app.keeping import (
     show,
     to_line,
 )
-from gatherer.app.opening import ENDPOINTS, TARGET, load, open_inbox, open_target
+from gatherer.app.opening import ENDPOINTS, GATHERING, TARGET, load, open_inbox, open_target
 from gatherer.app.passes import gather_once, opt_out_words, replay_once
 from gatherer.app.quarantining import dispose, quarantined, quarantined_body
 from gatherer.app.schemas import apply_schema, check_schema, inspect_target, schema_script
 from gatherer.app.serving import serve
+from gatherer.app.states import status
 from gatherer.app.writing import inbox_room
 
 __all__ = [
     "ENDPOINTS",
+    "GATHERING",
     "TARGET",
     "ExportOptions",
     "apply_schema",
@@ -53,5 +55,6 @@ __all__ = [
     "select",
     "serve",
     "show",
+    "status",
     "to_line",
 ]

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from contextlib import ExitStack, closing
 from functools import partial
 
+from gatherer.app.offering import offered
 from gatherer.config import Configuration
 from gatherer.errors import ConfigurationError
 
@@ -68,4 +69,5 @@ def serve(configuration: Configuration, *, announce: Callable[[str], None]) -> N
                     announce=lambda url: log.info("metrics at %s/metrics", url),
                 )
             )
-        server.run(listeners, drain=receiver.drain, tasks=tasks)
+        pull, watching = resources.enter_context(offered(configuration))
+        server.run([*listeners, *pull], drain=receiver.drain, tasks=[*tasks, *watching])

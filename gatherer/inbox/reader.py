@@ -1,6 +1,7 @@
 """Reading a local inbox: read-only, in short transactions, beside a `serve` that keeps writing."""
 
 import contextlib
+import logging
 import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -8,10 +9,12 @@ from typing import Any, TypeVar
 
 from gatherer import timestamps
 from gatherer.errors import InboxError, TemporaryError
-from gatherer.inbox import file, placement
-from gatherer.inbox.base import Bounds, InboxStatus, Selection
+from gatherer.inbox import consumers, file, placement
+from gatherer.inbox.base import Bounds, InboxStatus, Row, Selection, as_notification
 from gatherer.migrations import Unsuitable
 from gatherer.notification import Notification
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 _COLUMNS = "id, received_at, endpoint, provider, body, content_type, headers, remote"
@@ -31,6 +34,7 @@ class LocalInbox:
         """
         self.path = path
         self._file = path.resolve()
+        self._unheard = False
         placement.check(path)
         if not path.exists():
             raise InboxError(f"there is no inbox at {path}; `gatherer serve` creates it")
@@ -65,8 +69,15 @@ class LocalInbox:
 
     def select(self, selection: Selection, bounds: Bounds) -> Iterator[list[Notification]]:
         """Yield the selected notifications in batches, oldest first."""
+        after = 0
+        while batch := self.rows(selection, after, bounds):
+            yield [as_notification(row, self.identity) for row in batch]
+            after = batch[-1][0]
+
+    def rows(self, selection: Selection, after: int, bounds: Bounds) -> list[Row]:
+        """Return the next selected notifications after id `after`, as they are stored."""
         conditions = ["id > :after"]
-        values: dict[str, Any] = {"rows": bounds.rows}
+        values: dict[str, Any] = {"rows": bounds.rows, "after": after}
         for column, operator, name, value in (
             ("id", ">=", "from_id", selection.from_id),
             ("id", "<=", "to_id", selection.to_id),
@@ -82,10 +93,18 @@ class LocalInbox:
             values["ids"] = f"[{','.join(map(str, sorted(selection.ids)))}]"
         where = " AND ".join(conditions)
         query = f"SELECT {_COLUMNS} FROM notification WHERE {where} ORDER BY id LIMIT :rows"
-        after = 0
-        while batch := self._fetch(query, values | {"after": after}, bounds):
-            yield batch
-            after = batch[-1].id
+        return self._fetch_rows(query, values, bounds)
+
+    def acknowledge(self, consumer: str, notification_id: int) -> None:
+        """Note beside the file that `consumer` has everything up to `notification_id`; if possible: it is advisory."""
+        try:
+            consumers.acknowledge(self.path.resolve(), consumer, self.identity, notification_id)
+        except OSError as error:
+            level = logging.DEBUG if self._unheard else logging.WARNING
+            self._unheard = True
+            log.log(
+                level, "%s cannot be written, which delays purging: %s", consumers.folder(self.path), error
+            )
 
     def status(self) -> InboxStatus:
         """Return what the inbox holds."""
@@ -138,30 +157,10 @@ class LocalInbox:
     def _fetch(
         self, query: str, values: dict[str, Any] | tuple[Any, ...], bounds: Bounds
     ) -> list[Notification]:
-        return self.ask(lambda connection: self._batch(connection, query, values, bounds))
+        return [as_notification(row, self.identity) for row in self._fetch_rows(query, values, bounds)]
 
-    def _batch(
-        self,
-        connection: sqlite3.Connection,
-        query: str,
-        values: dict[str, Any] | tuple[Any, ...],
-        bounds: Bounds,
-    ) -> list[Notification]:
-        """Fetch a whole batch and end the transaction: an open cursor would keep the WAL from shrinking."""
-        batch: list[Notification] = []
-        size = 0
-        with contextlib.closing(connection.execute(query, values)) as cursor:
-            for number, received_at, endpoint, provider, body, content_type, headers, remote in cursor:
-                size += len(body)
-                if batch and size > bounds.bytes:
-                    break
-                moment = timestamps.from_milliseconds(received_at)
-                batch.append(
-                    Notification(
-                        number, self.identity, moment, endpoint, provider, body, content_type, headers, remote
-                    )
-                )
-        return batch
+    def _fetch_rows(self, query: str, values: dict[str, Any] | tuple[Any, ...], bounds: Bounds) -> list[Row]:
+        return self.ask(lambda connection: _batch(connection, query, values, bounds))
 
 
 @contextlib.contextmanager
@@ -185,3 +184,18 @@ def _explained(path: Path) -> Iterator[None]:
         if code.startswith("SQLITE_IOERR"):
             raise InboxError(f"the inbox {path} cannot be read: {error}") from error
         raise InboxError(f"{path} is not an inbox, or damaged: {error}") from error
+
+
+def _batch(
+    connection: sqlite3.Connection, query: str, values: dict[str, Any] | tuple[Any, ...], bounds: Bounds
+) -> list[Row]:
+    """Fetch a whole batch and end the transaction: an open cursor would keep the WAL from shrinking."""
+    batch: list[Row] = []
+    size = 0
+    with contextlib.closing(connection.execute(query, values)) as cursor:
+        for row in cursor:
+            size += len(row[4])
+            if batch and size > bounds.bytes:
+                break
+            batch.append(row)
+    return batch

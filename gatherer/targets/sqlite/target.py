@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import json
 import sqlite3
+import uuid
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
@@ -40,10 +41,16 @@ class SQLiteTarget:
         self._dry_run = dry_run
         with self._explained():
             self._connection = connect(path, dry_run=dry_run)
+            settings = dict(self._connection.execute("SELECT name, value FROM setting"))
+        self.identity: str = settings.get("identity") or uuid.uuid4().hex
 
     def settle(self, *, time_zone: str, attribution_hours: int) -> None:
         """Write down the settings that views need, if they are not those that are there."""
-        wanted = {"time_zone": time_zone, "attribution_hours": str(attribution_hours)}
+        wanted = {
+            "time_zone": time_zone,
+            "attribution_hours": str(attribution_hours),
+            "identity": self.identity,
+        }
         with self._explained():
             if dict(self._connection.execute("SELECT name, value FROM setting")) == wanted:
                 return

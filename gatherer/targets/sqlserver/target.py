@@ -1,6 +1,7 @@
 """Applying batches to SQL Server."""
 
 import dataclasses
+import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple, TypeVar
@@ -71,6 +72,7 @@ class SQLServerTarget:
         try:
             self.session.persistently(lambda: requirements.check(self.session))
             self.session.persistently(lambda: schema.check(self.session, schema_name))
+            self.identity: str = self._settings().get("identity") or uuid.uuid4().hex
             self._writer = applying.Writer(
                 session=self.session,
                 schema=schema_name,
@@ -84,9 +86,12 @@ class SQLServerTarget:
 
     def settle(self, *, time_zone: str, attribution_hours: int) -> None:
         """Write down the settings that views need, if they are not those that are there."""
-        wanted = {"time_zone": time_zone, "attribution_hours": str(attribution_hours)}
-        there = self._rows("SELECT name, value FROM $(schema).setting")
-        if {row.name: row.value for row in there} == wanted:
+        wanted = {
+            "time_zone": time_zone,
+            "attribution_hours": str(attribution_hours),
+            "identity": self.identity,
+        }
+        if self._settings() == wanted:
             return
         settings = to_json(list(wanted.items()))
         offsets = to_json(
@@ -259,6 +264,10 @@ class SQLServerTarget:
         except Faulted as failure:
             return failure.fault
         return None
+
+    def _settings(self) -> dict[str, str]:
+        there = self._rows("SELECT name, value FROM $(schema).setting")
+        return {row.name: row.value for row in there}
 
     def _rows(self, query: str, *parameters: object) -> list[Any]:
         return self._persistently(lambda: self._run(query, *parameters)[0])

@@ -6,7 +6,8 @@
 
 SET ANSI_NULLS, QUOTED_IDENTIFIER ON;
 GO
--- Settings of the site that views need; gather writes them from [target] of the configuration.
+-- Settings of the site that views need; gather writes them from [target] of the configuration. And the
+-- identity of this database: as which consumer of an inbox it is known.
 IF OBJECT_ID(N'$(schema).setting', N'U') IS NULL
 CREATE TABLE $(schema).setting (
     name  nvarchar(64) COLLATE Latin1_General_BIN2 NOT NULL,
@@ -16,6 +17,10 @@ CREATE TABLE $(schema).setting (
 GO
 IF NOT EXISTS (SELECT 1 FROM $(schema).setting)
     INSERT INTO $(schema).setting (name, value) VALUES (N'attribution_hours', N'72'), (N'time_zone', N'UTC');
+GO
+IF NOT EXISTS (SELECT 1 FROM $(schema).setting WHERE name = N'identity')
+    INSERT INTO $(schema).setting (name, value)
+    VALUES (N'identity', LOWER(REPLACE(CONVERT(nvarchar(36), NEWID()), N'-', N'')));
 GO
 
 -- The site's time zone as intervals of UTC, half open, without gaps.
