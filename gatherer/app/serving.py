@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 def serve(configuration: Configuration, *, announce: Callable[[str], None]) -> None:
     """Receive webhooks until the process is asked to stop. See `serve.run`."""
     from gatherer import serve as server
-    from gatherer.app.keeping import open_quarantine, open_writer
+    from gatherer.app.storing import open_quarantine, open_writer
     from gatherer.inbox import errands
     from gatherer.receiver import health
     from gatherer.receiver.observer import Observer
