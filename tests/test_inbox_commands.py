@@ -96,6 +96,7 @@ def test_raw_files_go_out_and_come_back(folder):
     inbox(folder, "export", "--raw", "bodies", "--to-id", "4")
     files = sorted((folder / "bodies").iterdir())
     assert [one.read_bytes() for one in files] == ODD[:4]
+    assert "exist" in inbox(folder, "export", "--raw", "bodies", "--to-id", "4", code=2)
     inbox(folder, "import", "--raw", "--endpoint", "apteco", *map(str, files))
     stored = rows(folder / "inbox.db", "received_at, endpoint, provider, body")
     assert stored[6:] == stored[:4]

@@ -1,6 +1,7 @@
 """Purging: what may go, what never does, and what it leaves behind. Real files, the real writer."""
 
 import asyncio
+import json
 import logging
 import os
 import sqlite3
@@ -88,6 +89,19 @@ def test_consumers_of_an_inbox_that_was_replaced_do_not_count(writer, path):
     assert tidy(writer) == 0
     acknowledge(path, 1, "archive")
     assert tidy(writer) == 1
+
+
+def test_what_came_after_an_inbox_was_restored_from_a_copy_is_not_taken_for_acknowledged(writer, path):
+    """It has ids that consumers acknowledged once, for other notifications: `gather` stops there, and so do we."""
+    append(writer, [40, 40])
+    acknowledge(path, 4)
+    record = consumers.folder(path) / "reports.json"
+    content = json.loads(record.read_text())
+    content["acknowledged_at"] = timestamps.iso(NOW - timedelta(days=39))
+    record.write_text(json.dumps(content))
+    append(writer, [38, 37])
+    assert tidy(writer) == 2
+    assert ids(path) == [3, 4]
 
 
 def test_a_consumer_whose_file_is_damaged_keeps_everything(writer, path):
