@@ -2,7 +2,6 @@
 
 from gatherer.app.edge import exposed_files
 from gatherer.app.exporting import ExportOptions, export_once
-<<<<<<< HEAD
 from gatherer.app.keeping import (
     backup,
     check,
@@ -17,19 +16,12 @@ from gatherer.app.keeping import (
     to_line,
 )
 from gatherer.app.opening import ENDPOINTS, GATHERING, TARGET, load, open_inbox, open_target
-=======
-from gatherer.app.opening import ENDPOINTS, TARGET, load, open_inbox, open_target
->>>>>>> faults
 from gatherer.app.passes import gather_once, opt_out_words, replay_once
 from gatherer.app.quarantining import dispose, quarantined, quarantined_body
 from gatherer.app.schemas import apply_schema, check_schema, inspect_target, schema_script
 from gatherer.app.serving import serve
-<<<<<<< HEAD
 from gatherer.app.states import status
 from gatherer.app.writing import inbox_room
-=======
-from gatherer.app.storing import inbox_room
->>>>>>> faults
 
 __all__ = [
     "ENDPOINTS",

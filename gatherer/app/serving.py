@@ -15,12 +15,8 @@ log = logging.getLogger(__name__)
 def serve(configuration: Configuration, *, announce: Callable[[str], None]) -> None:
     """Receive webhooks until the process is asked to stop. See `serve.run`."""
     from gatherer import serve as server
-<<<<<<< HEAD
     from gatherer.app.edge import limits_of, server_tls
     from gatherer.app.writing import open_quarantine, open_writer, retention
-=======
-    from gatherer.app.storing import open_quarantine, open_writer
->>>>>>> faults
     from gatherer.inbox import errands
     from gatherer.inbox.housekeeping import Housekeeping
     from gatherer.receiver import health
