@@ -163,6 +163,8 @@ class Pulling:
                     break
                 began = time.perf_counter()
                 part = await self._source.part(inbox_id, selection, last_id, Bounds(rows=rows, bytes=size))
+                if part is not None and part.size > size:  # one notification that does not fit any more
+                    part = None
                 # Rest for longer than that took: webhooks come first, more so on a machine that is busy.
                 worked = REST * part.cpu_seconds if part is not None else 0
                 await asyncio.sleep(min(max(worked, time.perf_counter() - began), LONGEST_REST_SECONDS))
