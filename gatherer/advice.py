@@ -3,11 +3,12 @@
 import ipaddress
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
-from gatherer.config import Configuration, Endpoint, SQLServerTarget
+from gatherer import certificates
+from gatherer.config import Configuration, Endpoint, OfferedInbox, Server, SQLServerTarget
 from gatherer.secret import Secret
 
 SHORTEST_SECRET: Final = 16
@@ -24,12 +25,15 @@ def warnings(configuration: Configuration, path: Path) -> list[str]:
         found.append("there is no [[endpoint]]: `gatherer serve` has nothing to receive at")
     for i, endpoint in enumerate(configuration.endpoint):
         found += [f"endpoint[{i}] {endpoint.name}: {problem}" for problem in _about(endpoint)]
+    for section, key, secret in _of_two_machines(configuration):
+        found += [f"{section}: {problem}" for problem in _about_secrets([(key, secret)])]
     host = configuration.server.host
-    if not _is_loopback(host):
+    if not _is_loopback(host) and configuration.server.tls_certificate is None:
         found.append(
             f"server.host: {host} is reachable from other machines, and what is sent to it is not encrypted; "
-            "providers need TLS, so let a web server on this machine pass requests on"
+            "providers need TLS: set tls_certificate and tls_key, or let a web server on this machine pass requests on"
         )
+    found += _about_tls(configuration.server)
     for network in configuration.server.trusted_proxies:
         if network.num_addresses > 2**16:
             found.append(f"server.trusted_proxies: {network} lets many machines claim any sender's address")
@@ -42,17 +46,42 @@ def warnings(configuration: Configuration, path: Path) -> list[str]:
     return found
 
 
+def _about_tls(server: Server) -> Iterator[str]:
+    if server.tls_certificate is not None:
+        warning = certificates.state(server.tls_certificate)["warning"]
+        if warning is not None:
+            yield f"server.tls_certificate: {warning}"
+    if server.client_ca is not None and not server.client_names:
+        yield (
+            "server.client_names: without names, every certificate that client_ca has issued lets its owner in: "
+            "right for an authority of your own, wrong for a public one"
+        )
+
+
 def _about(endpoint: Endpoint) -> Iterator[str]:
     if endpoint.unauthenticated:
         yield "it is unauthenticated: anybody who finds the URL can post to it"
     if endpoint.verify_token is None and endpoint.provider == "meta":
         yield "without a verify_token Meta cannot register this URL; somebody who forwards Meta's posts can use it"
-    for name, secret in _secrets(endpoint):
+    yield from _about_secrets(_secrets(endpoint))
+
+
+def _about_secrets(secrets: Iterable[tuple[str, Secret]]) -> Iterator[str]:
+    for name, secret in secrets:
         value = secret.reveal()
         if PLACEHOLDER in value:
             yield f"{name} is still the example's: replace it"
         elif len(value) < SHORTEST_SECRET and name not in ("verify_token", "basic.password"):
             yield f"{name} is short: {SHORTEST_SECRET} characters or more are hard to guess"
+
+
+def _of_two_machines(configuration: Configuration) -> Iterator[tuple[str, str, Secret]]:
+    """Yield the section, the key and the secret of whatever goes from one machine to the other."""
+    for i, token in enumerate(configuration.pull.tokens if configuration.pull else ()):
+        yield "pull", f"tokens[{i}]", token
+    for name, inbox in configuration.named_inboxes.items():
+        if isinstance(inbox, OfferedInbox):
+            yield f"inbox {name}", "token", inbox.token
 
 
 def _about_target(target: SQLServerTarget) -> Iterator[str]:
@@ -76,8 +105,11 @@ def _secrets(endpoint: Endpoint) -> Iterator[tuple[str, Secret]]:
 
 
 def _written_down(configuration: Configuration) -> Iterator[bool]:
+    if configuration.server.tls_key_password is not None:
+        yield configuration.server.tls_key_password.is_written_down
     for endpoint in configuration.endpoint:
         yield from (secret.is_written_down for _, secret in _secrets(endpoint))
+    yield from (secret.is_written_down for _, _, secret in _of_two_machines(configuration))
     if isinstance(configuration.target, SQLServerTarget):
         given = (configuration.target.connection, configuration.target.password)
         yield from (secret.is_written_down for secret in given if secret is not None)

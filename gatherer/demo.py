@@ -2,7 +2,6 @@
 
 import hashlib
 import re
-import signal
 import sqlite3
 import subprocess
 import sys
@@ -14,9 +13,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from gatherer import app, example
+from gatherer.app.several import Pass
 from gatherer.config import SQLiteTarget
 from gatherer.errors import ConfigurationError, GathererError
-from gatherer.gather import Summary
 from gatherer.simulation import destination, sender
 from gatherer.simulation.campaign import Campaign, yesterday
 
@@ -93,15 +92,17 @@ class Demo:
             "--log-level",
             "warning",
             "serve",
+            "--stop-with-input",
         ]
-        # In a group of its own, so that Ctrl-C reaches us alone, and we can stop it in order.
+        # In a group of its own, so that Ctrl-C reaches us alone, and we can stop it in order. It stops by itself,
+        # too, when we are killed.
         own_group: dict[str, Any] = {"start_new_session": True}
         if sys.platform == "win32":
             own_group = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
         log = self.folder / LOG_NAME
         with log.open("wb") as output:
             process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-                command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, **own_group
+                command, stdin=subprocess.PIPE, stdout=output, stderr=subprocess.STDOUT, **own_group
             )
         try:
             yield _announced(process, log)
@@ -120,7 +121,7 @@ class Demo:
         delivery.check()
         return delivery
 
-    def gather(self, progress: Callable[[int, int | None], None]) -> Summary:
+    def gather(self, progress: Callable[[int, int | None], None]) -> Pass:
         """Run one pass, and return what it did."""
         summary = app.gather_once(self.configuration, progress=progress)
         if isinstance(summary, str):
@@ -147,12 +148,9 @@ def _announced(process: subprocess.Popen[bytes], log: Path) -> str:
 
 
 def _stop(process: subprocess.Popen[bytes]) -> int:
-    """Ask the server to stop, as a service manager does, and return its exit code."""
-    if process.poll() is None:
-        if sys.platform == "win32":
-            process.send_signal(signal.CTRL_BREAK_EVENT)
-        else:
-            process.terminate()
+    """Let the server stop by ending its input, as our own end would, and return its exit code."""
+    if process.stdin is not None:
+        process.stdin.close()
     try:
         return process.wait(STOP_SECONDS)
     except subprocess.TimeoutExpired:

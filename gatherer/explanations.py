@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final, get_args, get_origin
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Tag
 
 BACKSLASHES: Final = (
     "a backslash means something else inside double quotes: write Windows paths in single quotes, "
@@ -52,6 +52,10 @@ def of_value(error: Mapping[str, Any], model: type[BaseModel]) -> str:
     """Return one of pydantic's errors about `model` as one line: the path of the key, and what is wrong."""
     location, ours = _without_tags(error["loc"], model), error["ctx"].get("error") if "ctx" in error else None
     match error["type"]:
+        case "extra_forbidden" if location in (("inbox", "url"), ("inbox", "token")):
+            message = (
+                "an inbox of another machine: write [[inbox]], with two brackets, and name, url and token"
+            )
         case "extra_forbidden":
             message = "there is no such key" + _near(error["loc"], model)
         case "union_tag_not_found" | "union_tag_invalid":
@@ -101,27 +105,36 @@ def _walk(location: _Location, model: type[BaseModel]) -> Iterator[tuple[str | i
     kinds: Mapping[str, type[BaseModel]] = {}
     for part in location:
         if part in kinds:
-            model, kinds = kinds[str(part)], {}
+            model, kinds = _inside(kinds[str(part)], model)
             yield None, model
             continue
-        if isinstance(part, str) and part in model.model_fields:
-            annotation = model.model_fields[part].annotation
-            kinds = _kinds(annotation)
-            # a table, a list of tables, or one that may be missing
-            inside = (annotation, *get_args(annotation))
-            model = next((i for i in inside if isinstance(i, type) and issubclass(i, BaseModel)), model)
+        fields = {field.alias or name: field for name, field in model.model_fields.items()}
+        if isinstance(part, str) and part in fields:
+            model, kinds = _inside(fields[part].annotation, model)
         yield part, model
 
 
-def _kinds(annotation: object) -> dict[str, type[BaseModel]]:
-    """Return the tables that `annotation` lets choose from by their `kind`."""
+def _inside(annotation: Any, model: type[BaseModel]) -> tuple[type[BaseModel], Mapping[str, Any]]:
+    """Return the section that a value of this kind is (`model` if it is none), and what it may choose from."""
+    # a table, a list of tables, or one that may be missing
+    inside = (annotation, *get_args(annotation))
+    return next((i for i in inside if isinstance(i, type) and issubclass(i, BaseModel)), model), _kinds(
+        annotation
+    )
+
+
+def _kinds(annotation: object) -> dict[str, Any]:
+    """Return what `annotation`, or what it is a list of, lets choose from by a tag."""
+    members = get_args(annotation)
+    if get_origin(annotation) is list and members and get_origin(members[0]) is Annotated:
+        members = get_args(get_args(members[0])[0])
     return {
         member.__metadata__[0].tag: get_args(member)[0]
-        for member in get_args(annotation)
-        if get_origin(member) is Annotated
+        for member in members
+        if get_origin(member) is Annotated and isinstance(member.__metadata__[0], Tag)
     }
 
 
 def _tags(location: _Location, model: type[BaseModel]) -> list[str]:
-    field = model.model_fields[str(location[-1])]
+    field = next(field for name, field in model.model_fields.items() if (field.alias or name) == location[-1])
     return [f'"{tag}"' for tag in _kinds(field.annotation)]

@@ -49,7 +49,7 @@ def gather(
         target: where to apply; its position says where to start.
         opt_out_words: which words are an opt-out at which endpoint.
         limit: stop after so many notifications; the next pass goes on from there.
-        dry_run: the target rolls everything back; write no run down.
+        dry_run: the target rolls everything back; write no run down, and acknowledge nothing.
         progress: called after every batch with how many notifications are done, of how many.
 
     Raises:
@@ -64,7 +64,7 @@ def gather(
     collecting = gc.isenabled()
     gc.disable()  # records hold no cycles: the collector would walk over each batch again and again
     try:
-        _run(inbox, target, opt_out_words, limit, progress, summary)
+        _run(inbox, target, opt_out_words, limit, progress, summary, dry_run=dry_run)
     except GathererError as error:
         problem = error
         raise
@@ -84,12 +84,19 @@ def _run(
     limit: int | None,
     progress: Callable[[int, int], None],
     summary: Summary,
+    *,
+    dry_run: bool,
 ) -> None:
+    def acknowledge() -> None:
+        if not dry_run:
+            inbox.acknowledge(target.identity, summary.position)
+
     position = target.position(inbox.identity)
     end = inbox.last_id()
     if position is not None:
         _check(inbox, position, end)
     summary.position = position.notification_id if position else 0
+    acknowledge()  # also where nothing is new: a target that was restored needs what it has lost once more
     summary.purged_unread = _purged(inbox, summary.position)
     total = min(end - summary.position - summary.purged_unread, limit or end)
     open_rejections = target.open_rejections()
@@ -106,6 +113,7 @@ def _run(
         open_rejections |= {refusal.body_key for refusal in batch.rejected}
         summary.read += len(notifications)
         summary.position = last.id
+        acknowledge()
         progress(summary.read, total)
 
 

@@ -3,13 +3,17 @@
 import json
 import os
 import socket
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
+from typing import Final
 
 from gatherer import timestamps
 from gatherer.errors import GathererError
+
+WRITTEN_AFTER_SECONDS: Final = 0.2
 
 
 class Held(GathererError):
@@ -32,16 +36,19 @@ def exclusive(path: Path) -> Iterator[None]:
     from filelock import FileLock, Timeout
 
     holder_file = path.with_name(path.name + ".holder")
-    lock = FileLock(path, fallback_to_soft=False)
+    lock = FileLock(path, mode=0o600, fallback_to_soft=False)
     try:
         lock.acquire(timeout=0)
     except Timeout:
+        time.sleep(WRITTEN_AFTER_SECONDS)  # whoever has just got the lock has not said so yet
         raise Held(path, *_read_holder(holder_file)) from None
     try:
         holder = {"pid": os.getpid(), "host": socket.gethostname(), "since": timestamps.iso(timestamps.now())}
         holder_file.write_text(json.dumps(holder), encoding="utf-8")
         yield
     finally:
+        with suppress(OSError):  # somebody may be reading it
+            holder_file.unlink()
         lock.release()
 
 

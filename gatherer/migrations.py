@@ -39,7 +39,7 @@ class Versions:
                 )
             }
         if not applied:
-            raise Unsuitable(f"is a database, but not a gatherer {self.kind}")
+            raise Unsuitable(f"is a database, but not a gatherer {self.kind}: choose another path")
         if unknown := sorted(applied - set(self.scripts)):
             raise Unsuitable(f"was written by a newer gatherer (it has {unknown[-1]}): update this one")
         return [name for name in self.scripts if name not in applied]

@@ -12,6 +12,6 @@ def e164(raw: str | None) -> str | None:
     if not raw:
         return None
     digits = raw if raw.isdigit() else raw.translate(_SEPARATORS)
-    if 7 <= len(digits) <= 15 and digits.isdigit() and digits.isascii():
+    if 7 <= len(digits) <= 15 and digits.isascii() and (digits is raw or digits.isdigit()):
         return "+" + digits
     return None

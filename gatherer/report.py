@@ -14,24 +14,33 @@ from gatherer.targets.base import Target
 
 def status(inbox: Inbox, target: Target) -> dict[str, Any]:
     """Return the state of `inbox` and `target` as plain values; times as ISO-8601 in UTC."""
+    return {"inbox": of_inbox(inbox, target), **of_target(target)}
+
+
+def of_inbox(inbox: Inbox, target: Target) -> dict[str, Any]:
+    """Return what `inbox` holds, and how far `target` has got with it."""
     held = inbox.status()
     position = target.position(inbox.identity)
     reached = position.notification_id if position else 0
     waiting = next(iter(inbox.read(reached, Bounds(rows=1))), None)
+    return {
+        "identity": held.identity,
+        "notifications": held.count,
+        "bytes": held.bytes,
+        "first_id": held.first_id,
+        "last_id": held.last_id,
+        "position": reached,
+        "backlog": max(0, held.last_id - max(reached, (held.first_id or 1) - 1)),
+        "oldest_waiting_at": timestamps.iso(waiting.received_at) if waiting else None,
+        "oldest_waiting_seconds": _age(waiting.received_at) if waiting else None,
+    }
+
+
+def of_target(target: Target) -> dict[str, Any]:
+    """Return what `target` holds, and how the last pass into it went."""
     state = target.status()
     run = state.last_run
     return {
-        "inbox": {
-            "identity": held.identity,
-            "notifications": held.count,
-            "bytes": held.bytes,
-            "first_id": held.first_id,
-            "last_id": held.last_id,
-            "position": reached,
-            "backlog": max(0, held.last_id - max(reached, (held.first_id or 1) - 1)),
-            "oldest_waiting_at": timestamps.iso(waiting.received_at) if waiting else None,
-            "oldest_waiting_seconds": _age(waiting.received_at) if waiting else None,
-        },
         "target": {
             "name": target.name,
             "rows": state.rows,

@@ -83,7 +83,13 @@ class TargetSecret(Secret):
     area: ClassVar[str] = "target"
 
 
-AREAS: Final = frozenset({Secret.area, TargetSecret.area})
+class InboxSecret(Secret):
+    """A secret for reading the inbox of another machine: needed where that is read, and nowhere else."""
+
+    area: ClassVar[str] = "inboxes"
+
+
+AREAS: Final = frozenset({Secret.area, TargetSecret.area, InboxSecret.area})
 
 
 def _read_file(folder: Path, name: str) -> str:

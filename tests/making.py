@@ -99,6 +99,11 @@ def notification(body: bytes, number: int = 1, provider: str = "meta", **more: A
     return Notification(number, "inbox-a", at, "apteco", provider, body)._replace(**more)
 
 
+def inbox_files(folder: Path) -> list[Path]:
+    """Return the files of the inbox in `folder`, without what stands beside it in folders."""
+    return [path for path in folder.glob("inbox.db*") if path.is_file()]
+
+
 def rows(path: Path, table: str = "response", *, aside: Iterable[str] = ()) -> list[dict[str, Any]]:
     """Return all rows of `table` by key, without surrogate ids, times of writing and what is `aside`."""
     with closing(sqlite3.connect(path)) as connection:

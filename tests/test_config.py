@@ -317,6 +317,9 @@ def test_the_example_is_valid_and_complete(tmp_path: Path) -> None:
         config.Inbox,
         config.Quarantine,
         config.Admin,
+        config.Pull,
+        config.NamedInbox,
+        config.OfferedInbox,
         config.SQLiteTarget,
         config.SQLServerTarget,
         config.Endpoint,
@@ -337,9 +340,9 @@ def test_the_example_shows_the_defaults(tmp_path: Path) -> None:
     assert (example.quarantine, example.admin) == (plain.quarantine, plain.admin)
 
 
-def _without_sql_server(text: str) -> tuple[str, str]:
-    """Return the example without its target in SQL Server, and that target, switched on."""
-    start = text.index("#[target]")
+def _without(text: str, section: str = "#[target]") -> tuple[str, str]:
+    """Return the example without its commented `section` (the target in SQL Server), and that section, switched on."""
+    start = text.index(f"\n{section}\n") + 1
     end = text.index("\n\n", start)
     block = text[start:end]
     return text[:start] + text[end:], "\n".join(line[1:] for line in block.splitlines())
@@ -349,7 +352,7 @@ def test_the_target_in_sql_server_of_the_example_works(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     text = EXAMPLE.read_text(encoding="utf-8")
-    _, target = _without_sql_server(text)
+    _, target = _without(text)
     monkeypatch.setenv("GATHERER_SQL_PASSWORD", "p;w{d}")
     monkeypatch.setenv("GATHERER_SQL_CONNECTION", "Server=sql02;Database=D;Trusted_Connection=yes")
     whole = [line for line in target.splitlines() if not line.startswith("connection")]
@@ -372,6 +375,108 @@ def connection_string(configuration: config.Configuration) -> str:
     assert isinstance(configuration.target, config.SQLServerTarget)
     pairs = connection.access(configuration.target).pairs
     return connection.complete([("Driver", "d"), *(pair for pair in pairs if pair[0] != "Driver")], [])
+
+
+def test_the_two_machines_of_the_example_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = EXAMPLE.read_text(encoding="utf-8")
+    monkeypatch.setenv("GATHERER_PULL_TOKEN", "a secret of somebody")
+    (tmp_path / "pull_token.txt").write_text("a secret of somebody", encoding="utf-8")
+    pull = load(tmp_path, _without(text, "#[pull]")[1]).pull
+    assert pull is not None
+    bare = load(tmp_path, "[pull]\ntokens = ['t']").pull
+    assert bare is not None
+    assert (bare.host, bare.port) == ("127.0.0.1", pull.port), "the defaults are shown, or said"
+    _, both = _without(text, "#[[inbox]]")
+    for left_out in ("ca", "pin"):
+        lines = [line for line in both.splitlines() if not line.startswith(left_out)]
+        inboxes = load(tmp_path, "\n".join(lines)).named_inboxes
+        assert list(inboxes) == ["web1", "here"]
+        assert isinstance(inboxes["web1"], config.OfferedInbox)
+        assert isinstance(inboxes["here"], config.NamedInbox)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("[inbox]\nurl = 'https://x'", "inbox.url: an inbox of another machine: write [[inbox]]"),
+        ("inbox = []", "inbox: List should have at least 1 item"),
+        ("[[inbox]]\nname = 'a'", "inbox[0].path: is missing"),
+        ("[[inbox]]\nname = 'a/b'\npath = 'x'", "inbox[0].name: must match"),
+        ("[[inbox]]\nname = 'a'\nurl = 'https://x'", "inbox[0].token: is missing"),
+        (
+            "[[inbox]]\nname = 'a'\nurl = 'https://x'\ntokn = 't'",
+            "inbox[0].tokn: there is no such key; did you mean token?",
+        ),
+        (
+            "[[inbox]]\nname = 'a'\nurl = 'https://x'\ntoken = 't'\npath = 'x'",
+            "inbox[0]: path is an inbox on this machine",
+        ),
+        (
+            "[[inbox]]\nname = 'a'\nurl = 'http://x'\ntoken = 't'",
+            "inbox[0].url: the token and what people wrote",
+        ),
+        ("[[inbox]]\nname = 'a'\nurl = 'https://u:p@x'\ntoken = 't'", "inbox[0].url: expected a URL such as"),
+        ("[[inbox]]\nname = 'a'\nurl = 'https://x:y'\ntoken = 't'", "inbox[0].url: expected a URL such as"),
+        (
+            "[[inbox]]\nname = 'a'\nurl = 'https://x'\ntoken = 't'\npin = 'ab'",
+            "inbox[0].pin: expected the SHA-256",
+        ),
+        (
+            "[[inbox]]\nname = 'a'\nurl = 'https://x'\ntoken = 't'\nca = 'c'\npin = '" + "ab" * 32 + "'",
+            "inbox[0]: ca and pin are two ways",
+        ),
+        (
+            "[[inbox]]\nname = 'a'\npath = 'x'\n[[inbox]]\nname = 'a'\npath = 'y'",
+            "inbox[1].name: inbox[0] has the same",
+        ),
+        (
+            "[[inbox]]\nname = 'a'\npath = 'x'\n[[inbox]]\nname = 'b'\npath = 'x'",
+            "inbox[1].path: inbox[0] has the same",
+        ),
+        (
+            "[[inbox]]\nname = 'a'\npath = 'responses.db'\n[target]\npath = 'responses.db'",
+            "target.path: the inbox has",
+        ),
+        ("[pull]\ntokens = []", "pull.tokens: "),
+        ("[pull]\nhost = '0.0.0.0'\ntokens = ['t']", "pull: 0.0.0.0 can be reached from other machines"),
+        ("[pull]\ntokens = ['t']\ntls_key = 'k'", "pull: tls_certificate and tls_key belong together"),
+        ("[pull]\ntokens = 't'", "pull.tokens: must be a list"),
+    ],
+)
+def test_every_error_of_two_machines_is_at_its_key(tmp_path: Path, text: str, says: str) -> None:
+    found = problems(tmp_path, text)
+    assert any(problem.startswith(says) for problem in found), found
+    assert len(found) == len(set(found)) <= 2
+
+
+@pytest.mark.parametrize(
+    "pin",
+    [
+        "ab" * 32,
+        "AB" * 32,
+        ":".join(["aB"] * 32),
+        "sha256:" + "ab" * 32,
+        "sha256 Fingerprint=" + ":".join(["AB"] * 32),
+    ],
+)
+def test_a_pin_may_be_written_as_tools_print_it(tmp_path: Path, pin: str) -> None:
+    text = f"[[inbox]]\nname = 'a'\nurl = 'https://x'\ntoken = 't'\npin = '{pin}'"
+    found = load(tmp_path, text).named_inboxes["a"]
+    assert isinstance(found, config.OfferedInbox)
+    assert found.pin == "ab" * 32
+
+
+def test_each_machine_needs_its_own_secrets_of_the_two_only(tmp_path: Path) -> None:
+    text = (
+        "[pull]\ntokens = [{ env = 'GATHERER_NO' }]\n"
+        "[[inbox]]\nname = 'a'\nurl = 'https://x'\ntoken = { env = 'GATHERER_NEITHER' }\n"
+    )
+    path = configure(tmp_path, text)
+    with pytest.raises(config.InvalidConfiguration, match=r"(?s)^(?!.*inbox\[).*GATHERER_NO "):
+        app.load(path, secrets=app.ENDPOINTS)
+    with pytest.raises(config.InvalidConfiguration, match=r"(?s)^(?!.*pull).*GATHERER_NEITHER"):
+        app.load(path, secrets=app.GATHERING)
+    app.load(path, secrets=app.TARGET)
 
 
 @pytest.mark.parametrize(
@@ -421,21 +526,39 @@ def test_the_web_server_needs_no_secret_of_the_target_and_a_pass_none_of_the_end
 def test_each_commented_key_of_the_example_works_when_it_is_switched_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    text, _ = _without_sql_server(EXAMPLE.read_text(encoding="utf-8"))
+    text, _ = _without(EXAMPLE.read_text(encoding="utf-8"))
+    text, _ = _without(text, "#[pull]")
+    text, _ = _without(text, "#[[inbox]]")
     keys = [
         line
         for line in text.splitlines()
         if line.startswith("#") and not line.startswith("# ") and "=" in line
     ]
     assert len(keys) >= 6
-    for name in ("META_APP_SECRET", "TWILIO_AUTH_TOKEN", "WEBHOOK_PASSWORD", "WEBHOOK_API_KEY"):
+    for name in (
+        "META_APP_SECRET",
+        "TWILIO_AUTH_TOKEN",
+        "WEBHOOK_PASSWORD",
+        "WEBHOOK_API_KEY",
+        "GATHERER_TLS_KEY_PASSWORD",
+    ):
         monkeypatch.setenv(name, "a secret of somebody")
     (tmp_path / "bearer_token.txt").write_text("token", encoding="utf-8")
     for key in keys:
         switched_on = text.replace(key, key[1:])
+        if key.startswith(("#tls_", "#client_")):  # one is of no use without the other
+            switched_on = text.replace("\n#tls_", "\ntls_").replace("\n#client_", "\nclient_")
         if "unauthenticated" in key:
             switched_on = switched_on.replace("url_key =", "#url_key =")
         load(tmp_path, switched_on)
+
+
+def test_a_token_that_can_be_guessed_is_advised_against(tmp_path: Path) -> None:
+    text = "[pull]\ntokens = ['short']\n[[inbox]]\nname = 'a'\nurl = 'https://x'\ntoken = 'CHANGE-ME-AND-SO-ON'\n"
+    path = configure(tmp_path, text + OPEN)
+    warned = " ".join(advice.warnings(app.load(path, secrets=True), path))
+    assert "pull: tokens[0] is short" in warned
+    assert "inbox a: token is still the example's" in warned
 
 
 def test_an_unencrypted_or_unverified_target_is_advised_against(tmp_path: Path) -> None:

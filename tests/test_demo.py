@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -95,6 +96,27 @@ def test_when_interrupted_it_stops_the_server_and_cleans_up(tmp_path: Path, numb
     assert process.returncode == 1
     assert b"Traceback" not in errors
     assert list(tmp_path.iterdir()) == []
+
+
+def test_when_killed_its_server_stops_too(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "gatherer", "demo", "--count", "50000", "--directory", "shown"],
+        cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    holder = tmp_path / "shown" / "inbox.db.lock.holder"
+    try:
+        _wait_until(holder.exists)
+    finally:
+        process.kill()
+        process.wait()
+    _wait_until(lambda: not holder.exists())  # serve takes it away when it lets go of the inbox
+
+
+def _wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 @pytest.mark.parametrize(

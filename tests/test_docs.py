@@ -19,6 +19,7 @@ from tests.test_cli_help import parse
 
 ROOT = Path(__file__).resolve().parent.parent
 LINUX, WINDOWS = ROOT / "config" / "linux", ROOT / "config" / "windows"
+TWO_MACHINES = ROOT / "config" / "two-machines"
 UNITS = sorted(LINUX.glob("*.service")) + sorted(LINUX.glob("*.timer"))
 TASKS = sorted(WINDOWS.glob("gatherer-*.xml"))
 TASK = "{http://schemas.microsoft.com/windows/2004/02/mit/task}"
@@ -75,7 +76,7 @@ def test_links_to_files_lead_to_files() -> None:
 
 
 def test_each_sample_is_spoken_of_beside_it() -> None:
-    for folder in (LINUX, WINDOWS):
+    for folder in (LINUX, WINDOWS, TWO_MACHINES):
         text = (folder / "README.rst").read_text(encoding="utf-8")
         assert [
             path.name for path in folder.iterdir() if path.name not in text and path.name != "README.rst"
@@ -141,7 +142,7 @@ def test_each_task_is_well_formed_and_its_command_line_accepted(path: Path) -> N
     assert text("StartWhenAvailable") == "true"
     assert text("WorkingDirectory") == r"C:\ProgramData\gatherer"
     assert text("Command") == r'"C:\Program Files\gatherer\Scripts\gatherer.exe"'
-    assert " " not in re.sub(r'"[^"]*"', "", text("Arguments")).replace(" ", "", 2)
+    assert " " not in re.sub(r'"[^"]*"', "", text("Arguments")).replace(" ", "", 4)
     parse(text("Arguments").split())
     if "gather.xml" in path.name:
         assert text("ExecutionTimeLimit") == "PT1H"
@@ -160,6 +161,28 @@ def test_both_tasks_run_under_one_account() -> None:
 def test_the_windows_service_is_accepted() -> None:
     service = ElementTree.parse(WINDOWS / "gatherer.winsw.xml").getroot()
     parse((service.findtext("arguments") or "").split())
+
+
+def test_the_two_machines_of_the_samples_are_accepted_and_fit_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("META_VERIFY_TOKEN", "META_APP_SECRET"):
+        monkeypatch.setenv(name, "a secret of somebody")
+    for name in ("web.toml", "app.toml"):
+        shutil.copy(TWO_MACHINES / name, tmp_path)
+    (tmp_path / "pull_token.txt").write_text("a token that nobody guesses", encoding="ascii")
+    web = config.load(tmp_path / "web.toml", secrets=True)
+    app = config.load(tmp_path / "app.toml", secrets=True)
+    inbox = app.named_inboxes["web1"]
+    assert isinstance(inbox, config.OfferedInbox)
+    assert web.pull is not None
+    assert inbox.url.endswith(f":{web.pull.port}")
+    assert inbox.ca == web.pull.tls_certificate
+    rules = ElementTree.parse(TWO_MACHINES / "web.config").getroot()
+    urls = [action.get("url") for action in rules.iter("action") if action.get("url")]
+    nginx = (TWO_MACHINES / "nginx.conf").read_text(encoding="utf-8")
+    assert urls == ["http://127.0.0.1:8080/{R:0}", "http://127.0.0.1:8443/{R:1}"]
+    assert re.findall(r"proxy_pass (\S+);", nginx) == ["http://127.0.0.1:8080", "http://127.0.0.1:8443/"]
 
 
 def test_the_scripts_say_in_one_line_that_python_is_too_old(tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ from tests.making import (
     configure,
     envelope,
     fill_inbox,
+    inbox_files,
     reaction,
     receipts,
     rows,
@@ -207,7 +208,7 @@ def test_an_inbox_that_was_reset_under_its_identity_stops_the_pass(tmp_path: Pat
     fill_inbox(inbox, CAMPAIGN[2:6])
     gather(tmp_path)
     before = all_rows(tmp_path / "responses.db")
-    for file in tmp_path.glob("inbox.db*"):
+    for file in inbox_files(tmp_path):
         file.unlink()
     shutil.copy(tmp_path / "old.db", inbox)
     fill_inbox(inbox, [])
@@ -222,7 +223,7 @@ def test_an_inbox_that_was_reset_under_its_identity_stops_the_pass(tmp_path: Pat
 def test_a_new_inbox_is_gathered_from_its_start(tmp_path: Path) -> None:
     fill_inbox(tmp_path / "inbox.db", CAMPAIGN[:6])
     gather(tmp_path)
-    for file in tmp_path.glob("inbox.db*"):
+    for file in inbox_files(tmp_path):
         file.unlink()
     fill_inbox(tmp_path / "inbox.db", CAMPAIGN[6:])
     assert gather(tmp_path).read == len(CAMPAIGN) - 6
@@ -292,7 +293,7 @@ def test_kill_9_of_a_pass_at_every_step_loses_and_doubles_nothing(tmp_path: Path
     while True:
         folder = tmp_path / str(fatal)
         folder.mkdir()
-        for file in (tmp_path / "calm").glob("inbox.db*"):
+        for file in inbox_files(tmp_path / "calm"):
             shutil.copy(file, folder)
         command = [sys.executable, "-c", KILLED_AT_STATEMENT, str(folder), str(fatal)]
         ended = subprocess.run(command, capture_output=True, timeout=60, check=False)
@@ -323,6 +324,19 @@ def test_the_json_summary_is_one_object(tmp_path: Path) -> None:
     assert {"filled", "duplicates", "seconds"} <= set(summary)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="LOUD: only Linux has /dev/full")
+def test_an_output_on_a_full_disk_is_one_line_and_costs_nothing(tmp_path: Path) -> None:
+    configure(tmp_path)
+    fill_inbox(tmp_path / "inbox.db", CAMPAIGN)
+    command = [sys.executable, "-m", "gatherer", "gather", "--json"]
+    with Path("/dev/full").open("wb") as full:
+        ended = subprocess.run(command, cwd=tmp_path, stdout=full, stderr=subprocess.PIPE, check=False)
+    assert ended.returncode == 75
+    assert b"Error: the output could not be written: No space left on device" in ended.stderr
+    assert b"defect" not in ended.stderr
+    assert len(rows(tmp_path / "responses.db")) > 4
+
+
 def test_fail_on_rejected_exits_1_once(tmp_path: Path) -> None:
     configure(tmp_path)
     fill_inbox(tmp_path / "inbox.db", [b"junk"])
@@ -335,7 +349,7 @@ def test_a_dry_run_counts_and_writes_nothing(tmp_path: Path) -> None:
     fill_inbox(tmp_path / "inbox.db", CAMPAIGN)
     summary = json.loads(run(tmp_path, "gather", "--dry-run", "--json").stdout)
     assert summary["inserted"]["sent"] == 4
-    assert rows(tmp_path / "responses.db") == []
+    assert not list(tmp_path.glob("responses.db*[!k]")), "nothing is left behind but the lock"
     assert json.loads(run(tmp_path, "gather", "--json").stdout)["read"] == len(CAMPAIGN)
 
 

@@ -7,7 +7,19 @@ from pathlib import Path
 
 import pytest
 
-from tests.making import all_rows, configure, envelope, fill_inbox, receipts, rows, run, status, text, value
+from tests.making import (
+    all_rows,
+    configure,
+    envelope,
+    fill_inbox,
+    inbox_files,
+    receipts,
+    rows,
+    run,
+    status,
+    text,
+    value,
+)
 
 POSTS = [
     receipts("wamid.A"),
@@ -123,7 +135,7 @@ def test_another_provider_resolves_what_was_rejected(tmp_path: Path) -> None:
 
 
 def test_rejected_notifications_are_replayed_even_when_the_inbox_is_gone(folder: Path) -> None:
-    for file in folder.glob("inbox.db*"):
+    for file in inbox_files(folder):
         file.unlink()
     assert replay(folder, "--rejected")["read"] == 1
 

@@ -247,6 +247,8 @@ CONFIGURATION = (
         (("--url", "http://127.0.0.1:99999/"), 2),
         (("--url", "http://127.0.0.1:1/", "--count", "0"), 2),
         (("--url", "http://127.0.0.1:1/", "--rate", "0"), 2),
+        (("--url", "http://127.0.0.1:1/", "--rate", "nan"), 2),
+        (("--url", "http://127.0.0.1:1/", "--app-secret", "\udcff"), 2),  # a byte that is no UTF-8
         (("--url", "http://127.0.0.1:1/", "--basic", "nobody"), 2),
         (("--url", "http://127.0.0.1:1/", "--header", "nothing"), 2),
         (("--url", "http://127.0.0.1:1/", "--header", "A: b\nC: d"), 2),

@@ -25,6 +25,16 @@ def test_status_counts_what_waits_and_how_long(tmp_path: Path) -> None:
     assert state["target"]["rejected_open"] == 1
 
 
+def test_status_creates_nothing(tmp_path: Path) -> None:
+    """Asked by root before the first pass, it must not leave a file that the service cannot write."""
+    configure(tmp_path)
+    fill_inbox(tmp_path / "inbox.db", [receipts("wamid.A")])
+    before = {path.name for path in tmp_path.iterdir()}
+    state = json.loads(run(tmp_path, "status", "--json").stdout)
+    assert (state["inbox"]["backlog"], state["target"]["rows"]["response"]) == (1, 0)
+    assert {path.name for path in tmp_path.iterdir()} == before
+
+
 def test_status_is_readable_by_people(tmp_path: Path) -> None:
     configure(tmp_path)
     fill_inbox(tmp_path / "inbox.db", [receipts("wamid.A")])

@@ -8,12 +8,14 @@ from typing import Final
 
 from gatherer import config, providers
 from gatherer.config import Configuration
+from gatherer.errors import ConfigurationError
 from gatherer.inbox.base import Inbox
-from gatherer.secret import Secret, TargetSecret
+from gatherer.secret import InboxSecret, Secret, TargetSecret
 from gatherer.targets.base import Target
 
 ENDPOINTS: Final = frozenset({Secret.area})  # the secrets that `serve` needs
 TARGET: Final = frozenset({TargetSecret.area})  # and those of whatever opens the target
+GATHERING: Final = TARGET | {InboxSecret.area}  # and those of whatever opens an inbox as well
 
 
 def load(path: Path | None, *, secrets: bool | AbstractSet[str]) -> Configuration:
@@ -22,12 +24,38 @@ def load(path: Path | None, *, secrets: bool | AbstractSet[str]) -> Configuratio
 
 
 @contextmanager
-def open_inbox(configuration: Configuration) -> Iterator[Inbox]:
-    """Open the inbox for reading, for the duration of the block."""
+def open_inbox(configuration: Configuration, name: str | None = None) -> Iterator[Inbox]:
+    """Open the inbox `name` for reading, for the duration of the block.
+
+    None is the only one there is; of several, the one on this machine.
+
+    Raises:
+        ConfigurationError: there is none of that name, or several are on this machine, or none.
+        GathererError: it cannot be read.
+
+    """
+    inboxes = configuration.named_inboxes
+    if name is None:
+        name, settings = next(iter(inboxes.items())) if len(inboxes) == 1 else ("", configuration.inbox)
+    elif name in inboxes:
+        settings = inboxes[name]
+    else:
+        raise ConfigurationError(f"there is no inbox {name!r}; there are: {', '.join(inboxes)}")
+    with closing(_inbox_of(name, settings)) as inbox:
+        yield inbox
+
+
+def _inbox_of(name: str, settings: config.Inbox | config.OfferedInbox) -> Inbox:
+    """Return the inbox that `settings`, loaded with their secrets, describe, open; somebody has to close it."""
+    if isinstance(settings, config.OfferedInbox):
+        from gatherer.inbox.remote import RemoteInbox
+        from gatherer.inbox.transport import Address
+
+        token = settings.token.reveal()
+        return RemoteInbox(name, Address(url=settings.url, token=token, ca=settings.ca, pin=settings.pin))
     from gatherer.inbox.reader import LocalInbox
 
-    with closing(LocalInbox(configuration.inbox.path)) as inbox:
-        yield inbox
+    return LocalInbox(settings.path)
 
 
 @contextmanager

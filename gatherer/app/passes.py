@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Final
 from gatherer import locks, opt_outs, providers, timestamps
 from gatherer.app.opening import open_inbox, open_target
 from gatherer.config import Configuration
-from gatherer.errors import TargetError, TemporaryError
+from gatherer.errors import ConfigurationError, TargetError, TemporaryError
 
 if TYPE_CHECKING:
-    from gatherer import gather, replay
+    from gatherer import replay
+    from gatherer.app.several import Pass
     from gatherer.inbox.base import Selection
 
 LONGEST_PASS: Final = timedelta(hours=1)  # a pass that holds the lock for longer deserves an alarm
@@ -32,15 +33,15 @@ def gather_once(
     limit: int | None = None,
     dry_run: bool = False,
     progress: Callable[[int, int], None] = lambda done, total: None,
-) -> "gather.Summary | str":
-    """Run one pass, unless one is running: then return who is at it.
+) -> "Pass | str":
+    """Run one pass over all inboxes, unless one is running: then return who is at it.
 
     Raises:
         TemporaryError: the other pass has been running for longer than an hour.
-        GathererError: as `gather.gather` does.
+        GathererError: as `gather.gather` does, unless there are several inboxes: see `gather_all`.
 
     """
-    from gatherer.gather import gather
+    from gatherer.app.several import gather_all
 
     lock = configuration.target.lock
     words = opt_out_words(configuration)
@@ -55,9 +56,18 @@ def gather_once(
                     f"{lock} cannot be written: {error.strerror or error}. The account that gathers needs to "
                     "write the folder of the target"
                 ) from None
-            inbox = turn.enter_context(open_inbox(configuration))
+            if not configuration.has_several_inboxes:  # no target is made for an inbox that is not there
+                with open_inbox(configuration):
+                    pass
             target = turn.enter_context(open_target(configuration, dry_run=dry_run))
-            return gather(inbox, target, opt_out_words=words, limit=limit, dry_run=dry_run, progress=progress)
+            return gather_all(
+                configuration,
+                target,
+                opt_out_words=words,
+                limit=limit,
+                dry_run=dry_run,
+                progress=progress,
+            )
     except locks.Held as held:
         if held.since is not None and timestamps.now() - held.since > LONGEST_PASS:
             raise TemporaryError(f"a pass has been running for more than an hour: {held.holder}") from None
@@ -68,21 +78,28 @@ def replay_once(
     configuration: Configuration,
     selection: "Selection | None",
     *,
+    inbox_name: str | None = None,
     provider: str | None = None,
     rebuild: bool = False,
     dry_run: bool = False,
     progress: Callable[[int], None] = lambda done: None,
 ) -> "replay.Summary":
-    """Decode and apply chosen notifications again. See `replay.replay`."""
+    """Decode and apply chosen notifications again. See `replay.replay`.
+
+    `inbox_name` says which inbox to read where there are several.
+    """
     from gatherer.replay import replay
 
     if provider is not None:
         providers.get(provider)
+    inboxes = configuration.named_inboxes
+    if inbox_name is None and len(inboxes) > 1 and (selection is not None or rebuild):
+        raise ConfigurationError(f"there are several inboxes; choose one with --inbox: {', '.join(inboxes)}")
     words = opt_out_words(configuration)
     with open_target(configuration, dry_run=dry_run) as target:
         if selection is None and not rebuild:
             return replay(None, target, None, opt_out_words=words, provider=provider, progress=progress)
-        with open_inbox(configuration) as inbox:
+        with open_inbox(configuration, inbox_name) as inbox:
             return replay(
                 inbox,
                 target,

@@ -7,7 +7,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from gatherer.app.storing import open_quarantine, open_writer
+from gatherer.app.writing import open_quarantine, open_writer
 from gatherer.config import Configuration
 from gatherer.errors import ConfigurationError, InboxError, TemporaryError
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from contextlib import ExitStack, closing
 from functools import partial
 
+from gatherer.app.offering import offered
 from gatherer.config import Configuration
 from gatherer.errors import ConfigurationError
 
@@ -14,11 +15,14 @@ log = logging.getLogger(__name__)
 def serve(configuration: Configuration, *, announce: Callable[[str], None]) -> None:
     """Receive webhooks until the process is asked to stop. See `serve.run`."""
     from gatherer import serve as server
-    from gatherer.app.storing import open_quarantine, open_writer
+    from gatherer.app.edge import limits_of, server_tls
+    from gatherer.app.writing import open_quarantine, open_writer, retention
     from gatherer.inbox import errands
+    from gatherer.inbox.housekeeping import Housekeeping
     from gatherer.receiver import health
     from gatherer.receiver.observer import Observer
     from gatherer.receiver.receiver import Receiver
+    from gatherer.tls import Named
 
     if not configuration.endpoint:
         raise ConfigurationError("there is no [[endpoint]] to receive at")
@@ -26,6 +30,7 @@ def serve(configuration: Configuration, *, announce: Callable[[str], None]) -> N
         if endpoint.unauthenticated:
             log.warning("endpoint %s is unauthenticated: anybody can post to it", endpoint.name)
     settings, admin = configuration.server, configuration.admin
+    tls = server_tls(settings)
     with ExitStack() as resources:
         observer = Observer()
         if admin.port is not None:
@@ -34,7 +39,9 @@ def serve(configuration: Configuration, *, announce: Callable[[str], None]) -> N
             observer = Metrics()
         writer = resources.enter_context(closing(open_writer(configuration, committed=observer.committed)))
         quarantine = open_quarantine(configuration)
-        tasks = []
+        tasks = [Housekeeping(writer, retention(configuration.inbox)).run]
+        if tls is not None:
+            tasks.append(tls.watch)
         if quarantine is not None:
             resources.callback(quarantine.close)
             tasks.append(partial(errands.run, quarantine, writer))
@@ -46,6 +53,9 @@ def serve(configuration: Configuration, *, announce: Callable[[str], None]) -> N
                 handle=health.answering(receiver.handle, writer.obstacle),
                 host=settings.host,
                 port=settings.port,
+                tls=tls.context if tls else None,
+                admits=Named(settings.client_names) if settings.client_names else None,
+                limits=limits_of(settings),
                 announce=announce,
             )
         ]
@@ -59,4 +69,5 @@ def serve(configuration: Configuration, *, announce: Callable[[str], None]) -> N
                     announce=lambda url: log.info("metrics at %s/metrics", url),
                 )
             )
-        server.run(listeners, drain=receiver.drain, tasks=tasks)
+        pull, watching = resources.enter_context(offered(configuration))
+        server.run([*listeners, *pull], drain=receiver.drain, tasks=[*tasks, *watching])

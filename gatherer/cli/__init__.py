@@ -1,15 +1,16 @@
 """The command line: one module per command. Each parses options, calls one function, prints, exits."""
 
+import errno
 import sys
 from importlib import import_module
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 import click
 
 from gatherer import __version__
-from gatherer.errors import GathererError
-from gatherer.logs import LEVELS, set_up
+from gatherer.errors import GathererError, TemporaryError
+from gatherer.logs import LEVELS, described, set_up
 
 # In the order in which one meets them.
 COMMANDS: Final = (
@@ -23,6 +24,7 @@ COMMANDS: Final = (
     "replay",
     "status",
     "quarantine",
+    "inbox",
     "export",
     "decode",
     "providers",
@@ -59,18 +61,24 @@ class _Commands(click.Group):
     type=click.Choice(LEVELS),
     default="info",
     show_default=True,
-    help="What to log, to stderr.",
+    help="What to log.",
+)
+@click.option(
+    "--log-file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Log to this file, not to stderr; at 10 MB a new one is begun, and 5 old ones are kept.",
 )
 @click.version_option(__version__, prog_name="gatherer")
 @click.pass_context
-def gatherer(context: click.Context, config_path: Path | None, log_level: str) -> None:
+def gatherer(context: click.Context, config_path: Path | None, log_level: str, log_file: Path | None) -> None:
     """Gather WhatsApp campaign responses from webhooks into SQL, once each, none lost.
 
     \b
     Exit codes: 0 done; 1 only with --fail-on-rejected; 2 usage or configuration;
     3 inbox or target unusable, and trying again will not help; 75 try again later.
     """
-    set_up(log_level)
+    set_up(log_level, log_file)
     context.obj = config_path
 
 
@@ -84,10 +92,19 @@ def main() -> None:
     except GathererError as error:
         click.echo(f"Error: {error}", err=True)
         sys.exit(error.exit_code)
-    except Exception as error:
-        import logging
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            _defect(error)
+        click.echo(f"Error: the output could not be written: {error.strerror}", err=True)
+        sys.exit(TemporaryError.exit_code)
+    except Exception as error:  # noqa: BLE001 - the last place where it can become one line
+        _defect(error)
 
-        logging.getLogger(__name__).debug("the defect", exc_info=True)
-        what = f"{type(error).__name__}: {error}"
-        click.echo(f"Error: a defect in gatherer, {what} (--log-level debug shows where)", err=True)
-        sys.exit(UNEXPECTED)
+
+def _defect(error: Exception) -> NoReturn:
+    import logging
+
+    logging.getLogger(__name__).debug("the defect", exc_info=error)
+    what = described(error)
+    click.echo(f"Error: a defect in gatherer, {what}; --log-level debug shows where", err=True)
+    sys.exit(UNEXPECTED)

@@ -4,8 +4,13 @@ import re
 import sys
 from datetime import timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from gatherer.app.several import Pass
+    from gatherer.gather import Summary
 
 REJECTED = 1  # exit code with --fail-on-rejected
 
@@ -47,7 +52,10 @@ def command(
     fail_on_rejected: bool,
     as_json: bool,
 ) -> None:
-    """Drain the inbox into the target: one pass, or one after the other.
+    """Drain the inbox, or all inboxes, into the target: one pass, or one after the other.
+
+    Of several inboxes, one that fails does not stop the others. The exit code is then 3 if one of them
+    needs a person, else 75.
 
     \b
     Examples: gatherer gather
@@ -60,10 +68,10 @@ def command(
         raise click.UsageError("--fail-on-rejected is about one pass; a schedule goes on")
     from gatherer import app
 
-    configuration = app.load(config_path, secrets=app.TARGET)
+    configuration = app.load(config_path, secrets=app.GATHERING)
 
-    def one_pass() -> int:
-        from gatherer.cli.output import figures, print_json, progress_bar, sentence
+    def one_pass() -> tuple[int, int]:
+        from gatherer.cli.output import print_json, progress_bar
 
         with progress_bar("gathering") as progress:
             summary = app.gather_once(configuration, limit=limit, dry_run=dry_run, progress=progress)
@@ -72,30 +80,65 @@ def command(
                 print_json({"running": summary})
             else:
                 click.echo(f"a pass is running already: {summary}")
-            return 0
+            return 0, 0
         if as_json:
-            print_json(
-                {
-                    "read": summary.read,
-                    **figures(summary.outcome),
-                    "position": summary.position,
-                    "purged_unread": summary.purged_unread,
-                    "seconds": round(summary.seconds, 3),
-                    "target": summary.target,
-                    "dry_run": dry_run,
-                }
-            )
+            print_json(_as_json(summary, dry_run=dry_run))
         else:
-            tried = "would have gathered" if dry_run else "gathered"
-            click.echo(
-                f"{tried} {summary.read} notifications in {summary.seconds:.1f} s, "
-                f"up to {summary.position}, into {summary.target}; {sentence(summary.outcome)}"
-            )
-        return summary.outcome.rejected
+            _tell(summary, dry_run=dry_run)
+        return summary.exit_code, summary.outcome.rejected
 
     if every or cron is not None:
         from gatherer import schedule
 
         schedule.run(one_pass, every=every, cron=cron)
-    elif one_pass() and fail_on_rejected:
+        return
+    exit_code, rejected = one_pass()
+    if exit_code:
+        sys.exit(exit_code)
+    if rejected and fail_on_rejected:
         sys.exit(REJECTED)
+
+
+def _as_json(summary: "Pass", *, dry_run: bool) -> dict[str, Any]:
+    """Return the figures of all inboxes together, and beside them those of each."""
+    return {
+        **_figures(summary),
+        "target": summary.target,
+        "dry_run": dry_run,
+        "inboxes": [
+            {
+                "name": done.name,
+                **(_figures(done.summary) | {"identity": done.summary.inbox_id} if done.summary else {}),
+                "exit_code": done.exit_code,
+                "problem": done.problem,
+            }
+            for done in summary.inboxes
+        ],
+    }
+
+
+def _figures(summary: "Pass | Summary") -> dict[str, Any]:
+    from gatherer.cli.output import figures
+
+    return {
+        "read": summary.read,
+        **figures(summary.outcome),
+        "position": summary.position,
+        "purged_unread": summary.purged_unread,
+        "seconds": round(summary.seconds, 3),
+    }
+
+
+def _tell(summary: "Pass", *, dry_run: bool) -> None:
+    from gatherer.cli.output import sentence
+
+    tried = "would have gathered" if dry_run else "gathered"
+    for done in summary.inboxes:
+        of_which = f"inbox {done.name}: " if len(summary.inboxes) > 1 else ""
+        if done.summary is None:
+            click.echo(f"{of_which}failed: {done.problem}")
+            continue
+        click.echo(
+            f"{of_which}{tried} {done.summary.read} notifications in {done.summary.seconds:.1f} s, "
+            f"up to {done.summary.position}, into {summary.target}; {sentence(done.summary.outcome)}"
+        )

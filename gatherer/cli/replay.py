@@ -47,6 +47,7 @@ NUMBER = Number(min=1)
 @click.option("--endpoint", metavar="NAME", help="Received at this endpoint.")
 @click.option("--all", "everything", is_flag=True, help="All notifications that the inbox holds.")
 @click.option("--rejected", is_flag=True, help="Notifications with open rejections, as the target kept them.")
+@click.option("--inbox", "inbox_name", metavar="NAME", help="From this inbox, where there are several.")
 @click.option("--provider", metavar="NAME", help="Decode with this provider instead of the stored one.")
 @click.option(
     "--rebuild", is_flag=True, help="First remove the rows that came only from these notifications."
@@ -65,6 +66,7 @@ def command(
     endpoint: str | None,
     everything: bool,
     rejected: bool,
+    inbox_name: str | None,
     provider: str | None,
     rebuild: bool,
     dry_run: bool,
@@ -100,11 +102,12 @@ def command(
             until=until,
             endpoint=endpoint,
         )
-    configuration = app.load(config_path, secrets=app.TARGET)
+    configuration = app.load(config_path, secrets=app.GATHERING)
     with progress_bar("replaying") as progress:
         summary = app.replay_once(
             configuration,
             selection,
+            inbox_name=inbox_name,
             provider=provider,
             rebuild=rebuild,
             dry_run=dry_run,

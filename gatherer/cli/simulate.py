@@ -1,5 +1,6 @@
 """`gatherer simulate`."""
 
+import math
 import secrets
 from pathlib import Path
 from typing import Any
@@ -90,6 +91,11 @@ def command(
         raise click.UsageError("--app-secret and --app-secret-file exclude each other")
     if bearer_token is not None and basic is not None:
         raise click.UsageError("--bearer-token and --basic both use the Authorization header: choose one")
+    if rate is not None and not math.isfinite(rate):
+        raise click.BadParameter("expected a number of posts a second", param_hint="'--rate'")
+    for text in (url, app_secret, bearer_token, basic, *headers):
+        if text is not None and not _is_text(text):
+            raise click.UsageError("one of the options is no text: it has bytes that are no UTF-8")
     from gatherer import app
     from gatherer.cli.output import print_json, progress_bar
     from gatherer.simulation import campaign, destination, sender
@@ -129,6 +135,11 @@ def command(
     else:
         _print(summary)
     delivery.check()
+
+
+def _is_text(argument: str) -> bool:
+    """Return whether `argument` is text: bytes that are none reach us as lone surrogates."""
+    return not any("\ud800" <= character <= "\udfff" for character in argument)
 
 
 def _read(path: Path) -> str:

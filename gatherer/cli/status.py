@@ -1,6 +1,8 @@
 """`gatherer status`."""
 
+import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -9,27 +11,38 @@ import click
 @click.option("--json", "as_json", is_flag=True, help="Print the state as one JSON object.")
 @click.pass_obj
 def command(config_path: Path | None, *, as_json: bool) -> None:
-    """Show what the inbox holds, how far the target has got, and how the last pass went.
+    """Show what each inbox holds, how far the target has got, and how the last pass went.
+
+    Of several inboxes, one that cannot be read has its problem shown in its place; the exit code is then
+    75 or 3, as with `gather`.
+
+    With tls_certificate, also until when that is valid.
 
     \b
     Example: gatherer status --json
     """
-    from gatherer import app, report
+    from gatherer import app
     from gatherer.cli.output import print_json
 
-    configuration = app.load(config_path, secrets=app.TARGET)
-    with app.open_inbox(configuration) as inbox, app.open_target(configuration) as target:
-        state = report.status(inbox, target)
-    state["inbox"] |= app.inbox_room(configuration) or {}
+    state, exit_code = app.status(app.load(config_path, secrets=app.GATHERING))
     if as_json:
         print_json(state)
-        return
-    for section, values in state.items():
+    else:
+        _print(state)
+    sys.exit(exit_code)
+
+
+def _print(state: dict[str, Any]) -> None:
+    sections = dict(state)
+    several = {f"inbox {one.pop('name')}": one for one in sections.pop("inboxes", [])}
+    for section, values in (several | sections).items():
         click.echo(section.replace("_", " "))
         if values is None:
             click.echo("  none yet")
             continue
         for name, value in values.items():
+            if isinstance(value, list):
+                value = ", ".join(value)
             if isinstance(value, dict):
                 value = ", ".join(f"{table} {count}" for table, count in value.items())
             click.echo(f"  {name.replace('_', ' '):<24} {'-' if value is None else value}")

@@ -9,11 +9,14 @@ from gatherer.config.file import (
     find,
     load,
 )
+from gatherer.config.inboxes import ALONE, NamedInbox, OfferedInbox
 from gatherer.config.operation import Admin, Quarantine
+from gatherer.config.pull import Pull
 from gatherer.config.server import Inbox, Server
 from gatherer.config.target import SQLiteTarget, SQLServerTarget, Target
 
 __all__ = [
+    "ALONE",
     "DEFAULT_NAME",
     "ENVIRONMENT_VARIABLE",
     "WAYS",
@@ -24,6 +27,9 @@ __all__ = [
     "Endpoint",
     "Inbox",
     "InvalidConfiguration",
+    "NamedInbox",
+    "OfferedInbox",
+    "Pull",
     "Quarantine",
     "SQLServerTarget",
     "SQLiteTarget",

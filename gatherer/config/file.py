@@ -13,7 +13,9 @@ from pydantic import Field, ValidationError, model_validator
 from gatherer import explanations
 from gatherer.config.base import Section
 from gatherer.config.endpoint import Endpoint, authentication_problems
+from gatherer.config.inboxes import ALONE, Inboxes, NamedInbox, OfferedInbox
 from gatherer.config.operation import Admin, Quarantine
+from gatherer.config.pull import Pull
 from gatherer.config.server import Inbox, Server
 from gatherer.config.target import Target, contradictions_of_sqlserver
 from gatherer.errors import ConfigurationError
@@ -36,15 +38,47 @@ class Configuration(Section):
     """The whole file."""
 
     server: Server = Server()
-    inbox: Inbox = Field(default_factory=dict, validate_default=True)
+    # "inbox" in the file: one table, or a list of them.
+    inboxes: Inboxes = Field(default_factory=dict, validate_default=True, alias="inbox")
+    pull: Pull | None = None
     target: Target = Field(default_factory=dict, validate_default=True)
     endpoint: list[Endpoint] = []
     quarantine: Quarantine = Quarantine()
     admin: Admin = Admin()
 
+    @property
+    def inbox(self) -> Inbox:
+        """The inbox on this machine.
+
+        Raises:
+            ConfigurationError: there is none, or more than one.
+
+        """
+        if isinstance(self.inboxes, Inbox):
+            return self.inboxes
+        here = [one for one in self.inboxes if isinstance(one, NamedInbox)]
+        if len(here) != 1:
+            raise ConfigurationError(
+                f"this needs one inbox on this machine, and {len(here)} [[inbox]] have a path: "
+                "use a configuration with one of them"
+            )
+        return here[0]
+
+    @property
+    def named_inboxes(self) -> dict[str, Inbox | OfferedInbox]:
+        """All inboxes of a pass by name."""
+        if isinstance(self.inboxes, Inbox):
+            return {ALONE: self.inboxes}
+        return {one.name: one for one in self.inboxes}
+
+    @property
+    def has_several_inboxes(self) -> bool:
+        """Whether the file lists inboxes, be it only one: `[[inbox]]` instead of `[inbox]`."""
+        return isinstance(self.inboxes, list)
+
     @model_validator(mode="after")
     def _consistent(self) -> "Configuration":
-        for problem in _contradictions(self.model_dump()):
+        for problem in _contradictions(self.model_dump(by_alias=True)):
             raise ValueError(problem)
         return self
 
@@ -64,11 +98,20 @@ def _contradictions(values: dict[str, Any]) -> Iterator[str]:
                 and one.get(name) == other.get(name) is not None
             ):
                 yield f"endpoint[{j}].{name}: endpoint[{i}] has the same {name}, {one[name]!r}"
-    files = [
-        section.get("path") for name in ("inbox", "target") if isinstance(section := values.get(name), dict)
-    ]
-    if len(files) == 2 and files[0] == files[1] is not None:
-        yield "target.path: the inbox has the same path; they are two files"
+    inboxes = values.get("inbox")
+    listed = inboxes if isinstance(inboxes, list) else []
+    for (i, one), (j, other) in combinations(enumerate(listed), 2):
+        for name in ("name", "path", "url"):
+            if (
+                isinstance(one, dict)
+                and isinstance(other, dict)
+                and one.get(name) == other.get(name) is not None
+            ):
+                yield f"inbox[{j}].{name}: inbox[{i}] has the same {name}"
+    if isinstance(target, dict):
+        files = [one.get("path") for one in (listed or [inboxes]) if isinstance(one, dict)]
+        if target.get("path") is not None and target["path"] in files:
+            yield "target.path: the inbox has the same path; they are two files"
 
 
 def find(given: Path | None) -> Path:

@@ -2,9 +2,11 @@
 -- Only `gatherer serve` writes this file; everything else opens it read-only.
 
 CREATE TABLE inbox (              -- one row
-    identity   TEXT NOT NULL,     -- random; a position in the target belongs to one identity
-    created_at INTEGER NOT NULL,  -- milliseconds since 1970, UTC
-    probed_at  INTEGER            -- last test commit: at the start, and after a failure of the disk
+    identity      TEXT NOT NULL,               -- random; a position in the target belongs to one identity
+    created_at    INTEGER NOT NULL,            -- milliseconds since 1970, UTC
+    probed_at     INTEGER,                     -- last test commit: at the start, and after a failure of the disk
+    purged_to     INTEGER NOT NULL DEFAULT 0,  -- highest id that was purged; all below it are gone as well
+    purged_unread INTEGER NOT NULL DEFAULT 0   -- how many were purged that some consumer had not acknowledged
 );
 
 INSERT INTO inbox (identity, created_at)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from gatherer import timestamps
 from gatherer.notification import Notification
 
 
@@ -39,6 +40,17 @@ class InboxStatus:
     bytes: int  # of the files
 
 
+# The columns of a stored notification: time in ms since 1970, the rest as in Notification.
+Row = tuple[int, int, str, str, bytes, str | None, str | None, str | None]
+
+
+def as_notification(row: Row, inbox_id: str) -> Notification:
+    """Return the notification that is stored as `row`."""
+    number, received_at, endpoint, provider, body, content_type, headers, remote = row
+    moment = timestamps.from_milliseconds(received_at)
+    return Notification(number, inbox_id, moment, endpoint, provider, body, content_type, headers, remote)
+
+
 class Inbox(Protocol):
     """A log of notifications that can be read while it grows."""
 
@@ -58,6 +70,12 @@ class Inbox(Protocol):
 
     def get(self, id: int) -> Notification | None:  # noqa: A002
         """Return the notification `id`, or None if it is not (any more) there."""
+
+    def acknowledge(self, consumer: str, notification_id: int) -> None:
+        """Say that `consumer`, a target's identity, has everything up to `notification_id`. Advisory: never fails.
+
+        Purging goes by it; the position that counts is the one in the target.
+        """
 
     def status(self) -> InboxStatus:
         """Return what the inbox holds."""

@@ -37,8 +37,8 @@ class AlreadyServed(ConfigurationError):
 class Committer:
     """Owns the lock, the writing connection, and the idle one that keeps `-wal` and `-shm` in place."""
 
-    def __init__(self, path: Path, format: file.Format, failure: Obstacle) -> None:  # noqa: A002
-        """Open the file at `path`, creating it if there is none.
+    def __init__(self, path: Path, format: file.Format, failure: Obstacle, group: str | None = None) -> None:  # noqa: A002
+        """Open the file at `path`, creating it if there is none, for the accounts of `group` if there is one.
 
         Raises:
             ConfigurationError: the file cannot be written, is no such file, or another process has it.
@@ -52,7 +52,7 @@ class Committer:
         )
         self._format = format
         with contextlib.ExitStack() as resources, _explained(path):
-            file.create_private(self.path)
+            file.create_private(self.path, group=group)
             resources.enter_context(locks.exclusive(self.path.with_name(self.path.name + ".lock")))
             self._keeper: sqlite3.Connection | None = None
             self.connection: sqlite3.Connection | None = file.open_writable(self.path, format.versions)

@@ -7,6 +7,7 @@ file is replaced as a whole, so that whoever reads it sees the old or the new on
 import json
 import os
 import re
+from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -46,7 +47,7 @@ def acknowledge(inbox: Path, name: str, inbox_id: str, notification_id: int) -> 
     if not is_name(name):
         raise ValueError(f"{name!r} is no name of a consumer")
     place = folder(inbox)
-    place.mkdir(mode=0o700, exist_ok=True)
+    place.mkdir(mode=0o700, exist_ok=True)  # `serve` makes it, and shares it where there is a group
     content = {
         "inbox_id": inbox_id,
         "notification_id": notification_id,
@@ -54,7 +55,21 @@ def acknowledge(inbox: Path, name: str, inbox_id: str, notification_id: int) -> 
     }
     written = place / f"{name}.json.{os.getpid()}.new"
     written.write_text(json.dumps(content), encoding="utf-8")
+    # As the folder has it, whatever the umask: a `serve` under another account has to read it.
+    written.chmod(place.stat().st_mode & 0o666)
     written.replace(place / f"{name}.json")
+
+
+def reached(found: Iterable[Consumer], inbox_id: str) -> tuple[int, datetime]:
+    """Return up to which notification every consumer of the inbox `inbox_id` has it, and since when they say so.
+
+    0 if there is no consumer. One whose file cannot be read may be one of them: then it is 0 as well.
+    """
+    concerned = [one for one in found if one.inbox_id in (inbox_id, "")]
+    return (
+        min((one.notification_id for one in concerned), default=0),
+        min((one.acknowledged_at for one in concerned), default=timestamps.EARLIEST),
+    )
 
 
 def known(inbox: Path) -> list[Consumer]:

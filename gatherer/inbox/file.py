@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from gatherer.inbox import consumers, placement, sharing
 from gatherer.migrations import Versions
 
 VERSIONS: Final = Versions(kind="inbox", package=__package__, scripts=("0001_inbox",))
@@ -31,25 +32,33 @@ INBOX: Final = Format(
 )
 BUSY_SECONDS: Final = 5  # to wait for a reader that happens to be in the way
 WAL_AUTOCHECKPOINT_PAGES: Final = 4000
+LOG_BYTES: Final = 64_000_000  # to which the write-ahead log shrinks once no reader needs what is in it
 
 
 class Replaced(Exception):
     """The files of the inbox are no longer the ones that were opened: what is written to those, nobody finds."""
 
 
-def create_private(path: Path) -> None:
+def create_private(path: Path, *, group: str | None = None) -> None:
     """Create an empty file that only this account can read, unless there is a file already.
 
+    With `group`, the accounts of that group can read and write it and what lies beside it.
+
     Raises:
+        ConfigurationError: it is on a network file system, or cannot be shared with that group.
         OSError: it cannot be created.
 
     """
+    placement.check(path)
     made = [folder for folder in path.parents if not folder.exists()]
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     if not path.exists():  # and never open one that exists: closing it would drop SQLite's POSIX locks
         path.touch(mode=0o600)
         for folder in (path.parent, *(folder.parent for folder in made)):
             _sync(folder)
+    if group is not None:
+        consumers.folder(path).mkdir(mode=0o700, exist_ok=True)
+        sharing.share(path, group)
 
 
 def _sync(folder: Path) -> None:
@@ -82,11 +91,14 @@ def open_writable(path: Path, versions: Versions = VERSIONS) -> sqlite3.Connecti
     )
     try:
         pending = versions.pending(connection)
+        # Before there is anything in the file, or it has no effect: what is purged can be given back then.
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
         mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
         connection.execute("PRAGMA synchronous = FULL")
         if (mode, connection.execute("PRAGMA synchronous").fetchone()[0]) != ("wal", 2):
             raise sqlite3.OperationalError("the file system does not support a durable write-ahead log")
         connection.execute(f"PRAGMA wal_autocheckpoint = {WAL_AUTOCHECKPOINT_PAGES}")
+        connection.execute(f"PRAGMA journal_size_limit = {LOG_BYTES}")
         if pending:
             versions.apply(connection)
     except BaseException:
@@ -95,19 +107,39 @@ def open_writable(path: Path, versions: Versions = VERSIONS) -> sqlite3.Connecti
     return connection
 
 
+def at_rest(path: Path) -> tuple[int, int, int] | None:
+    """Return what tells this state of the inbox file from a later one, if nobody has it open; None if somebody may.
+
+    Then there is no write-ahead log: whoever stopped last took it away, or the file was copied without it.
+    A reader would have to make one, which it may not, or which `serve` could not write afterwards.
+
+    Raises:
+        OSError: there is no such file.
+
+    """
+    log, shared = Path(f"{path}-wal"), Path(f"{path}-shm")
+    if log.exists() and (log.stat().st_size or shared.exists()):
+        return None
+    there = path.stat()
+    return there.st_ino, there.st_size, there.st_mtime_ns
+
+
 def open_readable(
-    path: Path, versions: Versions = VERSIONS, *, busy_seconds: float = 30
+    path: Path, versions: Versions = VERSIONS, *, busy_seconds: float = 30, resting: bool = False
 ) -> sqlite3.Connection:
     """Open the file at `path` for reading. Such a connection never checkpoints, also not when closed.
+
+    With `resting` nothing but the file itself is looked at. What was read then counts only if it is still
+    :func:`at_rest` afterwards.
 
     Raises:
         Unsuitable: it is something else, or was written by a newer gatherer.
         sqlite3.Error: it cannot be read.
 
     """
-    # Never immutable=1: that would miss what is still in the write-ahead log.
+    # immutable=1 would miss what is still in the write-ahead log: only where there is none.
     connection = sqlite3.connect(
-        f"{path.absolute().as_uri()}?mode=ro",
+        f"{path.absolute().as_uri()}?mode=ro{'&immutable=1' * resting}",
         uri=True,
         timeout=busy_seconds,
         isolation_level=None,

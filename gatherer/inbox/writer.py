@@ -43,6 +43,7 @@ class InboxWriter:
         make_room: Work[object] | None = None,
         committed: Callable[[int], None] = lambda rows: None,
         format: file.Format = file.INBOX,  # noqa: A002
+        group: str | None = None,
     ) -> None:
         """Open the inbox at `path`, creating it if there is none, and start the writer thread.
 
@@ -54,6 +55,7 @@ class InboxWriter:
                 anything is refused.
             committed: called on the writer thread after each commit, with the number of its notifications.
             format: another kind of file, for what is not to be gathered.
+            group: whose accounts share the file.
 
         Raises:
             ConfigurationError: the file cannot be written, is no inbox, or another process serves it.
@@ -86,7 +88,7 @@ class InboxWriter:
             f"too much at once for the {name}: %s. Answering 503 to what comes on top",
             f"the queue of the {name} is short again",
         )
-        self._file = Committer(path, format, self._failure)
+        self._file = Committer(path, format, self._failure, group)
         self.path = self._file.path
         self._look(0)
         self._thread = threading.Thread(target=self._run, name=f"{name}-writer", daemon=True)

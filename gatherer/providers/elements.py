@@ -112,6 +112,18 @@ def verbatim(value: object) -> str | None:
     return text(value) or (None if value is None or value == "" else as_json(value))
 
 
+def unsaid(content: object, *said: str) -> Any:
+    """Return what columns do not say of `content`: all but the texts and numbers under the names `said`."""
+    if type(content) is not dict:
+        return content
+    rest = {
+        name: part
+        for name, part in content.items()
+        if name not in said or type(part) in (dict, list, bool)  # which no column of a text can say
+    }
+    return rest or None
+
+
 def kept(**parts: object) -> str | None:
     """Return those `parts` that are there as one JSON object, or None when none is."""
     present = {name: part for name, part in parts.items() if part is not None}

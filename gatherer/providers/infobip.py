@@ -118,8 +118,10 @@ def _decode_result(origin: Origin, result: Any) -> Record:
     if result.get("smsCount") is not None:  # an SMS that was sent instead
         channel = "SMS"
     if channel.upper() != "WHATSAPP":
-        message_id = text(result.get("messageId"))
-        return other(origin, result, channel.lower(), None, id_space=NAME, message_id=message_id)
+        columns = person_columns(result.get("from" if result.get("receivedAt") else "to"))
+        columns["message_id"] = text(result.get("messageId"))
+        aside = _aside(columns, result.get("receivedAt") or result.get("doneAt")) | {"id_space": NAME}
+        return other(origin, result, channel.lower(), text(dig(result, "status.name")), **aside)
     for telling, decode_it in SHAPES:
         if result.get(telling) is not None:
             return decode_it(origin, result)
@@ -197,7 +199,7 @@ def _answer(origin: Origin, result: Object) -> Record:
         kind, emoji = Kind.REACTED, message.get("emoji")
         readable = emoji if type(emoji) is str and emoji else None  # unreadable is not taken back
         columns["emoji"] = "" if message.get("action") == "REMOVED" else readable
-        said = {"action", "emoji"} if readable else {"action"}
+        said = {"action", "emoji"} if columns["emoji"] else {"action"}
     elif what in TYPES:
         kind = Kind.REPLIED
         content, said = _read_content(message, *TYPES[what])
@@ -260,9 +262,7 @@ def _response(
 ) -> Response:
     message_id = columns["message_id"]
     key = make_key(_space(message_id), kind, message_id)
-    columns["client_reference"] = verbatim(
-        result.get("callbackData")
-    )  # an answer has that of its paired message
+    columns["client_reference"] = verbatim(result.get("callbackData"))  # an answer: of its paired message
     return origin.record(Response, key, at, kind=kind, details=kept(**rest), **columns)
 
 

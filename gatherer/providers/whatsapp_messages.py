@@ -20,6 +20,8 @@ from gatherer.providers.elements import (
     mapping,
     reference,
     text,
+    unsaid,
+    verbatim,
 )
 from gatherer.providers.origin import Origin, other
 from gatherer.providers.payload import Unreadable, load_json
@@ -84,9 +86,12 @@ def _answer(
     occurred_at, source = origin.when(get("timestamp"))
     details = columns.pop("details", {})
     details |= {
-        name: part for name, part in message.items() if name not in IN_COLUMNS and name != get("type")
+        name: part
+        for name, part in message.items()
+        if name not in IN_COLUMNS and (name != get("type") or type(part) not in (dict, list))
     }
-    details["context"] = {name: part for name, part in context.items() if name not in ("id", "from")} or None
+    said = ("id", "from") if _is_ours(origin, context.get("from")) else ("id",)
+    details["context"] = unsaid(get("context"), *said)
     details["contact"] = person.more
     if person.wa_id not in (None, raw):
         details["wa_id"] = person.wa_id
@@ -111,6 +116,12 @@ def _answer(
     return replace(answer, **columns)
 
 
+def _is_ours(origin: Origin, author: object) -> bool:
+    """Return whether the `author` of a quoted message is our number, which may be there as its id."""
+    phone = e164(text(author))
+    return author == origin.phone_number_id or (phone is not None and phone == origin.business_phone)
+
+
 def _read_content(read: Callable[[dict[str, Any]], Columns], message: dict[str, Any], what: str) -> Columns:
     """Return what `read` finds in the object called like the type. It may be missing, or no object."""
     content = message.get(what)
@@ -121,21 +132,25 @@ def _read_content(read: Callable[[dict[str, Any]], Columns], message: dict[str, 
 
 
 def _text(content: dict[str, Any]) -> Columns:
-    return {"reply_text": text(content.get("body"))}
+    return {"reply_text": text(content.get("body")), "details": {"text": unsaid(content, "body")}}
 
 
 def _media(media: dict[str, Any]) -> Columns:
-    rest = {name: media[name] for name in media if name not in ("id", "mime_type", "caption")}
     return {
         "reply_text": text(media.get("caption")),
         "media_id": reference(media.get("id"), "the id of the media"),
         "media_type": text(media.get("mime_type")),
-        "details": {"media": rest or None},  # sha256, filename, url (since November 2025), voice, animated
+        # sha256, filename, url (since November 2025), voice, animated
+        "details": {"media": unsaid(media, "id", "mime_type", "caption")},
     }
 
 
 def _button(button: dict[str, Any]) -> Columns:
-    return {"reply_text": text(button.get("text")), "reply_payload": text(button.get("payload"))}
+    return {
+        "reply_text": text(button.get("text")),
+        "reply_payload": text(button.get("payload")),
+        "details": {"button": unsaid(button, "text", "payload")},
+    }
 
 
 def _interactive(interactive: dict[str, Any]) -> Columns:
@@ -145,19 +160,19 @@ def _interactive(interactive: dict[str, Any]) -> Columns:
     columns: Columns = {
         "reply_type": reply_type,
         "reply_text": text(chosen.get(readable)) if readable else None,
-        "reply_payload": _verbatim(chosen.get(payload) if payload else chosen or None),
+        "reply_payload": verbatim(chosen.get(payload) if payload else chosen or None),
     }
+    rest = {name: part for name, part in interactive.items() if name not in ("type", what)}
+    if payload:
+        said = ("name" if what == "nfm_reply" else "description", readable or "")
+        more = unsaid({name: part for name, part in chosen.items() if name != payload}, *said)
+        rest |= {what: more} if more else {}
+    columns["details"] = {"interactive": rest or None, "description": chosen.get("description")}
     if what == "nfm_reply":
         name = text(chosen.get("name")) or "flow"
         columns["reply_type"] = NATIVE_FLOWS.get(name, name)
-        columns["details"] = {"flow": _parse_flow(chosen.get("response_json"))}
-    elif "description" in chosen:
-        columns["details"] = {"description": chosen["description"]}
+        columns["details"]["flow"] = _parse_flow(chosen.get("response_json"))
     return columns
-
-
-def _verbatim(value: object) -> str | None:
-    return text(value) or (None if value is None or value == "" else as_json(value))
 
 
 def _parse_flow(response_json: object) -> Any:
@@ -198,8 +213,8 @@ def _reaction(origin: Origin, message: dict[str, Any], message_id: str) -> Recor
         "emoji": emoji if type(emoji) is str else None,
         "about_message_id": reference(about, "reaction.message_id"),
     }
-    if columns["emoji"] is None and content is not None:
-        columns["details"] = {"reaction": content}
+    told = ("message_id", "messsage_id", "emoji")
+    columns["details"] = {"reaction": content if columns["emoji"] is None else unsaid(content, *told)}
     return _answer(origin, message, message_id, Kind.REACTED, columns)
 
 
@@ -209,19 +224,27 @@ def _edit(origin: Origin, message: dict[str, Any], message_id: str) -> Record:
     content = mapping(edit.get("message"))
     what = text(content.get("type")) or ""
     read = READERS.get(what)
-    columns: Columns = {"reply_type": what or None}
+    columns: Columns = {"reply_type": what or None, "details": {}}
     if read is not None:
         columns |= _read_content(read, content, what)
-    elif content:
-        columns["details"] = {"message": content}
+    columns["details"] |= {
+        "edit": unsaid(
+            {name: part for name, part in edit.items() if part is not content}, "original_message_id"
+        ),
+        "message": {name: content[name] for name in content if read is None or name not in ("type", what)}
+        or None,
+    }
     columns["about_message_id"] = reference(edit.get("original_message_id"), "original_message_id")
     return _answer(origin, message, message_id, Kind.EDITED, columns)
 
 
 def _revoke(origin: Origin, message: dict[str, Any], message_id: str) -> Record:
     """Return that the person deleted an earlier message of theirs."""
-    original = mapping(message.get("revoke")).get("original_message_id")
-    columns = {"about_message_id": reference(original, "original_message_id")}
+    revoke = mapping(message.get("revoke"))
+    columns = {
+        "about_message_id": reference(revoke.get("original_message_id"), "original_message_id"),
+        "details": {"revoke": unsaid(revoke, "original_message_id")},
+    }
     return _answer(origin, message, message_id, Kind.REVOKED, columns)
 
 

@@ -6,6 +6,7 @@ not decoded here at all but by :mod:`gatherer.providers.whatsapp_envelope`, whic
 the same records of the same bytes; `tests/providers/test_receipts.py` proves it.
 """
 
+from functools import lru_cache
 from typing import Annotated, Final, Literal
 
 import msgspec
@@ -143,11 +144,14 @@ def decode_receipts(notification: Notification, provider: str) -> Decoded | None
     return receipts
 
 
+_business_phone = lru_cache(maxsize=1024)(e164)  # ours are few, and in every post
+
+
 def _decode_value(origin: Origin, value: Value, receipts: Decoded) -> None:
     metadata = value.metadata
     if metadata is not None:
         origin.phone_number_id = metadata.phone_number_id
-        origin.business_phone = e164(metadata.display_phone_number)
+        origin.business_phone = _business_phone(metadata.display_phone_number)
     origin.is_test = origin.account_id == TEST_ACCOUNT or origin.phone_number_id == TEST_PHONE_NUMBER_ID
     people: dict[str, Contact] = {}
     for contact in value.contacts or ():

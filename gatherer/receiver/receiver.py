@@ -14,7 +14,6 @@ from http import HTTPStatus
 from typing import Any, Final
 
 from aiohttp import web
-from aiohttp.http_exceptions import HttpProcessingError
 from multidict import CIMultiDict
 
 from gatherer.config import Endpoint, Server
@@ -22,6 +21,7 @@ from gatherer.inbox.quarantine import Full, Post, Quarantine
 from gatherer.inbox.writer import Arrival, InboxUnavailable, InboxWriter
 from gatherer.receiver import credentials
 from gatherer.receiver.authentication import Authentication, Network, belongs, sender
+from gatherer.receiver.bodies import Bodies, NoBody
 from gatherer.receiver.observer import Observer
 
 log = logging.getLogger(__name__)
@@ -73,7 +73,11 @@ class Receiver:
         """
         self._routes = {endpoint.path: (endpoint, Authentication(endpoint)) for endpoint in endpoints}
         self._max_body_bytes = server.max_body_bytes
-        self._body_timeout = server.body_timeout_seconds
+        self._bodies = Bodies(
+            max_bytes=server.max_body_bytes,
+            timeout_seconds=server.body_timeout_seconds,
+            max_arriving_bytes=server.max_arriving_bytes,
+        )
         self._trusted: tuple[Network, ...] = tuple(server.trusted_proxies)
         self._writer = writer
         self._quarantine = quarantine
@@ -189,27 +193,10 @@ class Receiver:
 
     async def _read(self, request: web.BaseRequest) -> bytes:
         """Return the body, byte for byte, within the limits of size and time."""
-        if request.headers.get("Expect", "").lower() == "100-continue" and request.transport is not None:
-            request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        content = request.content
-        if content.is_eof():  # arrived together with the headers, as nearly every webhook does
-            body = content.read_nowait()
-        else:
-            chunks = bytearray()
-            try:
-                async with asyncio.timeout(self._body_timeout):
-                    while chunk := await content.readany():
-                        chunks += chunk
-                        if len(chunks) > self._max_body_bytes:
-                            break
-            except TimeoutError:
-                raise Refused(HTTPStatus.REQUEST_TIMEOUT, "the body did not arrive in time") from None
-            except (web.RequestPayloadError, HttpProcessingError):
-                raise Refused(HTTPStatus.BAD_REQUEST, "the body is not framed as HTTP wants it") from None
-            body = bytes(chunks)
-        if len(body) > self._max_body_bytes:
-            raise Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "the body is larger than max_body_bytes")
-        return body
+        try:
+            return await self._bodies.read(request)
+        except NoBody as problem:
+            raise Refused(problem.status, str(problem)) from None
 
 
 def _handshake(request: web.BaseRequest, authentication: Authentication, rest: str) -> web.Response:

@@ -101,6 +101,7 @@ class Target(Protocol):
     """A database that takes in records."""
 
     name: str  # for people: which database this is, never a secret
+    identity: str  # random, made with the tables: as which consumer of an inbox it is known
 
     def settle(self, *, time_zone: str, attribution_hours: int) -> None:
         """Write down the settings that views need, if they are not those that are there."""

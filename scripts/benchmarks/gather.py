@@ -21,7 +21,7 @@ import msgspec
 
 from gatherer import gather as passes
 from gatherer.decoding import decode_batch
-from gatherer.inbox import file, writer
+from gatherer.inbox import file
 from gatherer.inbox.base import Bounds
 from gatherer.inbox.reader import LocalInbox
 from gatherer.records import Response
@@ -63,7 +63,7 @@ def fill(path: Path, count: int, received_from: int) -> None:
 
     connection.execute("PRAGMA wal_autocheckpoint = 100000")
     connection.execute("BEGIN")
-    connection.executemany(writer.INSERT, arrivals())
+    connection.executemany(file.INBOX.insert, arrivals())
     connection.execute("COMMIT")
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     connection.close()

@@ -7,6 +7,7 @@ is `gatherer serve` itself; this module runs the other two, in the current folde
 import asyncio
 import hashlib
 import hmac
+import logging
 import sqlite3
 import sys
 import threading
@@ -52,6 +53,8 @@ def naive_wsgi(*, keep_open: bool) -> None:
     threads has its connection, which is the best that a commit per request can do.
     """
     import waitress
+
+    logging.getLogger("waitress.queue").setLevel(logging.CRITICAL)  # a line per request would slow it down
 
     local = threading.local()
 

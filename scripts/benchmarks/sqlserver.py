@@ -32,9 +32,9 @@ from gatherer.inbox.base import Bounds
 from gatherer.inbox.reader import LocalInbox
 from gatherer.records import Response
 from gatherer.targets.sqlserver import connection_string, schema
-from gatherer.targets.sqlserver.applying import as_row, chunks, encode
 from gatherer.targets.sqlserver.connection import Access, connect, find_driver
 from gatherer.targets.sqlserver.connection_string import get
+from gatherer.targets.sqlserver.rows import as_row, chunks, encode
 from gatherer.targets.sqlserver.session import Session
 from gatherer.targets.sqlserver.target import SQLServerTarget
 

@@ -50,6 +50,10 @@ def test_the_lock_dies_with_its_process(tmp_path):
         assert server.post(b"x").status == 200
 
 
+def test_what_cannot_be_a_host_is_named(tmp_path):
+    assert "cannot listen at a..b" in _refuses(tmp_path, server='host = "a..b"')
+
+
 def test_a_taken_port_is_named(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

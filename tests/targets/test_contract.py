@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from gatherer import merging, sql_times, timestamps
 from gatherer.decoding import decode_batch
+from gatherer.inbox import consumers
 from gatherer.providers.base import reject
 from gatherer.records import TABLES, Kind, OtherEvent, Reason, Record, Response
 from gatherer.targets.base import Batch, Outcome, Position, Run, Target
@@ -49,6 +50,25 @@ def response(key: bytes = b"k" * 16, **fields: Any) -> Response:
         }
         | fields
     )
+
+
+def test_a_target_keeps_its_identity_whatever_its_settings_become(place: Place) -> None:
+    """As which it is known to the inboxes; a name of a consumer, so that it can name a file."""
+    with closing(place.open()) as target:
+        identity = target.identity
+        assert consumers.is_name(identity)
+        target.settle(time_zone="Europe/London", attribution_hours=24)
+    with closing(place.open()) as target:
+        assert target.identity == identity
+        target.settle(time_zone="UTC", attribution_hours=72)
+    with closing(place.open(dry_run=True)) as target:
+        assert target.identity == identity
+    found = place.query("SELECT name, value FROM $(schema).setting")
+    assert {row["name"]: row["value"] for row in found} == {
+        "identity": identity,
+        "time_zone": "UTC",
+        "attribution_hours": "72",
+    }
 
 
 def test_an_empty_target_has_no_position_and_no_rejections(target: Target) -> None:
@@ -243,6 +263,7 @@ def test_rebuild_is_all_or_nothing(target: Target, place: Place) -> None:
 
 
 def test_a_dry_run_counts_but_leaves_nothing(place: Place) -> None:
+    place.open().close()  # makes the file
     with closing(place.open(dry_run=True)) as target:
         batch = Batch(records=[response()], position=Position("inbox-a", 1, b"d" * 16))
         assert target.apply(batch).inserted == {"sent": 1}

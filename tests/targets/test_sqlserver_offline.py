@@ -15,12 +15,12 @@ from gatherer.notification import Notification
 from gatherer.records import TABLES, Kind, Reason, Record
 from gatherer.targets.base import Batch
 from gatherer.targets.sqlserver import (
-    applying,
     connection,
     connection_string,
     faults,
     inspection,
     refusing,
+    rows,
     schema,
 )
 from gatherer.targets.sqlserver.faults import Class
@@ -211,14 +211,14 @@ def test_faults_say_what_to_do_and_never_a_password() -> None:
 
 
 def _row(record: Record) -> bytes:
-    return applying.encode(applying.as_row(record))
+    return rows.encode(rows.as_row(record))
 
 
 def test_rows_travel_in_parts_of_bounded_size() -> None:
     many = [response(number.to_bytes(16, "big")) for number in range(4500)]
-    assert [len(part) for _, part in applying.chunks(many, _row)] == [2000, 2000, 500]
+    assert [len(part) for _, part in rows.chunks(many, _row)] == [2000, 2000, 500]
     large = [response(bytes([number]) * 16, reply_text="x" * 1_500_000) for number in range(5)]
-    parts = list(applying.chunks(large, _row))
+    parts = list(rows.chunks(large, _row))
     assert [len(part) for _, part in parts] == [2, 2, 1]
     decoded = msgspec.json.decode(parts[0][0])
     assert decoded[1][0] == large[1].key.hex()

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from gatherer.records import WHATSAPP, Kind, Response, make_key
+from gatherer.records import WHATSAPP, Kind, OtherEvent, Record, Response, make_key
 from gatherer.targets.base import Batch
 from tests.targets.engines import ENGINES, PLACES, Place, SQLitePlace
 
@@ -49,7 +49,7 @@ class Facts:
         self.place = place
         self.target = place.open()
 
-    def tell(self, *facts: Response) -> "Facts":
+    def tell(self, *facts: Record) -> "Facts":
         for one in facts:
             self.target.apply(Batch(records=[one]))
         return self
@@ -96,7 +96,7 @@ def facts(places: Places) -> Iterator[Facts]:
         yield opened
 
 
-def in_every_order(places: Places, *told: Response) -> Iterator[Facts]:
+def in_every_order(places: Places, *told: Record) -> Iterator[Facts]:
     for order in itertools.permutations(told):
         with closing(Facts(places())) as facts:
             yield facts.tell(*order)
@@ -153,6 +153,19 @@ def test_a_marker_counts_only_until_its_reply_comes(places: Places) -> None:
         assert (row["reply_count"], row["first_reply_text"]) == (1, "yes")
 
 
+def test_a_marker_does_not_bring_back_a_revoked_reply(places: Places) -> None:
+    told = (
+        fact("sent", "w1"),
+        fact("reply_marker", "w1", "12:09", about_message_id="w1"),
+        fact("replied", "r1", "12:08", about_message_id="w1", reply_text="oops"),
+        fact("revoked", "x1", "12:10", about_message_id="r1"),
+    )
+    for facts in in_every_order(places, *told):
+        row = facts.map("spring", message_id="w1").one("message_status")
+        assert (row["reply_count"], row["first_reply_at"]) == (0, None)
+        assert facts.one("campaign_funnel")["replied"] == 0
+
+
 def test_message_status_counts_replies_and_shows_the_reaction(facts: Facts) -> None:
     facts.tell(
         fact("sent", "w1"),
@@ -184,6 +197,24 @@ def test_a_revoked_reply_is_hidden(places: Places) -> None:
         assert facts.ask("reply") == []
 
 
+def test_a_reply_deleted_on_premises_is_hidden(places: Places) -> None:
+    deleted = OtherEvent(
+        key=make_key(WHATSAPP, "other:statuses", "r1 deleted"),
+        provider="onprem",
+        endpoint="apteco",
+        inbox_id="inbox-a",
+        notification_id=1,
+        received_at=at("12:02"),
+        occurred_at=at("12:02"),
+        occurred_at_source="element",
+        family="statuses",
+        name="deleted",
+        message_id="r1",
+    )
+    for facts in in_every_order(places, fact("replied", "r1"), fact("replied", "r2"), deleted):
+        assert [row["message_id"] for row in facts.ask("reply")] == ["r2"]
+
+
 def test_a_reaction_changed_and_removed_is_what_came_last(places: Places) -> None:
     changed = (
         fact("reacted", "e1", "12:01", about_message_id="w1", emoji="👍"),
@@ -208,6 +239,18 @@ def test_people_react_for_themselves(facts: Facts) -> None:
     }
 
 
+def test_a_person_whose_phone_is_withheld_later_still_has_one_reaction(places: Places) -> None:
+    by_phone = fact("reacted", "e1", "12:01", about_message_id="w1", emoji="👍")
+    by_user_id = fact("reacted", "e2", "12:02", about_message_id="w1", emoji="", phone=None, user_id="US.1")
+    both = fact("delivered", "w1", user_id="US.1")
+    for facts in in_every_order(places, by_phone, by_user_id, both):
+        assert facts.ask("reaction_current") == []
+    changed = fact("reacted", "e3", "12:03", about_message_id="w1", emoji="🎉", phone=None, user_id="US.1")
+    with closing(Facts(places())) as facts:
+        row = facts.tell(both, by_phone, changed).one("reaction_current")
+        assert (row["person"], row["phone"], row["user_id"]) == ("+15550001111", "+15550001111", "US.1")
+
+
 def test_an_unreadable_emoji_is_not_a_removed_reaction(facts: Facts) -> None:
     facts.tell(fact("reacted", "e1", about_message_id="w1", emoji=None))
     assert facts.one("reaction_current")["emoji"] is None
@@ -227,6 +270,17 @@ def test_the_latest_word_on_marketing_counts_for_each_number(places: Places) -> 
 def test_an_opt_out_wins_a_tie(places: Places) -> None:
     for facts in in_every_order(places, fact("opted_in", "o1"), fact("opted_out", "o2")):
         assert facts.one("opt_out_current")["opted_out"] == 1
+
+
+def test_a_person_whose_phone_is_withheld_later_has_one_word_on_marketing(places: Places) -> None:
+    told = (
+        fact("opted_in", "o1", "12:00"),
+        fact("opted_out", "o2", "12:01", phone=None, user_id="US.1"),
+        fact("sent", "w1", user_id="US.1"),
+    )
+    for facts in in_every_order(places, *told):
+        row = facts.one("opt_out_current")
+        assert (row["person"], row["phone"], row["opted_out"]) == ("+15550001111", "+15550001111", 1)
 
 
 def test_a_flow_answer_is_a_row_for_each_name(facts: Facts) -> None:

@@ -19,7 +19,7 @@ def inspect(path: Path) -> dict[str, Any]:
             with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
                 version = len(VERSIONS.scripts) - len(VERSIONS.pending(connection))
         except Unsuitable as unsuitable:
-            problems.append(f"{path} {unsuitable}; choose another [target] path")
+            problems.append(f"{path} {unsuitable}")
         except sqlite3.Error as error:
             problems.append(f"{path} cannot be read: {error}")
         if not os.access(path, os.W_OK):

@@ -6,7 +6,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Final
 
-from gatherer.migrations import Versions
+from gatherer.migrations import Unsuitable, Versions
 
 # Fastest settings that keep every commit durable; measured with `scripts/bench gather`.
 PRAGMAS: Final = """
@@ -27,21 +27,27 @@ def sql(name: str) -> str:
     return (files(__package__) / "sql" / f"{name}.sql").read_text(encoding="utf-8")
 
 
-def connect(path: Path) -> sqlite3.Connection:
+def connect(path: Path, *, dry_run: bool = False) -> sqlite3.Connection:
     """Open the target at `path`, creating it, its tables and its views as needed.
+
+    With `dry_run` nothing is created: a target that is not there is one in memory.
 
     Raises:
         Unsuitable: the file holds something else, or was written by a newer gatherer.
         sqlite3.Error: it cannot be opened.
 
     """
-    if not path.exists():
+    if dry_run and not path.exists():
+        path = Path(":memory:")
+    elif not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch(mode=0o600)
     connection = sqlite3.connect(path, timeout=30, isolation_level=None)
     try:
         pending = VERSIONS.pending(connection)
         connection.executescript(PRAGMAS)
+        if pending and dry_run and str(path) != ":memory:":
+            raise Unsuitable("has the tables of an older gatherer, which the next pass brings up to date")
         if pending:
             VERSIONS.apply(connection)
     except BaseException:

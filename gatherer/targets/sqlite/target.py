@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import json
 import sqlite3
+import uuid
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
@@ -28,7 +29,7 @@ class SQLiteTarget:
     def __init__(self, path: Path, *, dry_run: bool = False) -> None:
         """Open the target at `path`, creating it if there is none.
 
-        With `dry_run` everything is tried and counted, then rolled back, batch by batch.
+        With `dry_run` everything is tried and counted, then rolled back, batch by batch; nothing is created.
 
         Raises:
             TargetError: it cannot be used, and trying again will not help.
@@ -39,14 +40,22 @@ class SQLiteTarget:
         self.path = path
         self._dry_run = dry_run
         with self._explained():
-            self._connection = connect(path)
+            self._connection = connect(path, dry_run=dry_run)
+            settings = dict(self._connection.execute("SELECT name, value FROM setting"))
+        self.identity: str = settings.get("identity") or uuid.uuid4().hex
 
     def settle(self, *, time_zone: str, attribution_hours: int) -> None:
         """Write down the settings that views need, if they are not those that are there."""
-        wanted = {"time_zone": time_zone, "attribution_hours": str(attribution_hours)}
+        wanted = {
+            "time_zone": time_zone,
+            "attribution_hours": str(attribution_hours),
+            "identity": self.identity,
+        }
         with self._explained():
             if dict(self._connection.execute("SELECT name, value FROM setting")) == wanted:
                 return
+        if self._dry_run:
+            return
         with self._transaction():
             self._connection.executemany("REPLACE INTO setting (name, value) VALUES (?, ?)", wanted.items())
             self._connection.execute("DELETE FROM time_zone_offset")
@@ -210,6 +219,6 @@ class SQLiteTarget:
                 raise TemporaryError(f"the target {self.path} cannot be written now: {error}") from error
             raise TargetError(f"the target {self.path} cannot be used: {error}") from error
         except Unsuitable as problem:
-            raise TargetError(f"{self.path} {problem}; choose another [target] path") from None
+            raise TargetError(f"the target {self.path} {problem}") from None
         except OSError as error:
             raise TargetError(f"the target {self.path} cannot be used: {error}") from error

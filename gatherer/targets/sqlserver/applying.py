@@ -11,12 +11,11 @@ with a primary key), one JSON text of 25 million characters 5 556, table-valued 
 delivered wrong data there, so neither is used.
 """
 
-import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from operator import attrgetter
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import msgspec
 
@@ -24,20 +23,22 @@ from gatherer import merging, sql_times
 from gatherer.records import Record, Rejected
 from gatherer.targets.base import Batch, Outcome
 from gatherer.targets.sqlserver.faults import Class, Fault
+from gatherer.targets.sqlserver.rows import (
+    Row,
+    as_row,
+    body_as_json,
+    chunks,
+    encode,
+    from_row,
+    is_plain,
+    rejected_as_row,
+    storable,
+    to_json,
+)
 from gatherer.targets.sqlserver.schema import batches
 from gatherer.targets.sqlserver.session import Faulted, Session
 
-ROWS: Final = 2000  # of one statement: the locks of a larger one may be turned into a lock of the table
-CHARACTERS: Final = 4_000_000  # of one statement's JSON, so that memory does not depend on what people write
-
-_PLAIN_CHARACTERS: Final = 2000  # UTF-16 has up to twice as many units
-_ESCAPED: Final = re.compile(r'[\x00-\x1f"\\\x7f]')
 _AT_ONCE: Final = 50  # texts in one statement, of three parameters each
-_CONTENT_TYPE_CHARACTERS: Final = 1000
-
-Row = tuple[Any, ...]
-T = TypeVar("T")
-encode = msgspec.json.Encoder().encode
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +113,7 @@ class Writer:
             (value.key, name, text)
             for value in values
             for name, text in msgspec.structs.asdict(value).items()
-            if isinstance(text, str) and not _is_plain(text)
+            if isinstance(text, str) and not is_plain(text)
         ]
         for start in range(0, len(carried), _AT_ONCE):
             part = carried[start : start + _AT_ONCE]
@@ -132,10 +133,10 @@ class Writer:
     def _reject(self, rejected: Sequence[Rejected], now: str, outcome: Outcome) -> None:
         if not rejected:
             return
-        rejected = [_storable(refusal) for refusal in rejected]
+        rejected = [storable(refusal) for refusal in rejected]
         bodies = {refusal.body_key: refusal for refusal in rejected}
         (insert,) = self._batches("insert_rejected_notification")
-        for text, chunk in chunks(list(bodies.values()), _body, brackets="{}"):
+        for text, chunk in chunks(list(bodies.values()), body_as_json, brackets="{}"):
             _proven(self.session.run(insert, text), len(chunk))
         earliest: dict[bytes, Rejected] = {}
         for refusal in sorted(rejected, key=_receipt):
@@ -152,25 +153,13 @@ class Writer:
         return encode(self._carried(as_row(record)))
 
     def _rejected_row(self, refusal: Rejected) -> bytes:
-        row = (
-            refusal.key.hex(),
-            refusal.provider,
-            refusal.endpoint,
-            refusal.inbox_id,
-            refusal.notification_id,
-            sql_times.text(refusal.received_at),
-            refusal.path,
-            str(refusal.reason_class),
-            refusal.reason,
-            refusal.body_key.hex(),
-        )
-        return encode(self._carried(row))
+        return encode(self._carried(rejected_as_row(refusal)))
 
     def _carried(self, row: Row) -> Row:
         """Return `row` without texts that have to come another way."""
         if self.carries_any_text:
             return row
-        return tuple("" if isinstance(value, str) and not _is_plain(value) else value for value in row)
+        return tuple("" if isinstance(value, str) and not is_plain(value) else value for value in row)
 
 
 def carries_any_text(session: Session, schema: str) -> bool:
@@ -179,10 +168,6 @@ def carries_any_text(session: Session, schema: str) -> bool:
     _, probe = batches("carry", schema)
     ((found,),) = session.run(probe, to_json([[escaped, long]]))
     return bool(found.escaped == escaped and found.length == len(long))
-
-
-def _is_plain(text: str) -> bool:
-    return len(text) <= _PLAIN_CHARACTERS and not _ESCAPED.search(text)
 
 
 def _receipt(refusal: Rejected) -> tuple[Any, ...]:
@@ -203,72 +188,3 @@ def _proven(results: Sequence[Sequence[Any]], expected: int, *, transactions: in
         )
     written: int = proof[0].written
     return written
-
-
-def chunks(
-    values: Sequence[T], as_json: Callable[[T], bytes], *, brackets: str = "[]"
-) -> Iterator[tuple[str, Sequence[T]]]:
-    """Yield `values` in parts for one statement each, as JSON and as they are."""
-    texts: list[bytes] = []
-    size = start = 0
-    for at, value in enumerate(values):
-        text = as_json(value)
-        if texts and (len(texts) == ROWS or size + len(text) > CHARACTERS):
-            yield _joined(texts, brackets), values[start:at]
-            texts, size, start = [], 0, at
-        texts.append(text)
-        size += len(text)
-    if texts:
-        yield _joined(texts, brackets), values[start:]
-
-
-def _joined(texts: Sequence[bytes], brackets: str) -> str:
-    return brackets[0] + b",".join(texts).decode() + brackets[1]
-
-
-def to_json(value: object) -> str:
-    """Return `value` as JSON, ready to be a parameter."""
-    return encode(value).decode()
-
-
-def as_row(record: Record) -> Row:
-    """Return the columns of `record` in the order of its fields, as they are staged."""
-    values = msgspec.structs.astuple(record)
-    key, provider, endpoint, inbox_id, number, received_at, occurred_at, *rest = values
-    return (
-        key.hex(),
-        provider,
-        endpoint,
-        inbox_id,
-        number,
-        sql_times.text(received_at),
-        sql_times.text(occurred_at),
-        *rest,
-    )
-
-
-def from_row(table: type[Record], values: Sequence[Any]) -> Record:
-    """Return the record of which `values` are the columns, as the server returns them."""
-    named = dict(zip(table.__struct_fields__, values, strict=True))
-    for name in ("received_at", "occurred_at"):
-        named[name] = named[name].replace(tzinfo=UTC)
-    return table(**named)
-
-
-def _body(refusal: Rejected) -> bytes:
-    name = refusal.body_key.hex() + (refusal.content_type or "")[:_CONTENT_TYPE_CHARACTERS]
-    return encode(name) + b":" + encode(refusal.body.hex())
-
-
-def _storable(refusal: Rejected) -> Rejected:
-    """Return `refusal` without what is no text to SQL Server. In records, the decoders see to that."""
-    return msgspec.structs.replace(
-        refusal,
-        path=_text(refusal.path),
-        reason=_text(refusal.reason),
-        content_type=refusal.content_type and _text(refusal.content_type),
-    )
-
-
-def _text(text: str) -> str:
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").replace("\x00", "\ufffd")

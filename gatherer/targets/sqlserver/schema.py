@@ -7,6 +7,7 @@ from importlib.resources import files
 from typing import Final
 
 from gatherer.errors import TargetError
+from gatherer.records import TABLES, Rejected
 from gatherer.targets.sqlserver.session import Session
 
 _GO: Final = re.compile(r"^\s*GO\s*;?\s*$", re.MULTILINE | re.IGNORECASE)
@@ -27,6 +28,7 @@ VERSIONS: Final = (
     Version(number=2, name="0002_views", required=2),
 )
 LATEST: Final = VERSIONS[-1].number
+WITH_KEYS: Final = (*(record.table for record in TABLES), Rejected.table)  # the tables of facts
 
 
 @cache

@@ -1,26 +1,23 @@
 """Applying batches to SQL Server."""
 
 import dataclasses
+import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
-from gatherer import sql_times, time_zones, timestamps
+from gatherer import sql_times, time_zones
 from gatherer.errors import TargetError, TemporaryError
 from gatherer.notification import Notification
-from gatherer.records import TABLES, Record, Rejected
+from gatherer.records import TABLES, Record
 from gatherer.targets.base import Batch, Export, Outcome, Position, Run, TargetStatus
-from gatherer.targets.sqlserver import applying, refusing, requirements, schema
+from gatherer.targets.sqlserver import applying, chosen_rows, reading, refusing, requirements, schema
 from gatherer.targets.sqlserver.connection import Access
 from gatherer.targets.sqlserver.faults import Class, Fault
+from gatherer.targets.sqlserver.rows import to_json
 from gatherer.targets.sqlserver.schema import batches
 from gatherer.targets.sqlserver.session import PATIENCE, Faulted, Patience, Session
-
-_RUN_COLUMNS = tuple(field.name for field in dataclasses.fields(Run))
-_RUN_SELECTION = ", ".join(f"[{name}]" for name in _RUN_COLUMNS)
-_WITH_KEYS: Final = (*(record.table for record in TABLES), Rejected.table)
-_REMOVED_AT_ONCE: Final = 2000  # rows of one DELETE: a larger one may lock the table
-_ABANDONED: Final = "the transaction was rolled back without a word"
+from gatherer.targets.sqlserver.transactions import Transactions, busy
 
 T = TypeVar("T")
 
@@ -68,10 +65,14 @@ class SQLServerTarget:
             access, patience=patience, prepare=[batches(name, schema_name)[0] for name in staging]
         )
         self.name = self.session.name
+        self._transactions = Transactions(
+            session=self.session, schema=schema_name, milliseconds=self._milliseconds, dry_run=dry_run
+        )
         self._outstanding: _Commit | None = None
         try:
             self.session.persistently(lambda: requirements.check(self.session))
             self.session.persistently(lambda: schema.check(self.session, schema_name))
+            self.identity: str = self._settings().get("identity") or uuid.uuid4().hex
             self._writer = applying.Writer(
                 session=self.session,
                 schema=schema_name,
@@ -85,19 +86,24 @@ class SQLServerTarget:
 
     def settle(self, *, time_zone: str, attribution_hours: int) -> None:
         """Write down the settings that views need, if they are not those that are there."""
-        wanted = {"time_zone": time_zone, "attribution_hours": str(attribution_hours)}
-        there = self._rows("SELECT name, value FROM $(schema).setting")
-        if {row.name: row.value for row in there} == wanted:
+        wanted = {
+            "time_zone": time_zone,
+            "attribution_hours": str(attribution_hours),
+            "identity": self.identity,
+        }
+        if self._settings() == wanted:
             return
-        settings = applying.to_json(list(wanted.items()))
-        offsets = applying.to_json(
+        settings = to_json(list(wanted.items()))
+        offsets = to_json(
             [
                 (sql_times.text(starts_at), sql_times.text(ends_at), minutes)
                 for starts_at, ends_at, minutes in time_zones.intervals(time_zone)
             ]
         )
         (settle,) = batches("settle", self._schema)
-        self._persistently(lambda: self._transact(lambda _: self.session.run(settle, settings, offsets)))
+        self._persistently(
+            lambda: self._transactions.run(lambda _: self.session.run(settle, settings, offsets))
+        )
 
     def position(self, inbox_id: str) -> Position | None:
         """Return up to where the inbox `inbox_id` has been gathered; None if it never was."""
@@ -140,21 +146,14 @@ class SQLServerTarget:
         chosen = set(notifications)
 
         def work(now: datetime) -> None:
-            self._choose(chosen)
-            for table in _WITH_KEYS:
-                outcome.removed += self._remove(
-                    f"FROM $(schema).{table} AS t WHERE EXISTS (SELECT 1 FROM #chosen AS c "
-                    "WHERE c.inbox_id = t.inbox_id AND c.notification_id = t.notification_id)"
-                )
+            chosen_rows.choose(self.session, self._schema, chosen)
+            outcome.removed += chosen_rows.remove(self.session, self._schema)
             for batch in batches:
                 outcome.add(self._writer.apply(batch, now))
-            self._remove(
-                "FROM $(schema).rejected_notification AS t "
-                "WHERE NOT EXISTS (SELECT 1 FROM $(schema).rejected AS r WHERE r.body_key = t.body_key)"
-            )
+            chosen_rows.remove_bodies(self.session, self._schema)
 
         try:
-            self._transact(work)
+            self._transactions.run(work)
         except Faulted as failure:
             self.session.rollback()
             if failure.fault.kind is Class.TRANSIENT:
@@ -168,16 +167,10 @@ class SQLServerTarget:
     def keys_from(self, notifications: Iterable[tuple[str, int]]) -> set[bytes]:
         """Return the keys of the records and rejections first received in `notifications`."""
         chosen = set(notifications)
-        query = " UNION ALL ".join(
-            f"SELECT t.[key] FROM $(schema).{table} AS t JOIN #chosen AS c "
-            "ON c.inbox_id = t.inbox_id AND c.notification_id = t.notification_id"
-            for table in _WITH_KEYS
-        )
 
         def work() -> set[bytes]:
-            self._choose(chosen)
-            (found,) = self._run(query)
-            return {row[0] for row in found}
+            chosen_rows.choose(self.session, self._schema, chosen)
+            return chosen_rows.keys(self.session, self._schema)
 
         return self._persistently(work)
 
@@ -204,20 +197,13 @@ class SQLServerTarget:
             values[name] = sql_times.text(values[name])
         values["problem"] = values["problem"] or ""
         (insert,) = batches("insert_gather_run", self._schema)
-        self._persistently(lambda: self._transact(lambda _: self.session.run(insert, *values.values())))
+        self._persistently(
+            lambda: self._transactions.run(lambda _: self.session.run(insert, *values.values()))
+        )
 
     def status(self) -> TargetStatus:
         """Return what the target holds."""
-        counts = {table: self._count(f"$(schema).{table}") for table in _WITH_KEYS}
-        rejected = self._count("$(schema).rejected WHERE resolved_at IS NULL")
-        last = self._rows(f"SELECT TOP (1) {_RUN_SELECTION} FROM $(schema).gather_run ORDER BY id DESC")
-        run = None
-        if last:
-            values = dict(zip(_RUN_COLUMNS, last[0], strict=True))
-            for name in ("started_at", "finished_at"):
-                values[name] = values[name].replace(tzinfo=UTC)
-            run = Run(**values)
-        return TargetStatus(rows=counts, rejected_open=rejected, last_run=run)
+        return self._persistently(lambda: reading.status(self.session, self._schema))
 
     def horizon(self) -> datetime:
         """Return a time before which nothing is going to be written any more, as `changed_at` has it."""
@@ -226,7 +212,7 @@ class SQLServerTarget:
         def ask() -> datetime:
             ((found,),) = self.session.run(horizon, self._milliseconds)
             if found.granted < 0:
-                raise Faulted(_busy())
+                raise Faulted(busy())
             moment: datetime = found.moment.replace(tzinfo=UTC)
             return moment
 
@@ -234,19 +220,8 @@ class SQLServerTarget:
 
     def export(self, what: Export) -> Iterator[list[dict[str, Any]]]:
         """Yield the responses that `what` asks for, a few thousand at a time."""
-        (query,) = batches(f"export_{what.view}", self._schema)
-        times = (sql_times.text(moment) for moment in what.times)
         try:
-            for rows in self.session.stream(
-                query, *times, what.endpoint or "", applying.to_json(list(what.kinds))
-            ):
-                yield [
-                    {
-                        column[0]: value.replace(tzinfo=UTC) if isinstance(value, datetime) else value
-                        for column, value in zip(row.cursor_description, row, strict=True)
-                    }
-                    for row in rows
-                ]
+            yield from reading.export(self.session, self._schema, what)
         except Faulted as failure:
             kind = TemporaryError if failure.fault.kind is Class.TRANSIENT else TargetError
             raise kind(f"{self.name}: {failure.fault}") from None
@@ -266,7 +241,7 @@ class SQLServerTarget:
             if batch.position is not None and not self._dry_run:
                 self._outstanding = _Commit(batch.position, now, outcome)
 
-        self._transact(work)
+        self._transactions.run(work)
         return outcome
 
     def _was_carried_out(self, commit: _Commit) -> bool:
@@ -277,36 +252,11 @@ class SQLServerTarget:
         )[0]
         return any(row.changed_at.replace(tzinfo=UTC) == commit.now for row in found)
 
-    def _transact(self, work: Callable[[datetime], object]) -> None:
-        """Do `work` in a transaction of its own, commit it, and make sure that its rows are there.
-
-        `work` is given the time of writing.
-        """
-        _, begin = batches("begin", self._schema)
-        ((started,),) = self.session.run(begin, self._milliseconds)
-        if started.granted < 0:
-            raise Faulted(_busy())
-        work(started.moment.replace(tzinfo=UTC))
-        if self._dry_run:
-            self.session.rollback()
-            return
-        # TRY: a COMMIT without a transaction is an error of its own, which says too little.
-        ((ended,),) = self.session.run(
-            "DECLARE @transactions int = @@TRANCOUNT; IF @transactions > 0 COMMIT TRANSACTION; "
-            "SELECT @transactions AS transactions"
-        )
-        (verify,) = batches("verify", self._schema)
-        ((counted,),) = self.session.run(verify)
-        if ended.transactions != 1 or counted.applied != counted.found:
-            raise Faulted(Fault(kind=Class.TRANSIENT, state="", number=0, text=_ABANDONED))
-
     def _try(self, records: Sequence[Record]) -> Fault | None:
         """Write `records` and roll back; return what the server has against one of them, None if nothing."""
-        _, begin = batches("begin", self._schema)
 
         def work() -> None:
-            self.session.run(begin, self._milliseconds)
-            self._writer.apply(Batch(records=list(records)), timestamps.now())
+            self._writer.apply(Batch(records=list(records)), self._transactions.begin())
             self.session.rollback()
 
         try:
@@ -315,25 +265,9 @@ class SQLServerTarget:
             return failure.fault
         return None
 
-    def _choose(self, notifications: set[tuple[str, int]]) -> None:
-        _, choose = batches("choose", self._schema)
-        self.session.run("DELETE FROM #chosen")
-        for rows, _ in applying.chunks(sorted(notifications), applying.encode):
-            self.session.run(choose, rows)
-
-    def _remove(self, what: str) -> int:
-        """Delete `what`, a little at a time, and return how many rows that were."""
-        removed = 0
-        while True:
-            statement = f"DELETE TOP ({_REMOVED_AT_ONCE}) t {what}; SELECT @@ROWCOUNT AS removed"
-            ((count,),) = self._run(statement)
-            removed += int(count.removed)
-            if count.removed < _REMOVED_AT_ONCE:
-                return removed
-
-    def _count(self, what: str) -> int:
-        counted: int = self._rows(f"SELECT COUNT_BIG(*) AS counted FROM {what}")[0].counted
-        return counted
+    def _settings(self) -> dict[str, str]:
+        there = self._rows("SELECT name, value FROM $(schema).setting")
+        return {row.name: row.value for row in there}
 
     def _rows(self, query: str, *parameters: object) -> list[Any]:
         return self._persistently(lambda: self._run(query, *parameters)[0])
@@ -343,7 +277,3 @@ class SQLServerTarget:
 
     def _persistently(self, action: Callable[[], T]) -> T:
         return self.session.persistently(action)
-
-
-def _busy() -> Fault:
-    return Fault(kind=Class.TRANSIENT, state="HYT00", number=1222, text="another gatherer is writing")

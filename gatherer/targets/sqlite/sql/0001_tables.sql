@@ -164,6 +164,7 @@ CREATE TABLE other_event (
 );
 CREATE UNIQUE INDEX other_event_key ON other_event (key);
 CREATE INDEX other_event_changed ON other_event (changed_at);
+CREATE INDEX other_event_deleted ON other_event (message_id) WHERE family = 'statuses' AND name = 'deleted';
 
 -- One thing that was refused, and why. Its notification is kept once, in rejected_notification.
 CREATE TABLE rejected (

@@ -1,12 +1,14 @@
 -- What reports read. Test rows (dashboard tests, simulated traffic) are in none of these views but
 -- response_local. `person` is the phone number, or the user id where WhatsApp withholds the number.
 
--- Settings of the site that views need; gather writes them from [target] of the configuration.
+-- Settings of the site that views need; gather writes them from [target] of the configuration. And the
+-- identity of this database: as which consumer of an inbox it is known.
 CREATE TABLE setting (
     name  TEXT NOT NULL PRIMARY KEY,
     value TEXT NOT NULL
 ) WITHOUT ROWID;
-INSERT INTO setting (name, value) VALUES ('attribution_hours', '72'), ('time_zone', 'UTC');
+INSERT INTO setting (name, value) VALUES ('attribution_hours', '72'), ('time_zone', 'UTC'),
+    ('identity', lower(hex(randomblob(16))));
 
 -- The site's time zone as intervals of UTC, half open, without gaps.
 CREATE TABLE time_zone_offset (
@@ -26,7 +28,8 @@ FROM response AS r
 JOIN time_zone_offset AS o ON o.starts_at <= r.occurred_at AND r.occurred_at < o.ends_at
 JOIN time_zone_offset AS p ON p.starts_at <= r.received_at AND r.received_at < p.ends_at;
 
--- One reply as it stands now: with the text of its latest edit, and not at all once it is revoked.
+-- One reply as it stands now: with the text of its latest edit, and not at all once it is revoked. On-Premises
+-- tells the latter with a status `deleted`.
 CREATE VIEW reply AS
 SELECT
     r.message_id, r.about_message_id, r.provider, r.endpoint, r.account_id, r.phone_number_id, r.business_phone,
@@ -45,44 +48,75 @@ WHERE r.kind = 'replied' AND r.is_test = 0
     AND NOT EXISTS (
         SELECT 1 FROM response AS x
         WHERE x.about_message_id = r.message_id AND x.kind = 'revoked' AND x.is_test = 0
+    )
+    AND NOT EXISTS (
+        SELECT 1 FROM other_event AS x
+        WHERE x.message_id = r.message_id AND x.family = 'statuses' AND x.name = 'deleted' AND x.is_test = 0
     );
 
 -- The reaction of one person to one message as it stands now; none once it is taken back.
--- An emoji that could not be read is NULL, and still a reaction.
+-- An emoji that could not be read is NULL, and still a reaction. WhatsApp may name one person by phone and
+-- later by user id alone: a receipt or another answer to the same message may have both.
 CREATE VIEW reaction_current AS
 SELECT
     message_id, about_message_id, provider, endpoint, account_id, phone_number_id, business_phone, phone, user_id,
     person, profile_name, emoji, occurred_at AS reacted_at
 FROM (
     SELECT
-        r.*,
+        told.*,
         coalesce(phone, user_id) AS person,
         row_number() OVER (
             PARTITION BY about_message_id, coalesce(phone, user_id)
             ORDER BY occurred_at DESC, message_id DESC
         ) AS recency
-    FROM response AS r
-    WHERE kind = 'reacted' AND is_test = 0 AND about_message_id IS NOT NULL
+    FROM (
+        SELECT
+            r.message_id, r.about_message_id, r.provider, r.endpoint, r.account_id, r.phone_number_id,
+            r.business_phone, r.user_id, r.profile_name, r.emoji, r.occurred_at,
+            coalesce(r.phone, (
+                SELECT min(x.phone) FROM response AS x
+                WHERE x.user_id = r.user_id AND x.is_test = 0
+                    AND (x.message_id = r.about_message_id OR x.about_message_id = r.about_message_id)
+            )) AS phone
+        FROM response AS r
+        WHERE r.kind = 'reacted' AND r.is_test = 0 AND r.about_message_id IS NOT NULL
+    ) AS told
 )
 WHERE recency = 1 AND (emoji IS NULL OR emoji <> '');
 
 -- Whether one person wants marketing from one of our numbers: the latest word counts, and of two at the
--- same time the opt-out.
+-- same time the opt-out. Who is named by user id alone has the phone that any response has beside it.
 CREATE VIEW opt_out_current AS
+WITH known AS (
+    SELECT user_id, min(phone) AS phone
+    FROM response
+    WHERE is_test = 0 AND phone IS NOT NULL AND user_id IN (
+        SELECT user_id FROM response WHERE kind IN ('opted_out', 'opted_in') AND phone IS NULL
+    )
+    GROUP BY user_id
+),
+told AS (
+    SELECT
+        r.message_id, r.kind, r.occurred_at, r.provider, r.endpoint, r.phone_number_id, r.business_phone,
+        r.user_id,
+        coalesce(r.phone, k.phone) AS phone
+    FROM response AS r
+    LEFT JOIN known AS k ON k.user_id = r.user_id
+    WHERE r.kind IN ('opted_out', 'opted_in') AND r.is_test = 0
+)
 SELECT
     person, phone, user_id, phone_number_id, business_phone,
     CASE WHEN kind = 'opted_out' THEN 1 ELSE 0 END AS opted_out,
     occurred_at AS since, provider, endpoint
 FROM (
     SELECT
-        r.*,
+        told.*,
         coalesce(phone, user_id) AS person,
         row_number() OVER (
             PARTITION BY coalesce(phone, user_id), coalesce(phone_number_id, business_phone)
             ORDER BY occurred_at DESC, CASE WHEN kind = 'opted_out' THEN 0 ELSE 1 END, message_id
         ) AS recency
-    FROM response AS r
-    WHERE kind IN ('opted_out', 'opted_in') AND is_test = 0
+    FROM told
 )
 WHERE recency = 1;
 
@@ -96,7 +130,7 @@ FROM reply AS r, json_each(r.reply_payload) AS j
 WHERE r.reply_type = 'flow' AND json_valid(r.reply_payload) AND json_type(r.reply_payload) = 'object';
 
 -- One of our messages, with everything known of its fate. A read or played message was delivered, whether
--- or not that was reported. Reply markers count only where there is no reply itself.
+-- or not that was reported. Reply markers count only where the reply itself never came: not once it is revoked.
 CREATE VIEW message_status AS
 WITH receipt AS (
     SELECT
@@ -128,10 +162,14 @@ answered AS (
     GROUP BY about_message_id
 ),
 marked AS (
-    SELECT about_message_id AS message_id, count(*) AS markers, min(occurred_at) AS first_marker_at
-    FROM response
-    WHERE kind = 'reply_marker' AND is_test = 0 AND about_message_id IS NOT NULL
-    GROUP BY about_message_id
+    SELECT m.about_message_id AS message_id, count(*) AS markers, min(m.occurred_at) AS first_marker_at
+    FROM response AS m
+    WHERE m.kind = 'reply_marker' AND m.is_test = 0 AND m.about_message_id IS NOT NULL
+        AND NOT EXISTS (
+            SELECT 1 FROM response AS x
+            WHERE x.about_message_id = m.about_message_id AND x.kind = 'replied' AND x.is_test = 0
+        )
+    GROUP BY m.about_message_id
 )
 SELECT
     s.*,
@@ -285,7 +323,10 @@ WITH reached AS (
         max(CASE WHEN kind IN ('delivered', 'read', 'played') THEN 1 ELSE 0 END) AS delivered,
         max(CASE WHEN kind IN ('read', 'played') THEN 1 ELSE 0 END) AS read,
         max(CASE
-            WHEN kind = 'reply_marker' THEN 1
+            WHEN kind = 'reply_marker' AND about_message_id NOT IN (
+                SELECT x.about_message_id FROM response AS x
+                WHERE x.kind = 'replied' AND x.is_test = 0 AND x.about_message_id IS NOT NULL
+            ) THEN 1
             WHEN kind = 'replied' AND message_id IN (SELECT message_id FROM reply) THEN 1
             ELSE 0
         END) AS replied,

@@ -3,7 +3,7 @@
 --
 -- Run it under a login that may create tables: by `gatherer schema apply`, or by sqlcmd, which replaces
 -- $(schema): sqlcmd -v schema=gatherer -i 0001_tables.sql (or take the output of `gatherer schema print`).
--- Running it again changes nothing.
+-- Running it again changes nothing (but on Babelfish, which renames indexes and so does not find them here).
 --
 -- Ids and words compare byte by byte (Latin1_General_BIN2): WhatsApp's ids differ in case alone. Columns for
 -- people to read have the collation of the database. The clustered key counts up, so that new rows go to the
@@ -214,6 +214,8 @@ IF NOT EXISTS (SELECT 1 FROM sys.indexes WHERE object_id = OBJECT_ID(N'$(schema)
     CREATE UNIQUE INDEX other_event_key ON $(schema).other_event ([key]);
 IF NOT EXISTS (SELECT 1 FROM sys.indexes WHERE object_id = OBJECT_ID(N'$(schema).other_event') AND name = N'other_event_changed')
     CREATE INDEX other_event_changed ON $(schema).other_event (changed_at);
+IF NOT EXISTS (SELECT 1 FROM sys.indexes WHERE object_id = OBJECT_ID(N'$(schema).other_event') AND name = N'other_event_deleted')
+    CREATE INDEX other_event_deleted ON $(schema).other_event (message_id) WHERE family = N'statuses' AND name = N'deleted';
 GO
 
 -- One thing that was refused, and why. Its notification is kept once, in rejected_notification.

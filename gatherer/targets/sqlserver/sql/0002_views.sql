@@ -6,7 +6,8 @@
 
 SET ANSI_NULLS, QUOTED_IDENTIFIER ON;
 GO
--- Settings of the site that views need; gather writes them from [target] of the configuration.
+-- Settings of the site that views need; gather writes them from [target] of the configuration. And the
+-- identity of this database: as which consumer of an inbox it is known.
 IF OBJECT_ID(N'$(schema).setting', N'U') IS NULL
 CREATE TABLE $(schema).setting (
     name  nvarchar(64) COLLATE Latin1_General_BIN2 NOT NULL,
@@ -16,6 +17,10 @@ CREATE TABLE $(schema).setting (
 GO
 IF NOT EXISTS (SELECT 1 FROM $(schema).setting)
     INSERT INTO $(schema).setting (name, value) VALUES (N'attribution_hours', N'72'), (N'time_zone', N'UTC');
+GO
+IF NOT EXISTS (SELECT 1 FROM $(schema).setting WHERE name = N'identity')
+    INSERT INTO $(schema).setting (name, value)
+    VALUES (N'identity', LOWER(REPLACE(CONVERT(nvarchar(36), NEWID()), N'-', N'')));
 GO
 
 -- The site's time zone as intervals of UTC, half open, without gaps.
@@ -54,7 +59,8 @@ JOIN $(schema).time_zone_offset AS o ON o.starts_at <= r.occurred_at AND r.occur
 JOIN $(schema).time_zone_offset AS p ON p.starts_at <= r.received_at AND r.received_at < p.ends_at;
 GO
 
--- One reply as it stands now: with the text of its latest edit, and not at all once it is revoked.
+-- One reply as it stands now: with the text of its latest edit, and not at all once it is revoked. On-Premises
+-- tells the latter with a status `deleted`.
 CREATE VIEW $(schema).reply AS
 SELECT
     r.message_id, r.about_message_id, r.provider, r.endpoint, r.account_id, r.phone_number_id, r.business_phone,
@@ -72,47 +78,78 @@ WHERE r.kind = N'replied' AND r.is_test = 0
     AND NOT EXISTS (
         SELECT 1 FROM $(schema).response AS x
         WHERE x.about_message_id = r.message_id AND x.kind = N'revoked' AND x.is_test = 0
+    )
+    AND NOT EXISTS (
+        SELECT 1 FROM $(schema).other_event AS x
+        WHERE x.message_id = r.message_id AND x.family = N'statuses' AND x.name = N'deleted' AND x.is_test = 0
     );
 GO
 
 -- The reaction of one person to one message as it stands now; none once it is taken back.
--- An emoji that could not be read is NULL, and still a reaction. (Compared by length: under some collations
--- an emoji equals the empty text.)
+-- An emoji that could not be read is NULL, and still a reaction. WhatsApp may name one person by phone and
+-- later by user id alone: a receipt or another answer to the same message may have both. (The emoji is compared
+-- by length: under some collations it equals the empty text.)
 CREATE VIEW $(schema).reaction_current AS
 SELECT
     message_id, about_message_id, provider, endpoint, account_id, phone_number_id, business_phone, phone, user_id,
     person, profile_name, emoji, occurred_at AS reacted_at
 FROM (
     SELECT
-        r.*,
+        told.*,
         COALESCE(phone, user_id) AS person,
         ROW_NUMBER() OVER (
             PARTITION BY about_message_id, COALESCE(phone, user_id)
             ORDER BY occurred_at DESC, message_id DESC
         ) AS recency
-    FROM $(schema).response AS r
-    WHERE kind = N'reacted' AND is_test = 0 AND about_message_id IS NOT NULL
+    FROM (
+        SELECT
+            r.message_id, r.about_message_id, r.provider, r.endpoint, r.account_id, r.phone_number_id,
+            r.business_phone, r.user_id, r.profile_name, r.emoji, r.occurred_at,
+            COALESCE(r.phone, (
+                SELECT MIN(x.phone) FROM $(schema).response AS x
+                WHERE x.user_id = r.user_id AND x.is_test = 0
+                    AND (x.message_id = r.about_message_id OR x.about_message_id = r.about_message_id)
+            )) AS phone
+        FROM $(schema).response AS r
+        WHERE r.kind = N'reacted' AND r.is_test = 0 AND r.about_message_id IS NOT NULL
+    ) AS told
 ) AS ranked
 WHERE recency = 1 AND (emoji IS NULL OR DATALENGTH(emoji) > 0);
 GO
 
 -- Whether one person wants marketing from one of our numbers: the latest word counts, and of two at the
--- same time the opt-out.
+-- same time the opt-out. Who is named by user id alone has the phone that any response has beside it.
 CREATE VIEW $(schema).opt_out_current AS
+WITH known AS (
+    SELECT user_id, MIN(phone) AS phone
+    FROM $(schema).response
+    WHERE is_test = 0 AND phone IS NOT NULL AND user_id IN (
+        SELECT user_id FROM $(schema).response WHERE kind IN (N'opted_out', N'opted_in') AND phone IS NULL
+    )
+    GROUP BY user_id
+),
+told AS (
+    SELECT
+        r.message_id, r.kind, r.occurred_at, r.provider, r.endpoint, r.phone_number_id, r.business_phone,
+        r.user_id,
+        COALESCE(r.phone, k.phone) AS phone
+    FROM $(schema).response AS r
+    LEFT JOIN known AS k ON k.user_id = r.user_id
+    WHERE r.kind IN (N'opted_out', N'opted_in') AND r.is_test = 0
+)
 SELECT
     person, phone, user_id, phone_number_id, business_phone,
     CASE WHEN kind = N'opted_out' THEN 1 ELSE 0 END AS opted_out,
     occurred_at AS since, provider, endpoint
 FROM (
     SELECT
-        r.*,
+        told.*,
         COALESCE(phone, user_id) AS person,
         ROW_NUMBER() OVER (
             PARTITION BY COALESCE(phone, user_id), COALESCE(phone_number_id, business_phone)
             ORDER BY occurred_at DESC, CASE WHEN kind = N'opted_out' THEN 0 ELSE 1 END, message_id
         ) AS recency
-    FROM $(schema).response AS r
-    WHERE kind IN (N'opted_out', N'opted_in') AND is_test = 0
+    FROM told
 ) AS ranked
 WHERE recency = 1;
 GO
@@ -138,7 +175,7 @@ WHERE r.reply_type = N'flow';
 GO
 
 -- One of our messages, with everything known of its fate. A read or played message was delivered, whether
--- or not that was reported. Reply markers count only where there is no reply itself.
+-- or not that was reported. Reply markers count only where the reply itself never came: not once it is revoked.
 CREATE VIEW $(schema).message_status AS
 WITH receipt AS (
     SELECT
@@ -171,10 +208,14 @@ answered AS (
     GROUP BY about_message_id
 ),
 marked AS (
-    SELECT about_message_id AS message_id, COUNT(*) AS markers, MIN(occurred_at) AS first_marker_at
-    FROM $(schema).response
-    WHERE kind = N'reply_marker' AND is_test = 0 AND about_message_id IS NOT NULL
-    GROUP BY about_message_id
+    SELECT m.about_message_id AS message_id, COUNT(*) AS markers, MIN(m.occurred_at) AS first_marker_at
+    FROM $(schema).response AS m
+    WHERE m.kind = N'reply_marker' AND m.is_test = 0 AND m.about_message_id IS NOT NULL
+        AND NOT EXISTS (
+            SELECT 1 FROM $(schema).response AS x
+            WHERE x.about_message_id = m.about_message_id AND x.kind = N'replied' AND x.is_test = 0
+        )
+    GROUP BY m.about_message_id
 )
 SELECT
     s.*,
@@ -325,6 +366,11 @@ WITH standing AS (
     UNION
     SELECT message_id, N'reacted' FROM $(schema).reaction_current
 ),
+replied_to AS (
+    SELECT DISTINCT about_message_id
+    FROM $(schema).response
+    WHERE kind = N'replied' AND is_test = 0 AND about_message_id IS NOT NULL
+),
 reached AS (
     SELECT
         c.map_id,
@@ -333,7 +379,7 @@ reached AS (
         MAX(CASE WHEN c.kind IN (N'delivered', N'read', N'played') THEN 1 ELSE 0 END) AS delivered,
         MAX(CASE WHEN c.kind IN (N'read', N'played') THEN 1 ELSE 0 END) AS [read],
         MAX(CASE
-            WHEN c.kind = N'reply_marker' THEN 1
+            WHEN c.kind = N'reply_marker' AND a.about_message_id IS NULL THEN 1
             WHEN c.kind = N'replied' AND s.message_id IS NOT NULL THEN 1
             ELSE 0
         END) AS replied,
@@ -342,6 +388,7 @@ reached AS (
         MAX(CASE WHEN c.kind = N'opted_out' THEN 1 ELSE 0 END) AS opted_out
     FROM $(schema).response_campaign AS c
     LEFT JOIN standing AS s ON s.message_id = c.message_id AND s.kind = c.kind
+    LEFT JOIN replied_to AS a ON a.about_message_id = c.about_message_id
     GROUP BY c.map_id, COALESCE(c.our_message_id, N'')
 )
 SELECT

@@ -3,11 +3,14 @@
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from gatherer import config
 from gatherer.config import Configuration
 
 if TYPE_CHECKING:
+    from gatherer.inbox.purging import Retention
     from gatherer.inbox.quarantine import Quarantine
     from gatherer.inbox.queue import Limits
     from gatherer.inbox.room import Room
@@ -18,13 +21,16 @@ def open_writer(
     configuration: Configuration, *, committed: Callable[[int], None] = lambda rows: None
 ) -> "InboxWriter":
     """Return the writer of the inbox; somebody has to close it."""
+    from gatherer.inbox import housekeeping
     from gatherer.inbox.writer import InboxWriter
 
     return InboxWriter(
         configuration.inbox.path,
         limits=_limits(configuration),
-        space=_room(configuration),
+        space=_room(configuration.inbox),
+        make_room=partial(housekeeping.make_room, configuration.inbox.path.resolve()),
         committed=committed,
+        group=configuration.inbox.group,
     )
 
 
@@ -47,25 +53,31 @@ def open_quarantine(configuration: Configuration) -> "Quarantine | None":
     )
 
 
-def inbox_room(configuration: Configuration) -> dict[str, Any] | None:
+def inbox_room(settings: config.Inbox) -> dict[str, Any] | None:
     """Return how much room the inbox has, as plain values, and what `serve` would say to it; None: not to be found out."""
     from gatherer.inbox import file, quarantine, room
 
-    path = configuration.inbox.path.resolve()
+    path = settings.path.resolve()
     try:
         with closing(file.open_readable(path)) as connection:
             usage = room.usage(connection, path)
     except (sqlite3.Error, OSError):
         return None
-    settings = configuration.inbox
     return {
         "held_bytes": usage.held,
         "max_inbox_bytes": settings.max_inbox_bytes,
         "disk_free_bytes": usage.free,
         "min_free_bytes": settings.min_free_bytes,
         "in_quarantine": len(quarantine.kept(quarantine.path_of(path))),
-        "refusing_because": _room(configuration).shortage(usage, 0),
+        "refusing_because": _room(settings).shortage(usage, 0),
     }
+
+
+def retention(settings: config.Inbox) -> "Retention":
+    """Return how long notifications are kept in the inbox that `settings` describe."""
+    from gatherer.inbox.purging import Retention
+
+    return Retention(keep_days=settings.keep_days, keep_days_at_most=settings.keep_days_at_most)
 
 
 def _limits(configuration: Configuration) -> "Limits":
@@ -80,8 +92,7 @@ def _limits(configuration: Configuration) -> "Limits":
     )
 
 
-def _room(configuration: Configuration) -> "Room":
+def _room(settings: config.Inbox) -> "Room":
     from gatherer.inbox.room import Room
 
-    settings = configuration.inbox
     return Room(max_inbox_bytes=settings.max_inbox_bytes, min_free_bytes=settings.min_free_bytes)

@@ -1,0 +1,95 @@
+"""`[[inbox]]`: several inboxes for one target, in files of this machine or offered by others."""
+
+import re
+from typing import Annotated, Any, Final, Literal
+from urllib.parse import urlsplit
+
+from pydantic import Discriminator, Field, Tag, field_validator, model_validator
+
+from gatherer.config.base import ResolvedPath, Section
+from gatherer.config.pull import is_loopback
+from gatherer.config.server import Inbox
+from gatherer.secret import InboxSecret
+
+ALONE: Final = "inbox"  # the name of the only inbox of an [inbox]
+NAME: Final = r"^[A-Za-z0-9_.-]{1,100}$"
+_PIN: Final = re.compile(
+    r"(?:sha-?256(?: fingerprint)?[:/=]\s*)?((?:[0-9A-Fa-f]{2}:?){31}[0-9A-Fa-f]{2})", re.IGNORECASE
+)
+_REMOTE_KEYS: Final = ("url", "token", "ca", "pin")
+
+
+class NamedInbox(Inbox):
+    """One of several inboxes: a file on this machine."""
+
+    name: str = Field(pattern=NAME)
+    path: ResolvedPath
+
+
+class OfferedInbox(Section):
+    """One of several inboxes: offered by the `[pull]` of another machine."""
+
+    name: str = Field(pattern=NAME)
+    url: str
+    token: InboxSecret
+    ca: ResolvedPath | None = None
+    pin: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _elsewhere(cls, values: Any) -> Any:
+        if isinstance(values, dict) and "path" in values:
+            raise ValueError("path is an inbox on this machine, url one on another: choose one")
+        return values
+
+    @field_validator("url")
+    @classmethod
+    def _encrypted(cls, url: str) -> str:
+        try:
+            parts = urlsplit(url)
+            host, _ = parts.hostname, parts.port
+        except ValueError:
+            host, parts = None, urlsplit("")
+        clean = not (parts.query or parts.fragment or parts.username) and url.isprintable() and " " not in url
+        if parts.scheme not in ("https", "http") or not host or not clean:
+            raise ValueError('expected a URL such as "https://web1.example.org:8443"')
+        if parts.scheme == "http" and not is_loopback(host):
+            raise ValueError("the token and what people wrote would not be encrypted: expected https://…")
+        return url.rstrip("/")
+
+    @field_validator("pin")
+    @classmethod
+    def _plain(cls, pin: str | None) -> str | None:
+        if pin is None:
+            return None
+        found = _PIN.fullmatch(pin.strip())
+        if found is None:
+            raise ValueError("expected the SHA-256 fingerprint of the certificate: 64 hexadecimal digits")
+        return found[1].replace(":", "").lower()
+
+    @model_validator(mode="after")
+    def _one_way(self) -> "OfferedInbox":
+        if self.ca is not None and self.pin is not None:
+            raise ValueError("ca and pin are two ways to know the server: choose one")
+        if (self.ca or self.pin) and self.url.startswith("http://"):
+            raise ValueError("ca and pin are about certificates, and an http:// URL has none")
+        return self
+
+
+def _where(inbox: object) -> Literal["file", "offered"]:
+    if isinstance(inbox, dict):
+        return "offered" if any(key in inbox for key in _REMOTE_KEYS) else "file"
+    return "offered" if isinstance(inbox, OfferedInbox) else "file"
+
+
+def _form(inboxes: object) -> Literal["one", "several"]:
+    return "several" if isinstance(inboxes, list) else "one"
+
+
+SomeInbox = Annotated[
+    Annotated[NamedInbox, Tag("file")] | Annotated[OfferedInbox, Tag("offered")], Discriminator(_where)
+]
+Inboxes = Annotated[
+    Annotated[Inbox, Tag("one")] | Annotated[list[SomeInbox], Tag("several"), Field(min_length=1)],
+    Discriminator(_form),
+]

@@ -1,0 +1,37 @@
+"""`[pull]`: offering the inbox to a gatherer on another machine."""
+
+import ipaddress
+
+from pydantic import Field, model_validator
+
+from gatherer.config.base import ResolvedPath, Section
+from gatherer.secret import Secret
+
+
+class Pull(Section):
+    """Where `gatherer serve` offers its inbox, and to whom."""
+
+    host: str = Field("127.0.0.1", min_length=1)
+    port: int = Field(8443, ge=0, le=65535, strict=True)
+    tokens: list[Secret] = Field(min_length=1)
+    tls_certificate: ResolvedPath | None = None
+    tls_key: ResolvedPath | None = None
+
+    @model_validator(mode="after")
+    def _private(self) -> "Pull":
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise ValueError("tls_certificate and tls_key belong together: set both, or neither")
+        if self.tls_certificate is None and not is_loopback(self.host):
+            raise ValueError(
+                f"{self.host} can be reached from other machines: set tls_certificate and tls_key, "
+                "or listen at 127.0.0.1 behind a web server with a certificate"
+            )
+        return self
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether what is said to `host` stays on this machine."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,79 @@
+"""A copy of an inbox in one piece, made while `serve` keeps writing it."""
+
+import contextlib
+import errno
+import os
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+from gatherer.errors import ConfigurationError, InboxError, TemporaryError
+from gatherer.inbox.reader import LocalInbox
+
+
+def backup(inbox: LocalInbox, destination: Path) -> int:
+    """Copy `inbox` to the new file `destination`; return its size.
+
+    The copy is of one moment, checked before it gets its name, and complete in itself: it needs no -wal.
+    Everything is copied in one read transaction, as a copy in pieces would begin anew with each arrival;
+    the write-ahead log grows by what arrives in the meantime.
+
+    Raises:
+        ConfigurationError: the file exists, or cannot be written there.
+        InboxError: the copy is damaged, and so probably is the inbox.
+        TemporaryError: the disk is full, or the inbox locked.
+
+    """
+    if destination.exists():
+        raise ConfigurationError(f"{destination} exists: a backup never replaces another file")
+    unfinished = destination.with_name(destination.name + ".unfinished")
+    try:
+        found = inbox.ask(lambda connection: _copy(connection, unfinished))
+        if found != "ok":
+            raise InboxError(f"the copy of the inbox is damaged ({found}): look at `gatherer inbox check`")
+        with _explained(destination):
+            _flush(unfinished)
+            unfinished.rename(destination)
+            return destination.stat().st_size
+    finally:
+        with contextlib.suppress(OSError):
+            for suffix in ("", "-journal"):
+                Path(f"{unfinished}{suffix}").unlink(missing_ok=True)
+
+
+def _copy(source: sqlite3.Connection, unfinished: Path) -> str:
+    """Copy everything behind `source` to a file of its own, and return what SQLite thinks of that: "ok".
+
+    Raises:
+        ConfigurationError: the file cannot be written.
+        TemporaryError: the disk is full.
+        sqlite3.Error: the source cannot be read.
+
+    """
+    with _explained(unfinished):
+        unfinished.unlink(missing_ok=True)
+        unfinished.touch(mode=0o600)
+    with contextlib.closing(sqlite3.connect(unfinished, isolation_level=None)) as copy:
+        try:
+            source.backup(copy, pages=-1)
+            copy.execute("PRAGMA journal_mode = DELETE")
+            return str(copy.execute("PRAGMA quick_check(1)").fetchone()[0])
+        except sqlite3.OperationalError as error:
+            if getattr(error, "sqlite_errorname", "") == "SQLITE_FULL":
+                raise TemporaryError(f"{unfinished} cannot be written: the disk is full") from error
+            raise
+
+
+@contextlib.contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        kind = TemporaryError if error.errno == errno.ENOSPC else ConfigurationError
+        raise kind(f"{path} cannot be written: {error.strerror or error}") from None
+
+
+def _flush(path: Path) -> None:
+    """Make sure that the file is on disk."""
+    with path.open("rb+") as opened:
+        os.fsync(opened.fileno())

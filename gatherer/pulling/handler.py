@@ -1,0 +1,235 @@
+"""What the pull listener answers. `config/two-machines/README.rst` describes the protocol."""
+
+import asyncio
+import base64
+import hashlib
+import json
+import logging
+import time
+from collections.abc import Callable, Mapping
+from http import HTTPStatus
+from typing import Any, Final
+
+from aiohttp import web
+from multidict import CIMultiDict
+
+from gatherer import timestamps
+from gatherer.errors import GathererError
+from gatherer.inbox import frames
+from gatherer.inbox.base import Bounds, Selection
+from gatherer.pulling.source import AnotherInbox, Part, Source
+from gatherer.pulling.tokens import ALLOWED_FAILURES, WINDOW_SECONDS, Failures, Tokens
+
+log = logging.getLogger(__name__)
+
+LARGEST: Final = Bounds(rows=100_000, bytes=64_000_000)  # of one answer, whatever is asked for
+HIGHEST_ID: Final = 2**63 - 1
+SEND_SECONDS: Final = 60  # for a frame to leave: a client that reads no more is let go
+STREAMS: Final = 8  # at the same time
+LONGEST_REST_SECONDS: Final = 0.5  # between two frames
+BODY_BYTES: Final = 4096
+BODY_SECONDS: Final = 10
+RETRY_AFTER_SECONDS: Final = 5
+_HEADERS: Final = CIMultiDict(
+    {
+        "Server": "gatherer",
+        "X-Content-Type-Options": "nosniff",
+        # In between, nobody is to keep personal data, or to pack what is packed.
+        "Cache-Control": "no-store, no-transform",
+    }
+)
+
+
+class Refused(Exception):
+    """A request that is not answered as asked. The text is for the client and for the log."""
+
+    def __init__(self, status: HTTPStatus, text: str, **headers: str) -> None:
+        super().__init__(text)
+        self.status = status
+        self.headers = headers
+
+
+class Pulling:
+    """The request handler of the pull listener."""
+
+    def __init__(
+        self,
+        source: Source,
+        tokens: Tokens,
+        *,
+        address: Callable[[web.BaseRequest], str] = lambda r: r.remote or "",
+    ) -> None:
+        """Offer `source` to holders of `tokens`; `address` tells where a request comes from."""
+        self._source = source
+        self._tokens = tokens
+        self._address = address
+        self._failures = Failures()
+        self._streams = 0
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answer one request."""
+        try:
+            self._authenticate(request)
+            return await self._answer(request)
+        except Refused as refused:
+            return _refusal(refused)
+        except AnotherInbox:
+            return _refusal(Refused(HTTPStatus.CONFLICT, "another inbox has taken the place of that one"))
+        except GathererError as error:
+            log.error("the inbox cannot be pulled: %s", error)
+            return _refusal(_unavailable("the inbox cannot be read just now"))
+        except (ConnectionError, asyncio.CancelledError):
+            raise
+        except Exception:
+            log.exception("a request of a gatherer could not be handled")
+            return _refusal(_unavailable("a defect in gatherer; its log says more"))
+
+    def _authenticate(self, request: web.BaseRequest) -> None:
+        if self._tokens.accept(request.headers.get("Authorization")):
+            return
+        address = self._address(request)
+        failures = self._failures.add(address)
+        if failures <= ALLOWED_FAILURES:
+            log.warning("pull: 401 to %s: no token, or a wrong one", address)
+            raise Refused(HTTPStatus.UNAUTHORIZED, "no token, or a wrong one", WWW_Authenticate="Bearer")
+        if failures == ALLOWED_FAILURES + 1:
+            log.warning("pull: 429 to %s: more wrong tokens, of which no more is said for a minute", address)
+        raise Refused(HTTPStatus.TOO_MANY_REQUESTS, "too many wrong tokens", Retry_After=str(WINDOW_SECONDS))
+
+    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        path = request.path.rstrip("/")
+        routes = {
+            f"/v{frames.VERSION}/inbox": ("GET", self._inbox),
+            f"/v{frames.VERSION}/notifications": ("GET", self._notifications),
+            f"/v{frames.VERSION}/acknowledgement": ("POST", self._acknowledgement),
+        }
+        if path not in routes:
+            raise Refused(
+                HTTPStatus.NOT_FOUND, f"this gatherer speaks version {frames.VERSION} of the protocol"
+            )
+        method, answer = routes[path]
+        if request.method != method:
+            raise Refused(HTTPStatus.METHOD_NOT_ALLOWED, f"use {method}", Allow=method)
+        return await answer(request)
+
+    async def _inbox(self, request: web.BaseRequest) -> web.Response:
+        wanted = request.rel_url.query.get("statistics") == "1"
+        content = json.dumps(await self._source.about(statistics=wanted)).encode()
+        headers = CIMultiDict(_HEADERS, **{"Content-Digest": digest(content)})
+        return web.Response(body=content, content_type="application/json", headers=headers)
+
+    async def _notifications(self, request: web.BaseRequest) -> web.StreamResponse:
+        query = request.rel_url.query
+        try:
+            inbox_id, after = query["inbox_id"], _number(query, "after", 0, 0)
+            left = Bounds(
+                rows=min(_number(query, "rows", LARGEST.rows), LARGEST.rows),
+                bytes=min(_number(query, "bytes", LARGEST.bytes), LARGEST.bytes),
+            )
+            selection = _selection(query)
+        except (LookupError, ValueError, OverflowError) as error:
+            raise Refused(HTTPStatus.BAD_REQUEST, f"not understood: {error}") from None
+        if self._streams >= STREAMS:
+            raise _unavailable("others are reading; try again")
+        self._streams += 1
+        try:
+            # Before the first byte of the answer, so that what is wrong can still be said with a status.
+            part = await self._source.part(inbox_id, selection, after, left)
+            headers = CIMultiDict(_HEADERS, **{"Content-Type": frames.MEDIA_TYPE})
+            response = web.StreamResponse(headers=headers)
+            await response.prepare(request)
+            await self._stream(response, part, inbox_id, selection, left)
+        finally:
+            self._streams -= 1
+        return response
+
+    async def _stream(
+        self,
+        response: web.StreamResponse,
+        part: Part | None,
+        inbox_id: str,
+        selection: Selection,
+        left: Bounds,
+    ) -> None:
+        """Send `part` and what follows; without an end, if that is not all that was to come."""
+        rows, size, last_id = left.rows, left.bytes, None
+        try:
+            while part is not None:
+                async with asyncio.timeout(SEND_SECONDS):
+                    await response.write(part.frame)
+                rows, size, last_id = rows - part.rows, size - part.size, part.last_id
+                if rows <= 0 or size <= 0:
+                    break
+                began = time.perf_counter()
+                part = await self._source.part(inbox_id, selection, last_id, Bounds(rows=rows, bytes=size))
+                # Rest as long as that took: webhooks come first, more so on a machine that is busy.
+                await asyncio.sleep(min(time.perf_counter() - began, LONGEST_REST_SECONDS))
+            end = frames.End(inbox_id=inbox_id, count=left.rows - rows, last_id=last_id)
+            await response.write(frames.of_end(end))
+        except (AnotherInbox, GathererError, TimeoutError) as error:
+            log.warning("an answer to a gatherer was cut off: %s", error or type(error).__name__)
+            response.force_close()
+
+    async def _acknowledgement(self, request: web.BaseRequest) -> web.Response:
+        try:
+            async with asyncio.timeout(BODY_SECONDS):
+                content = await request.content.read(BODY_BYTES)
+                while not request.content.at_eof() and len(content) < BODY_BYTES:
+                    content += await request.content.read(BODY_BYTES)
+        except TimeoutError:
+            raise Refused(HTTPStatus.REQUEST_TIMEOUT, "the body did not arrive in time") from None
+        if request.headers.get("Content-Digest") != digest(content):
+            raise Refused(HTTPStatus.BAD_REQUEST, "the body is not the one that Content-Digest speaks of")
+        try:
+            said = json.loads(content)
+            inbox_id, consumer, number = (said[name] for name in ("inbox_id", "consumer", "notification_id"))
+            if not (isinstance(inbox_id, str) and isinstance(consumer, str) and type(number) is int):
+                raise ValueError("a value of the wrong kind")
+            await self._source.acknowledge(inbox_id, consumer, number)
+        except (LookupError, ValueError, TypeError) as error:
+            raise Refused(HTTPStatus.BAD_REQUEST, f"not understood: {error}") from None
+        except OSError as error:
+            log.error("an acknowledgement cannot be written, which delays purging: %s", error)
+            raise _unavailable("it cannot be written just now") from None
+        return web.Response(status=HTTPStatus.NO_CONTENT, headers=_HEADERS)
+
+
+def digest(content: bytes) -> str:
+    """Return the header `Content-Digest` (RFC 9530) of `content`."""
+    return f"sha-256=:{base64.b64encode(hashlib.sha256(content).digest()).decode()}:"
+
+
+def _selection(query: Mapping[str, str]) -> Selection:
+    moments = {
+        name: timestamps.from_milliseconds(_number(query, name, 0)) if name in query else None
+        for name in ("since", "until")
+    }
+    ids = query.get("ids")
+    return Selection(
+        ids=frozenset(int(number) for number in ids.split(",")) if ids is not None else None,
+        from_id=_number(query, "from_id", 0) if "from_id" in query else None,
+        to_id=_number(query, "to_id", 0) if "to_id" in query else None,
+        since=moments["since"],
+        until=moments["until"],
+        endpoint=query.get("endpoint"),
+    )
+
+
+def _number(query: Mapping[str, str], name: str, default: int, lowest: int = 1) -> int:
+    number = int(query.get(name, default))
+    if not lowest <= number <= HIGHEST_ID:
+        raise ValueError(f"{name} is {number}")
+    return number
+
+
+def _unavailable(text: str) -> Refused:
+    return Refused(HTTPStatus.SERVICE_UNAVAILABLE, text, Retry_After=str(RETRY_AFTER_SECONDS))
+
+
+def _refusal(refused: Refused) -> web.Response:
+    headers: CIMultiDict[Any] = CIMultiDict(_HEADERS)
+    headers.update({name.replace("_", "-"): value for name, value in refused.headers.items()})
+    response = web.Response(status=refused.status, text=f"{refused}\n", headers=headers)
+    if refused.status is not HTTPStatus.CONFLICT:
+        response.force_close()
+    return response

@@ -1,0 +1,57 @@
+"""What people ask the tables for: how many rows there are, how the last pass went, the responses themselves."""
+
+import dataclasses
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+from gatherer import sql_times
+from gatherer.targets.base import Export, Run, TargetStatus
+from gatherer.targets.sqlserver.rows import to_json
+from gatherer.targets.sqlserver.schema import WITH_KEYS, batches, placed
+from gatherer.targets.sqlserver.session import Session
+
+_RUN_COLUMNS = tuple(field.name for field in dataclasses.fields(Run))
+_RUN_SELECTION = ", ".join(f"[{name}]" for name in _RUN_COLUMNS)
+
+
+def status(session: Session, schema: str) -> TargetStatus:
+    """Return what the tables hold."""
+
+    def count(what: str) -> int:
+        ((row,),) = session.run(placed(f"SELECT COUNT_BIG(*) AS counted FROM {what}", schema))
+        return int(row.counted)
+
+    (last,) = session.run(
+        placed(f"SELECT TOP (1) {_RUN_SELECTION} FROM $(schema).gather_run ORDER BY id DESC", schema)
+    )
+    run = None
+    if last:
+        values = dict(zip(_RUN_COLUMNS, last[0], strict=True))
+        for name in ("started_at", "finished_at"):
+            values[name] = values[name].replace(tzinfo=UTC)
+        run = Run(**values)
+    return TargetStatus(
+        rows={table: count(f"$(schema).{table}") for table in WITH_KEYS},
+        rejected_open=count("$(schema).rejected WHERE resolved_at IS NULL"),
+        last_run=run,
+    )
+
+
+def export(session: Session, schema: str, what: Export) -> Iterator[list[dict[str, Any]]]:
+    """Yield the responses that `what` asks for by column, a few thousand at a time.
+
+    Raises:
+        Faulted: they cannot be read.
+
+    """
+    (query,) = batches(f"export_{what.view}", schema)
+    times = (sql_times.text(moment) for moment in what.times)
+    for rows in session.stream(query, *times, what.endpoint or "", to_json(list(what.kinds))):
+        yield [
+            {
+                column[0]: value.replace(tzinfo=UTC) if isinstance(value, datetime) else value
+                for column, value in zip(row.cursor_description, row, strict=True)
+            }
+            for row in rows
+        ]
