@@ -69,7 +69,7 @@ class InboxWriter:
         self._queue = Queue(self._limits, late=self._late)
         self._work: deque[tuple[Work[Any], Future[Any]]] = deque()
         self._closing = False
-        self._purged_at = -PURGE_SECONDS
+        self._purge_at = 0.0  # no attempt before then
         self._too_large = 0
         self._allowance = 0  # bytes that can be written before the disk has to be looked at again
         self._look_at = 0.0  # when that has to be done at the latest
@@ -186,15 +186,17 @@ class InboxWriter:
 
     def _look(self, size: int) -> None:
         """Find out whether there is room for `size` more bytes, and make some in a full inbox."""
-        if (
-            self._shortage.reason is not None
-        ):  # what was refused for its size has to fit before anything else does
-            size = self._too_large = max(size, self._too_large)
-        else:
-            self._too_large = size
+        now = time.monotonic()
+        self._allowance -= ON_DISK * size
+        if self._allowance > 0 and now < self._look_at:
+            return  # asking costs more than a small commit
+        self._look_at = now + LOOK_SECONDS
+        # What was refused for its size has to fit before anything else does.
+        size = self._too_large = size if self._shortage.reason is None else max(size, self._too_large)
         try:
             usage = self._file.perform(self._usage)
-            if self._make_room is not None and self._space.over(usage, size) and self._may_purge():
+            if self._make_room is not None and self._space.over(usage, size) and now >= self._purge_at:
+                self._purge_at = now + PURGE_SECONDS
                 self._file.perform(self._make_room)
                 usage = self._file.perform(self._usage)
             short = self._space.shortage(usage, size, short=self._shortage.reason is not None)
@@ -211,13 +213,6 @@ class InboxWriter:
 
     def _usage(self, connection: Any) -> room.Usage:
         return room.usage(connection, self.path)
-
-    def _may_purge(self) -> bool:
-        now = time.monotonic()
-        due = now - self._purged_at >= PURGE_SECONDS
-        if due:
-            self._purged_at = now
-        return due
 
     def _commit(self, group: list[Waiting]) -> None:
         """Commit `group` in one transaction and settle its futures."""
