@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from functools import partial
 
 from gatherer.app.offering import offered
@@ -31,6 +32,10 @@ def serve(configuration: Configuration, *, announce: Callable[[str], None]) -> N
             log.warning("endpoint %s is unauthenticated: anybody can post to it", endpoint.name)
     settings, admin = configuration.server, configuration.admin
     tls = server_tls(settings)
+
+    def expires_at() -> float | None:
+        return tls.validity.not_after.timestamp() if tls else None
+
     with ExitStack() as resources:
         observer = Observer()
         if admin.port is not None:
@@ -60,7 +65,7 @@ def serve(configuration: Configuration, *, announce: Callable[[str], None]) -> N
             )
         ]
         if admin.port is not None and isinstance(observer, Metrics):
-            observer.registry.register(State(writer, quarantine))
+            observer.registry.register(State(writer, quarantine, certificate_expires_at=expires_at))
             listeners.append(
                 server.Listener(
                     handle=health.answering(observer.handler(), writer.obstacle),
@@ -70,4 +75,5 @@ def serve(configuration: Configuration, *, announce: Callable[[str], None]) -> N
                 )
             )
         pull, watching = resources.enter_context(offered(configuration))
-        server.run([*listeners, *pull], drain=receiver.drain, tasks=[*tasks, *watching])
+        listeners += [replace(one, handle=health.answering(one.handle, writer.obstacle)) for one in pull]
+        server.run(listeners, drain=receiver.drain, tasks=[*tasks, *watching])

@@ -144,8 +144,10 @@ class Receiver:
         store = self._quarantine if endpoint.on_failed_authentication == "quarantine" else None
         if failed and store is None:
             raise Refused(HTTPStatus.UNAUTHORIZED, failed)
-        # Before the body, so that what cannot be kept is not even read; the writer has logged why, once.
-        if (store.obstacle() if failed and store else self._writer.obstacle(length or 0)) is not None:
+        # What cannot be kept is not even read, unless it is there already; the writer has logged why, once.
+        if not request.content.is_eof() and (
+            store.obstacle() if failed and store else self._writer.obstacle(length or 0)
+        ):
             return _refusal(Refused(HTTPStatus.SERVICE_UNAVAILABLE))
 
         body = await self._read(request)
@@ -166,7 +168,7 @@ class Receiver:
         )
         try:
             if failed is None:
-                await self._writer.store(arrival)
+                await self._writer.append(arrival)
             elif store is not None:
                 forms = credentials.describe(headers.items(), request.raw_path.partition("?")[2], rest)
                 await store.keep(Post(*arrival, failed.partition(" at ")[0], json.dumps(forms)))

@@ -3,6 +3,7 @@
 import contextlib
 import re
 import socket
+import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import closing
@@ -14,6 +15,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from gatherer.inbox import consumers
 from gatherer.inbox.reader import LocalInbox
 from tests import faults
+from tests.certifying import Authority
+from tests.pulling.offering import offering
 from tests.serving import ENDPOINT, Serving, refused, serving
 
 KEEPING = ENDPOINT + 'on_failed_authentication = "quarantine"\n'
@@ -130,3 +133,21 @@ def test_an_endpoint_does_not_take_the_paths_of_health(tmp_path, path):
     code, said = refused(tmp_path, ENDPOINT.replace("/webhook/meta", path))
     assert code == 2
     assert "choose another path" in said
+
+
+def test_health_is_told_where_the_inbox_is_offered(tmp_path):
+    import requests
+
+    with offering(tmp_path) as offered:
+        for path in ("healthz", "readyz"):
+            answer = requests.get(f"{offered.url}/{path}", verify=offered.ca, timeout=10)
+            assert (answer.status_code, answer.text) == (200, "ok\n")
+
+
+def test_the_metrics_know_when_the_certificate_expires(tmp_path):
+    pair = Authority(tmp_path / "pki").issue(days=30)
+    (tmp_path / "serve").mkdir()
+    settings = "[admin]\nport = 0\n"
+    with serving(tmp_path / "serve", server=pair, settings=settings) as server:
+        expires_at = metrics(server)["gatherer_certificate_expiry_timestamp_seconds"]
+    assert 29 * 86400 < expires_at - time.time() < 31 * 86400
