@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 from typing import Final
 
-from gatherer.inbox import consumers, placement, sharing
+from gatherer.inbox import placement, sharing
 from gatherer.migrations import Versions
 
 VERSIONS: Final = Versions(kind="inbox", package=__package__, scripts=("0001_inbox",))
@@ -32,7 +32,6 @@ def create_private(path: Path, *, group: str | None = None) -> None:
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     if not path.exists():  # and never open one that exists: closing it would drop SQLite's POSIX locks
         path.touch(mode=0o600)
-    consumers.folder(path).mkdir(mode=0o700, exist_ok=True)
     if group is not None:
         sharing.share(path, group)
 
