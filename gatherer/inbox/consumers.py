@@ -47,7 +47,7 @@ def acknowledge(inbox: Path, name: str, inbox_id: str, notification_id: int) -> 
     if not is_name(name):
         raise ValueError(f"{name!r} is no name of a consumer")
     place = folder(inbox)
-    place.mkdir(mode=0o700, exist_ok=True)  # `serve` makes it, and shares it where there is a group
+    place.mkdir(mode=0o700, exist_ok=True)  # where a group shares it, `serve` has made it
     content = {
         "inbox_id": inbox_id,
         "notification_id": notification_id,

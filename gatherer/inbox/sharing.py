@@ -40,6 +40,7 @@ def share(inbox: Path, group: str) -> None:
             f"{folder} is open to everybody: an inbox with a group needs a folder of its own"
         )
     _give(folder, number, group, FOLDER_MODE)
+    consumers.folder(inbox).mkdir(mode=FOLDER_MODE, exist_ok=True)  # by us, as both accounts have to write it
     _give(consumers.folder(inbox), number, group, FOLDER_MODE)
     for suffix in _SUFFIXES:
         path = Path(f"{inbox}{suffix}")

@@ -72,9 +72,9 @@ def test_with_a_group_folder_and_files_belong_to_it(tmp_path):
 def test_without_a_group_nobody_else_gets_in(tmp_path):
     path = tmp_path / "data" / "inbox.db"
     InboxWriter(path).close()
+    consumers.acknowledge(path, "reports", "a", 1)
     assert mode(path.parent) == mode(consumers.folder(path)) == "700"
     assert {mode(Path(f"{path}{suffix}")) for suffix in ("", "-wal", "-shm")} == {"600"}
-    consumers.acknowledge(path, "reports", "a", 1)
     assert mode(consumers.folder(path) / "reports.json") == "600"
 
 
