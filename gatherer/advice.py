@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
-from gatherer.config import Configuration, Endpoint, OfferedInbox, SQLServerTarget
+from gatherer import certificates
+from gatherer.config import Configuration, Endpoint, OfferedInbox, Server, SQLServerTarget
 from gatherer.secret import Secret
 
 SHORTEST_SECRET: Final = 16
@@ -27,11 +28,12 @@ def warnings(configuration: Configuration, path: Path) -> list[str]:
     for section, key, secret in _of_two_machines(configuration):
         found += [f"{section}: {problem}" for problem in _about_secrets([(key, secret)])]
     host = configuration.server.host
-    if not _is_loopback(host):
+    if not _is_loopback(host) and configuration.server.tls_certificate is None:
         found.append(
             f"server.host: {host} is reachable from other machines, and what is sent to it is not encrypted; "
-            "providers need TLS, so let a web server on this machine pass requests on"
+            "providers need TLS: set tls_certificate and tls_key, or let a web server on this machine pass requests on"
         )
+    found += _about_tls(configuration.server)
     for network in configuration.server.trusted_proxies:
         if network.num_addresses > 2**16:
             found.append(f"server.trusted_proxies: {network} lets many machines claim any sender's address")
@@ -42,6 +44,18 @@ def warnings(configuration: Configuration, path: Path) -> list[str]:
             f"{path} has secrets in it and can be read by every account: chmod 600, or 640 with a group"
         )
     return found
+
+
+def _about_tls(server: Server) -> Iterator[str]:
+    if server.tls_certificate is not None:
+        warning = certificates.state(server.tls_certificate)["warning"]
+        if warning is not None:
+            yield f"server.tls_certificate: {warning}"
+    if server.client_ca is not None and not server.client_names:
+        yield (
+            "server.client_names: without names, every certificate that client_ca has issued lets its owner in: "
+            "right for an authority of your own, wrong for a public one"
+        )
 
 
 def _about(endpoint: Endpoint) -> Iterator[str]:
@@ -91,6 +105,8 @@ def _secrets(endpoint: Endpoint) -> Iterator[tuple[str, Secret]]:
 
 
 def _written_down(configuration: Configuration) -> Iterator[bool]:
+    if configuration.server.tls_key_password is not None:
+        yield configuration.server.tls_key_password.is_written_down
     for endpoint in configuration.endpoint:
         yield from (secret.is_written_down for _, secret in _secrets(endpoint))
     yield from (secret.is_written_down for _, _, secret in _of_two_machines(configuration))

@@ -12,6 +12,12 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 VENV: Final = ROOT / ".venv"
 PYTHON: Final = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 STAMP: Final = VENV / "installed"  # one line: what was installed, and from which declarations
+PACKAGES: Final = {
+    "strace": "strace",
+    "fiu-run": "fiu-utils",
+    "faketime": "faketime",
+    "mkfs.ext4": "e2fsprogs",
+}
 DECLARED_IN: Final = ("setup.cfg", "setup.py")
 
 
@@ -43,6 +49,25 @@ def prepare(*extras: str) -> None:
 def run(*arguments: str, folder: Path | None = None) -> int:
     """Run the environment's Python with `arguments`, in `folder` if given, and return its exit code."""
     return _call([str(PYTHON), *arguments], folder)
+
+
+def offer_programs(*programs: str) -> None:
+    """Install the Debian packages that bring `programs`, as root; elsewhere say which tests will be skipped."""
+    missing = {PACKAGES[name] for name in programs if shutil.which(name) is None}
+    if not missing or not sys.platform.startswith("linux"):
+        return
+    names = " ".join(sorted(missing))
+    if os.geteuid() == 0 and shutil.which("apt-get"):
+        _tell(f"installing {names} with apt-get, for the tests of faults")
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
+        for command in (
+            ["apt-get", "update"],
+            ["apt-get", "install", "-y", "--no-install-recommends", *missing],
+        ):
+            subprocess.run(command, check=False, env=environment, **quiet)  # type: ignore[call-overload]
+    if any(shutil.which(name) is None for name in programs):
+        _tell(f"tests that need {names} will be skipped: on Debian and Ubuntu, apt-get install {names}")
 
 
 def _declared() -> str:

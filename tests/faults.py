@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -15,6 +16,8 @@ import pytest
 LINUX = sys.platform == "linux"
 ROOT_HERE = LINUX and os.geteuid() == 0
 SYNCS = "fsync,fdatasync"
+FS_IOC_SHUTDOWN = 0x8004587D  # what the kernel's own tests use in place of a power failure
+WITHOUT_FLUSHING_THE_LOG = 2
 WRITES = "pwrite64,pwritev,write,writev,ftruncate"
 
 
@@ -89,6 +92,16 @@ class LoopDisk:
     def abort(self) -> None:
         """Do to it what the kernel does after an error of the disk: from now on it is read-only."""
         subprocess.run(["mount", "-o", "remount,abort", self.place], check=True)
+
+    def cut_power(self) -> None:
+        """Let it forget, from one moment to the next, whatever has not been synced."""
+        import fcntl
+
+        descriptor = os.open(self.place, os.O_RDONLY)
+        try:
+            fcntl.ioctl(descriptor, FS_IOC_SHUTDOWN, struct.pack("I", WITHOUT_FLUSHING_THE_LOG))
+        finally:
+            os.close(descriptor)
 
     def repair(self) -> None:
         """Unmount it, check it, mount it again."""

@@ -97,7 +97,7 @@ def serving(
         server: more TOML for `[server]`.
         settings: more TOML for `[inbox]`, with further tables after it.
         inbox: where the inbox is to be, if not in `folder`.
-        popen: passed on to `Popen`; `wrapper` is a command that is to run the server.
+        popen: passed on to `Popen`; `wrapper` is a command that is to run the server, `options` go before `serve`.
 
     """
     inbox = inbox or folder / "inbox.db"
@@ -105,7 +105,7 @@ def serving(
     assert process.stdout is not None
     try:
         line = process.stdout.readline()
-        found = re.match(r"listening at http://127\.0\.0\.1:(\d+)/", line)
+        found = re.match(r"listening at https?://127\.0\.0\.1:(\d+)/", line)
         if found is None:
             process.wait(30)
             raise AssertionError(f"no announcement but {line!r}; log: {(folder / 'serve.log').read_text()}")
@@ -129,11 +129,11 @@ def start(
 ) -> subprocess.Popen[str]:
     """Start `gatherer serve` in `folder`, without waiting for it."""
     configure(folder, *endpoints, server=server, settings=settings, inbox=inbox)
-    wrapper = popen.pop("wrapper", [])
+    wrapper, options = popen.pop("wrapper", []), popen.pop("options", [])
     environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
     with (folder / "serve.log").open("wb") as log:
         return subprocess.Popen(
-            [*wrapper, sys.executable, "-m", "gatherer", "serve"],
+            [*wrapper, sys.executable, "-m", "gatherer", *options, "serve"],
             cwd=folder,
             env=environment,
             stdin=subprocess.DEVNULL,
@@ -159,6 +159,7 @@ def configure(
     """Write `gatherer.toml` into `folder`."""
     tables = "".join(f"[[endpoint]]\n{endpoint}" for endpoint in endpoints or (ENDPOINT,))
     port = "" if "port" in server else "port = 0\n"
+    (folder / "gatherer.toml").touch(mode=0o600)
     (folder / "gatherer.toml").write_text(
         f"[server]\n{port}{server}\n[inbox]\npath = '{inbox or 'inbox.db'}'\n{settings}\n{tables}",
         encoding="utf-8",

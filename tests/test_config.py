@@ -315,6 +315,8 @@ def test_the_example_is_valid_and_complete(tmp_path: Path) -> None:
     sections = (
         config.Server,
         config.Inbox,
+        config.Quarantine,
+        config.Admin,
         config.Pull,
         config.NamedInbox,
         config.OfferedInbox,
@@ -335,6 +337,7 @@ def test_the_example_shows_the_defaults(tmp_path: Path) -> None:
     text = EXAMPLE.read_text(encoding="utf-8")
     plain, example = load(tmp_path, ""), load(tmp_path, text)
     assert (example.server, example.inbox, example.target) == (plain.server, plain.inbox, plain.target)
+    assert (example.quarantine, example.admin) == (plain.quarantine, plain.admin)
 
 
 def _without(text: str, section: str = "#[target]") -> tuple[str, str]:
@@ -532,11 +535,19 @@ def test_each_commented_key_of_the_example_works_when_it_is_switched_on(
         if line.startswith("#") and not line.startswith("# ") and "=" in line
     ]
     assert len(keys) >= 6
-    for name in ("META_APP_SECRET", "TWILIO_AUTH_TOKEN", "WEBHOOK_PASSWORD", "WEBHOOK_API_KEY"):
+    for name in (
+        "META_APP_SECRET",
+        "TWILIO_AUTH_TOKEN",
+        "WEBHOOK_PASSWORD",
+        "WEBHOOK_API_KEY",
+        "GATHERER_TLS_KEY_PASSWORD",
+    ):
         monkeypatch.setenv(name, "a secret of somebody")
     (tmp_path / "bearer_token.txt").write_text("token", encoding="utf-8")
     for key in keys:
         switched_on = text.replace(key, key[1:])
+        if key.startswith(("#tls_", "#client_")):  # one is of no use without the other
+            switched_on = text.replace("\n#tls_", "\ntls_").replace("\n#client_", "\nclient_")
         if "unauthenticated" in key:
             switched_on = switched_on.replace("url_key =", "#url_key =")
         load(tmp_path, switched_on)

@@ -1,5 +1,6 @@
 """The wiring: from the configuration to inbox, endpoints and target. Nothing else knows how they meet."""
 
+from gatherer.app.edge import exposed_files
 from gatherer.app.exporting import ExportOptions, export_once
 from gatherer.app.keeping import (
     backup,
@@ -35,6 +36,7 @@ __all__ = [
     "dispose",
     "export_bodies",
     "export_once",
+    "exposed_files",
     "forget_consumer",
     "gather_once",
     "import_bodies",

@@ -20,6 +20,7 @@ from gatherer.notification import Notification
 if TYPE_CHECKING:
     from gatherer.inbox.checking import Findings
     from gatherer.inbox.purging import Step
+    from gatherer.inbox.reader import LocalInbox
     from gatherer.inbox.writer import Arrival, InboxWriter
 
 
@@ -178,8 +179,8 @@ def backup(configuration: Configuration, destination: Path) -> tuple[Path, int]:
     from gatherer.inbox.backup import backup as copy
 
     path = Path(timestamps.now().strftime(str(destination)))
-    with _connection(configuration) as connection:
-        return path, copy(connection, path)
+    with open_local_inbox(configuration) as inbox:
+        return path, copy(inbox, path)
 
 
 def check(configuration: Configuration) -> "Findings":
@@ -191,20 +192,17 @@ def check(configuration: Configuration) -> "Findings":
     """
     from gatherer.inbox import checking
 
-    with _connection(configuration) as connection:
-        try:
-            return checking.check(connection)
-        except sqlite3.Error as error:
-            raise InboxError(f"{configuration.inbox.path} is damaged: {error}") from error
+    with open_local_inbox(configuration) as inbox:
+        return inbox.ask(checking.check)
 
 
 @contextlib.contextmanager
-def _connection(configuration: Configuration) -> Iterator[sqlite3.Connection]:
-    """Open the inbox for reading, after making sure that it can be read."""
-    from gatherer.inbox import file
+def open_local_inbox(configuration: Configuration) -> "Iterator[LocalInbox]":
+    """Open the inbox file on this machine for reading, for the duration of the block."""
+    from gatherer.inbox.reader import LocalInbox
 
-    with open_inbox(configuration), closing(file.open_readable(configuration.inbox.path.resolve())) as opened:
-        yield opened
+    with closing(LocalInbox(configuration.inbox.path)) as inbox:
+        yield inbox
 
 
 @contextlib.contextmanager

@@ -27,16 +27,16 @@ def offered(configuration: Configuration) -> "Iterator[tuple[list[Listener], lis
     if settings is None:
         yield [], []
         return
-    from gatherer.pulling.certificates import Certificate
     from gatherer.pulling.handler import Pulling
     from gatherer.pulling.source import Source
     from gatherer.pulling.tokens import Tokens
     from gatherer.receiver.authentication import sender
     from gatherer.serve import Listener
+    from gatherer.tls import Files, ServerTLS
 
-    certificate = None
+    tls = None
     if settings.tls_certificate is not None and settings.tls_key is not None:
-        certificate = Certificate(settings.tls_certificate, settings.tls_key)
+        tls = ServerTLS(Files(certificate=settings.tls_certificate, key=settings.tls_key))
     trusted = tuple(configuration.server.trusted_proxies)
     with closing(Source(configuration.inbox.path)) as source:
         pulling = Pulling(
@@ -50,7 +50,7 @@ def offered(configuration: Configuration) -> "Iterator[tuple[list[Listener], lis
             handle=pulling.handle,
             host=settings.host,
             port=settings.port,
-            tls=certificate.context if certificate else None,
+            tls=tls.context if tls else None,
             announce=lambda url: log.info("offering the inbox at %s", url),
         )
-        yield [listener], [certificate.watch] if certificate else []
+        yield [listener], [tls.watch] if tls else []

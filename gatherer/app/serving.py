@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from functools import partial
 
 from gatherer.app.offering import offered
@@ -15,12 +16,14 @@ log = logging.getLogger(__name__)
 def serve(configuration: Configuration, *, announce: Callable[[str], None]) -> None:
     """Receive webhooks until the process is asked to stop. See `serve.run`."""
     from gatherer import serve as server
+    from gatherer.app.edge import limits_of, server_tls
     from gatherer.app.writing import open_quarantine, open_writer, retention
     from gatherer.inbox import errands
     from gatherer.inbox.housekeeping import Housekeeping
     from gatherer.receiver import health
     from gatherer.receiver.observer import Observer
     from gatherer.receiver.receiver import Receiver
+    from gatherer.tls import Named
 
     if not configuration.endpoint:
         raise ConfigurationError("there is no [[endpoint]] to receive at")
@@ -28,6 +31,11 @@ def serve(configuration: Configuration, *, announce: Callable[[str], None]) -> N
         if endpoint.unauthenticated:
             log.warning("endpoint %s is unauthenticated: anybody can post to it", endpoint.name)
     settings, admin = configuration.server, configuration.admin
+    tls = server_tls(settings)
+
+    def expires_at() -> float | None:
+        return tls.validity.not_after.timestamp() if tls else None
+
     with ExitStack() as resources:
         observer = Observer()
         if admin.port is not None:
@@ -37,6 +45,8 @@ def serve(configuration: Configuration, *, announce: Callable[[str], None]) -> N
         writer = resources.enter_context(closing(open_writer(configuration, committed=observer.committed)))
         quarantine = open_quarantine(configuration)
         tasks = [Housekeeping(writer, retention(configuration.inbox)).run]
+        if tls is not None:
+            tasks.append(tls.watch)
         if quarantine is not None:
             resources.callback(quarantine.close)
             tasks.append(partial(errands.run, quarantine, writer))
@@ -48,11 +58,14 @@ def serve(configuration: Configuration, *, announce: Callable[[str], None]) -> N
                 handle=health.answering(receiver.handle, writer.obstacle),
                 host=settings.host,
                 port=settings.port,
+                tls=tls.context if tls else None,
+                admits=Named(settings.client_names) if settings.client_names else None,
+                limits=limits_of(settings),
                 announce=announce,
             )
         ]
         if admin.port is not None and isinstance(observer, Metrics):
-            observer.registry.register(State(writer, quarantine))
+            observer.registry.register(State(writer, quarantine, certificate_expires_at=expires_at))
             listeners.append(
                 server.Listener(
                     handle=health.answering(observer.handler(), writer.obstacle),
@@ -62,4 +75,5 @@ def serve(configuration: Configuration, *, announce: Callable[[str], None]) -> N
                 )
             )
         pull, watching = resources.enter_context(offered(configuration))
-        server.run([*listeners, *pull], drain=receiver.drain, tasks=[*tasks, *watching])
+        listeners += [replace(one, handle=health.answering(one.handle, writer.obstacle)) for one in pull]
+        server.run(listeners, drain=receiver.drain, tasks=[*tasks, *watching])

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from gatherer import config, report
+from gatherer import certificates, config, report
 from gatherer.app.opening import open_inbox, open_target
 from gatherer.app.several import worst
 from gatherer.app.writing import inbox_room
@@ -22,7 +22,7 @@ def status(configuration: Configuration) -> tuple[dict[str, Any], int]:
         with open_inbox(configuration) as inbox, open_target(configuration, dry_run=True) as target:
             state = report.status(inbox, target)
         state["inbox"] |= inbox_room(configuration.inbox) or {}
-        return state, 0
+        return state | _certificate(configuration), 0
     with open_target(configuration, dry_run=True) as target:
         inboxes: list[dict[str, Any]] = []
         for name, settings in configuration.named_inboxes.items():
@@ -37,4 +37,9 @@ def status(configuration: Configuration) -> tuple[dict[str, Any], int]:
                 described["problem"] = str(error)
                 codes.append(error.exit_code)
             inboxes.append(described)
-        return {"inboxes": inboxes, **report.of_target(target)}, worst(codes)
+        return {"inboxes": inboxes, **report.of_target(target), **_certificate(configuration)}, worst(codes)
+
+
+def _certificate(configuration: Configuration) -> dict[str, Any]:
+    path = configuration.server.tls_certificate
+    return {} if path is None else {"certificate": certificates.state(path)}

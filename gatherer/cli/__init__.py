@@ -10,7 +10,7 @@ import click
 
 from gatherer import __version__
 from gatherer.errors import GathererError, TemporaryError
-from gatherer.logs import LEVELS, set_up
+from gatherer.logs import LEVELS, described, set_up
 
 # In the order in which one meets them.
 COMMANDS: Final = (
@@ -105,6 +105,6 @@ def _defect(error: Exception) -> NoReturn:
     import logging
 
     logging.getLogger(__name__).debug("the defect", exc_info=error)
-    what = f"{type(error).__name__}: {error}"
-    click.echo(f"Error: a defect in gatherer, {what} (--log-level debug shows where)", err=True)
+    what = described(error)
+    click.echo(f"Error: a defect in gatherer, {what}; --log-level debug shows where", err=True)
     sys.exit(UNEXPECTED)

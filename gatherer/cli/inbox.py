@@ -100,7 +100,7 @@ def show(config_path: Path | None, number: int, *, raw: bool) -> None:
 
     \b
     Examples: gatherer inbox show 4711
-              gatherer inbox show 4711 --raw | gatherer decode meta -
+              gatherer inbox show 4711 --raw > body.json
     """
     from gatherer import app
 

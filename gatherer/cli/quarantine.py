@@ -60,7 +60,7 @@ def show(config_path: Path | None, *, id: int, body: bool, as_json: bool) -> Non
 
     \b
     Examples: gatherer quarantine show 1
-              gatherer quarantine show 1 --body | gatherer decode meta -
+              gatherer quarantine show 1 --body > post.json
     """
     from gatherer import app
     from gatherer.cli.output import print_json

@@ -1,11 +1,14 @@
 """`gatherer serve`."""
 
+import logging
 import signal
 import sys
 import threading
 from pathlib import Path
 
 import click
+
+log = logging.getLogger(__name__)
 
 
 @click.command("serve")
@@ -18,16 +21,20 @@ import click
 def command(config_path: Path | None, *, stop_with_input: bool) -> None:
     """Receive webhooks; answer 200 only when a post is safely on disk.
 
-    Runs until Ctrl-C or SIGTERM. Put a web server with TLS in front (nginx, IIS, Caddy).
+    Runs until Ctrl-C or SIGTERM. Put a web server with TLS in front (nginx, IIS, Caddy), or give it a
+    certificate: tls_certificate and tls_key.
 
     \b
     Example: gatherer --config /etc/gatherer/gatherer.toml serve
     """
-    from gatherer import app
+    from gatherer import app, config
 
-    configuration = app.load(config_path, secrets=app.ENDPOINTS)
+    path = config.find(config_path)
+    configuration = app.load(path, secrets=app.ENDPOINTS)
 
     def announce(url: str) -> None:
+        for problem in app.exposed_files(configuration, path):
+            log.error("%s", problem)
         for endpoint in configuration.endpoint:
             key = "/<url_key>" if endpoint.url_key else ""
             click.echo(f"listening at {url}{endpoint.path}{key} ({endpoint.name}, {endpoint.provider})")

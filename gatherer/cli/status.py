@@ -16,6 +16,8 @@ def command(config_path: Path | None, *, as_json: bool) -> None:
     Of several inboxes, one that cannot be read has its problem shown in its place; the exit code is then
     75 or 3, as with `gather`.
 
+    With tls_certificate, also until when that is valid.
+
     \b
     Example: gatherer status --json
     """
@@ -39,6 +41,8 @@ def _print(state: dict[str, Any]) -> None:
             click.echo("  none yet")
             continue
         for name, value in values.items():
+            if isinstance(value, list):
+                value = ", ".join(value)
             if isinstance(value, dict):
                 value = ", ".join(f"{table} {count}" for table, count in value.items())
             click.echo(f"  {name.replace('_', ' '):<24} {'-' if value is None else value}")

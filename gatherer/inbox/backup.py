@@ -1,18 +1,18 @@
 """A copy of an inbox in one piece, made while `serve` keeps writing it."""
 
 import contextlib
+import errno
 import os
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
 
 from gatherer.errors import ConfigurationError, InboxError, TemporaryError
+from gatherer.inbox.reader import LocalInbox
 
-BUSY_SECONDS: Final = 30.0
 
-
-def backup(source: sqlite3.Connection, destination: Path) -> int:
-    """Copy the inbox behind `source`, a reading connection, to the new file `destination`; return its size.
+def backup(inbox: LocalInbox, destination: Path) -> int:
+    """Copy `inbox` to the new file `destination`; return its size.
 
     The copy is of one moment, checked before it gets its name, and complete in itself: it needs no -wal.
     Everything is copied in one read transaction, as a copy in pieces would begin anew with each arrival;
@@ -28,32 +28,49 @@ def backup(source: sqlite3.Connection, destination: Path) -> int:
         raise ConfigurationError(f"{destination} exists: a backup never replaces another file")
     unfinished = destination.with_name(destination.name + ".unfinished")
     try:
-        unfinished.unlink(missing_ok=True)
-        unfinished.touch(mode=0o600)
-        with contextlib.closing(
-            sqlite3.connect(unfinished, isolation_level=None, timeout=BUSY_SECONDS)
-        ) as copy:
-            copy.execute("PRAGMA synchronous = FULL")
-            source.backup(copy, pages=-1)
-            copy.execute("PRAGMA journal_mode = DELETE")
-            found = copy.execute("PRAGMA quick_check(1)").fetchone()[0]
+        found = inbox.ask(lambda connection: _copy(connection, unfinished))
         if found != "ok":
             raise InboxError(f"the copy of the inbox is damaged ({found}): look at `gatherer inbox check`")
-        _flush(unfinished)
-        # Not replace(): who made a file of that name in the meantime keeps it, where the system can tell.
-        unfinished.rename(destination)
-        return destination.stat().st_size
-    except sqlite3.Error as error:
-        kind = getattr(error, "sqlite_errorname", "")
-        if kind.startswith(("SQLITE_FULL", "SQLITE_IOERR", "SQLITE_BUSY", "SQLITE_LOCKED")):
-            raise TemporaryError(f"the backup could not be written: {error}") from error
-        raise InboxError(f"the inbox cannot be copied: {error}") from error
-    except OSError as error:
-        raise ConfigurationError(f"{destination} cannot be written: {error.strerror or error}") from None
+        with _explained(destination):
+            _flush(unfinished)
+            unfinished.rename(destination)
+            return destination.stat().st_size
     finally:
         with contextlib.suppress(OSError):
             for suffix in ("", "-journal"):
                 Path(f"{unfinished}{suffix}").unlink(missing_ok=True)
+
+
+def _copy(source: sqlite3.Connection, unfinished: Path) -> str:
+    """Copy everything behind `source` to a file of its own, and return what SQLite thinks of that: "ok".
+
+    Raises:
+        ConfigurationError: the file cannot be written.
+        TemporaryError: the disk is full.
+        sqlite3.Error: the source cannot be read.
+
+    """
+    with _explained(unfinished):
+        unfinished.unlink(missing_ok=True)
+        unfinished.touch(mode=0o600)
+    with contextlib.closing(sqlite3.connect(unfinished, isolation_level=None)) as copy:
+        try:
+            source.backup(copy, pages=-1)
+            copy.execute("PRAGMA journal_mode = DELETE")
+            return str(copy.execute("PRAGMA quick_check(1)").fetchone()[0])
+        except sqlite3.OperationalError as error:
+            if getattr(error, "sqlite_errorname", "") == "SQLITE_FULL":
+                raise TemporaryError(f"{unfinished} cannot be written: the disk is full") from error
+            raise
+
+
+@contextlib.contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        kind = TemporaryError if error.errno == errno.ENOSPC else ConfigurationError
+        raise kind(f"{path} cannot be written: {error.strerror or error}") from None
 
 
 def _flush(path: Path) -> None:

@@ -60,12 +60,16 @@ def acknowledge(inbox: Path, name: str, inbox_id: str, notification_id: int) -> 
     written.replace(place / f"{name}.json")
 
 
-def reached(found: Iterable[Consumer], inbox_id: str) -> int:
-    """Return up to which notification every consumer of the inbox `inbox_id` has it; 0 if there is none.
+def reached(found: Iterable[Consumer], inbox_id: str) -> tuple[int, datetime]:
+    """Return up to which notification every consumer of the inbox `inbox_id` has it, and since when they say so.
 
-    A consumer whose file cannot be read may be one of them: then it is 0 as well.
+    0 if there is no consumer. One whose file cannot be read may be one of them: then it is 0 as well.
     """
-    return min((one.notification_id for one in found if one.inbox_id in (inbox_id, "")), default=0)
+    concerned = [one for one in found if one.inbox_id in (inbox_id, "")]
+    return (
+        min((one.notification_id for one in concerned), default=0),
+        min((one.acknowledged_at for one in concerned), default=timestamps.EARLIEST),
+    )
 
 
 def known(inbox: Path) -> list[Consumer]:

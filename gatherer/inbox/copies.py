@@ -113,14 +113,14 @@ def write_bodies(notifications: Iterable[Notification], folder: Path) -> int:
     """Write each body into `folder` as a file of its own, with the time at which it was received.
 
     Raises:
-        OSError: one cannot be written.
+        OSError: one cannot be written, or is there already.
 
     """
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     count = 0
     for notification in notifications:
         path = folder / f"{notification.id:012d}.body"
-        path.touch(mode=0o600)
+        path.touch(mode=0o600, exist_ok=False)  # never over the body of another inbox
         path.write_bytes(notification.body)
         moment = notification.received_at.timestamp()
         os.utime(path, (moment, moment))

@@ -1,5 +1,6 @@
 """The inbox as a file: who may create it, which version it has, and when its commits are durable."""
 
+import os
 import sqlite3
 import time
 from dataclasses import dataclass
@@ -49,12 +50,26 @@ def create_private(path: Path, *, group: str | None = None) -> None:
 
     """
     placement.check(path)
+    made = [folder for folder in path.parents if not folder.exists()]
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     if not path.exists():  # and never open one that exists: closing it would drop SQLite's POSIX locks
         path.touch(mode=0o600)
+        for folder in (path.parent, *(folder.parent for folder in made)):
+            _sync(folder)
     if group is not None:
         consumers.folder(path).mkdir(mode=0o700, exist_ok=True)
         sharing.share(path, group)
+
+
+def _sync(folder: Path) -> None:
+    """Have the names in `folder` on disk: a power failure could take a new file with it otherwise."""
+    if os.name == "nt":  # folders cannot be opened there; NTFS keeps a log of names
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def open_writable(path: Path, versions: Versions = VERSIONS) -> sqlite3.Connection:
@@ -92,19 +107,39 @@ def open_writable(path: Path, versions: Versions = VERSIONS) -> sqlite3.Connecti
     return connection
 
 
+def at_rest(path: Path) -> tuple[int, int, int] | None:
+    """Return what tells this state of the inbox file from a later one, if nobody has it open; None if somebody may.
+
+    Then there is no write-ahead log: whoever stopped last took it away, or the file was copied without it.
+    A reader would have to make one, which it may not, or which `serve` could not write afterwards.
+
+    Raises:
+        OSError: there is no such file.
+
+    """
+    log, shared = Path(f"{path}-wal"), Path(f"{path}-shm")
+    if log.exists() and (log.stat().st_size or shared.exists()):
+        return None
+    there = path.stat()
+    return there.st_ino, there.st_size, there.st_mtime_ns
+
+
 def open_readable(
-    path: Path, versions: Versions = VERSIONS, *, busy_seconds: float = 30
+    path: Path, versions: Versions = VERSIONS, *, busy_seconds: float = 30, resting: bool = False
 ) -> sqlite3.Connection:
     """Open the file at `path` for reading. Such a connection never checkpoints, also not when closed.
+
+    With `resting` nothing but the file itself is looked at. What was read then counts only if it is still
+    :func:`at_rest` afterwards.
 
     Raises:
         Unsuitable: it is something else, or was written by a newer gatherer.
         sqlite3.Error: it cannot be read.
 
     """
-    # Never immutable=1: that would miss what is still in the write-ahead log.
+    # immutable=1 would miss what is still in the write-ahead log: only where there is none.
     connection = sqlite3.connect(
-        f"{path.absolute().as_uri()}?mode=ro",
+        f"{path.absolute().as_uri()}?mode=ro{'&immutable=1' * resting}",
         uri=True,
         timeout=busy_seconds,
         isolation_level=None,

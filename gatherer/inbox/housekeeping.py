@@ -4,8 +4,8 @@ import asyncio
 import logging
 import sqlite3
 import time
-from collections.abc import Awaitable, Callable
-from concurrent.futures import Future
+from collections.abc import Callable
+from concurrent.futures import wait
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -21,6 +21,7 @@ ROUND_SECONDS: Final = 10.0
 REST: Final = 4  # times as long as a step took is left to arrivals before the next one
 SHORTEST_REST_SECONDS: Final = 0.005
 STEPS_FOR_ROOM: Final = 20  # while arrivals wait
+SHUTDOWN_SECONDS: Final = 2.0  # for the step that is being done
 
 T = TypeVar("T")
 
@@ -55,22 +56,27 @@ class Housekeeping:
     async def tidy(self) -> list[Step]:
         """Do one round: purge and give back what can be; return what was purged, step by step."""
         steps: list[Step] = []
-        if await self._log_is_short():
-            known = await asyncio.to_thread(consumers.known, self._writer.path)
-            step = await self._step(lambda c: purging.purge_some(c, self._retention, known, timestamps.now()))
-            while step.count:
-                steps.append(step)
-                if len(steps) % 20 == 0 and not await self._log_is_short():
-                    break
-                step = await self._step(
-                    lambda c: purging.purge_some(c, self._retention, known, timestamps.now())
-                )
-            while await self._step(purging.give_back_some):
-                if not await self._log_is_short():
-                    break
-        report(steps)
+        try:
+            await self._purge(steps)
+        finally:  # also when it was interrupted: what is gone is said to be gone
+            report(steps)
+        while await self._log_is_short() and await self._step(purging.give_back_some) > 0:
+            pass
         await self._when_idle()
         return steps
+
+    async def _purge(self, steps: list[Step]) -> None:
+        """Purge what may go, as long as that does not swell the write-ahead log; add to `steps` what went."""
+        known = await asyncio.to_thread(consumers.known, self._writer.path)
+
+        def purge_some(connection: sqlite3.Connection) -> Step:
+            step = purging.purge_some(connection, self._retention, known, timestamps.now())
+            if step.count:
+                steps.append(step)  # here, so that it is known also if nobody waits for it any more
+            return step
+
+        while await self._log_is_short() and (await self._step(purge_some)).count:
+            pass
 
     async def _step(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Do one step on the writer's thread, then leave it to arrivals for a while."""
@@ -163,6 +169,10 @@ def report(steps: list[Step]) -> None:
         )
 
 
-def _performed(writer: InboxWriter, work: Callable[[sqlite3.Connection], T]) -> Awaitable[T]:
-    future: Future[T] = writer.perform(work)
-    return asyncio.wrap_future(future)
+async def _performed(writer: InboxWriter, work: Callable[[sqlite3.Connection], T]) -> T:
+    future = writer.perform(work)
+    try:
+        return await asyncio.wrap_future(future)
+    except asyncio.CancelledError:
+        wait([future], timeout=SHUTDOWN_SECONDS)  # it is short, or never begins
+        raise

@@ -63,25 +63,30 @@ def purge_some(
     """
     with transaction(connection):
         (identity,) = connection.execute("SELECT identity FROM inbox").fetchone()
-        acknowledged = consumers.reached(known, identity)
-        numbers = _due(connection, retention, acknowledged, now)
-        if not numbers:
+        due = _due(connection, retention, *consumers.reached(known, identity), now)
+        if not due:
             return NOTHING
-        first, last = numbers[0], numbers[-1]
-        unread = sum(number > acknowledged for number in numbers)
+        (first, _), (last, _) = due[0], due[-1]
+        unread = sum(not has_been_read for _, has_been_read in due)
         connection.execute("DELETE FROM notification WHERE id <= ?", (last,))
         connection.execute(
             "UPDATE inbox SET purged_to = ?, purged_unread = purged_unread + ?", (last, unread)
         )
-    return Step(first, last, len(numbers), unread, retention.keep_days_at_most or 0)
+    return Step(first, last, len(due), unread, retention.keep_days_at_most or 0)
 
 
-def _due(connection: sqlite3.Connection, retention: Retention, acknowledged: int, now: datetime) -> list[int]:
-    """Return the ids at the beginning of the inbox that may go, as many as make one step."""
-    present = timestamps.to_milliseconds(now)
+def _due(
+    connection: sqlite3.Connection,
+    retention: Retention,
+    acknowledged: int,
+    acknowledged_at: datetime,
+    now: datetime,
+) -> list[tuple[int, bool]]:
+    """Return which ids at the beginning of the inbox may go, and whether everybody has them; at most one step's."""
+    present, said_at = timestamps.to_milliseconds(now), timestamps.to_milliseconds(acknowledged_at)
     read_before = _before(now, retention.keep_days)
     unread_before = _before(now, retention.keep_days_at_most)
-    seen: list[int] = []
+    seen: list[tuple[int, bool]] = []
     due = size = 0  # due: how many of `seen`
     with contextlib.closing(
         connection.execute(
@@ -89,11 +94,13 @@ def _due(connection: sqlite3.Connection, retention: Retention, acknowledged: int
         )
     ) as cursor:
         for number, received_at, length in cursor:
-            seen.append(number)
+            # Nobody has what came after they said so: an inbox restored from a copy gives ids out again.
+            has_been_read = number <= acknowledged and (received_at <= said_at or received_at > present)
+            seen.append((number, has_been_read))
             size += length
             if received_at > present:  # written while the clock was wrong: what follows tells how old it is
                 continue
-            if received_at >= (read_before if number <= acknowledged else unread_before):
+            if received_at >= (read_before if has_been_read else unread_before):
                 break
             due = len(seen)
             if size > STEP_BYTES:

@@ -107,7 +107,7 @@ class Quarantine:
             raise Full(self._full.begin(f"it holds {self._rows} posts, {room.megabytes(self._bytes)}"))
         self._rows, self._bytes = self._rows + 1, self._bytes + size
         try:
-            await self._writer.store(post)
+            await self._writer.append(post)
         except InboxUnavailable:
             self._rows, self._bytes = self._rows - 1, self._bytes - size
             raise
@@ -126,7 +126,7 @@ class Quarantine:
         for batch in _batches(ids):
             arrivals = await asyncio.to_thread(_arrivals, self.path, batch)
             for arrival in arrivals.values():
-                await inbox.store(arrival)
+                await inbox.append(arrival)
             released += await self.discard(list(arrivals))
         return released
 

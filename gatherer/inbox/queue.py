@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import threading
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final, NamedTuple, Protocol
 
@@ -55,11 +55,15 @@ class Waiting(NamedTuple):
 class Queue:
     """Arrivals from one event loop to one thread. `wake` is the lock, and tells the thread that there is work."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, late: Callable[[], InboxUnavailable]) -> None:
+        """Keep within `limits`; `late` is asked what to tell those who have waited too long."""
         self.wake = threading.Condition()
         self._limits = limits
         self._arrived: list[Waiting] = []  # in this turn of the event loop
         self._waiting: deque[Waiting] = deque()
+        self._late = late
+        self._deadlines: deque[tuple[float, asyncio.Future[None]]] = deque()  # oldest first
+        self._clock: asyncio.TimerHandle | None = None  # one for all: one for each would slow every post down
         # Each is written by one side only, so that both can read them without the lock.
         self._rows_in = self._bytes_in = 0
         self._rows_out = self._bytes_out = 0
@@ -86,6 +90,9 @@ class Queue:
         self._rows_in += 1
         self._bytes_in += _size(arrival)
         self._arrived.append(Waiting(arrival, future))
+        self._deadlines.append((loop.time() + self._limits.commit_seconds, future))
+        if len(self._deadlines) == 1:
+            self._watch(loop)
         if len(self._arrived) == 1:  # wake the thread once for all that this turn of the loop brings
             loop.call_soon(self.hand_over)
         return future
@@ -120,17 +127,33 @@ class Queue:
             self._bytes_out += _size(arrival)
             futures.append(future)
         with contextlib.suppress(RuntimeError):  # the loop is gone, and with it everyone who waited
-            futures[0].get_loop().call_soon_threadsafe(_settle, futures, error)
+            futures[0].get_loop().call_soon_threadsafe(self._settle, futures, error)
+
+    def _settle(self, futures: list["asyncio.Future[None]"], error: InboxUnavailable | None) -> None:
+        for future in futures:
+            if not future.done():  # the client may have gone, or waited for too long
+                if error is None:
+                    future.set_result(None)
+                else:
+                    future.set_exception(error)
+        while self._deadlines and self._deadlines[0][1].done():
+            self._deadlines.popleft()
+
+    def _watch(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Come back when the oldest has waited for too long, if it still waits then."""
+        if self._clock is not None:
+            self._clock.cancel()
+        self._clock = loop.call_at(self._deadlines[0][0], self._expire, loop)
+
+    def _expire(self, loop: asyncio.AbstractEventLoop) -> None:
+        now = loop.time()
+        while self._deadlines and (self._deadlines[0][1].done() or self._deadlines[0][0] <= now):
+            _, future = self._deadlines.popleft()
+            if not future.done():
+                future.set_exception(self._late())
+        if self._deadlines:
+            self._watch(loop)
 
 
 def _size(arrival: Storable) -> int:
     return len(arrival.body or b"")
-
-
-def _settle(futures: list["asyncio.Future[None]"], error: InboxUnavailable | None) -> None:
-    for future in futures:
-        if not future.done():  # the client may have gone
-            if error is None:
-                future.set_result(None)
-            else:
-                future.set_exception(error)

@@ -3,19 +3,20 @@
 import contextlib
 import logging
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from gatherer import timestamps
 from gatherer.errors import InboxError, TemporaryError
-from gatherer.inbox import consumers, file
+from gatherer.inbox import consumers, file, placement
 from gatherer.inbox.base import Bounds, InboxStatus, Row, Selection, as_notification
 from gatherer.migrations import Unsuitable
 from gatherer.notification import Notification
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
 _COLUMNS = "id, received_at, endpoint, provider, body, content_type, headers, remote"
 
 
@@ -26,33 +27,35 @@ class LocalInbox:
         """Open the inbox at `path` for reading.
 
         Raises:
-            InboxError: there is none, or it is not an inbox.
+            ConfigurationError: it is on a network file system.
+            InboxError: there is none, or it is not an inbox, or this account may not read it.
             TemporaryError: it is locked just now.
 
         """
         self.path = path
+        self._file = path.resolve()
         self._unheard = False
+        placement.check(path)
         if not path.exists():
             raise InboxError(f"there is no inbox at {path}; `gatherer serve` creates it")
         with _explained(path):
-            self._connection = file.open_readable(path.resolve())
-            row = self._connection.execute("SELECT identity FROM inbox").fetchone()
+            self._open()
+        row = self.ask(lambda connection: connection.execute("SELECT identity FROM inbox").fetchone())
         if row is None:
             raise InboxError(f"{path} is an inbox that has lost its identity: it is damaged")
         self.identity: str = row[0]
 
     def last_id(self) -> int:
         """Return the highest id ever given out, 0 if there was none yet."""
-        with _explained(self.path):
-            row = self._connection.execute(
-                "SELECT seq FROM sqlite_sequence WHERE name = 'notification'"
-            ).fetchone()
+        query = "SELECT seq FROM sqlite_sequence WHERE name = 'notification'"
+        row = self.ask(lambda connection: connection.execute(query).fetchone())
         return row[0] if row else 0
 
     def first_id(self) -> int | None:
         """Return the id of the oldest notification that is still there."""
-        with _explained(self.path):
-            return self._connection.execute("SELECT min(id) FROM notification").fetchone()[0]  # type: ignore[no-any-return]
+        query = "SELECT min(id) FROM notification"
+        first: int | None = self.ask(lambda connection: connection.execute(query).fetchone()[0])
+        return first
 
     def get(self, id: int) -> Notification | None:  # noqa: A002
         """Return the notification `id`, or None if it is not (any more) there."""
@@ -105,10 +108,9 @@ class LocalInbox:
 
     def status(self) -> InboxStatus:
         """Return what the inbox holds."""
-        with _explained(self.path):
-            count, first = self._connection.execute("SELECT count(*), min(id) FROM notification").fetchone()
-        path = self.path.resolve()
-        files = (path.with_name(path.name + suffix) for suffix in ("", "-wal"))
+        query = "SELECT count(*), min(id) FROM notification"
+        count, first = self.ask(lambda connection: connection.execute(query).fetchone())
+        files = (self._file.with_name(self._file.name + suffix) for suffix in ("", "-wal"))
         size = sum(one.stat().st_size for one in files if one.exists())
         return InboxStatus(
             identity=self.identity, first_id=first, last_id=self.last_id(), count=count, bytes=size
@@ -118,22 +120,47 @@ class LocalInbox:
         """Let go of the file."""
         self._connection.close()
 
+    def ask(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Return what `work` finds; it is given the connection, and done again if a writer begins meanwhile.
+
+        Raises:
+            InboxError: the file cannot be read.
+            TemporaryError: it is locked just now, or another one has taken its place.
+
+        """
+        with _explained(self.path):
+            while True:
+                try:
+                    found = work(self._connection)
+                except sqlite3.Error:
+                    if not self._disturbed():
+                        raise
+                else:
+                    if not self._disturbed():
+                        return found
+                self._connection.close()
+                self._open()
+                row = self._connection.execute("SELECT identity FROM inbox").fetchone()
+                if row is None or row[0] != getattr(self, "identity", row[0]):
+                    raise TemporaryError(
+                        f"another inbox has taken the place of {self.path} while it was read"
+                    )
+
+    def _open(self) -> None:
+        self._resting = file.at_rest(self._file)
+        self._connection = file.open_readable(self._file, resting=self._resting is not None)
+
+    def _disturbed(self) -> bool:
+        """Return whether the inbox was at rest when it was opened, and is no longer."""
+        return self._resting is not None and file.at_rest(self._file) != self._resting
+
     def _fetch(
         self, query: str, values: dict[str, Any] | tuple[Any, ...], bounds: Bounds
     ) -> list[Notification]:
         return [as_notification(row, self.identity) for row in self._fetch_rows(query, values, bounds)]
 
     def _fetch_rows(self, query: str, values: dict[str, Any] | tuple[Any, ...], bounds: Bounds) -> list[Row]:
-        """Fetch a whole batch and end the transaction: an open cursor would keep the WAL from shrinking."""
-        batch: list[Row] = []
-        size = 0
-        with _explained(self.path), contextlib.closing(self._connection.execute(query, values)) as cursor:
-            for row in cursor:
-                size += len(row[4])
-                if batch and size > bounds.bytes:
-                    break
-                batch.append(row)
-        return batch
+        return self.ask(lambda connection: _batch(connection, query, values, bounds))
 
 
 @contextlib.contextmanager
@@ -143,6 +170,8 @@ def _explained(path: Path) -> Iterator[None]:
         yield
     except Unsuitable as unsuitable:
         raise InboxError(f"{path} {unsuitable}") from None
+    except OSError as error:
+        raise InboxError(f"the inbox {path} cannot be opened: {error.strerror or error}") from error
     except sqlite3.Error as error:
         code = getattr(error, "sqlite_errorname", "")
         if code.startswith(("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_PROTOCOL")):
@@ -150,8 +179,23 @@ def _explained(path: Path) -> Iterator[None]:
         if code.startswith(("SQLITE_CANTOPEN", "SQLITE_READONLY", "SQLITE_PERM")):
             raise InboxError(
                 f"the inbox {path} cannot be opened: {error}. The account needs to read it, "
-                f"{path.name}-wal and {path.name}-shm"
+                f"{path.name}-wal and {path.name}-shm; [inbox] group shares them"
             ) from error
         if code.startswith("SQLITE_IOERR"):
             raise InboxError(f"the inbox {path} cannot be read: {error}") from error
         raise InboxError(f"{path} is not an inbox, or damaged: {error}") from error
+
+
+def _batch(
+    connection: sqlite3.Connection, query: str, values: dict[str, Any] | tuple[Any, ...], bounds: Bounds
+) -> list[Row]:
+    """Fetch a whole batch and end the transaction: an open cursor would keep the WAL from shrinking."""
+    batch: list[Row] = []
+    size = 0
+    with contextlib.closing(connection.execute(query, values)) as cursor:
+        for row in cursor:
+            size += len(row[4])
+            if batch and size > bounds.bytes:
+                break
+            batch.append(row)
+    return batch

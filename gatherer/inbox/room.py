@@ -46,6 +46,11 @@ class Room:
             )
         return None
 
+    def left(self, usage: Usage) -> int:
+        """Return how many bytes can be written before one of the limits is reached."""
+        left = usage.free - self.min_free_bytes
+        return min(left, self.max_inbox_bytes - usage.held) if self.max_inbox_bytes else left
+
     def over(self, usage: Usage, size: int, margin: float = 0) -> bool:
         """Tell whether the inbox itself is full: what purging can help against."""
         return 0 < self.max_inbox_bytes * (1 - margin) < usage.held + size

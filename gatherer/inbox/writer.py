@@ -1,6 +1,6 @@
 """Writing the inbox: one thread commits everything that waits in one transaction, then lets go.
 
-A handler hands its notification over with :meth:`InboxWriter.store` and answers the provider once that
+A handler hands its notification over with :meth:`InboxWriter.append` and answers the provider once that
 returns: by then the bytes have been fsynced (`journal_mode=WAL`, `synchronous=FULL`, read back at every
 opening). What cannot be taken in is refused at once, before the disk is full or the queue too long.
 """
@@ -26,12 +26,13 @@ log = logging.getLogger(__name__)
 
 RETRY_SECONDS: Final = 0.5  # between attempts to bring a failed inbox back
 LOOK_SECONDS: Final = 1.0  # between looks at the disk while nothing is to be written
+ON_DISK: Final = 3  # bytes on the disk for one of a body: in the log, in the file, and what goes with it
 PURGE_SECONDS: Final = 10.0  # between attempts to make room in a full inbox
 _Result = TypeVar("_Result")
 
 
 class InboxWriter:
-    """The only writer of an inbox file. Create it, `await` what `store` or `append` return, `close` it."""
+    """The only writer of an inbox file. Create it, `await` what `append` returns, `close` it."""
 
     def __init__(
         self,
@@ -65,11 +66,13 @@ class InboxWriter:
         self._space = space or room.Room()
         self._make_room = make_room
         self._committed = committed
-        self._queue = Queue(self._limits)
+        self._queue = Queue(self._limits, late=self._late)
         self._work: deque[tuple[Work[Any], Future[Any]]] = deque()
         self._closing = False
-        self._purged_at = -PURGE_SECONDS
+        self._purge_at = 0.0  # no attempt before then
         self._too_large = 0
+        self._allowance = 0  # bytes that can be written before the disk has to be looked at again
+        self._look_at = 0.0  # when that has to be done at the latest
         name = format.about
         self._failure = Obstacle(
             f"the {name} cannot commit (%s): answering 503 until it can",
@@ -111,24 +114,11 @@ class InboxWriter:
             return self._overload.begin(f"{rows} posts, {room.megabytes(held)}, wait for the disk")
         return standing
 
-    async def store(self, arrival: Storable) -> None:
-        """Return when `arrival` is on disk.
-
-        Raises:
-            InboxUnavailable: it could not be committed, or not in time: then it may be later, and when the sender
-                tries again the two are one to a pass.
-
-        """
-        try:
-            async with asyncio.timeout(self._limits.commit_seconds):
-                await self.append(arrival)
-        except TimeoutError:
-            raise InboxUnavailable(self._stalled() or "the queue is too slow") from None
-
     def append(self, arrival: Storable) -> "asyncio.Future[None]":
-        """Hand `arrival` over; the future is done when it is on disk, however long that takes.
+        """Hand `arrival` over; the future is done when it is on disk.
 
-        The future raises :class:`InboxUnavailable` if it could not be committed.
+        The future raises :class:`InboxUnavailable` if it could not be committed, or not in time: then it may be,
+        later, and when the sender tries again the two are one to a pass.
         """
         obstacle = self.obstacle(len(arrival.body or b""))
         if obstacle is None:
@@ -160,6 +150,9 @@ class InboxWriter:
             self._queue.wake.notify()
         self._thread.join()
         self._file.close()
+
+    def _late(self) -> InboxUnavailable:
+        return InboxUnavailable(self._stalled() or "the queue is too slow")
 
     def _stalled(self) -> str | None:
         """Return why nothing moves, if the disk has been busy with one thing for too long."""
@@ -193,15 +186,17 @@ class InboxWriter:
 
     def _look(self, size: int) -> None:
         """Find out whether there is room for `size` more bytes, and make some in a full inbox."""
-        if (
-            self._shortage.reason is not None
-        ):  # what was refused for its size has to fit before anything else does
-            size = self._too_large = max(size, self._too_large)
-        else:
-            self._too_large = size
+        now = time.monotonic()
+        self._allowance -= ON_DISK * size
+        if self._allowance > 0 and now < self._look_at:
+            return  # asking costs more than a small commit
+        self._look_at = now + LOOK_SECONDS
+        # What was refused for its size has to fit before anything else does.
+        size = self._too_large = size if self._shortage.reason is None else max(size, self._too_large)
         try:
             usage = self._file.perform(self._usage)
-            if self._make_room is not None and self._space.over(usage, size) and self._may_purge():
+            if self._make_room is not None and self._space.over(usage, size) and now >= self._purge_at:
+                self._purge_at = now + PURGE_SECONDS
                 self._file.perform(self._make_room)
                 usage = self._file.perform(self._usage)
             short = self._space.shortage(usage, size, short=self._shortage.reason is not None)
@@ -210,19 +205,14 @@ class InboxWriter:
                 self._file.fail(problem)
             return
         if short is not None:
+            self._allowance = 0
             self._shortage.begin(short)
         else:
+            self._allowance = self._space.left(usage) - ON_DISK * size
             self._shortage.end()
 
     def _usage(self, connection: Any) -> room.Usage:
         return room.usage(connection, self.path)
-
-    def _may_purge(self) -> bool:
-        now = time.monotonic()
-        due = now - self._purged_at >= PURGE_SECONDS
-        if due:
-            self._purged_at = now
-        return due
 
     def _commit(self, group: list[Waiting]) -> None:
         """Commit `group` in one transaction and settle its futures."""

@@ -217,7 +217,11 @@ def decoder_of_whole(field: str | None, value: dict[str, Any]) -> DecodeElement 
             return partial(NOTICES[field], field)
         if DECODERS.keys().isdisjoint(value) and (field is not None or VALUE.isdisjoint(value)):
             return lambda origin, element: other(
-                origin, element, field or "change", text(element.get("event")) or text(element.get("type"))
+                origin,
+                element,
+                field or "change",
+                text(element.get("event")) or text(element.get("type")),
+                message_id=None,  # the `id` of a value is a channel's or a solution's, not a message's
             )
     return None
 

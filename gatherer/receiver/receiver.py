@@ -14,7 +14,6 @@ from http import HTTPStatus
 from typing import Any, Final
 
 from aiohttp import web
-from aiohttp.http_exceptions import HttpProcessingError
 from multidict import CIMultiDict
 
 from gatherer.config import Endpoint, Server
@@ -22,6 +21,7 @@ from gatherer.inbox.quarantine import Full, Post, Quarantine
 from gatherer.inbox.writer import Arrival, InboxUnavailable, InboxWriter
 from gatherer.receiver import credentials
 from gatherer.receiver.authentication import Authentication, Network, belongs, sender
+from gatherer.receiver.bodies import Bodies, NoBody
 from gatherer.receiver.observer import Observer
 
 log = logging.getLogger(__name__)
@@ -73,7 +73,11 @@ class Receiver:
         """
         self._routes = {endpoint.path: (endpoint, Authentication(endpoint)) for endpoint in endpoints}
         self._max_body_bytes = server.max_body_bytes
-        self._body_timeout = server.body_timeout_seconds
+        self._bodies = Bodies(
+            max_bytes=server.max_body_bytes,
+            timeout_seconds=server.body_timeout_seconds,
+            max_arriving_bytes=server.max_arriving_bytes,
+        )
         self._trusted: tuple[Network, ...] = tuple(server.trusted_proxies)
         self._writer = writer
         self._quarantine = quarantine
@@ -140,8 +144,10 @@ class Receiver:
         store = self._quarantine if endpoint.on_failed_authentication == "quarantine" else None
         if failed and store is None:
             raise Refused(HTTPStatus.UNAUTHORIZED, failed)
-        # Before the body, so that what cannot be kept is not even read; the writer has logged why, once.
-        if (store.obstacle() if failed and store else self._writer.obstacle(length or 0)) is not None:
+        # What cannot be kept is not even read, unless it is there already; the writer has logged why, once.
+        if not request.content.is_eof() and (
+            store.obstacle() if failed and store else self._writer.obstacle(length or 0)
+        ):
             return _refusal(Refused(HTTPStatus.SERVICE_UNAVAILABLE))
 
         body = await self._read(request)
@@ -162,7 +168,7 @@ class Receiver:
         )
         try:
             if failed is None:
-                await self._writer.store(arrival)
+                await self._writer.append(arrival)
             elif store is not None:
                 forms = credentials.describe(headers.items(), request.raw_path.partition("?")[2], rest)
                 await store.keep(Post(*arrival, failed.partition(" at ")[0], json.dumps(forms)))
@@ -187,27 +193,10 @@ class Receiver:
 
     async def _read(self, request: web.BaseRequest) -> bytes:
         """Return the body, byte for byte, within the limits of size and time."""
-        if request.headers.get("Expect", "").lower() == "100-continue" and request.transport is not None:
-            request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        content = request.content
-        if content.is_eof():  # arrived together with the headers, as nearly every webhook does
-            body = content.read_nowait()
-        else:
-            chunks = bytearray()
-            try:
-                async with asyncio.timeout(self._body_timeout):
-                    while chunk := await content.readany():
-                        chunks += chunk
-                        if len(chunks) > self._max_body_bytes:
-                            break
-            except TimeoutError:
-                raise Refused(HTTPStatus.REQUEST_TIMEOUT, "the body did not arrive in time") from None
-            except (web.RequestPayloadError, HttpProcessingError):
-                raise Refused(HTTPStatus.BAD_REQUEST, "the body is not framed as HTTP wants it") from None
-            body = bytes(chunks)
-        if len(body) > self._max_body_bytes:
-            raise Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "the body is larger than max_body_bytes")
-        return body
+        try:
+            return await self._bodies.read(request)
+        except NoBody as problem:
+            raise Refused(problem.status, str(problem)) from None
 
 
 def _handshake(request: web.BaseRequest, authentication: Authentication, rest: str) -> web.Response:

@@ -71,7 +71,7 @@ def _measure(server: str, folder: Path | None, **load: float) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(dir=folder) as name:
         own = Path(name)
         (own / "gatherer.toml").write_text(CONFIGURATION, encoding="utf-8")
-        with _running(server, own) as (process, port):
+        with running(server, own) as (process, port):
             options = [f"--{key.replace('_', '-')}={value}" for key, value in load.items()]
             command = [sys.executable, str(HERE / "ingest_load.py"), f"--port={port}", *options]
             found = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
@@ -87,10 +87,12 @@ def _measure(server: str, folder: Path | None, **load: float) -> dict[str, Any]:
 
 
 @contextmanager
-def _running(server: str, folder: Path) -> Iterator[tuple["subprocess.Popen[str]", int]]:
+def running(server: str, folder: Path) -> Iterator[tuple["subprocess.Popen[str]", int]]:
     """Run `server` in `folder`; yield its process and its port."""
     command = (
-        ["-m", "gatherer", "serve"] if server == "durable" else [str(HERE / "ingest_servers.py"), server]
+        ["-m", "gatherer", "--log-level", "error", "serve"]
+        if server == "durable"
+        else [str(HERE / "ingest_servers.py"), server]
     )
     environment = os.environ | {"PYTHONPATH": os.pathsep.join((str(ROOT), os.environ.get("PYTHONPATH", "")))}
     process = subprocess.Popen(

@@ -57,13 +57,13 @@ def test_what_waits_too_long_is_given_up_and_then_refused_at_once(tmp_path):
         async def main() -> None:
             started = time.monotonic()
             with pytest.raises(InboxUnavailable, match="has not answered"):
-                await inbox.store(GOOD)
+                await inbox.append(GOOD)
             assert 0.15 < time.monotonic() - started < 2
             assert "has not answered" in str(inbox.obstacle())
             go_on.set()
             await asyncio.sleep(0.3)
             assert inbox.obstacle() is None
-            await inbox.store(GOOD)
+            await inbox.append(GOOD)
 
         asyncio.run(main())
     assert len(rows(tmp_path / "inbox.db", "id")) == 2

@@ -1,6 +1,5 @@
 """Through real sockets and TLS: what the pull listener gives, to whom, and that nothing gets lost on the way."""
 
-import hashlib
 import http.client
 import json
 import os
@@ -337,39 +336,6 @@ def test_https_proxy_is_honoured(offered: Offered, monkeypatch: pytest.MonkeyPat
     with closing(listening), closing(offered.open(ca=None, pin=offered.pin)) as inbox:
         assert inbox.last_id() == len(BODIES)
     assert asked == [f"CONNECT 127.0.0.1:{offered.port}".encode()]
-
-
-def test_a_renewed_certificate_is_taken_up_and_a_broken_one_is_not(tmp_path: Path) -> None:
-    from gatherer.pulling.certificates import Certificate
-
-    authority = certify(tmp_path)
-    certificate = Certificate(tmp_path / "certificate.pem", tmp_path / "key.pem")
-    context = certificate.context
-    before = pin_of(tmp_path / "certificate.pem")
-    assert served(context) == before
-    (tmp_path / "certificate.pem").write_text("broken", encoding="ascii")
-    certificate.look()
-    assert served(context) == before
-    certify(tmp_path, authority=authority)
-    certificate.look()
-    assert served(context) == pin_of(tmp_path / "certificate.pem") != before
-
-
-def served(context: ssl.SSLContext) -> str:
-    """Return the SHA-256 of the certificate that a server with `context` shows."""
-    client_context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    client_context.check_hostname, client_context.verify_mode = False, ssl.CERT_NONE
-    to_client, to_server = ssl.MemoryBIO(), ssl.MemoryBIO()
-    client = client_context.wrap_bio(to_client, to_server)
-    server = context.wrap_bio(to_server, to_client, server_side=True)
-    for side in (client, server, client, server):
-        try:
-            side.do_handshake()
-        except ssl.SSLWantReadError:
-            continue
-    shown = client.getpeercert(binary_form=True)
-    assert shown is not None
-    return hashlib.sha256(shown).hexdigest()
 
 
 # --- acknowledgements and the rest of the protocol ----------------------------------------------

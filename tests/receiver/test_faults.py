@@ -17,6 +17,7 @@ from tests.making import all_rows, receipts, run
 from tests.making import rows as target_rows
 from tests.serving import Load, Serving, integrity, serving
 
+NIGHTLY = pytest.mark.nightly
 GATHER = [sys.executable, "-m", "gatherer", "gather", "--every", "1s"]
 
 
@@ -48,11 +49,11 @@ def _gathering(folder: Path) -> Iterator[None]:
     ("calls", "fault"),
     [
         (faults.SYNCS, "error=EIO"),
-        (faults.SYNCS, "error=EIO:when=3+5"),
+        pytest.param(faults.SYNCS, "error=EIO:when=3+5", marks=NIGHTLY),
         (faults.WRITES, "error=EIO"),
-        (faults.WRITES, "error=EIO:when=2+3"),
-        (faults.WRITES, "error=ENOSPC:when=2+2"),
-        (faults.WRITES, "error=EROFS"),
+        pytest.param(faults.WRITES, "error=EIO:when=2+3", marks=NIGHTLY),
+        pytest.param(faults.WRITES, "error=ENOSPC:when=2+2", marks=NIGHTLY),
+        pytest.param(faults.WRITES, "error=EROFS", marks=NIGHTLY),
     ],
 )
 def test_errors_of_the_disk_are_answered_with_503_and_recovered_from(tmp_path, calls, fault):
@@ -72,9 +73,9 @@ def test_errors_of_the_disk_are_answered_with_503_and_recovered_from(tmp_path, c
 
 
 @faults.needs("fiu-run")
-@pytest.mark.parametrize("point", ["posix/io/sync/*", "posix/io/rw/*"])
+@pytest.mark.parametrize("point", ["posix/io/sync/*", pytest.param("posix/io/rw/pwrite*", marks=NIGHTLY)])
 def test_errors_below_the_c_library_are_answered_with_503_and_recovered_from(tmp_path, point):
-    """The same faults by another tool: every third call of a kind fails, in the whole process, for a while."""
+    """The same faults by another tool: some calls of a kind fail, in the whole process, for a while."""
     wrapper = ["fiu-run", "-x", "-f", str(tmp_path / "fiu")]
     (tmp_path / "fiu").mkdir()
     with serving(tmp_path, wrapper=wrapper) as server:
@@ -87,10 +88,11 @@ def test_errors_below_the_c_library_are_answered_with_503_and_recovered_from(tmp
         with Load(server.port) as load:
             load.wait_for(50)
             control("-c", f"enable_random name={point},probability=0.3,failinfo=5")
-            time.sleep(2)
+            faults.wait_until(lambda: load.refused, what=server.log)
             control("-c", f"disable name={point}")
             load.wait_for(len(load.acknowledged) + 50)
         _survived(server, load)
+        assert "the inbox cannot commit" in server.log()
 
 
 def _server_of(server: Serving) -> int:
@@ -110,8 +112,6 @@ def test_after_a_failed_fsync_the_old_connection_is_never_trusted_again(tmp_path
         statuses = []
         for n in range(200):
             statuses.append(server.post(b"post %d" % n).status)
-            if statuses[-1] == 503 and 200 in statuses[-1:]:
-                break
             if 503 in statuses and statuses[-1] == 200:
                 break
         assert 503 in statuses
@@ -141,27 +141,33 @@ def loop_disk(tmp_path: Path) -> Iterator[faults.LoopDisk]:
 
 
 @faults.needs("mkfs.ext4", "fsck.ext4")
-def test_a_disk_that_turns_read_only_costs_nothing_that_was_acknowledged(tmp_path, loop_disk):
-    """As after an error of the hardware: remounted read-only under the running process, until it is repaired."""
+@pytest.mark.parametrize("fault", [faults.LoopDisk.abort, faults.LoopDisk.cut_power])
+def test_a_disk_that_goes_away_costs_nothing_that_was_acknowledged(tmp_path, loop_disk, fault):
+    """Read-only from one moment to the next, as after an error of the hardware; and what a power failure leaves.
+
+    Between two posts: ext4 itself returns 0 from an fdatasync that is under way at that very moment, now and
+    then, without having synced (seen with Linux 6.18, without SQLite too).
+    """
     inbox = loop_disk.place / "inbox.db"
+    bodies = [b"%d-" % n + os.urandom(3000) for n in range(100)]
     with serving(tmp_path, settings="min_free_bytes = 0", inbox=inbox) as server:
+        assert {server.post(body).status for body in bodies} == {200}
+        fault(loop_disk)
         with Load(server.port) as load:
-            load.wait_for(100)
-            loop_disk.abort()
             faults.wait_until(lambda: len(load.refused) > 50, what=server.log)
-        taken = len(load.acknowledged)
-        assert server.post(b"read-only").status == 503
+        assert load.acknowledged == []
         assert server.exchange(b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n").status == 503
-        assert {*load.acknowledged} <= {*server.bodies()}, "readers still find it"
         assert "the inbox cannot commit" in server.log()
+        assert "Traceback" not in server.log()
         server.stop()
     loop_disk.repair()
     with serving(tmp_path, settings="min_free_bytes = 0", inbox=inbox) as server:
-        _survived(server, load)
-        assert len(load.acknowledged) == taken
+        assert server.bodies()[:100] == bodies
+        assert integrity(server.inbox) == "ok"
         assert server.post(b"after").status == 200
 
 
+@NIGHTLY
 @faults.needs("mount")
 def test_a_disk_that_is_mounted_read_only_is_refused_at_the_start(tmp_path):
     from tests.serving import refused
@@ -192,12 +198,14 @@ def _remove_log(folder: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows lets nobody touch a file that is open")
-@pytest.mark.parametrize("touch", [_remove, _move, _remove_log])
+@pytest.mark.parametrize(
+    "touch", [pytest.param(_remove, marks=NIGHTLY), _move, pytest.param(_remove_log, marks=NIGHTLY)]
+)
 def test_an_inbox_that_is_taken_away_under_load_gets_no_further_200(tmp_path, touch: Callable[[Path], None]):
     with serving(tmp_path) as server, Load(server.port) as load:
         load.wait_for(50)
         touch(tmp_path)
-        faults.wait_until(lambda: len(load.refused) > 20, what=server.log)
+        faults.wait_until(lambda: load.refused and "cannot commit" in server.log(), what=server.log)
         if touch is _remove_log:
             load.wait_for(len(load.acknowledged) + 50)
             assert "commits again" in server.log()
@@ -261,21 +269,22 @@ def test_a_clock_that_jumps_back_an_hour_harms_nothing(tmp_path):
         assert run(tmp_path, "gather").returncode == 0
         clock.write_text("-1h\n")
         started = time.monotonic()
-        for n in range(50):
+        for n in range(10):
             assert server.post(receipts(f"wamid.{n}")).status == 200
         assert time.monotonic() - started < 10
         state = json.loads(run(tmp_path, "status", "--json").stdout)["inbox"]
-        assert state["backlog"] == 50
+        assert state["backlog"] == 10
         assert run(tmp_path, "gather").returncode == 0
         ids, times = zip(*server.rows("id, received_at"), strict=True)
-        assert list(ids) == list(range(1, 52))
+        assert list(ids) == list(range(1, 12))
         assert times[0] - times[1] > 3_000_000, "the clock did jump"
         assert integrity(server.inbox) == "ok"
         assert server.stop() == 0
         assert "Traceback" not in server.log()
-    assert len(all_rows(tmp_path / "responses.db")["response"]) == 51
+    assert len(all_rows(tmp_path / "responses.db")["response"]) == 11
 
 
+@NIGHTLY
 def test_gather_reads_all_the_while_a_server_is_killed_again_and_again(tmp_path):
     sent = 0
     with _gathering_from_the_first_post(tmp_path):

@@ -42,7 +42,11 @@ def refusals(answers: list[tuple[Answer, float]]) -> list[float]:
 
 @faults.needs("strace")
 @pytest.mark.parametrize(
-    ("limit", "size"), [("max_queue_rows = 10", 100), ("max_queue_bytes = 105000", 10_000)]
+    ("limit", "size"),
+    [
+        ("max_queue_rows = 10", 100),
+        pytest.param("max_queue_bytes = 105000", 10_000, marks=pytest.mark.nightly),
+    ],
 )
 def test_what_is_beyond_the_queue_gets_503_at_once_and_the_rest_is_taken(tmp_path, limit, size):
     with serving(tmp_path, settings=f"{limit}\ncommit_timeout_seconds = 20.0") as server:
@@ -120,6 +124,7 @@ def test_a_disk_that_is_stalled_for_a_minute_is_answered_in_time_and_recovered_f
 
 
 @faults.needs("strace")
+@pytest.mark.nightly
 def test_what_waited_in_vain_may_be_stored_later_and_is_one_with_its_redelivery(tmp_path):
     body = receipts("wamid.LATE")
     with serving(tmp_path, settings="commit_timeout_seconds = 0.5") as server:

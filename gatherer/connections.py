@@ -1,0 +1,247 @@
+"""One HTTP connection, and how long and how much a client may keep us waiting before it is closed.
+
+aiohttp frames the requests. What it leaves open is closed here: a head that trickles, a head without
+end, an answer that nobody reads, and an error page that repeats what the client sent.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any, Final, cast
+
+from aiohttp import HttpVersion10, HttpVersion11, web
+
+log = logging.getLogger(__name__)
+
+LINGER_SECONDS: Final = 3  # to read on after a refusal: closing at once could cost the client the answer
+STALLED_SECONDS: Final = 5  # for an answer that the client does not read, and for a close it does not follow
+RETRY_AFTER_SECONDS: Final = 5
+_LONGEST_LINE: Final = 8190
+_MOST_HEADERS: Final = 128
+_NEVER_SECONDS: Final = 86_400 * 365  # aiohttp's own timer is not needed beside ours
+_HEADERS: Final = {"Server": "gatherer", "X-Content-Type-Options": "nosniff"}
+
+_VERSIONS: Final = (HttpVersion11, HttpVersion10)
+
+Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+Certificate = Mapping[str, Any]  # of a client, as ssl.SSLSocket.getpeercert gives it
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What the clients of one listener may take of it."""
+
+    header_timeout_seconds: float = 10  # for request line and headers, from their first byte on
+    keepalive_timeout_seconds: float = 15  # from an answer to the first byte of the next request
+    max_header_bytes: int = 16_384  # request line and headers together
+    max_connections: int = 2000  # whoever has kept us waiting longest makes room for the next one
+    tls_handshake_timeout_seconds: float = 10
+
+
+class Guests(web.Server):
+    """The connections of one listener that are open."""
+
+    def __init__(
+        self,
+        handle: Handler,
+        limits: Limits,
+        admits: Callable[[Certificate], bool] | None,
+    ) -> None:
+        """Hand the requests to `handle`; where `admits` is given, it decides by the client's certificate."""
+        longest = min(_LONGEST_LINE, limits.max_header_bytes)
+        super().__init__(
+            _of_a_known_version(handle),
+            access_log=None,
+            keepalive_timeout=_NEVER_SECONDS,
+            lingering_time=LINGER_SECONDS,
+            auto_decompress=False,
+            max_line_size=longest,
+            max_field_size=longest,
+            max_headers=_MOST_HEADERS,
+        )
+        self.limits = limits
+        self.admits = admits
+        self.present: set[Connection] = set()
+
+    def __call__(self) -> "Connection":
+        """Return the protocol of a new connection."""
+        return Connection(self, loop=self._loop, **self._kwargs)
+
+
+class Connection(web.RequestHandler):
+    """A connection that does not wait for ever."""
+
+    __slots__ = (
+        "_closing_since",
+        "_guests",
+        "_head_bytes",
+        "_head_since",
+        "_since",
+        "_stalled_since",
+        "_wire",
+    )
+
+    def __init__(self, guests: Guests, **options: Any) -> None:
+        super().__init__(guests, **options)
+        self._guests = guests
+        self._wire: asyncio.Transport | None = None  # aiohttp forgets it before it is closed
+        self._since = self._loop.time()  # when the client was last done with something, or we with an answer
+        self._head_since: float | None = (
+            None  # when the first byte of a request arrived that is not whole yet
+        )
+        self._head_bytes = 0
+        self._stalled_since: float | None = None
+        self._closing_since: float | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the connection in, unless its certificate is not one of those that may come in."""
+        self._wire = cast("asyncio.Transport", transport)  # uvloop's is no subclass
+        if self._guests.admits is not None:
+            certificate = transport.get_extra_info("peercert")
+            if not certificate or not self._guests.admits(certificate):
+                log.warning(
+                    "%s showed the certificate of somebody else than client_names", _address(transport)
+                )
+                self.force_close()
+                self._abort()
+                return
+        self._guests.present.add(self)
+        super().connection_made(transport)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Forget the connection."""
+        self._guests.present.discard(self)
+        self._wire = None
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse `data`, and see how much of a head it is."""
+        in_head = self._waits_for_a_head
+        if in_head and data:
+            self._head_bytes += len(data)
+            if self._head_since is None:
+                self._head_since = self._loop.time()
+        before = self._request_count
+        super().data_received(data)
+        if self._request_count != before:
+            self._since, self._head_since, self._head_bytes = self._loop.time(), None, 0
+        elif in_head and self._head_bytes > self._guests.limits.max_header_bytes:
+            self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "the headers do not end")
+
+    def pause_writing(self) -> None:
+        """Note that the client does not read what it asked for."""
+        super().pause_writing()
+        self._stalled_since = self._loop.time()
+
+    def resume_writing(self) -> None:
+        """Note that it does."""
+        super().resume_writing()
+        self._stalled_since = None
+
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        """Send the answer; from now on the client keeps us waiting."""
+        result = await super().finish_response(request, resp, start_time)
+        self._since = self._loop.time()
+        return result
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,  # noqa: ARG002 - aiohttp's words repeat bytes of the request
+    ) -> web.StreamResponse:
+        """Return the answer to what is no HTTP: generic, as is the line in the log."""
+        if isinstance(exc, ConnectionError):  # the client is gone, or is to be
+            raise exc
+        if status != HTTPStatus.BAD_REQUEST:
+            status = HTTPStatus.SERVICE_UNAVAILABLE
+        log.info("%d to %s: not well-formed HTTP (%s)", status, request.remote, type(exc).__name__)
+        if request.writer.output_size > 0:
+            raise ConnectionError("an answer is on its way already")
+        headers = dict(_HEADERS)
+        if status == HTTPStatus.SERVICE_UNAVAILABLE:
+            headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+        response = web.Response(status=status, text=f"{HTTPStatus(status).phrase}\n", headers=headers)
+        response.force_close()
+        return response
+
+    @property
+    def waiting_since(self) -> float | None:
+        """Since when the client keeps us waiting; None while it is waiting for us."""
+        if self._messages or self._closing_since is not None:
+            return None
+        request = self._current_request
+        return None if request is not None and request.content.is_eof() else self._since
+
+    def check(self, now: float) -> None:
+        """Close the connection if it has kept us waiting for too long. `now` is the event loop's time."""
+        limits, wire = self._guests.limits, self._wire
+        if wire is None:
+            return
+        if wire.is_closing():
+            if self._closing_since is None:
+                self._closing_since = now
+            elif now - self._closing_since > STALLED_SECONDS:
+                self._abort()
+        elif self._stalled_since is not None and now - self._stalled_since > STALLED_SECONDS:
+            log.info("%s does not read its answers: closed", _address(wire))
+            self.force_close()
+            self._abort()
+        elif self._waits_for_a_head and not self._messages:
+            if self._head_since is not None or self._request_count == 0:
+                began = self._since if self._head_since is None else self._head_since
+                if now - began > limits.header_timeout_seconds:
+                    log.info("%s did not send a whole request in time: closed", _address(wire))
+                    self.force_close()
+            elif now - self._since > limits.keepalive_timeout_seconds:
+                self.force_close()
+
+    def make_room(self) -> None:
+        """Close the connection at once, for the sake of others."""
+        self._closing_since = self._loop.time()
+        self.force_close()
+        self._abort()
+
+    @property
+    def _waits_for_a_head(self) -> bool:
+        return self._waiter is not None or self._request_count == 0
+
+    def _refuse(self, status: HTTPStatus, because: str) -> None:
+        """Answer before there is a request, and close."""
+        wire = self._wire
+        if wire is None or wire.is_closing() or self._force_close:
+            return
+        log.info("%d to %s: %s", status, _address(wire), because)
+        body = f"{status.phrase}\n"
+        lines = [f"HTTP/1.1 {status.value} {status.phrase}", *(f"{k}: {v}" for k, v in _HEADERS.items())]
+        lines += ["Content-Type: text/plain", f"Content-Length: {len(body)}", "Connection: close", "", body]
+        wire.write("\r\n".join(lines).encode("ascii"))
+        self.force_close()
+
+    def _abort(self) -> None:
+        if self._wire is not None:
+            self._wire.abort()
+
+
+def _of_a_known_version(handle: Handler) -> Handler:
+    """Return `handle`, but for requests of HTTP/0.9 and 2.0, which aiohttp lets through: they get no answer at all."""
+
+    def checked(request: web.BaseRequest) -> Awaitable[web.StreamResponse]:
+        return handle(request) if request.version in _VERSIONS else _unanswered(request)
+
+    return checked
+
+
+async def _unanswered(request: web.BaseRequest) -> web.StreamResponse:
+    log.info("closed to %s: not HTTP/1.0 or 1.1", request.remote)
+    raise ConnectionAbortedError
+
+
+def _address(transport: asyncio.BaseTransport) -> str:
+    peer = transport.get_extra_info("peername")
+    return str(peer[0]) if peer else "a client"

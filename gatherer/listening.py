@@ -1,0 +1,205 @@
+"""An address that takes connections in, with TLS or without, and never more of them than it can bear.
+
+Connections are accepted here, and not by the event loop's own server, for three reasons: those still in their TLS
+handshake count as well, a changed certificate counts from the next handshake on, and when all places are
+taken, a newcomer gets the place of whoever has kept us waiting longest, instead of being turned away.
+"""
+
+import asyncio
+import contextlib
+import errno
+import heapq
+import logging
+import socket
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+from gatherer.connections import Certificate, Connection, Guests, Handler, Limits
+from gatherer.errors import ConfigurationError
+
+log = logging.getLogger(__name__)
+
+BACKLOG: Final = 1024
+CHECK_SECONDS: Final = 0.5  # between two looks at who is late
+_AT_ONCE: Final = 32  # connections accepted before others get their turn
+_ROOM: Final = 0.02  # the part of all places that is cleared when they are taken
+_NO_ROOM: Final = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+_TLS_SHUTDOWN_SECONDS: Final = 3.0  # for the client's goodbye
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listener:
+    """One address to listen at, and who answers there."""
+
+    handle: Handler
+    host: str
+    port: int  # 0 lets the system choose
+    tls: ssl.SSLContext | Callable[[], ssl.SSLContext] | None = None  # a function is asked at each handshake
+    admits: Callable[[Certificate], bool] | None = None  # who may come in, by the certificate they show
+    limits: Limits = field(default_factory=Limits)
+    announce: Callable[[str], None] = lambda url: None  # called with the URL, when all listeners accept
+
+
+class Door:
+    """A listener at work."""
+
+    def __init__(self, listener: Listener) -> None:
+        """Bind the address; nobody is let in before :meth:`open`.
+
+        Raises:
+            ConfigurationError: it cannot be listened at.
+
+        """
+        self._listener = listener
+        self._guests = Guests(listener.handle, listener.limits, listener.admits)
+        self._arriving: dict[asyncio.Task[None], float] = {}  # oldest first
+        self._tasks: list[asyncio.Task[None]] = []
+        try:
+            self._sockets = _bound(listener.host, listener.port)
+        except (OSError, UnicodeError) as error:  # UnicodeError: what cannot even be the name of a host
+            reason = getattr(error, "strerror", None) or error
+            raise ConfigurationError(
+                f"cannot listen at {listener.host} port {listener.port}: {reason}"
+            ) from None
+
+    @property
+    def url(self) -> str:
+        """The URL, with the port that the system chose."""
+        host = f"[{self._listener.host}]" if ":" in self._listener.host else self._listener.host
+        scheme = "https" if self._listener.tls else "http"
+        return f"{scheme}://{host}:{self._sockets[0].getsockname()[1]}"
+
+    def open(self) -> None:
+        """Let clients in from now on."""
+        self._tasks = [asyncio.create_task(self._accept(listening)) for listening in self._sockets]
+        self._tasks.append(asyncio.create_task(self._check()))
+
+    async def close(self) -> None:
+        """Accept no more connections; those that are there stay."""
+        tasks = [*self._tasks, *self._arriving]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for listening in self._sockets:
+            listening.close()
+
+    async def clear(self) -> None:
+        """Close every connection, after what is being answered."""
+        await asyncio.sleep(0)  # what has arrived gets to its handler first
+        self._guests.pre_shutdown()
+        await self._guests.shutdown(1)
+        for connection in list(self._guests.present):
+            connection.make_room()
+        await asyncio.sleep(0)
+
+    async def _accept(self, listening: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        accepted = 0
+        while True:
+            try:
+                connection, _ = await loop.sock_accept(listening)
+            except OSError as error:
+                if error.errno in _NO_ROOM:
+                    log.error("no more connections can be opened: %s", error.strerror)
+                    self._make_room()
+                # Else a client that went away again; on Windows that can be reported here.
+                await asyncio.sleep(0.05)
+                continue
+            except Exception:
+                log.exception("a connection could not be accepted")  # whatever it is, the next one is
+                await asyncio.sleep(0.05)
+                continue
+            accepted += 1
+            if self._let_in(connection) or accepted >= _AT_ONCE:
+                accepted = 0
+                await asyncio.sleep(
+                    0
+                )  # others get their turn, and those who leave are gone before the next look
+
+    def _let_in(self, connection: socket.socket) -> bool:
+        """Start to shake hands; return whether somebody else had to make room for that."""
+        full = len(self._arriving) + len(self._guests.present) >= self._listener.limits.max_connections
+        if full:
+            self._make_room()
+        task = asyncio.create_task(self._welcome(connection))
+        self._arriving[task] = asyncio.get_running_loop().time()
+        task.add_done_callback(self._arrived)
+        return full
+
+    def _arrived(self, task: asyncio.Task[None]) -> None:
+        self._arriving.pop(task, None)
+
+    async def _welcome(self, connection: socket.socket) -> None:
+        """Shake hands and hand the connection over to its protocol."""
+        loop = asyncio.get_running_loop()
+        tls, timeouts = self._listener.tls, {}
+        if callable(tls):
+            tls = tls()
+        if tls is not None:
+            timeouts["ssl_handshake_timeout"] = self._listener.limits.tls_handshake_timeout_seconds
+            timeouts["ssl_shutdown_timeout"] = _TLS_SHUTDOWN_SECONDS
+        peer = _peer(connection)
+        try:
+            await loop.connect_accepted_socket(self._guests, connection, ssl=tls, **timeouts)
+        except (
+            OSError
+        ) as error:  # SSLError and TimeoutError are some; the event loop has closed the connection
+            if tls is not None:
+                log.info("no TLS with %s: %s", peer, getattr(error, "reason", None) or type(error).__name__)
+
+    def _make_room(self) -> None:
+        """Close the connections that have kept us waiting longest, handshakes among them."""
+        waiting: list[tuple[float, int, asyncio.Task[None] | Connection]] = [
+            (since, id(task), task) for task, since in self._arriving.items()
+        ]
+        waiting += [
+            (since, id(one), one) for one in self._guests.present if (since := one.waiting_since) is not None
+        ]
+        leaving = heapq.nsmallest(max(1, int(self._listener.limits.max_connections * _ROOM)), waiting)
+        for _, _, one in leaving:
+            if isinstance(one, asyncio.Task):
+                one.cancel()
+                self._arriving.pop(one, None)
+            else:
+                one.make_room()
+        log.warning("all connections are taken: closed the %d that waited longest", len(leaving))
+
+    async def _check(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(CHECK_SECONDS)
+            now = loop.time()
+            for connection in list(self._guests.present):
+                try:
+                    connection.check(now)
+                except Exception:
+                    log.exception("a connection could not be looked at")
+
+
+def _bound(host: str, port: int) -> list[socket.socket]:
+    """Return listening sockets for every address of `host`, all with one port.
+
+    Raises:
+        OSError: one of them cannot be listened at.
+
+    """
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    with contextlib.ExitStack() as opened:
+        sockets: list[socket.socket] = []
+        for family, _, _, _, address in dict.fromkeys(found):
+            chosen = sockets[0].getsockname()[1] if sockets and not port else port
+            listening = socket.create_server((str(address[0]), chosen), family=family, backlog=BACKLOG)
+            opened.enter_context(listening)
+            listening.setblocking(False)
+            sockets.append(listening)
+        opened.pop_all()
+    return sockets
+
+
+def _peer(connection: socket.socket) -> str:
+    try:
+        return str(connection.getpeername()[0])
+    except OSError:
+        return "a client that is gone"
