@@ -7,7 +7,7 @@ import ssl
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -322,8 +322,9 @@ def test_https_proxy_is_honoured(offered: Offered, monkeypatch: pytest.MonkeyPat
         client.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
 
         def pump(one: socket.socket, other: socket.socket) -> None:
-            while data := one.recv(65536):
-                other.sendall(data)
+            with suppress(OSError):  # the other direction has closed it
+                while data := one.recv(65536):
+                    other.sendall(data)
             other.close()
 
         threading.Thread(target=pump, args=(client, server), daemon=True).start()
