@@ -38,6 +38,9 @@ class Limits:
     max_header_bytes: int = 16_384  # request line and headers together
     max_connections: int = 2000  # whoever has kept us waiting longest makes room for the next one
     tls_handshake_timeout_seconds: float = 10
+    send_buffer_bytes: int | None = (
+        None  # what the system keeps of answers that are not read; None leaves it to it
+    )
 
 
 class Guests(web.Server):
