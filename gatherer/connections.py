@@ -5,7 +5,11 @@ end, an answer that nobody reads, and an error page that repeats what the client
 """
 
 import asyncio
+import contextlib
 import logging
+import socket
+import struct
+import sys
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -38,6 +42,9 @@ class Limits:
     max_header_bytes: int = 16_384  # request line and headers together
     max_connections: int = 2000  # whoever has kept us waiting longest makes room for the next one
     tls_handshake_timeout_seconds: float = 10
+    send_buffer_bytes: int | None = (
+        None  # what the system keeps of answers that are not read; None leaves it to it
+    )
 
 
 class Guests(web.Server):
@@ -224,8 +231,14 @@ class Connection(web.RequestHandler):
         self.force_close()
 
     def _abort(self) -> None:
-        if self._wire is not None:
-            self._wire.abort()
+        """Close the connection; the system, too, forgets at once what the client has not read."""
+        if self._wire is None:
+            return
+        at_once = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
+        if (connection := self._wire.get_extra_info("socket")) is not None:
+            with contextlib.suppress(OSError):  # it is closed already
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, at_once)
+        self._wire.abort()
 
 
 def _of_a_known_version(handle: Handler) -> Handler:

@@ -140,8 +140,10 @@ class Door:
         if tls is not None:
             timeouts["ssl_handshake_timeout"] = self._listener.limits.tls_handshake_timeout_seconds
             timeouts["ssl_shutdown_timeout"] = _TLS_SHUTDOWN_SECONDS
-        peer = _peer(connection)
+        peer, buffer = _peer(connection), self._listener.limits.send_buffer_bytes
         try:
+            if buffer is not None:
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffer)
             await loop.connect_accepted_socket(self._guests, connection, ssl=tls, **timeouts)
         except (
             OSError

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SPARE_FILES: Final = 64  # for the inbox, the log and the files of certificates
+ANSWER_BUFFER_BYTES: Final = 32_768  # answers to webhooks are short
 FEWEST_CONNECTIONS: Final = 10
 
 
@@ -57,6 +58,7 @@ def limits_of(settings: Server) -> "Limits":
         max_header_bytes=settings.max_header_bytes,
         max_connections=max(FEWEST_CONNECTIONS, min(most, settings.max_connections)),
         tls_handshake_timeout_seconds=settings.tls_handshake_timeout_seconds,
+        send_buffer_bytes=ANSWER_BUFFER_BYTES,
     )
 
 
