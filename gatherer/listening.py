@@ -107,16 +107,26 @@ class Door:
                 # Else a client that went away again; on Windows that can be reported here.
                 await asyncio.sleep(0.05)
                 continue
-            if len(self._arriving) + len(self._guests.present) >= self._listener.limits.max_connections:
-                self._make_room()
-                accepted = _AT_ONCE  # so that those who leave are gone before the next look
-            task = asyncio.create_task(self._welcome(connection))
-            self._arriving[task] = loop.time()
-            task.add_done_callback(self._arrived)
+            except Exception:
+                log.exception("a connection could not be accepted")  # whatever it is, the next one is
+                await asyncio.sleep(0.05)
+                continue
             accepted += 1
-            if accepted >= _AT_ONCE:
+            if self._let_in(connection) or accepted >= _AT_ONCE:
                 accepted = 0
-                await asyncio.sleep(0)
+                await asyncio.sleep(
+                    0
+                )  # others get their turn, and those who leave are gone before the next look
+
+    def _let_in(self, connection: socket.socket) -> bool:
+        """Start to shake hands; return whether somebody else had to make room for that."""
+        full = len(self._arriving) + len(self._guests.present) >= self._listener.limits.max_connections
+        if full:
+            self._make_room()
+        task = asyncio.create_task(self._welcome(connection))
+        self._arriving[task] = asyncio.get_running_loop().time()
+        task.add_done_callback(self._arrived)
+        return full
 
     def _arrived(self, task: asyncio.Task[None]) -> None:
         self._arriving.pop(task, None)
@@ -162,7 +172,10 @@ class Door:
             await asyncio.sleep(CHECK_SECONDS)
             now = loop.time()
             for connection in list(self._guests.present):
-                connection.check(now)
+                try:
+                    connection.check(now)
+                except Exception:
+                    log.exception("a connection could not be looked at")
 
 
 def _bound(host: str, port: int) -> list[socket.socket]:

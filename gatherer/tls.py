@@ -78,7 +78,10 @@ class ServerTLS:
             if loop.time() - self._reminded_at >= REMIND_SECONDS and self._warn():
                 self._reminded_at = loop.time()
             await asyncio.sleep(LOOK_SECONDS)
-            await asyncio.to_thread(self.look)
+            try:
+                await asyncio.to_thread(self.look)
+            except Exception:
+                log.exception("the files of the certificate could not be looked at")
 
     def look(self) -> None:
         """Use the files if they have changed and stayed the same since the last look: copying takes a moment."""

@@ -70,9 +70,10 @@ class RemoteInbox:
         """Return the next notifications after id `after`, oldest first; an empty list at the end."""
         ahead, self._ahead = self._ahead, None
         if ahead is not None and ahead.after == after:
-            rows = _within(ahead.rows.result(), bounds)
+            rows = ahead.rows.result()
         else:
             rows = self._fetch(_EVERYTHING, after, bounds)
+        rows = _within(rows, bounds)
         if rows and rows[-1][0] < self._end:
             last = rows[-1][0]
             self._ahead = _Ahead(last, self._thread.submit(self._fetch, _EVERYTHING, last, bounds))

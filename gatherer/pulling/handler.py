@@ -26,6 +26,7 @@ LARGEST: Final = Bounds(rows=100_000, bytes=64_000_000)  # of one answer, whatev
 HIGHEST_ID: Final = 2**63 - 1
 SEND_SECONDS: Final = 60  # for a frame to leave: a client that reads no more is let go
 STREAMS: Final = 8  # at the same time
+REST: Final = 3  # times the work of a frame, between two of them: a quarter of one core at most
 LONGEST_REST_SECONDS: Final = 0.5  # between two frames
 BODY_BYTES: Final = 4096
 BODY_SECONDS: Final = 10
@@ -162,8 +163,11 @@ class Pulling:
                     break
                 began = time.perf_counter()
                 part = await self._source.part(inbox_id, selection, last_id, Bounds(rows=rows, bytes=size))
-                # Rest as long as that took: webhooks come first, more so on a machine that is busy.
-                await asyncio.sleep(min(time.perf_counter() - began, LONGEST_REST_SECONDS))
+                if part is not None and part.size > size:  # one notification that does not fit any more
+                    part = None
+                # Rest for longer than that took: webhooks come first, more so on a machine that is busy.
+                worked = REST * part.cpu_seconds if part is not None else 0
+                await asyncio.sleep(min(max(worked, time.perf_counter() - began), LONGEST_REST_SECONDS))
             end = frames.End(inbox_id=inbox_id, count=left.rows - rows, last_id=last_id)
             await response.write(frames.of_end(end))
         except (AnotherInbox, GathererError, TimeoutError) as error:

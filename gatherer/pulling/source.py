@@ -5,6 +5,7 @@ does at a time is small, so that whoever waits for Python's lock or for the disk
 """
 
 import asyncio
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -31,6 +32,7 @@ class Part(NamedTuple):
     rows: int
     last_id: int
     size: int  # bytes of the bodies
+    cpu_seconds: float  # what it took
 
 
 class Source:
@@ -75,10 +77,12 @@ class Source:
             inbox = self._current()
             if inbox.identity != inbox_id:
                 raise AnotherInbox
+            began = time.thread_time()
             rows = inbox.rows(selection, after, bounds)
             if not rows:
                 return None
-            return Part(frames.of_batch(rows), len(rows), rows[-1][0], sum(len(row[4]) for row in rows))
+            frame, size = frames.of_batch(rows), sum(len(row[4]) for row in rows)
+            return Part(frame, len(rows), rows[-1][0], size, time.thread_time() - began)
 
         return await self._run(pack)
 

@@ -1,7 +1,11 @@
-"""Hostile clients of every kind, until standard input ends: python -m tests.receiver.attacking PORT CLIENTS."""
+"""Hostile clients of every kind, until they are killed.
+
+python -m tests.receiver.attacking PORT CLIENTS [tls]: with tls, every other one shakes hands before it misbehaves.
+"""
 
 import asyncio
 import contextlib
+import ssl
 import sys
 
 from tests.serving import PATH, head, post_bytes
@@ -47,21 +51,21 @@ SLOW = (
 )
 
 
-async def attack(port: int, clients: int) -> None:
+async def attack(port: int, clients: int, *, tls: bool = False) -> None:
     """Keep so many connections busy, each with one kind of evil after the other."""
     kinds = [*SLOW * 6, *BROKEN.values()]
-    tasks = [asyncio.create_task(_one(port, kinds, n)) for n in range(clients)]
-    await asyncio.to_thread(sys.stdin.buffer.read)
-    for task in tasks:
-        task.cancel()
+    tasks = [asyncio.create_task(_one(port, kinds, n, tls=tls and n % 2 == 0)) for n in range(clients)]
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _one(port: int, kinds: list[bytes], n: int) -> None:
+async def _one(port: int, kinds: list[bytes], n: int, *, tls: bool) -> None:
+    context = ssl.create_default_context() if tls else None
+    if context is not None:
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     while True:
         n += 1
         with contextlib.suppress(OSError):
-            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context)
             try:
                 writer.write(kinds[n % len(kinds)])
                 for _ in range(60):
@@ -77,4 +81,4 @@ async def _one(port: int, kinds: list[bytes], n: int) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(attack(int(sys.argv[1]), int(sys.argv[2])))
+    asyncio.run(attack(int(sys.argv[1]), int(sys.argv[2]), tls="tls" in sys.argv))
