@@ -2,6 +2,7 @@
 
 import shutil
 import sqlite3
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -34,7 +35,7 @@ class Room:
 
         """
         margin = MARGIN if short else 0
-        if usage.free - size < self.min_free_bytes * (1 + margin):
+        if self.min_free_bytes and usage.free - size < self.min_free_bytes * (1 + margin):
             return (
                 f"the disk has {megabytes(usage.free)} left, and min_free_bytes = {self.min_free_bytes} "
                 f"({megabytes(self.min_free_bytes)}) are to stay free"
@@ -48,8 +49,9 @@ class Room:
 
     def left(self, usage: Usage) -> int:
         """Return how many bytes can be written before one of the limits is reached."""
-        left = usage.free - self.min_free_bytes
-        return min(left, self.max_inbox_bytes - usage.held) if self.max_inbox_bytes else left
+        to_floor = usage.free - self.min_free_bytes if self.min_free_bytes else sys.maxsize
+        to_ceiling = self.max_inbox_bytes - usage.held if self.max_inbox_bytes else sys.maxsize
+        return min(to_floor, to_ceiling)
 
     def over(self, usage: Usage, size: int, margin: float = 0) -> bool:
         """Tell whether the inbox itself is full: what purging can help against."""

@@ -72,8 +72,9 @@ def test_errors_of_the_disk_are_answered_with_503_and_recovered_from(tmp_path, c
     assert not (tmp_path / "responses.db").exists() or target_rows(tmp_path / "responses.db") == []
 
 
+@NIGHTLY
 @faults.needs("fiu-run")
-@pytest.mark.parametrize("point", ["posix/io/sync/*", pytest.param("posix/io/rw/pwrite*", marks=NIGHTLY)])
+@pytest.mark.parametrize("point", ["posix/io/sync/*", "posix/io/rw/pwrite*"])
 def test_errors_below_the_c_library_are_answered_with_503_and_recovered_from(tmp_path, point):
     """The same faults by another tool: some calls of a kind fail, in the whole process, for a while."""
     wrapper = ["fiu-run", "-x", "-f", str(tmp_path / "fiu")]
@@ -253,6 +254,7 @@ def _faketime_library() -> str | None:
 @pytest.mark.skipif(
     _faketime_library() is None, reason="LOUD: faketime is missing; a jumping clock was not tried"
 )
+@NIGHTLY
 def test_a_clock_that_jumps_back_an_hour_harms_nothing(tmp_path):
     clock = tmp_path / "clock"
     clock.write_text("+0\n")
