@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from gatherer.inbox import consumers, placement, sharing
+from gatherer.inbox import placement, sharing
 from gatherer.migrations import Versions
 
 VERSIONS: Final = Versions(kind="inbox", package=__package__, scripts=("0001_inbox",))
@@ -57,7 +57,6 @@ def create_private(path: Path, *, group: str | None = None) -> None:
         for folder in (path.parent, *(folder.parent for folder in made)):
             _sync(folder)
     if group is not None:
-        consumers.folder(path).mkdir(mode=0o700, exist_ok=True)
         sharing.share(path, group)
 
 
