@@ -6,7 +6,7 @@ not say. Times end in `_at` and are aware UTC; phones are E.164; ids are opaque,
 
 from datetime import datetime
 from enum import StrEnum
-from hashlib import sha256
+from hashlib import blake2b
 from typing import ClassVar, Literal
 
 import msgspec
@@ -46,7 +46,7 @@ def make_key(id_space: str, kind: str, id: str, participant: str = "") -> bytes:
 
     """
     text = "\x1f".join((id_space, kind, id, participant))
-    return sha256(text.encode("utf-8", "surrogatepass")).digest()[:16]
+    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True, gc=False):

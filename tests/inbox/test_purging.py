@@ -241,14 +241,14 @@ def test_after_a_fault_of_the_disk_in_a_step_the_inbox_is_opened_afresh(writer, 
         connection.execute("BEGIN IMMEDIATE")
         raise Fault("disk I/O error")
 
-    before = writer._connection
+    before = writer._file.connection
     with pytest.raises(Fault):
         writer.perform(broken).result(10)
     end = time.monotonic() + 10
-    while writer.failure is not None or writer._connection is None:
+    while writer.failure is not None or writer._file.connection is None:
         assert time.monotonic() < end
         time.sleep(0.01)
-    assert writer._connection is not before
+    assert writer._file.connection is not before
     append(writer, [1])
 
 
@@ -293,8 +293,7 @@ def test_the_log_stays_bounded_under_load_with_a_slow_reader_attached(path, monk
         nonlocal largest
         housekeeping = asyncio.create_task(Housekeeping(writer, MONTH, round_seconds=0.05).run())
         old = timestamps.to_milliseconds(NOW - timedelta(days=40))
-        end = time.monotonic() + 8
-        while time.monotonic() < end:
+        for _ in range(300):
             await asyncio.gather(
                 *(
                     writer.append(Arrival(old, "e", "meta", None, None, None, os.urandom(3000)))
@@ -321,6 +320,7 @@ def test_the_log_stays_bounded_under_load_with_a_slow_reader_attached(path, monk
         written = writer.perform(
             lambda c: c.execute("SELECT seq FROM sqlite_sequence").fetchone()[0]
         ).result()
-        assert written * 3000 > 2 * largest, f"{written} written, so the log was begun anew"
+        assert written == 15_000
+        assert written * 3000 > 2 * largest, "the log was begun anew"
         assert largest < file.LOG_BYTES
         assert ids(path)[0] > 1
