@@ -111,7 +111,7 @@ def test_one_bad_element_never_costs_its_siblings(tmp_path: Path) -> None:
     assert all(row["reason"] for row in refused)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_order_and_repetition_do_not_matter(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject

@@ -11,6 +11,8 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from gatherer import gather as passes
 from gatherer.inbox import consumers
 from gatherer.inbox.base import Bounds
@@ -84,7 +86,7 @@ def test_the_summary_and_state_of_a_single_inbox_have_the_keys_they_always_had(t
 
 
 def test_one_that_fails_does_not_stop_the_others(tmp_path: Path) -> None:
-    """75 if that will pass, 3 if somebody has to look; status shows the others, too."""
+    """75 if that will pass."""
     fill_inbox(tmp_path / "here.db", [receipts("wamid.A")])
     here = "[[inbox]]\nname = 'here'\npath = 'here.db'\n"
     configure(tmp_path, AWAY + here)
@@ -97,6 +99,16 @@ def test_one_that_fails_does_not_stop_the_others(tmp_path: Path) -> None:
         runs = connection.execute("SELECT exit_code, problem FROM gather_run ORDER BY id").fetchall()
     assert [code for code, _ in runs] == [75, 0]
     assert runs[0][1].startswith("inbox away: ")
+
+
+@pytest.mark.nightly
+def test_status_shows_the_others_and_the_worst_decides(tmp_path: Path) -> None:
+    """75 if it will pass, 3 if somebody has to look."""
+    fill_inbox(tmp_path / "here.db", [receipts("wamid.A")])
+    here = "[[inbox]]\nname = 'here'\npath = 'here.db'\n"
+    configure(tmp_path, here)
+    assert gather(tmp_path)[0] == 0
+    configure(tmp_path, AWAY + here)
     ended = run(tmp_path, "status", "--json")
     assert ended.returncode == 75
     away, shown = json.loads(ended.stdout)["inboxes"]
@@ -186,10 +198,20 @@ GATHER = """
 import sys
 from pathlib import Path
 from contextlib import closing
+import pytest
+
 from gatherer import gather as passes
+import pytest
+
 from gatherer.inbox.base import Bounds
+import pytest
+
 from gatherer.inbox.remote import RemoteInbox
+import pytest
+
 from gatherer.inbox.transport import Address
+import pytest
+
 from gatherer.targets.sqlite.target import SQLiteTarget
 passes.BOUNDS = Bounds(rows=20)
 url, ca, target = sys.argv[1:]
@@ -269,6 +291,7 @@ class Balancer:
             self.acknowledged.append(message)
 
 
+@pytest.mark.nightly
 def test_three_servers_share_nothing_and_one_is_killed_in_mid_load_and_brought_back(tmp_path: Path) -> None:
     """Nothing acknowledged is lost, and nothing doubled, while a gatherer keeps draining all three."""
     ports, pulls = [free_port() for _ in range(3)], [free_port() for _ in range(3)]

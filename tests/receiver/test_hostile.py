@@ -122,6 +122,7 @@ def test_a_head_that_stops_on_a_connection_that_has_posted_is_closed(server):
         assert closed_after(connection)[0] < 2 * SECONDS + 3
 
 
+@pytest.mark.nightly
 def test_whoever_does_not_read_the_answers_is_closed(server):
     request = post_bytes(b"", "/nowhere") * 200
     started = time.monotonic()
@@ -377,9 +378,14 @@ def attack(port: int, clients: int, *more: str) -> Iterator[None]:
             process.kill()
 
 
-@pytest.mark.parametrize("scheme", ["http", "https"])
 @pytest.mark.parametrize(
-    ("clients", "seconds"), [(300, 5), pytest.param(3000, 30, marks=pytest.mark.nightly)]
+    ("clients", "seconds", "scheme"),
+    [
+        (300, 5, "http"),
+        pytest.param(300, 5, "https", marks=pytest.mark.nightly),
+        pytest.param(3000, 30, "http", marks=pytest.mark.nightly),
+        pytest.param(3000, 30, "https", marks=pytest.mark.nightly),
+    ],
 )
 def test_good_clients_are_served_under_attack(tmp_path, clients, seconds, scheme, capsys):
     settings, client, more = "max_connections = 1000\n", None, []
