@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from gatherer.cli.replay import Moment
+from gatherer.cli.choosing import Moment
 
 
 @click.command("export")

@@ -1,50 +1,16 @@
 """`gatherer inbox`."""
 
 import sys
-from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from gatherer.cli.replay import NUMBER, Moment
-
-if TYPE_CHECKING:
-    from gatherer.inbox.base import Selection
+from gatherer.cli.choosing import NUMBER, Moment, choosing, selected
 
 FILE = click.Path(dir_okay=False, path_type=Path)
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-
-
-def choosing(command: Callable[..., None]) -> Callable[..., None]:
-    """Add the options that choose notifications."""
-    for option in reversed(
-        (
-            click.option(
-                "--id", "ids", type=NUMBER, multiple=True, metavar="N", help="This notification; repeatable."
-            ),
-            click.option("--from-id", type=NUMBER, metavar="N", help="Notifications from this id on."),
-            click.option("--to-id", type=NUMBER, metavar="N", help="Notifications up to this id."),
-            click.option(
-                "--since",
-                type=Moment(),
-                metavar="TIME",
-                help="Received at or after TIME (UTC, or with a zone).",
-            ),
-            click.option("--until", type=Moment(), metavar="TIME", help="Received before TIME."),
-            click.option("--endpoint", metavar="NAME", help="Received at this endpoint."),
-        )
-    ):
-        command = option(command)
-    return command
-
-
-def selected(ids: tuple[int, ...], **others: Any) -> "Selection":
-    """Return what the options of `choosing` choose; without any, everything."""
-    from gatherer.inbox.base import Selection
-
-    return Selection(ids=frozenset(ids) if ids else None, **others)
 
 
 @click.group("inbox")
