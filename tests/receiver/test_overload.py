@@ -164,6 +164,21 @@ def test_the_floor_of_free_disk_is_kept_and_told(tmp_path):
             assert integrity(server.inbox) == "ok"
 
 
+def test_what_has_been_gathered_makes_room_before_anything_is_refused(tmp_path):
+    """However young it is: `keep_days` gives way to `max_inbox_bytes`, what nobody has gathered does not."""
+    with serving(tmp_path, settings="max_inbox_bytes = 1000000") as server:
+        for number in range(10):
+            assert server.post(b"%d" % number + b"x" * 50_000).status == 200
+        assert run(tmp_path, "gather").returncode == 0
+        for number in range(10, 22):
+            assert server.post(b"%d" % number + b"x" * 50_000).status == 200, server.log()
+        assert "purged 10 notifications (1 to 10)" in server.log()
+        while server.post(b"y" * 50_000).status == 200:
+            pass
+        assert server.rows("id")[0] == (11,), "what was not gathered stays"
+        assert integrity(server.inbox) == "ok"
+
+
 def test_beyond_max_inbox_bytes_it_says_503(tmp_path):
     with serving(tmp_path, settings="max_inbox_bytes = 1000000") as server:
         taken = 0

@@ -196,6 +196,32 @@ def test_the_upsert_is_the_merging_rule(target: Target, place: Place, deliveries
         assert rows(place, type(expected).table) == [wanted]
 
 
+def test_a_bare_delivery_takes_nothing_from_a_whole_row_and_the_other_way_round(
+    target: Target, place: Place
+) -> None:
+    """Rows without answers and failures are written without those columns."""
+    bare = response(phone="+15550001111")
+    whole = response(
+        profile_name="Ann",
+        emoji="",
+        reply_text="yes",
+        error_code=1,
+        error_title="no",
+        errors="[]",
+        billable=False,
+    )
+    (expected,) = merging.fold([bare, whole])
+    wanted = {name: _stored(value) for name, value in msgspec.structs.asdict(expected).items()}
+    for first, second in ((bare, whole), (whole, bare)):
+        clear(place)
+        assert target.apply(Batch(records=[first])) == Outcome(inserted={"sent": 1})
+        assert target.apply(Batch(records=[second])) == Outcome(filled=1)
+        assert target.apply(Batch(records=[first, response(b"l" * 16, group_id="g")])) == Outcome(
+            inserted={"sent": 1}, duplicates=1
+        )
+        assert rows(place)[0] == wanted
+
+
 def test_a_rejection_is_kept_once_with_its_notification_kept_once(target: Target, place: Place) -> None:
     posts = [notification(b'{"entry":[1,2]}', number) for number in (1, 2, 3)]
     refusals = [
