@@ -1,11 +1,12 @@
 """The contract of a target: everything of one batch in one transaction, or nothing of it."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, NamedTuple, Protocol
 
 from gatherer import timestamps
+from gatherer.erasure import Erasure, Person, Tombstone
 from gatherer.notification import Notification
 from gatherer.records import Record, Rejected
 
@@ -42,13 +43,14 @@ class Outcome:
     duplicates: int = 0  # records that were there already, with everything they say
     rejected: int = 0  # new rejections
     resolved: int = 0  # rejections that a later success settled
-    removed: int = 0  # rows taken out by a rebuild
+    removed: int = 0  # rows taken out by a rebuild, or by an erasure
+    erased: int = 0  # records that were left out, as they are about people who were erased
 
     def add(self, other: "Outcome") -> None:
         """Add the figures of `other` to these."""
         for name, count in other.inserted.items():
             self.inserted[name] = self.inserted.get(name, 0) + count
-        for name in ("filled", "duplicates", "rejected", "resolved", "removed"):
+        for name in ("filled", "duplicates", "rejected", "resolved", "removed", "erased"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
 
 
@@ -97,6 +99,14 @@ class Export:
         return self.since, self.until, self.changed_from, self.changed_to
 
 
+@dataclass(frozen=True, kw_only=True)
+class Retired:
+    """What had become too old to be kept."""
+
+    blanked: int = 0  # answers whose text was removed
+    deleted: int = 0  # rows
+
+
 class Target(Protocol):
     """A database that takes in records."""
 
@@ -138,6 +148,51 @@ class Target(Protocol):
 
     def export(self, what: Export) -> Iterator[list[dict[str, Any]]]:
         """Yield the responses that `what` asks for by column, a few thousand at a time; times are aware UTC."""
+
+    def find(self, person: Person, until: datetime) -> dict[str, list[dict[str, Any]]]:
+        """Return the rows about `person` by table, each with all its columns.
+
+        Of `response` and `other_event`: what has one of the phone numbers or user ids and occurred up to `until`, or
+        is about one of the messages and says of nobody else that it is theirs. Of `other_event` also what merely has
+        an identifier somewhere in its details, be it as a part of a longer number: that is for the caller to tell.
+        Of `message_map`: what was sent to one of the numbers, or is about one of the messages.
+        """
+
+    def known_people(self) -> Iterator[list[tuple[str | None, str | None]]]:
+        """Yield all pairs of phone number and user id that there are, as rows have them, in batches."""
+
+    def kept_notifications(self) -> Iterator[list[Notification]]:
+        """Yield all notifications kept with rejections, settled or not, in batches."""
+
+    def erase(
+        self,
+        *,
+        rows: Mapping[str, Collection[int]],
+        bodies: Collection[bytes],
+        batch: Batch,
+        tombstones: Collection[Tombstone],
+        erasure: Erasure | None,
+    ) -> Outcome:
+        """In one transaction, remove what is about a person, apply `batch`, and write down that it was done.
+
+        Args:
+            rows: ids of rows to remove, by table.
+            bodies: body keys of kept notifications to remove, with all their rejections.
+            batch: what is to be there afterwards: what those notifications say about others.
+            tombstones: what tells later that the person was erased.
+            erasure: for the table `erasure`; None writes nothing there.
+
+        """
+
+    def tombstones(self) -> list[Tombstone]:
+        """Return all tombstones."""
+
+    def retire(self, *, text_before: datetime | None, rows_before: datetime | None) -> Retired:
+        """Blank the text of answers that occurred before one time, and delete rows that did before another.
+
+        Text before `text_before` also goes with the rejections of that time, which hold whole notifications.
+        What was blanked stays so, whatever is delivered or replayed. None: nothing is too old.
+        """
 
     def close(self) -> None:
         """Let go of the database."""
