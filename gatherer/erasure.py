@@ -11,6 +11,7 @@ from hashlib import blake2b, sha256
 from typing import Final, Literal, NamedTuple
 
 from gatherer import phones
+from gatherer.records import OtherEvent, Response
 
 _WHATSAPP: Final = "whatsapp:"  # as Twilio writes a phone number
 
@@ -73,6 +74,50 @@ class Hashing:
             for scope, identifiers in scopes
             for identifier in sorted(identifiers)
         ]
+
+
+class Erased:
+    """Everybody who was erased, to be asked about identifiers as they come."""
+
+    def __init__(self, hashing: Hashing, tombstones: Iterable[Tombstone]) -> None:
+        """Know those of `tombstones` that were made with the key of `hashing`."""
+        self._hash = hashing.hash
+        self._people: dict[bytes, datetime] = {}
+        self._messages: set[bytes] = set()
+        for one in tombstones:
+            if one.key_id != hashing.key_id:
+                continue
+            if one.scope == "message":
+                self._messages.add(one.identifier)
+            else:
+                self._people[one.identifier] = max(
+                    one.erased_at, self._people.get(one.identifier, one.erased_at)
+                )
+
+    def __bool__(self) -> bool:
+        """Whether anybody was."""
+        return bool(self._people or self._messages)
+
+    def person_erased_at(self, identifier: str) -> datetime | None:
+        """Return when the person was last erased who has this phone number or user id; None if never."""
+        return self._people.get(self._hash(identifier))
+
+    def covers(self, record: Response | OtherEvent) -> bool:
+        """Tell whether `record` is about somebody who was erased, and no later than that, or about an erased message."""
+        for identifier in (record.message_id, getattr(record, "about_message_id", None)):
+            if identifier is not None and self._hash(identifier) in self._messages:
+                return True
+        for identifier in (record.phone, getattr(record, "phone_raw", None), record.user_id):
+            if identifier is not None:
+                erased_at = self._people.get(self._hash(identifier))
+                if erased_at is not None and record.occurred_at <= erased_at:
+                    return True
+        return False
+
+    def knows(self, identifier: str) -> bool:
+        """Tell whether `identifier` is of a person or a message that was erased, whenever that was."""
+        hashed = self._hash(identifier)
+        return hashed in self._people or hashed in self._messages
 
 
 def canonical(identifier: str) -> str:

@@ -17,9 +17,17 @@ class Notification(NamedTuple):
     content_type: str | None = None
     headers: str | None = None  # kept headers (signatures) as a JSON object; never Authorization
     remote: str | None = None  # address of the sender, as far as trusted proxies vouch for it
+    received_digest: bytes | None = None  # `digest` as it was received, if something was erased from it since
+
+    @property
+    def is_erased(self) -> bool:
+        """Whether it was about nobody but people who were erased: nothing is left of it."""
+        return self.received_digest is not None and not self.body
 
     def digest(self) -> bytes:
         """Return 16 bytes that tell this notification from any other that could stand at its position."""
+        if self.received_digest is not None:
+            return self.received_digest
         content = hashlib.sha256(f"{self.received_at.isoformat()}\x1f{self.endpoint}\x1f".encode())
         content.update(self.body)
         return content.digest()[:16]

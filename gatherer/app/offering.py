@@ -3,11 +3,13 @@
 import logging
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import closing, contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from gatherer.config import Configuration
 
 if TYPE_CHECKING:
+    from gatherer.inbox.writer import InboxWriter
     from gatherer.serve import Listener
 
 log = logging.getLogger(__name__)
@@ -16,8 +18,12 @@ Task = Callable[[], Coroutine[Any, Any, None]]
 
 
 @contextmanager
-def offered(configuration: Configuration) -> "Iterator[tuple[list[Listener], list[Task]]]":
+def offered(
+    configuration: Configuration, writer: "InboxWriter"
+) -> "Iterator[tuple[list[Listener], list[Task]]]":
     """Yield the listener of `[pull]`, if there is one, and the tasks that it needs.
+
+    `writer` does what holders of an admin token ask for.
 
     Raises:
         ConfigurationError: its certificate cannot be used.
@@ -27,6 +33,7 @@ def offered(configuration: Configuration) -> "Iterator[tuple[list[Listener], lis
     if settings is None:
         yield [], []
         return
+    from gatherer.inbox.scrubbing import scrub
     from gatherer.pulling.handler import Pulling
     from gatherer.pulling.source import Source
     from gatherer.pulling.tokens import Tokens
@@ -42,6 +49,8 @@ def offered(configuration: Configuration) -> "Iterator[tuple[list[Listener], lis
         pulling = Pulling(
             source,
             Tokens([token.reveal() for token in settings.tokens]),
+            admins=Tokens([token.reveal() for token in settings.admin_tokens]),
+            erase=partial(scrub, writer),
             address=lambda request: sender(
                 request.remote or "", request.headers.getall("X-Forwarded-For", ()), trusted
             ),

@@ -51,8 +51,16 @@ def _inbox_of(name: str, settings: config.Inbox | config.OfferedInbox) -> Inbox:
         from gatherer.inbox.remote import RemoteInbox
         from gatherer.inbox.transport import Address
 
-        token = settings.token.reveal()
-        return RemoteInbox(name, Address(url=settings.url, token=token, ca=settings.ca, pin=settings.pin))
+        return RemoteInbox(
+            name,
+            Address(
+                url=settings.url,
+                token=settings.token.reveal(),
+                admin_token=settings.admin_token.reveal() if settings.admin_token else None,
+                ca=settings.ca,
+                pin=settings.pin,
+            ),
+        )
     from gatherer.inbox.reader import LocalInbox
 
     return LocalInbox(settings.path)

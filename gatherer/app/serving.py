@@ -16,6 +16,7 @@ log = logging.getLogger(__name__)
 def serve(configuration: Configuration, *, announce: Callable[[str], None]) -> None:
     """Receive webhooks until the process is asked to stop. See `serve.run`."""
     from gatherer import serve as server
+    from gatherer.app.asking import errands_of
     from gatherer.app.edge import limits_of, server_tls
     from gatherer.app.writing import open_quarantine, open_writer, retention
     from gatherer.inbox import errands
@@ -49,7 +50,7 @@ def serve(configuration: Configuration, *, announce: Callable[[str], None]) -> N
             tasks.append(tls.watch)
         if quarantine is not None:
             resources.callback(quarantine.close)
-            tasks.append(partial(errands.run, quarantine, writer))
+        tasks.append(partial(errands.run, writer.path, errands_of(writer, quarantine)))
         receiver = Receiver(
             configuration.endpoint, settings, writer, quarantine=quarantine, observer=observer
         )
@@ -74,6 +75,6 @@ def serve(configuration: Configuration, *, announce: Callable[[str], None]) -> N
                     announce=lambda url: log.info("metrics at %s/metrics", url),
                 )
             )
-        pull, watching = resources.enter_context(offered(configuration))
+        pull, watching = resources.enter_context(offered(configuration, writer))
         listeners += [replace(one, handle=health.answering(one.handle, writer.obstacle)) for one in pull]
         server.run(listeners, drain=receiver.drain, tasks=[*tasks, *watching])

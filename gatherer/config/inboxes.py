@@ -32,6 +32,7 @@ class OfferedInbox(Section):
     name: str = Field(pattern=NAME)
     url: str
     token: InboxSecret
+    admin_token: InboxSecret | None = None
     ca: ResolvedPath | None = None
     pin: str | None = None
 

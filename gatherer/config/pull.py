@@ -14,6 +14,7 @@ class Pull(Section):
     host: str = Field("127.0.0.1", min_length=1)
     port: int = Field(8443, ge=0, le=65535, strict=True)
     tokens: list[Secret] = Field(min_length=1)
+    admin_tokens: list[Secret] = []
     tls_certificate: ResolvedPath | None = None
     tls_key: ResolvedPath | None = None
 

@@ -40,15 +40,14 @@ class InboxStatus:
     bytes: int  # of the files
 
 
-# The columns of a stored notification: time in ms since 1970, the rest as in Notification.
-Row = tuple[int, int, str, str, bytes, str | None, str | None, str | None]
+# A stored notification: time in ms since 1970, the rest as in Notification.
+COLUMNS = "id, received_at, endpoint, provider, body, content_type, headers, remote, received_digest"
+Row = tuple[int, int, str, str, bytes, str | None, str | None, str | None, bytes | None]
 
 
 def as_notification(row: Row, inbox_id: str) -> Notification:
     """Return the notification that is stored as `row`."""
-    number, received_at, endpoint, provider, body, content_type, headers, remote = row
-    moment = timestamps.from_milliseconds(received_at)
-    return Notification(number, inbox_id, moment, endpoint, provider, body, content_type, headers, remote)
+    return Notification(row[0], inbox_id, timestamps.from_milliseconds(row[1]), *row[2:])
 
 
 class Inbox(Protocol):

@@ -1,8 +1,8 @@
-"""What a person asks to be done with the quarantine, as small files beside it: only its one writer may change it.
+"""What a person asks to be done with an inbox, as small files beside it: only its one writer may change it.
 
-`gatherer quarantine` leaves `<id>.request`; whoever has the lock, a running `serve` or that command itself,
-does what it says and leaves `<id>.answer`. A request that a crash interrupted is done again at the next
-start, which does no harm.
+A command leaves `<id>.request`; whoever has the lock, a running `serve` or that command itself, does what it
+says and leaves `<id>.answer`. A request that a crash interrupted is done again at the next start, which does
+no harm.
 """
 
 import asyncio
@@ -11,51 +11,50 @@ import logging
 import os
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final
 
-from gatherer.inbox.quarantine import Quarantine
 from gatherer.inbox.queue import InboxUnavailable
-from gatherer.inbox.writer import InboxWriter
 
 log = logging.getLogger(__name__)
 
-Action = Literal["release", "discard"]
+Errand = Callable[[Any], Awaitable[int]]  # given what the request says; returns with how many it was done
 LOOK_SECONDS: Final = 0.5  # between looks whether somebody wants something
 STALE_SECONDS: Final = 3600  # an answer that nobody fetched
 
 
-def folder(quarantine: Path) -> Path:
-    """Return where requests about the quarantine file `quarantine` are left."""
-    return quarantine.with_name(quarantine.name + ".requests")
+def folder(inbox: Path) -> Path:
+    """Return where requests about the inbox file `inbox` are left."""
+    return inbox.with_name(inbox.name + ".requests")
 
 
-def make_folder(quarantine: Path) -> None:
+def make_folder(inbox: Path) -> None:
     """Make that folder, for this account alone.
 
     Raises:
         OSError: it cannot be made.
 
     """
-    folder(quarantine).mkdir(mode=0o700, exist_ok=True)
+    folder(inbox).mkdir(mode=0o700, exist_ok=True)
 
 
-def ask(quarantine: Path, action: Action, ids: Sequence[int]) -> Path:
-    """Leave the request to do `action` with the posts `ids`; return where the answer will be.
+def ask(inbox: Path, action: str, what: Any) -> Path:
+    """Leave the request to do `action` with `what`, values that JSON can carry; return where the answer will be.
 
     Raises:
         OSError: the folder cannot be written.
 
     """
-    make_folder(quarantine)
-    request = folder(quarantine) / f"{uuid.uuid4().hex}.request"
-    _write(request, {"action": action, "ids": list(ids)})
+    make_folder(inbox)
+    request = folder(inbox) / f"{uuid.uuid4().hex}.request"
+    _write(request, {"action": action, "what": what})
     return request.with_suffix(".answer")
 
 
 def answer(path: Path) -> int | None:
-    """Fetch the answer left at `path`: with how many posts it was done. None: not yet.
+    """Fetch the answer left at `path`: with how many it was done. None: not yet.
 
     Raises:
         OSError: it cannot be read.
@@ -71,41 +70,40 @@ def answer(path: Path) -> int | None:
     return int(content["done"])
 
 
-def withdraw(path: Path) -> None:
+def take_back(path: Path) -> None:
     """Take the request back whose answer would be at `path`."""
     path.with_suffix(".request").unlink(missing_ok=True)
 
 
-async def run(quarantine: Quarantine, inbox: InboxWriter) -> None:
-    """Do whatever is asked, until cancelled."""
+async def run(inbox: Path, errands: Mapping[str, Errand]) -> None:
+    """Do whatever is asked about the file `inbox`, until cancelled; `errands` are what is done for which action."""
+    with suppress(OSError):  # an account that may not make it here may not be asked either
+        make_folder(inbox)
     while True:
-        await do_pending(quarantine, inbox)
+        await do_pending(inbox, errands)
         await asyncio.sleep(LOOK_SECONDS)
 
 
-async def do_pending(quarantine: Quarantine, inbox: InboxWriter) -> None:
+async def do_pending(inbox: Path, errands: Mapping[str, Errand]) -> None:
     """Do what has been asked by now. What cannot be done is answered with the reason, never raised."""
     try:
-        requests = sorted(folder(quarantine.path).iterdir())
+        requests = sorted(folder(inbox).iterdir())
     except OSError:
         return
     for request in requests:
         if request.suffix == ".request":
-            await _do(request, quarantine, inbox)
+            await _do(request, errands)
         else:
             _remove_stale(request)
 
 
-async def _do(request: Path, quarantine: Quarantine, inbox: InboxWriter) -> None:
+async def _do(request: Path, errands: Mapping[str, Errand]) -> None:
     result: dict[str, object]
     try:
         content = json.loads(request.read_text(encoding="utf-8"))
-        ids = [int(number) for number in content["ids"]]
-        if content["action"] == "release":
-            result = {"done": await quarantine.release(ids, inbox)}
-        else:
-            result = {"done": await quarantine.discard(ids)}
-        log.info("quarantine: %s of %d posts done", content["action"], result["done"])
+        action = content["action"]
+        result = {"done": await errands[action](content["what"])}
+        log.info("done as asked: %s of %d", action, result["done"])
     except InboxUnavailable as unavailable:
         result = {"problem": f"cannot be written just now: {unavailable}"}
     except Exception as problem:  # noqa: BLE001 - a bad request must not end those who serve

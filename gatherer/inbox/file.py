@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Final
 
 from gatherer.inbox import placement, sharing
-from gatherer.migrations import Versions
+from gatherer.migrations import Unsuitable, Versions
 
-VERSIONS: Final = Versions(kind="inbox", package=__package__, scripts=("0001_inbox",))
+VERSIONS: Final = Versions(kind="inbox", package=__package__, scripts=("0001_inbox", "0002_erasing"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,7 +145,10 @@ def open_readable(
         check_same_thread=False,
     )
     try:
-        versions.pending(connection)
+        if versions.pending(connection):
+            raise Unsuitable(
+                "was written by an older gatherer: restart `gatherer serve`, which brings it up to date"
+            )
     except BaseException:
         connection.close()
         raise

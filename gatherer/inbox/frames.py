@@ -8,7 +8,8 @@ A frame is a head of 40 bytes and a payload:
 
 The payload of a batch is a zlib stream of a MessagePack array, with one array for each notification: id,
 received at (ms since 1970, UTC), endpoint, provider, body (binary), content type, headers (a JSON object as
-text) and remote address; the last three may be nil. The payload of the end is a MessagePack map: `inbox_id`,
+text), remote address, and the digest of what was received if something was erased from it since (binary);
+the last four may be nil. The payload of the end is a MessagePack map: `inbox_id`,
 the identity of the inbox; `count`, how many notifications the answer has; `last_id`, the id of the last of
 them, nil if there is none. An answer without an end was cut off. Whatever came before is whole.
 """

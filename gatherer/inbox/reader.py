@@ -10,14 +10,13 @@ from typing import Any, TypeVar
 from gatherer import timestamps
 from gatherer.errors import InboxError, TemporaryError
 from gatherer.inbox import consumers, file, placement
-from gatherer.inbox.base import Bounds, InboxStatus, Row, Selection, as_notification
+from gatherer.inbox.base import COLUMNS, Bounds, InboxStatus, Row, Selection, as_notification
 from gatherer.migrations import Unsuitable
 from gatherer.notification import Notification
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-_COLUMNS = "id, received_at, endpoint, provider, body, content_type, headers, remote"
 
 
 class LocalInbox:
@@ -59,12 +58,12 @@ class LocalInbox:
 
     def get(self, id: int) -> Notification | None:  # noqa: A002
         """Return the notification `id`, or None if it is not (any more) there."""
-        found = self._fetch(f"SELECT {_COLUMNS} FROM notification WHERE id = ?", (id,), Bounds(rows=1))
+        found = self._fetch(f"SELECT {COLUMNS} FROM notification WHERE id = ?", (id,), Bounds(rows=1))
         return found[0] if found else None
 
     def read(self, after: int, bounds: Bounds) -> list[Notification]:
         """Return the next notifications after id `after`, oldest first; an empty list at the end."""
-        query = f"SELECT {_COLUMNS} FROM notification WHERE id > ? ORDER BY id LIMIT ?"
+        query = f"SELECT {COLUMNS} FROM notification WHERE id > ? ORDER BY id LIMIT ?"
         return self._fetch(query, (after, bounds.rows), bounds)
 
     def select(self, selection: Selection, bounds: Bounds) -> Iterator[list[Notification]]:
@@ -92,7 +91,7 @@ class LocalInbox:
             conditions.append("id IN (SELECT value FROM json_each(:ids))")
             values["ids"] = f"[{','.join(map(str, sorted(selection.ids)))}]"
         where = " AND ".join(conditions)
-        query = f"SELECT {_COLUMNS} FROM notification WHERE {where} ORDER BY id LIMIT :rows"
+        query = f"SELECT {COLUMNS} FROM notification WHERE {where} ORDER BY id LIMIT :rows"
         return self._fetch_rows(query, values, bounds)
 
     def acknowledge(self, consumer: str, notification_id: int) -> None:

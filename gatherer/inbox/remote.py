@@ -6,7 +6,7 @@ nothing: whatever frames have come are kept, and the rest is asked for again.
 
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Final, NamedTuple
 
@@ -16,6 +16,7 @@ from gatherer import timestamps
 from gatherer.errors import GathererError, InboxError
 from gatherer.inbox import frames
 from gatherer.inbox.base import Bounds, InboxStatus, Row, Selection, as_notification
+from gatherer.inbox.scrubbing import Scrubbing, steps, to_plain
 from gatherer.inbox.transport import Address, Passing, Patience, Transport, digest
 from gatherer.notification import Notification
 
@@ -114,6 +115,33 @@ class RemoteInbox:
                     )
             else:
                 return
+
+    def scrub(self, scrubbings: Iterable[Scrubbing]) -> int:
+        """Have the server do `scrubbings`, for which it wants the admin token; return how many were done.
+
+        Raises:
+            InboxError: the server does not accept us as such.
+            TemporaryError: it cannot do it just now; what is left can be done again.
+
+        """
+        done = 0
+        for step in steps(scrubbings):
+            said = {"inbox_id": self.identity, "notifications": to_plain(step)}
+            content = json.dumps(said).encode()
+            headers = {"Content-Type": "application/json", "Content-Digest": digest(content)}
+            done += self._persistently_scrub(content, headers)
+        return done
+
+    def _persistently_scrub(self, content: bytes, headers: dict[str, str]) -> int:
+        attempt = 1
+        while True:
+            try:
+                response = self._transport.ask(
+                    "POST", f"{_V}/erasure", as_admin=True, data=content, headers=headers
+                )
+                return int(json.loads(self._transport.whole(response))["done"])
+            except Passing as passing:
+                attempt = self._transport.persistently(attempt, passing)
 
     def status(self) -> InboxStatus:
         """Return what the inbox holds."""

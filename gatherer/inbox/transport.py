@@ -51,6 +51,7 @@ class Address:
 
     url: str  # without a slash at its end
     token: str
+    admin_token: str | None = None  # to have people erased there
     ca: Path | None = None  # file with the certificates that sign the server's; None: the usual ones
     pin: str | None = None  # SHA-256 of the server's certificate, in hex: then nobody needs to have signed it
 
@@ -82,8 +83,8 @@ class Transport:
         # Each request says what to trust, so that no environment variable can say something else.
         self._verify: str | bool = str(address.ca) if address.ca is not None else address.pin is None
 
-    def ask(self, method: str, path: str, **request: Any) -> requests.Response:
-        """Return the answer to one attempt, its head at least.
+    def ask(self, method: str, path: str, *, as_admin: bool = False, **request: Any) -> requests.Response:
+        """Return the answer to one attempt, its head at least. `as_admin` shows the other token.
 
         Raises:
             Passing: it failed, and may work later.
@@ -96,14 +97,14 @@ class Transport:
                 f"{self._address.url}{path}",
                 timeout=(CONNECT_SECONDS, READ_SECONDS),
                 verify=self._verify,
-                auth=self._authorize,
+                auth=self._authorize_admin if as_admin else self._authorize,
                 allow_redirects=False,
                 **request,
             )
             if response.ok and not response.is_redirect and response.status_code < 300:
                 return response
             with response:
-                self._refused(response)
+                self._refused(response, as_admin=as_admin)
         raise AssertionError("unreachable")
 
     @contextmanager
@@ -175,7 +176,11 @@ class Transport:
         request.headers["Authorization"] = f"Bearer {self._address.token}"
         return request
 
-    def _refused(self, response: requests.Response) -> None:
+    def _authorize_admin(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        request.headers["Authorization"] = f"Bearer {self._address.admin_token}"
+        return request
+
+    def _refused(self, response: requests.Response, *, as_admin: bool) -> None:
         status, said = response.status_code, _first_line(response)
         if status in _WILL_PASS:
             raise Passing(f"answered {status}{said}", _seconds(response.headers.get("Retry-After")))
@@ -183,6 +188,8 @@ class Transport:
             raise self.replaced()
         if 300 <= status < 400:
             said = f": it leads elsewhere, to {response.headers.get('Location')}: write that URL"
+        elif status == HTTPStatus.UNAUTHORIZED and as_admin:
+            said = ": the admin_token is not one of its [pull] admin_tokens"
         elif status in _ADVICE:
             said = f": {_ADVICE[status]}"
         raise InboxError(f"{self.name}: answered {status}{said}")

@@ -1,36 +1,38 @@
 """What the pull listener answers. `config/two-machines/README.rst` describes the protocol."""
 
 import asyncio
-import base64
-import hashlib
 import json
 import logging
+import sqlite3
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Any, Final
 
 from aiohttp import web
 from multidict import CIMultiDict
 
-from gatherer import timestamps
 from gatherer.errors import GathererError
 from gatherer.inbox import frames
 from gatherer.inbox.base import Bounds, Selection
+from gatherer.inbox.queue import InboxUnavailable
+from gatherer.inbox.scrubbing import Scrubbing, from_plain
+from gatherer.pulling import asked
+from gatherer.pulling.asked import Refused
 from gatherer.pulling.source import AnotherInbox, Part, Source
 from gatherer.pulling.tokens import ALLOWED_FAILURES, WINDOW_SECONDS, Failures, Tokens
 
 log = logging.getLogger(__name__)
 
 LARGEST: Final = Bounds(rows=100_000, bytes=64_000_000)  # of one answer, whatever is asked for
-HIGHEST_ID: Final = 2**63 - 1
 SEND_SECONDS: Final = 60  # for a frame to leave: a client that reads no more is let go
 STREAMS: Final = 8  # at the same time
 REST: Final = 3  # times the work of a frame, between two of them: a quarter of one core at most
 LONGEST_REST_SECONDS: Final = 0.5  # between two frames
-BODY_BYTES: Final = 4096
-BODY_SECONDS: Final = 10
+BODY_BYTES: Final = 4096  # of an acknowledgement
+ERASURE_BYTES: Final = 16_000_000  # more than a client sends at once
 RETRY_AFTER_SECONDS: Final = 5
+_ERASURE: Final = f"/v{frames.VERSION}/erasure"
 _HEADERS: Final = CIMultiDict(
     {
         "Server": "gatherer",
@@ -41,15 +43,6 @@ _HEADERS: Final = CIMultiDict(
 )
 
 
-class Refused(Exception):
-    """A request that is not answered as asked. The text is for the client and for the log."""
-
-    def __init__(self, status: HTTPStatus, text: str, **headers: str) -> None:
-        super().__init__(text)
-        self.status = status
-        self.headers = headers
-
-
 class Pulling:
     """The request handler of the pull listener."""
 
@@ -58,11 +51,24 @@ class Pulling:
         source: Source,
         tokens: Tokens,
         *,
+        admins: Tokens | None = None,
+        erase: Callable[[list[Scrubbing]], Awaitable[int]] | None = None,
         address: Callable[[web.BaseRequest], str] = lambda r: r.remote or "",
     ) -> None:
-        """Offer `source` to holders of `tokens`; `address` tells where a request comes from."""
+        """Offer `source` to holders of `tokens`.
+
+        Args:
+            source: the inbox.
+            tokens: of those who may read.
+            admins: tokens of those who may have people erased.
+            erase: does what they ask for, and returns with how many notifications it was done.
+            address: tells where a request comes from.
+
+        """
         self._source = source
         self._tokens = tokens
+        self._admins = admins or Tokens([])
+        self._erase = erase
         self._address = address
         self._failures = Failures()
         self._streams = 0
@@ -86,7 +92,8 @@ class Pulling:
             return _refusal(_unavailable("a defect in gatherer; its log says more"))
 
     def _authenticate(self, request: web.BaseRequest) -> None:
-        if self._tokens.accept(request.headers.get("Authorization")):
+        accepted = self._admins if request.path.rstrip("/") == _ERASURE else self._tokens
+        if accepted.accept(request.headers.get("Authorization")):
             return
         address = self._address(request)
         failures = self._failures.add(address)
@@ -103,6 +110,7 @@ class Pulling:
             f"/v{frames.VERSION}/inbox": ("GET", self._inbox),
             f"/v{frames.VERSION}/notifications": ("GET", self._notifications),
             f"/v{frames.VERSION}/acknowledgement": ("POST", self._acknowledgement),
+            _ERASURE: ("POST", self._erasure),
         }
         if path not in routes:
             raise Refused(
@@ -116,18 +124,18 @@ class Pulling:
     async def _inbox(self, request: web.BaseRequest) -> web.Response:
         wanted = request.rel_url.query.get("statistics") == "1"
         content = json.dumps(await self._source.about(statistics=wanted)).encode()
-        headers = CIMultiDict(_HEADERS, **{"Content-Digest": digest(content)})
+        headers = CIMultiDict(_HEADERS, **{"Content-Digest": asked.digest(content)})
         return web.Response(body=content, content_type="application/json", headers=headers)
 
     async def _notifications(self, request: web.BaseRequest) -> web.StreamResponse:
         query = request.rel_url.query
         try:
-            inbox_id, after = query["inbox_id"], _number(query, "after", 0, 0)
+            inbox_id, after = query["inbox_id"], asked.number(query, "after", 0, 0)
             left = Bounds(
-                rows=min(_number(query, "rows", LARGEST.rows), LARGEST.rows),
-                bytes=min(_number(query, "bytes", LARGEST.bytes), LARGEST.bytes),
+                rows=min(asked.number(query, "rows", LARGEST.rows), LARGEST.rows),
+                bytes=min(asked.number(query, "bytes", LARGEST.bytes), LARGEST.bytes),
             )
-            selection = _selection(query)
+            selection = asked.selection(query)
         except (LookupError, ValueError, OverflowError) as error:
             raise Refused(HTTPStatus.BAD_REQUEST, f"not understood: {error}") from None
         if self._streams >= STREAMS:
@@ -175,15 +183,7 @@ class Pulling:
             response.force_close()
 
     async def _acknowledgement(self, request: web.BaseRequest) -> web.Response:
-        try:
-            async with asyncio.timeout(BODY_SECONDS):
-                content = await request.content.read(BODY_BYTES)
-                while not request.content.at_eof() and len(content) < BODY_BYTES:
-                    content += await request.content.read(BODY_BYTES)
-        except TimeoutError:
-            raise Refused(HTTPStatus.REQUEST_TIMEOUT, "the body did not arrive in time") from None
-        if request.headers.get("Content-Digest") != digest(content):
-            raise Refused(HTTPStatus.BAD_REQUEST, "the body is not the one that Content-Digest speaks of")
+        content = await asked.body(request, BODY_BYTES)
         try:
             said = json.loads(content)
             inbox_id, consumer, number = (said[name] for name in ("inbox_id", "consumer", "notification_id"))
@@ -197,33 +197,26 @@ class Pulling:
             raise _unavailable("it cannot be written just now") from None
         return web.Response(status=HTTPStatus.NO_CONTENT, headers=_HEADERS)
 
-
-def digest(content: bytes) -> str:
-    """Return the header `Content-Digest` (RFC 9530) of `content`."""
-    return f"sha-256=:{base64.b64encode(hashlib.sha256(content).digest()).decode()}:"
-
-
-def _selection(query: Mapping[str, str]) -> Selection:
-    moments = {
-        name: timestamps.from_milliseconds(_number(query, name, 0)) if name in query else None
-        for name in ("since", "until")
-    }
-    ids = query.get("ids")
-    return Selection(
-        ids=frozenset(int(number) for number in ids.split(",")) if ids is not None else None,
-        from_id=_number(query, "from_id", 0) if "from_id" in query else None,
-        to_id=_number(query, "to_id", 0) if "to_id" in query else None,
-        since=moments["since"],
-        until=moments["until"],
-        endpoint=query.get("endpoint"),
-    )
-
-
-def _number(query: Mapping[str, str], name: str, default: int, lowest: int = 1) -> int:
-    number = int(query.get(name, default))
-    if not lowest <= number <= HIGHEST_ID:
-        raise ValueError(f"{name} is {number}")
-    return number
+    async def _erasure(self, request: web.BaseRequest) -> web.Response:
+        content = await asked.body(request, ERASURE_BYTES)
+        try:
+            said = json.loads(content)
+            inbox_id, scrubbings = said["inbox_id"], from_plain(said["notifications"])
+        except (LookupError, ValueError, TypeError) as error:
+            raise Refused(HTTPStatus.BAD_REQUEST, f"not understood: {error}") from None
+        if (await self._source.about(statistics=False))["inbox_id"] != inbox_id:
+            raise AnotherInbox
+        if self._erase is None:
+            raise _unavailable("nothing can be erased here")
+        try:
+            done = await self._erase(scrubbings)
+        except (InboxUnavailable, sqlite3.Error) as problem:
+            log.error("people could not be erased from the inbox: %s", problem)
+            raise _unavailable("the inbox cannot be written just now") from None
+        log.info("people were erased from %d notifications, as %s asked", done, self._address(request))
+        answer = json.dumps({"done": done}).encode()
+        headers = CIMultiDict(_HEADERS, **{"Content-Digest": asked.digest(answer)})
+        return web.Response(body=answer, content_type="application/json", headers=headers)
 
 
 def _unavailable(text: str) -> Refused:

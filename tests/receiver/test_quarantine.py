@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from gatherer.inbox import quarantine
 from gatherer.receiver import credentials
 from tests import faults
 from tests.making import receipts, run
@@ -67,7 +66,7 @@ def test_the_way_of_a_post_from_quarantine_to_the_target(tmp_path, server):
     assert [row["message_id"] for row in target_rows(tmp_path / "responses.db")] == ["wamid.KEPT"]
     for name in ("inbox.quarantine.db", "inbox.quarantine.db-wal", "inbox.db", "inbox.db-wal"):
         assert SECRET.encode() not in (tmp_path / name).read_bytes()
-    assert list((tmp_path / "inbox.quarantine.db.requests").iterdir()) == []
+    assert list((tmp_path / "inbox.db.requests").iterdir()) == []
 
 
 def test_whatever_fails_is_kept_and_described_without_a_value(tmp_path, server):
@@ -152,7 +151,7 @@ def test_a_request_that_a_crash_interrupted_is_done_at_the_next_start(tmp_path):
         server.kill()
     from gatherer.inbox import errands
 
-    errands.ask(quarantine.path_of(tmp_path / "inbox.db"), "release", [1])
+    errands.ask(tmp_path / "inbox.db", "release", [1])
     with serving(tmp_path, KEEPING) as server:
         faults.wait_until(lambda: server.bodies() == [b"kept"], what=server.log)
 
@@ -160,12 +159,12 @@ def test_a_request_that_a_crash_interrupted_is_done_at_the_next_start(tmp_path):
 @pytest.mark.parametrize(
     "content",
     [
-        b'{"action":"release","ids":["x"]}',
+        b'{"action":"release","what":["x"]}',
         *(pytest.param(bad, marks=pytest.mark.nightly) for bad in (b"", b"null", b"\xff")),
     ],
 )
 def test_a_damaged_request_disturbs_nobody(tmp_path, server, content):
-    folder = tmp_path / "inbox.quarantine.db.requests"
+    folder = tmp_path / "inbox.db.requests"
     folder.mkdir(exist_ok=True)
     (folder / "0.request").write_bytes(content)
     faults.wait_until(lambda: (folder / "0.answer").exists())

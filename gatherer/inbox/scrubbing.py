@@ -1,0 +1,114 @@
+"""Taking what is about a person out of notifications that are in an inbox already.
+
+A notification that something is taken out of keeps its id, and the digest of what was received: a position
+that refers to it stays right. Its headers go, as a signature would no longer be of its body.
+"""
+
+import asyncio
+import base64
+import contextlib
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
+from typing import Any, Final, NamedTuple
+
+from gatherer.inbox.base import COLUMNS, as_notification
+from gatherer.inbox.purging import shrink_log, transaction
+from gatherer.inbox.writer import InboxWriter
+from gatherer.notification import body_key
+
+STEP_BYTES: Final = 1_000_000  # of bodies in one transaction: arrivals wait for it
+STEP_ROWS: Final = 200
+
+
+class Scrubbing(NamedTuple):
+    """What is to become of one notification."""
+
+    id: int
+    body_key: bytes  # of the body that it has now: what has changed meanwhile is left alone
+    body: bytes  # the body without the person; empty if nothing is left
+
+
+def steps(scrubbings: Iterable[Scrubbing]) -> Iterator[list[Scrubbing]]:
+    """Yield `scrubbings` in portions that can be done at once."""
+    step: list[Scrubbing] = []
+    size = 0
+    for one in scrubbings:
+        if step and (len(step) == STEP_ROWS or size + len(one.body) > STEP_BYTES):
+            yield step
+            step, size = [], 0
+        step.append(one)
+        size += len(one.body)
+    if step:
+        yield step
+
+
+async def scrub(writer: InboxWriter, scrubbings: Iterable[Scrubbing]) -> int:
+    """Do `scrubbings` step by step, between arrivals; return how many were done.
+
+    Raises:
+        InboxUnavailable: the inbox cannot be written just now; what is left can be done again.
+        sqlite3.Error: as above.
+
+    """
+    done = 0
+    for step in steps(scrubbings):
+        done += await asyncio.wrap_future(writer.perform(partial(scrub_some, scrubbings=step)))
+    await asyncio.wrap_future(writer.perform(shrink_log))  # which holds what was there before
+    return done
+
+
+def scrub_some(connection: sqlite3.Connection, scrubbings: Sequence[Scrubbing]) -> int:
+    """Do `scrubbings` on the writer's `connection`, all in one transaction; return how many were done.
+
+    What they remove is overwritten in the file, not only marked as free.
+
+    Raises:
+        sqlite3.Error: it cannot be written; nothing was changed.
+
+    """
+    done = 0
+    with _thoroughly(connection), transaction(connection):
+        (identity,) = connection.execute("SELECT identity FROM inbox").fetchone()
+        for one in scrubbings:
+            row = connection.execute(f"SELECT {COLUMNS} FROM notification WHERE id = ?", (one.id,)).fetchone()
+            if row is None or body_key(row[4]) != one.body_key:
+                continue
+            digest = as_notification(row, identity).digest()
+            connection.execute(
+                "UPDATE notification SET body = ?, headers = NULL, received_digest = ? WHERE id = ?",
+                (one.body, digest, one.id),
+            )
+            done += 1
+    return done
+
+
+@contextlib.contextmanager
+def _thoroughly(connection: sqlite3.Connection) -> Iterator[None]:
+    (before,) = connection.execute("PRAGMA secure_delete").fetchone()
+    connection.execute("PRAGMA secure_delete = ON").fetchone()
+    try:
+        yield
+    finally:
+        connection.execute(f"PRAGMA secure_delete = {before}").fetchone()
+
+
+def to_plain(scrubbings: Sequence[Scrubbing]) -> list[list[Any]]:
+    """Return `scrubbings` as values that JSON can carry."""
+    return [[one.id, one.body_key.hex(), base64.b64encode(one.body).decode()] for one in scrubbings]
+
+
+def from_plain(values: Any) -> list[Scrubbing]:
+    """Return the scrubbings that `values` carry.
+
+    Raises:
+        ValueError: they carry none.
+
+    """
+    try:
+        return [
+            Scrubbing(int(number), bytes.fromhex(key), base64.b64decode(body, validate=True))
+            for number, key, body in values
+        ]
+    except TypeError as error:
+        raise ValueError(str(error)) from None
