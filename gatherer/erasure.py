@@ -4,13 +4,13 @@ A tombstone is a keyed hash of one identifier. Whoever has the key can ask wheth
 has only the hashes cannot tell which numbers they are of.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import blake2b, sha256
-from typing import Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
-from gatherer import phones
+from gatherer import phones, timestamps
 from gatherer.records import OtherEvent, Response
 
 _WHATSAPP: Final = "whatsapp:"  # as Twilio writes a phone number
@@ -25,6 +25,19 @@ class Person:
     phones: frozenset[str] = frozenset()  # E.164
     user_ids: frozenset[str] = frozenset()  # business-scoped user ids
     message_ids: frozenset[str] = frozenset()  # of messages from or to them: WhatsApp's hold the phone number
+
+    def __or__(self, other: "Person") -> "Person":
+        """Return the person who is known by all that both are known by."""
+        return Person(
+            phones=self.phones | other.phones,
+            user_ids=self.user_ids | other.user_ids,
+            message_ids=self.message_ids | other.message_ids,
+        )
+
+    def knows(self, identifier: str) -> bool:
+        """Tell whether `identifier`, however it is written, is one of theirs."""
+        text = canonical(identifier)
+        return text in self.phones or text in self.user_ids or text in self.message_ids
 
 
 class Tombstone(NamedTuple):
@@ -84,15 +97,13 @@ class Erased:
         self._hash = hashing.hash
         self._people: dict[bytes, datetime] = {}
         self._messages: set[bytes] = set()
-        for one in tombstones:
+        for one in latest(tombstones).values():
             if one.key_id != hashing.key_id:
                 continue
             if one.scope == "message":
                 self._messages.add(one.identifier)
             else:
-                self._people[one.identifier] = max(
-                    one.erased_at, self._people.get(one.identifier, one.erased_at)
-                )
+                self._people[one.identifier] = one.erased_at
 
     def __bool__(self) -> bool:
         """Whether anybody was."""
@@ -104,20 +115,48 @@ class Erased:
 
     def covers(self, record: Response | OtherEvent) -> bool:
         """Tell whether `record` is about somebody who was erased, and no later than that, or about an erased message."""
-        for identifier in (record.message_id, getattr(record, "about_message_id", None)):
-            if identifier is not None and self._hash(identifier) in self._messages:
-                return True
-        for identifier in (record.phone, getattr(record, "phone_raw", None), record.user_id):
-            if identifier is not None:
-                erased_at = self._people.get(self._hash(identifier))
-                if erased_at is not None and record.occurred_at <= erased_at:
-                    return True
-        return False
+        return self._covers(
+            (record.message_id, getattr(record, "about_message_id", None)),
+            (record.phone, getattr(record, "phone_raw", None), record.user_id),
+            record.occurred_at,
+        )
+
+    def covers_row(self, row: Mapping[str, Any]) -> bool:
+        """Tell the same of a row, given by its columns; what has no time is as old as can be."""
+        return self._covers(
+            (row.get("message_id"), row.get("about_message_id")),
+            (row.get("phone"), row.get("phone_raw"), row.get("user_id")),
+            row.get("occurred_at") or row.get("sent_at") or timestamps.EARLIEST,
+        )
+
+    def _covers(
+        self, messages: Iterable[str | None], people: Iterable[str | None], occurred_at: datetime
+    ) -> bool:
+        if any(one is not None and self._hash(one) in self._messages for one in messages):
+            return True
+        erased = (self.person_erased_at(one) for one in people if one is not None)
+        return any(moment is not None and occurred_at <= moment for moment in erased)
+
+    def knows_since(self, identifier: str, moment: datetime) -> bool:
+        """Tell whether `identifier` is of a message that was erased, or of a person who was at `moment` or later."""
+        hashed = self._hash(identifier)
+        erased_at = self._people.get(hashed)
+        return hashed in self._messages or (erased_at is not None and erased_at >= moment)
 
     def knows(self, identifier: str) -> bool:
         """Tell whether `identifier` is of a person or a message that was erased, whenever that was."""
         hashed = self._hash(identifier)
         return hashed in self._people or hashed in self._messages
+
+
+def latest(tombstones: Iterable[Tombstone]) -> dict[bytes, Tombstone]:
+    """Return the last of the tombstones of each identifier: who is erased again is erased up to then."""
+    found: dict[bytes, Tombstone] = {}
+    for one in tombstones:
+        known = found.setdefault(one.identifier, one)
+        if known.erased_at < one.erased_at:
+            found[one.identifier] = one
+    return found
 
 
 def canonical(identifier: str) -> str:

@@ -11,6 +11,7 @@ from typing import Final
 
 from gatherer import __version__, opt_outs, timestamps
 from gatherer.decoding import decode_batch
+from gatherer.erasure import Erased
 from gatherer.errors import GathererError, InboxError
 from gatherer.inbox.base import Bounds, Inbox
 from gatherer.targets.base import Outcome, Position, Run, Target
@@ -38,6 +39,7 @@ def gather(
     target: Target,
     *,
     opt_out_words: opt_outs.Words = opt_outs.default_words,
+    erased: Erased | None = None,
     limit: int | None = None,
     dry_run: bool = False,
     progress: Callable[[int, int], None] = lambda done, total: None,
@@ -48,6 +50,7 @@ def gather(
         inbox: where to read.
         target: where to apply; its position says where to start.
         opt_out_words: which words are an opt-out at which endpoint.
+        erased: people of whom nothing is to come back.
         limit: stop after so many notifications; the next pass goes on from there.
         dry_run: the target rolls everything back; write no run down, and acknowledge nothing.
         progress: called after every batch with how many notifications are done, of how many.
@@ -64,7 +67,7 @@ def gather(
     collecting = gc.isenabled()
     gc.disable()  # records hold no cycles: the collector would walk over each batch again and again
     try:
-        _run(inbox, target, opt_out_words, limit, progress, summary, dry_run=dry_run)
+        _run(inbox, target, opt_out_words, erased, limit, progress, summary, dry_run=dry_run)
     except GathererError as error:
         problem = error
         raise
@@ -81,6 +84,7 @@ def _run(
     inbox: Inbox,
     target: Target,
     opt_out_words: opt_outs.Words,
+    erased: Erased | None,
     limit: int | None,
     progress: Callable[[int, int], None],
     summary: Summary,
@@ -108,8 +112,11 @@ def _run(
             break
         last = notifications[-1]
         reached = Position(inbox.identity, last.id, last.digest())
-        batch = decode_batch(notifications, open_rejections, reached, opt_out_words=opt_out_words)
+        batch = decode_batch(
+            notifications, open_rejections, reached, opt_out_words=opt_out_words, erased=erased
+        )
         summary.outcome.add(target.apply(batch))
+        summary.outcome.erased += batch.erased
         open_rejections |= {refusal.body_key for refusal in batch.rejected}
         summary.read += len(notifications)
         summary.position = last.id

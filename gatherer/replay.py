@@ -7,6 +7,7 @@ from typing import Final
 
 from gatherer import opt_outs
 from gatherer.decoding import decode_batch
+from gatherer.erasure import Erased
 from gatherer.inbox.base import Bounds, Inbox, Selection
 from gatherer.notification import Notification
 from gatherer.targets.base import Batch, Outcome, Target
@@ -30,6 +31,7 @@ def replay(
     selection: Selection | None,
     *,
     opt_out_words: opt_outs.Words = opt_outs.default_words,
+    erased: Erased | None = None,
     provider: str | None = None,
     rebuild: bool = False,
     progress: Callable[[int], None] = lambda done: None,
@@ -41,6 +43,7 @@ def replay(
         target: where to apply.
         selection: which notifications; None: those with open rejections, from the bytes the target kept.
         opt_out_words: which words are an opt-out at which endpoint.
+        erased: people of whom nothing is to come back.
         provider: decode with this one instead of the one stored with each notification.
         rebuild: first remove the rows that came only from the chosen notifications, in the same
             transaction: for the day a defect of a decoder is mended.
@@ -66,21 +69,25 @@ def replay(
 
     def decoded() -> Iterator[Batch]:
         for notifications in chosen():
-            yield decode_batch(notifications, open_rejections, opt_out_words=opt_out_words)
+            batch = decode_batch(notifications, open_rejections, opt_out_words=opt_out_words, erased=erased)
+            yield batch
+            left_out.append(batch.erased)
             summary.read += len(notifications)
             progress(summary.read)
 
+    left_out: list[int] = []
     open_rejections = target.open_rejections()
     if rebuild:
         ids = {(notification.inbox_id, notification.id) for batch in chosen() for notification in batch}
         keys = target.keys_from(ids)
         # The target forgets which rejections it kept before it asks for them anew: so decode those first.
         again = decoded() if selection is not None else iter(list(decoded()))
-        batches = _and_others(again, inbox, ids, keys, opt_out_words)
+        batches = _and_others(again, inbox, ids, keys, opt_out_words, erased)
         summary.outcome = target.rebuild(ids, batches)
     else:
         for batch in decoded():
             summary.outcome.add(target.apply(batch))
+    summary.outcome.erased = sum(left_out)
     summary.seconds = time.perf_counter() - clock
     return summary
 
@@ -91,6 +98,7 @@ def _and_others(
     chosen: set[tuple[str, int]],
     keys: set[bytes],
     opt_out_words: opt_outs.Words,
+    erased: Erased | None,
 ) -> Iterator[Batch]:
     """Yield `batches`, then what other notifications of `inbox` say about the removed `keys`.
 
@@ -102,7 +110,7 @@ def _and_others(
         return
     for notifications in inbox.select(EVERYTHING, BOUNDS):
         others = [n for n in notifications if (n.inbox_id, n.id) not in chosen]
-        batch = decode_batch(others, frozenset(), opt_out_words=opt_out_words)
+        batch = decode_batch(others, frozenset(), opt_out_words=opt_out_words, erased=erased)
         yield dataclasses.replace(
             batch,
             records=[record for record in batch.records if record.key in keys],

@@ -89,7 +89,13 @@ class InboxSecret(Secret):
     area: ClassVar[str] = "inboxes"
 
 
-AREAS: Final = frozenset({Secret.area, TargetSecret.area, InboxSecret.area})
+class PrivacySecret(Secret):
+    """The key by which people who were erased are known again: needed wherever records are made."""
+
+    area: ClassVar[str] = "privacy"
+
+
+AREAS: Final = frozenset({Secret.area, TargetSecret.area, InboxSecret.area, PrivacySecret.area})
 
 
 def _read_file(folder: Path, name: str) -> str:

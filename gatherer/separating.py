@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final, NamedTuple
 from urllib.parse import unquote_plus
 
-from gatherer.providers.payload import Unreadable, load_json
+from gatherer.providers.payload import Unreadable, load_json, load_lines
 
 Knows = Callable[[str], bool]  # is this identifier of one of the people?
 
@@ -35,13 +35,12 @@ _THEIRS: Final = _Theirs()
 def separate(body: bytes, knows: Knows) -> Separated | None:
     """Return the parts of `body`; None if no identifier in it is one that `knows` knows.
 
-    What is no JSON, such as a form, is about one person as a whole.
+    Of JSON in lines, each is looked at alone. What is no JSON, such as a form, is about one person as a whole.
     """
     try:
         value = load_json(body)
     except Unreadable:
-        text = body.decode("utf-8", "replace")
-        return Separated(b"", [text]) if any(map(knows, tokens(body))) else None
+        return _separate_unreadable(body, knows)
     theirs: list[Any] = []
     rest = _without(value, knows, theirs)
     if rest is _THEIRS:
@@ -49,6 +48,20 @@ def separate(body: bytes, knows: Knows) -> Separated | None:
     if not theirs:
         return None
     return Separated(json.dumps(rest, ensure_ascii=False).encode("utf-8", "surrogatepass"), theirs)
+
+
+def _separate_unreadable(body: bytes, knows: Knows) -> Separated | None:
+    lines = [line for line in body.splitlines() if line.strip()]
+    if len(lines) > 1 and not any(isinstance(value, Unreadable) for value in load_lines(body)):
+        parts = [separate(line, knows) for line in lines]
+        if not any(parts):
+            return None
+        rests = [line if part is None else part.rest for line, part in zip(lines, parts, strict=True)]
+        theirs = [element for part in parts if part is not None for element in part.theirs]
+        return Separated(b"\n".join(rest for rest in rests if rest), theirs)
+    if any(map(knows, tokens(body))):
+        return Separated(b"", [body.decode("utf-8", "replace")])
+    return None
 
 
 def tokens(body: bytes) -> Iterator[str]:

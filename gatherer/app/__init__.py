@@ -1,6 +1,7 @@
 """The wiring: from the configuration to inbox, endpoints and target. Nothing else knows how they meet."""
 
 from gatherer.app.edge import exposed_files
+from gatherer.app.erasing import open_people, person_of
 from gatherer.app.exporting import ExportOptions, export_once
 from gatherer.app.keeping import (
     backup,
@@ -15,7 +16,7 @@ from gatherer.app.keeping import (
     show,
     to_line,
 )
-from gatherer.app.opening import ENDPOINTS, GATHERING, TARGET, load, open_inbox, open_target
+from gatherer.app.opening import ENDPOINTS, GATHERING, READING, TARGET, load, open_inbox, open_target
 from gatherer.app.passes import gather_once, opt_out_words, replay_once
 from gatherer.app.quarantining import dispose, quarantined, quarantined_body
 from gatherer.app.schemas import apply_schema, check_schema, inspect_target, schema_script
@@ -26,6 +27,7 @@ from gatherer.app.writing import inbox_room
 __all__ = [
     "ENDPOINTS",
     "GATHERING",
+    "READING",
     "TARGET",
     "ExportOptions",
     "apply_schema",
@@ -45,8 +47,10 @@ __all__ = [
     "inspect_target",
     "load",
     "open_inbox",
+    "open_people",
     "open_target",
     "opt_out_words",
+    "person_of",
     "purge",
     "quarantined",
     "quarantined_body",

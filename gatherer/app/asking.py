@@ -7,6 +7,7 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from gatherer import config
 from gatherer.app.writing import open_quarantine, open_writer
 from gatherer.config import Configuration
 from gatherer.errors import InboxError, TemporaryError
@@ -35,8 +36,8 @@ def errands_of(writer: "InboxWriter", quarantine: "Quarantine | None") -> "Mappi
     return {"release": release, "discard": discard, "scrub": scrub}
 
 
-def ask(configuration: Configuration, action: str, what: Any) -> int:
-    """Have `action` done with `what`, values that JSON can carry; return with how many it was done.
+def ask(configuration: Configuration, inbox: config.Inbox, action: str, what: Any) -> int:
+    """Have `action` done to `inbox` with `what`, values that JSON can carry; return with how many it was done.
 
     Raises:
         TemporaryError: it could not be done just now, or `serve` has not done it for half a minute.
@@ -47,11 +48,11 @@ def ask(configuration: Configuration, action: str, what: Any) -> int:
     from gatherer.inbox.committing import AlreadyServed
     from gatherer.inbox.queue import InboxUnavailable
 
-    path = configuration.inbox.path.resolve()
+    path = inbox.path.resolve()
     try:
         place = errands.ask(path, action, what)
         try:
-            return _await_answer(configuration, path, place)
+            return _await_answer(configuration, inbox, place)
         except InboxUnavailable as unavailable:
             raise TemporaryError(f"it was not done: {unavailable}") from None
         except (AlreadyServed, TemporaryError):
@@ -63,7 +64,7 @@ def ask(configuration: Configuration, action: str, what: Any) -> int:
         ) from None
 
 
-def _await_answer(configuration: Configuration, path: Path, place: Path) -> int:
+def _await_answer(configuration: Configuration, inbox: config.Inbox, place: Path) -> int:
     from gatherer.inbox import errands
     from gatherer.inbox.committing import AlreadyServed
 
@@ -74,11 +75,11 @@ def _await_answer(configuration: Configuration, path: Path, place: Path) -> int:
             return done
         try:
             with ExitStack() as resources:
-                writer = resources.enter_context(closing(open_writer(configuration)))
-                quarantine = open_quarantine(configuration)
+                writer = resources.enter_context(closing(open_writer(inbox)))
+                quarantine = open_quarantine(configuration, inbox)
                 if quarantine is not None:
                     resources.callback(quarantine.close)
-                asyncio.run(errands.do_pending(path, errands_of(writer, quarantine)))
+                asyncio.run(errands.do_pending(writer.path, errands_of(writer, quarantine)))
         except AlreadyServed:
             time.sleep(0.2)  # by a `serve` that will do it, or for a moment by another of these commands
     raise TemporaryError(f"serve has not done it within {PATIENCE_SECONDS} s; its log may say why")

@@ -211,7 +211,7 @@ def _writer(configuration: Configuration) -> "Iterator[InboxWriter]":
     path = configuration.inbox.path
     if not path.exists():
         raise InboxError(f"there is no inbox at {path}; `gatherer serve` creates it")
-    with closing(open_writer(configuration)) as writer:
+    with closing(open_writer(configuration.inbox)) as writer:
         yield writer
 
 

@@ -10,12 +10,13 @@ from gatherer import config, providers
 from gatherer.config import Configuration
 from gatherer.errors import ConfigurationError
 from gatherer.inbox.base import Inbox
-from gatherer.secret import InboxSecret, Secret, TargetSecret
+from gatherer.secret import InboxSecret, PrivacySecret, Secret, TargetSecret
 from gatherer.targets.base import Target
 
 ENDPOINTS: Final = frozenset({Secret.area})  # the secrets that `serve` needs
 TARGET: Final = frozenset({TargetSecret.area})  # and those of whatever opens the target
-GATHERING: Final = TARGET | {InboxSecret.area}  # and those of whatever opens an inbox as well
+READING: Final = TARGET | {InboxSecret.area}  # and those of whatever opens an inbox as well
+GATHERING: Final = READING | {PrivacySecret.area}  # and those of whatever makes records
 
 
 def load(path: Path | None, *, secrets: bool | AbstractSet[str]) -> Configuration:

@@ -1,15 +1,15 @@
 """A pass and a replay, from the configuration to their summaries."""
 
-import errno
 from collections.abc import Callable
-from contextlib import ExitStack
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from gatherer import locks, opt_outs, providers, timestamps
+from gatherer.app.erasing import erased_people
 from gatherer.app.opening import open_inbox, open_target
+from gatherer.app.turns import turn
 from gatherer.config import Configuration
-from gatherer.errors import ConfigurationError, TargetError, TemporaryError
+from gatherer.errors import ConfigurationError, TemporaryError
 
 if TYPE_CHECKING:
     from gatherer import replay
@@ -43,31 +43,24 @@ def gather_once(
     """
     from gatherer.app.several import gather_all
 
-    lock = configuration.target.lock
     words = opt_out_words(configuration)
     try:
-        with ExitStack() as turn:
-            try:
-                lock.parent.mkdir(parents=True, exist_ok=True)
-                turn.enter_context(locks.exclusive(lock))
-            except OSError as error:
-                kind = TemporaryError if error.errno == errno.ENOSPC else TargetError
-                raise kind(
-                    f"{lock} cannot be written: {error.strerror or error}. The account that gathers needs to "
-                    "write the folder of the target"
-                ) from None
+        with turn(configuration):
             if not configuration.has_several_inboxes:  # no target is made for an inbox that is not there
                 with open_inbox(configuration):
                     pass
-            target = turn.enter_context(open_target(configuration, dry_run=dry_run))
-            return gather_all(
-                configuration,
-                target,
-                opt_out_words=words,
-                limit=limit,
-                dry_run=dry_run,
-                progress=progress,
-            )
+            with open_target(configuration, dry_run=dry_run) as target:
+                whole = gather_all(
+                    configuration,
+                    target,
+                    opt_out_words=words,
+                    erased=erased_people(configuration, target, dry_run=dry_run),
+                    limit=limit,
+                    dry_run=dry_run,
+                    progress=progress,
+                )
+                erased_people(configuration, target, dry_run=dry_run)  # also those of the meantime
+                return whole
     except locks.Held as held:
         if held.since is not None and timestamps.now() - held.since > LONGEST_PASS:
             raise TemporaryError(f"a pass has been running for more than an hour: {held.holder}") from None
@@ -97,14 +90,24 @@ def replay_once(
         raise ConfigurationError(f"there are several inboxes; choose one with --inbox: {', '.join(inboxes)}")
     words = opt_out_words(configuration)
     with open_target(configuration, dry_run=dry_run) as target:
+        erased = erased_people(configuration, target, dry_run=dry_run)
         if selection is None and not rebuild:
-            return replay(None, target, None, opt_out_words=words, provider=provider, progress=progress)
+            return replay(
+                None,
+                target,
+                None,
+                opt_out_words=words,
+                erased=erased,
+                provider=provider,
+                progress=progress,
+            )
         with open_inbox(configuration, inbox_name) as inbox:
             return replay(
                 inbox,
                 target,
                 selection,
                 opt_out_words=words,
+                erased=erased,
                 provider=provider,
                 rebuild=rebuild,
                 progress=progress,

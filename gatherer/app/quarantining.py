@@ -38,7 +38,7 @@ def quarantined_body(configuration: Configuration, id: int) -> bytes:  # noqa: A
 
 def dispose(configuration: Configuration, action: Literal["release", "discard"], ids: Sequence[int]) -> int:
     """Release or discard the posts `ids`, and return how many there were. See `asking.ask`."""
-    return ask(configuration, action, list(ids))
+    return ask(configuration, configuration.inbox, action, list(ids))
 
 
 def _path(configuration: Configuration) -> Path:

@@ -43,8 +43,10 @@ def serve(configuration: Configuration, *, announce: Callable[[str], None]) -> N
             from gatherer.receiver.metrics import Metrics, State
 
             observer = Metrics()
-        writer = resources.enter_context(closing(open_writer(configuration, committed=observer.committed)))
-        quarantine = open_quarantine(configuration)
+        writer = resources.enter_context(
+            closing(open_writer(configuration.inbox, committed=observer.committed))
+        )
+        quarantine = open_quarantine(configuration, configuration.inbox)
         tasks = [Housekeeping(writer, retention(configuration.inbox)).run]
         if tls is not None:
             tasks.append(tls.watch)

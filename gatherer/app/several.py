@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from gatherer import __version__, gather, opt_outs, timestamps
 from gatherer.app.opening import open_inbox
 from gatherer.config import Configuration
+from gatherer.erasure import Erased
 from gatherer.errors import GathererError, TemporaryError
 from gatherer.targets.base import Outcome, Run, Target
 
@@ -73,6 +74,7 @@ def gather_all(
     target: Target,
     *,
     opt_out_words: opt_outs.Words,
+    erased: Erased | None,
     limit: int | None,
     dry_run: bool,
     progress: Callable[[int, int], None],
@@ -93,7 +95,13 @@ def gather_all(
             with open_inbox(configuration, name) as inbox:
                 opened = True
                 summary = gather.gather(
-                    inbox, target, opt_out_words=opt_out_words, limit=left, dry_run=dry_run, progress=progress
+                    inbox,
+                    target,
+                    opt_out_words=opt_out_words,
+                    erased=erased,
+                    limit=left,
+                    dry_run=dry_run,
+                    progress=progress,
                 )
             whole.add(InboxPass(name=name, summary=summary))
         except GathererError as error:

@@ -18,28 +18,28 @@ if TYPE_CHECKING:
 
 
 def open_writer(
-    configuration: Configuration, *, committed: Callable[[int], None] = lambda rows: None
+    settings: config.Inbox, *, committed: Callable[[int], None] = lambda rows: None
 ) -> "InboxWriter":
-    """Return the writer of the inbox; somebody has to close it."""
+    """Return the writer of the inbox that `settings` describe; somebody has to close it."""
     from gatherer.inbox import housekeeping
     from gatherer.inbox.writer import InboxWriter
 
     return InboxWriter(
-        configuration.inbox.path,
-        limits=_limits(configuration),
-        space=_room(configuration.inbox),
-        make_room=partial(housekeeping.make_room, configuration.inbox.path.resolve()),
+        settings.path,
+        limits=_limits(settings),
+        space=_room(settings),
+        make_room=partial(housekeeping.make_room, settings.path.resolve()),
         committed=committed,
-        group=configuration.inbox.group,
+        group=settings.group,
     )
 
 
-def open_quarantine(configuration: Configuration) -> "Quarantine | None":
-    """Return the writer of the quarantine, to be closed; None if no endpoint has one and none is left over."""
+def open_quarantine(configuration: Configuration, inbox: config.Inbox) -> "Quarantine | None":
+    """Return the writer of the quarantine of `inbox`, to be closed; None if no endpoint has one and none is left over."""
     from gatherer.inbox import quarantine
     from gatherer.inbox.room import Room
 
-    path = quarantine.path_of(configuration.inbox.path)
+    path = quarantine.path_of(inbox.path)
     wanted = any(one.on_failed_authentication == "quarantine" for one in configuration.endpoint)
     if not (wanted or path.exists()):
         return None
@@ -48,8 +48,8 @@ def open_quarantine(configuration: Configuration) -> "Quarantine | None":
         path,
         max_rows=settings.max_rows,
         max_bytes=settings.max_bytes,
-        limits=_limits(configuration),
-        space=Room(min_free_bytes=configuration.inbox.min_free_bytes),
+        limits=_limits(inbox),
+        space=Room(min_free_bytes=inbox.min_free_bytes),
     )
 
 
@@ -80,10 +80,9 @@ def retention(settings: config.Inbox) -> "Retention":
     return Retention(keep_days=settings.keep_days, keep_days_at_most=settings.keep_days_at_most)
 
 
-def _limits(configuration: Configuration) -> "Limits":
+def _limits(settings: config.Inbox) -> "Limits":
     from gatherer.inbox.queue import Limits
 
-    settings = configuration.inbox
     return Limits(
         queue_rows=settings.max_queue_rows,
         queue_bytes=settings.max_queue_bytes,

@@ -25,6 +25,8 @@ COMMANDS: Final = (
     "status",
     "quarantine",
     "inbox",
+    "subject",
+    "erase",
     "export",
     "decode",
     "providers",

@@ -25,6 +25,7 @@ def figures(outcome: "Outcome") -> dict[str, Any]:
         "duplicates": outcome.duplicates,
         "rejected": outcome.rejected,
         "resolved": outcome.resolved,
+        "erased": outcome.erased,
     }
 
 
@@ -36,6 +37,8 @@ def sentence(outcome: "Outcome") -> str:
         parts.append(f"rejected: {outcome.rejected}")
     if outcome.resolved:
         parts.append(f"rejections resolved: {outcome.resolved}")
+    if outcome.erased:
+        parts.append(f"left out, about erased people: {outcome.erased}")
     return "; ".join(parts)
 
 

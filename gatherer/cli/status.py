@@ -24,7 +24,7 @@ def command(config_path: Path | None, *, as_json: bool) -> None:
     from gatherer import app
     from gatherer.cli.output import print_json
 
-    state, exit_code = app.status(app.load(config_path, secrets=app.GATHERING))
+    state, exit_code = app.status(app.load(config_path, secrets=app.READING))
     if as_json:
         print_json(state)
     else:

@@ -11,6 +11,7 @@ from gatherer.config.file import (
 )
 from gatherer.config.inboxes import ALONE, NamedInbox, OfferedInbox
 from gatherer.config.operation import Admin, Quarantine
+from gatherer.config.privacy import Privacy
 from gatherer.config.pull import Pull
 from gatherer.config.server import Inbox, Server
 from gatherer.config.target import SQLiteTarget, SQLServerTarget, Target
@@ -29,6 +30,7 @@ __all__ = [
     "InvalidConfiguration",
     "NamedInbox",
     "OfferedInbox",
+    "Privacy",
     "Pull",
     "Quarantine",
     "SQLServerTarget",

@@ -15,6 +15,7 @@ from gatherer.config.base import Section
 from gatherer.config.endpoint import Endpoint, authentication_problems
 from gatherer.config.inboxes import ALONE, Inboxes, NamedInbox, OfferedInbox
 from gatherer.config.operation import Admin, Quarantine
+from gatherer.config.privacy import Privacy
 from gatherer.config.pull import Pull
 from gatherer.config.server import Inbox, Server
 from gatherer.config.target import Target, contradictions_of_sqlserver
@@ -45,6 +46,7 @@ class Configuration(Section):
     endpoint: list[Endpoint] = []
     quarantine: Quarantine = Quarantine()
     admin: Admin = Admin()
+    privacy: Privacy = Field(default_factory=dict, validate_default=True)
 
     @property
     def inbox(self) -> Inbox:

@@ -30,6 +30,7 @@ class Batch:
     # Bodies that were decoded in this batch and hold what was once rejected: their rejections are
     # resolved, except those that this batch rejects again.
     decoded_bodies: frozenset[bytes] = frozenset()
+    erased: int = 0  # facts that are not in this batch, as they are about people who were erased
     # What all this was decoded from: a record that the database refuses is rejected with its bytes.
     notifications: Sequence[Notification] = ()
 
