@@ -25,7 +25,7 @@ def warnings(configuration: Configuration, path: Path) -> list[str]:
         found.append("there is no [[endpoint]]: `gatherer serve` has nothing to receive at")
     for i, endpoint in enumerate(configuration.endpoint):
         found += [f"endpoint[{i}] {endpoint.name}: {problem}" for problem in _about(endpoint)]
-    for section, key, secret in _of_two_machines(configuration):
+    for section, key, secret in _beside_endpoints(configuration):
         found += [f"{section}: {problem}" for problem in _about_secrets([(key, secret)])]
     host = configuration.server.host
     if not _is_loopback(host) and configuration.server.tls_certificate is None:
@@ -75,13 +75,19 @@ def _about_secrets(secrets: Iterable[tuple[str, Secret]]) -> Iterator[str]:
             yield f"{name} is short: {SHORTEST_SECRET} characters or more are hard to guess"
 
 
-def _of_two_machines(configuration: Configuration) -> Iterator[tuple[str, str, Secret]]:
-    """Yield the section, the key and the secret of whatever goes from one machine to the other."""
-    for i, token in enumerate(configuration.pull.tokens if configuration.pull else ()):
-        yield "pull", f"tokens[{i}]", token
+def _beside_endpoints(configuration: Configuration) -> Iterator[tuple[str, str, Secret]]:
+    """Yield the section, the key and the secret of whatever goes between machines, and of what erases people."""
+    if configuration.pull is not None:
+        for name in ("tokens", "admin_tokens"):
+            tokens: list[Secret] = getattr(configuration.pull, name)
+            yield from (("pull", f"{name}[{i}]", token) for i, token in enumerate(tokens))
     for name, inbox in configuration.named_inboxes.items():
         if isinstance(inbox, OfferedInbox):
             yield f"inbox {name}", "token", inbox.token
+            if inbox.admin_token is not None:
+                yield f"inbox {name}", "admin_token", inbox.admin_token
+    if configuration.privacy.key is not None:
+        yield "privacy", "key", configuration.privacy.key
 
 
 def _about_target(target: SQLServerTarget) -> Iterator[str]:
@@ -109,7 +115,7 @@ def _written_down(configuration: Configuration) -> Iterator[bool]:
         yield configuration.server.tls_key_password.is_written_down
     for endpoint in configuration.endpoint:
         yield from (secret.is_written_down for _, secret in _secrets(endpoint))
-    yield from (secret.is_written_down for _, _, secret in _of_two_machines(configuration))
+    yield from (secret.is_written_down for _, _, secret in _beside_endpoints(configuration))
     if isinstance(configuration.target, SQLServerTarget):
         given = (configuration.target.connection, configuration.target.password)
         yield from (secret.is_written_down for secret in given if secret is not None)

@@ -13,6 +13,7 @@ FILE_NAME: Final = "gatherer.toml"
 BACKUP_NAME: Final = "gatherer.toml.old"
 VERIFY_TOKEN: Final = "CHANGE-ME-VERIFY-TOKEN"  # noqa: S105 - what to replace in the example
 URL_KEY: Final = "CHANGE-ME-URL-KEY"
+PRIVACY_KEY: Final = "CHANGE-ME-PRIVACY-KEY"
 _TOKEN_BYTES: Final = 24
 
 
@@ -34,7 +35,7 @@ def literal(path: str) -> str:
 
 
 def filled(*, verify_token: str, url_key: str, replaced: Mapping[str, str] | None = None) -> str:
-    """Return the example with real secrets in it.
+    """Return the example with real secrets in it, the key of [privacy] a new one.
 
     Args:
         verify_token: for the handshake.
@@ -43,6 +44,7 @@ def filled(*, verify_token: str, url_key: str, replaced: Mapping[str, str] | Non
 
     """
     result = text().replace(VERIFY_TOKEN, verify_token).replace(URL_KEY, url_key)
+    result = result.replace(PRIVACY_KEY, token())
     for line, instead in (replaced or {}).items():
         found = next(written for written in result.splitlines() if written.startswith(line))
         result = result.replace(found, instead)

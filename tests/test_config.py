@@ -247,6 +247,7 @@ def test_check_says_ok_and_what_is_unwise(tmp_path: Path) -> None:
         ('[server]\nhost = "::"\n', "not encrypted"),
         (ENDPOINT + 'app_secrets = ["0123456789abcdef", "short"]', "app_secrets[1] is short"),
         (ENDPOINT + 'url_key = "CHANGE-ME-URL-KEY"', "still the example's"),
+        ('[privacy]\nkey = "CHANGE-ME-PRIVACY-KEY"', "privacy: key is still the example's"),
     ],
 )
 def test_what_is_unwise_is_a_warning_and_no_error(tmp_path: Path, text: str, words: str) -> None:
@@ -317,6 +318,7 @@ def test_the_example_is_valid_and_complete(tmp_path: Path) -> None:
         config.Inbox,
         config.Quarantine,
         config.Admin,
+        config.Privacy,
         config.Pull,
         config.NamedInbox,
         config.OfferedInbox,
@@ -379,8 +381,9 @@ def connection_string(configuration: config.Configuration) -> str:
 
 def test_the_two_machines_of_the_example_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = EXAMPLE.read_text(encoding="utf-8")
-    monkeypatch.setenv("GATHERER_PULL_TOKEN", "a secret of somebody")
-    (tmp_path / "pull_token.txt").write_text("a secret of somebody", encoding="utf-8")
+    for name in ("pull_token", "pull_admin_token"):
+        monkeypatch.setenv(f"GATHERER_{name.upper()}", "a secret of somebody")
+        (tmp_path / f"{name}.txt").write_text("a secret of somebody", encoding="utf-8")
     pull = load(tmp_path, _without(text, "#[pull]")[1]).pull
     assert pull is not None
     bare = load(tmp_path, "[pull]\ntokens = ['t']").pull

@@ -170,7 +170,8 @@ def test_the_two_machines_of_the_samples_are_accepted_and_fit_together(
         monkeypatch.setenv(name, "a secret of somebody")
     for name in ("web.toml", "app.toml"):
         shutil.copy(TWO_MACHINES / name, tmp_path)
-    (tmp_path / "pull_token.txt").write_text("a token that nobody guesses", encoding="ascii")
+    for name in ("pull_token.txt", "privacy_key.txt"):
+        (tmp_path / name).write_text("a secret that nobody guesses", encoding="ascii")
     web = config.load(tmp_path / "web.toml", secrets=True)
     app = config.load(tmp_path / "app.toml", secrets=True)
     inbox = app.named_inboxes["web1"]

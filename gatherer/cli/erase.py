@@ -3,11 +3,14 @@
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from gatherer.cli.subject import check_somebody, identifying
+
+if TYPE_CHECKING:
+    from gatherer.tracing import Found
 
 if TYPE_CHECKING:
     pass
@@ -46,13 +49,13 @@ def command(
 
     \b
     Examples: gatherer erase --phone +4917012345678 --dry-run
-              gatherer erase --phone +4917012345678 --reference "ticket 4711"
+              gatherer erase --phone +4917012345678 --reference T-4711
     """
     check_somebody(phones, user_ids)
     if not (dry_run or yes) and (as_json or not sys.stdin.isatty()):
         raise click.UsageError("nobody is there to be asked: say --yes or --dry-run")
     from gatherer import app
-    from gatherer.cli.output import progress_bar
+    from gatherer.cli.output import print_json, progress_bar
 
     person = app.person_of(phones, user_ids)
     configuration = app.load(config_path, secrets=app.GATHERING)
@@ -62,8 +65,9 @@ def command(
         if not as_json:
             click.echo("\n".join(_report(found)))
         if not dry_run:
-            if not yes:
-                click.confirm("Erase all of this? It cannot be undone", abort=True)
+            if not yes and not click.confirm("Erase all of this? It cannot be undone"):
+                click.echo("nothing was erased")
+                return
             people.erase(found, reference=reference)
     if as_json:
         print_json({"erased": not dry_run, **_figures(found)})

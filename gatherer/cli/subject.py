@@ -44,7 +44,7 @@ def command(
 
     \b
     Examples: gatherer subject --phone +4917012345678
-              gatherer subject --phone "+49 170 12345678" --user-id DE.123 --output ticket-4711.json
+              gatherer subject --phone +4917012345678 --user-id DE.123 --output ticket-4711.json
     """
     check_somebody(phones, user_ids)
     from gatherer import app, subject

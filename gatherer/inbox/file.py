@@ -145,7 +145,10 @@ def open_readable(
         check_same_thread=False,
     )
     try:
-        if versions.pending(connection):
+        pending = versions.pending(connection)
+        if len(pending) == len(versions.scripts):
+            raise Unsuitable(f"is an empty file, not a gatherer {versions.kind}")
+        if pending:
             raise Unsuitable(
                 "was written by an older gatherer: restart `gatherer serve`, which brings it up to date"
             )

@@ -17,8 +17,8 @@ URL = "https://web1.example.org:8443/gatherer"
 QUICK = Patience(attempts=3, first_wait_seconds=0.001, longest_wait_seconds=0.002)
 ABOUT = {"protocol": 1, "gatherer": "1", "inbox_id": "abc", "first_id": 1, "last_id": 2}
 ROWS = [
-    (1, 1_790_000_000_000, "a", "meta", b"one", None, None, None),
-    (2, 1_790_000_000_000, "a", "meta", b"two", None, None, None),
+    (1, 1_790_000_000_000, "a", "meta", b"one", None, None, None, None),
+    (2, 1_790_000_000_000, "a", "meta", b"two", None, None, None, None),
 ]
 
 

@@ -12,9 +12,19 @@ from gatherer.inbox.base import Row
 
 INBOX = "0123456789abcdef"
 ROWS: list[Row] = [
-    (3, 1_790_000_000_001, "a", "meta", b"", None, None, None),
-    (4, 1_790_000_000_002, "ä", "wati", bytes(range(256)), "text/plain", '{"X": "1"}', "203.0.113.9"),
-    (9, 1_790_000_000_003, "a", "meta", os.urandom(3000), "application/json", None, "::1"),
+    (3, 1_790_000_000_001, "a", "meta", b"", None, None, None, None),
+    (
+        4,
+        1_790_000_000_002,
+        "ä",
+        "wati",
+        bytes(range(256)),
+        "text/plain",
+        '{"X": "1"}',
+        "203.0.113.9",
+        b"d" * 16,
+    ),
+    (9, 1_790_000_000_003, "a", "meta", os.urandom(3000), "application/json", None, "::1", None),
 ]
 
 
@@ -81,4 +91,4 @@ def test_what_was_not_asked_for_is_noticed() -> None:
 def test_a_frame_that_unpacks_without_end_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(frames, "LARGEST", 20_000)
     with pytest.raises(frames.Damaged, match="too large"):
-        read(answer([(1, 1, "a", "meta", bytes(1_000_000), None, None, None)]))
+        read(answer([(1, 1, "a", "meta", bytes(1_000_000), None, None, None, None)]))
