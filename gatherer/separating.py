@@ -14,7 +14,7 @@ from gatherer.providers.payload import Unreadable, load_json, load_lines
 
 Knows = Callable[[str], bool]  # is this identifier of one of the people?
 
-_TOKEN: Final = re.compile(r"[0-9A-Za-z_.=+/:@-]{7,300}")
+_TOKEN: Final = re.compile(r"[^\s\"'&,;<>{}\[\]]{7,1000}")
 _SHORTEST, _LONGEST = 7, 300  # characters of an identifier
 
 
@@ -65,11 +65,10 @@ def _separate_unreadable(body: bytes, knows: Knows) -> Separated | None:
 
 
 def tokens(body: bytes) -> Iterator[str]:
-    """Yield what could be an identifier in `body`, be it JSON, a form or anything else."""
-    text = body.decode("utf-8", "replace")
-    if "%" in text:
-        text = unquote_plus(text)
-    yield from _TOKEN.findall(text)
+    """Yield what could be an identifier in `body`, a form or anything else."""
+    for token in _TOKEN.findall(unquote_plus(body.decode("utf-8", "replace"))):
+        yield token
+        yield token.partition("=")[2]  # of a form; but ids may end with this sign
 
 
 def mentions(value: Any, knows: Knows) -> bool:

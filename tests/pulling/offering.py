@@ -81,8 +81,8 @@ def offering(
         certify(folder)
     keys = "tls_certificate = 'certificate.pem'\ntls_key = 'key.pem'\n" if tls else ""
     listed = ", ".join(f"'{token}'" for token in tokens)
-    public = more.pop("public_port", 0)
-    server = f"port = {public}\n[pull]\nport = {port}\ntokens = [{listed}]\n{keys}"
+    public, pull = more.pop("public_port", 0), more.pop("pull", "")
+    server = f"port = {public}\n[pull]\nport = {port}\ntokens = [{listed}]\n{keys}{pull}"
     with serving(folder, *(endpoints or (ENDPOINT,)), server=server, **more) as running:
         end = time.monotonic() + 20
         while (found := _URL.search(running.log())) is None:
