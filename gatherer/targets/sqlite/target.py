@@ -1,14 +1,12 @@
 """Applying batches to the embedded target."""
 
 import contextlib
-import dataclasses
-import json
 import sqlite3
 import uuid
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from gatherer import sql_times, time_zones, timestamps
 from gatherer.errors import TargetError, TemporaryError
@@ -16,11 +14,10 @@ from gatherer.migrations import Unsuitable
 from gatherer.notification import Notification
 from gatherer.records import TABLES, Rejected
 from gatherer.targets.base import Batch, Export, Outcome, Position, Run, TargetStatus
+from gatherer.targets.sqlite import reading
 from gatherer.targets.sqlite.applying import apply
+from gatherer.targets.sqlite.reading import RUN_COLUMNS
 from gatherer.targets.sqlite.schema import connect, sql
-
-EXPORTED_ROWS: Final = 2000
-_RUN_COLUMNS = tuple(field.name for field in dataclasses.fields(Run))
 
 
 class SQLiteTarget:
@@ -132,31 +129,18 @@ class SQLiteTarget:
 
     def record_run(self, run: Run) -> None:
         """Write down what a pass did."""
-        values = [getattr(run, name) for name in _RUN_COLUMNS]
+        values = [getattr(run, name) for name in RUN_COLUMNS]
         values[:2] = [sql_times.text(run.started_at), sql_times.text(run.finished_at)]
         places = ", ".join("?" * len(values))
         with self._transaction():
             self._connection.execute(
-                f"INSERT INTO gather_run ({', '.join(_RUN_COLUMNS)}) VALUES ({places})", values
+                f"INSERT INTO gather_run ({', '.join(RUN_COLUMNS)}) VALUES ({places})", values
             )
 
     def status(self) -> TargetStatus:
         """Return what the target holds."""
-        tables = [*(record.table for record in TABLES), Rejected.table]
         with self._explained():
-            count = self._connection.execute
-            rows = {table: count(f"SELECT count(*) FROM {table}").fetchone()[0] for table in tables}
-            rejected = count("SELECT count(*) FROM rejected WHERE resolved_at IS NULL").fetchone()[0]
-            last = count(
-                f"SELECT {', '.join(_RUN_COLUMNS)} FROM gather_run ORDER BY id DESC LIMIT 1"
-            ).fetchone()
-        run = None
-        if last is not None:
-            values = dict(zip(_RUN_COLUMNS, last, strict=True))
-            for name in ("started_at", "finished_at"):
-                values[name] = sql_times.parse(values[name])
-            run = Run(**values)
-        return TargetStatus(rows=rows, rejected_open=rejected, last_run=run)
+            return reading.status(self._connection)
 
     def horizon(self) -> datetime:
         """Return a time before which nothing is going to be written any more, as `changed_at` has it."""
@@ -165,22 +149,8 @@ class SQLiteTarget:
 
     def export(self, what: Export) -> Iterator[list[dict[str, Any]]]:
         """Yield the responses that `what` asks for, a few thousand at a time."""
-        names = ("since", "until", "changed_from", "changed_to")
-        values: dict[str, str] = {
-            name: sql_times.text(moment) for name, moment in zip(names, what.times, strict=True)
-        }
-        values |= {"endpoint": what.endpoint or "", "kinds": json.dumps(what.kinds)}
         with self._explained():
-            cursor = self._connection.execute(sql(f"export_{what.view}"), values)
-            columns = [column[0] for column in cursor.description]
-            while rows := cursor.fetchmany(EXPORTED_ROWS):
-                yield [
-                    {
-                        name: sql_times.parse(value) if value and name.endswith("_at") else value
-                        for name, value in zip(columns, row, strict=True)
-                    }
-                    for row in rows
-                ]
+            yield from reading.export(self._connection, what)
 
     def close(self) -> None:
         """Let go of the file."""
