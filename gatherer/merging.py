@@ -7,11 +7,11 @@ wins, per group of columns that belong together. The targets' upserts say the sa
 
 from collections.abc import Iterable, Sequence
 from functools import cache
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
 
-from gatherer.records import Record
+from gatherer.records import Record, Response
 
 R = TypeVar("R", bound=Record)
 
@@ -21,6 +21,14 @@ TOGETHER: tuple[tuple[str, ...], ...] = (
     ("received_at", "inbox_id", "notification_id", "endpoint", "provider"),
     ("errors", "error_code", "error_title", "error_details"),
 )
+
+# What a person wrote. A target blanks it when it has become too old, and then never fills it again.
+TEXT: Final = ("reply_text", "reply_payload", "details")
+
+
+def blanked(record: Response) -> Response:
+    """Return `record` without what the person wrote."""
+    return msgspec.structs.replace(record, **dict.fromkeys(TEXT))
 
 
 def merge(one: R, other: R) -> R:

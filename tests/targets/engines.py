@@ -22,9 +22,17 @@ from gatherer.targets.sqlite.target import SQLiteTarget
 
 # Read at import: a fixture takes the settings of the developer's shell away from each test.
 SERVER: Final = os.environ.get("GATHERER_TEST_SQLSERVER", "")
-ASIDE: Final = frozenset({"id", "inserted_at", "changed_at"})
+ASIDE: Final = frozenset({"id", "inserted_at", "changed_at", "blanked_at"})
 FACTS: Final = (*(table.table for table in TABLES), "rejected")
-EVERYTHING: Final = (*FACTS, "rejected_notification", "inbox_position", "gather_run", "message_map")
+EVERYTHING: Final = (
+    *FACTS,
+    "rejected_notification",
+    "inbox_position",
+    "gather_run",
+    "message_map",
+    "tombstone",
+    "erasure",
+)
 
 needs_server = pytest.mark.skipif(
     not SERVER, reason="GATHERER_TEST_SQLSERVER is not set: nothing of this ran against SQL Server"
@@ -124,7 +132,7 @@ ENGINES: Final = (
 
 
 def rows(place: Place, table: str = "response", *, aside: Iterable[str] = ()) -> list[dict[str, Any]]:
-    """Return all rows of `table` by key, without surrogate ids, times of writing and what is `aside`."""
+    """Return all rows of `table` by key, without surrogate ids, times of writing or blanking, and what is `aside`."""
     without = {*ASIDE, *aside}
     found = place.query(f"SELECT * FROM $(schema).{table}")
     found.sort(key=lambda row: row["key"])

@@ -4,7 +4,6 @@ import itertools
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -19,20 +18,9 @@ from gatherer.providers.base import reject
 from gatherer.records import TABLES, Kind, OtherEvent, Reason, Record, Response
 from gatherer.targets.base import Batch, Outcome, Position, Run, Target
 from tests.making import envelope, notification, receipts, status, text, value
-from tests.targets.engines import ENGINES, PLACES, Place, all_rows, clear, rows
+from tests.targets.engines import Place, all_rows, clear, rows
 
 NOW = timestamps.from_milliseconds(1_790_000_000_000)
-
-
-@pytest.fixture(params=ENGINES)
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
-    return PLACES[request.param](tmp_path)
-
-
-@pytest.fixture
-def target(place: Place) -> Iterator[Target]:
-    with closing(place.open()) as opened:
-        yield opened
 
 
 def response(key: bytes = b"k" * 16, **fields: Any) -> Response:

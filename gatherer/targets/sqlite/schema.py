@@ -18,7 +18,9 @@ PRAGMA wal_autocheckpoint = 10000;
 PRAGMA temp_store = MEMORY;
 """
 
-VERSIONS: Final = Versions(kind="target", package=f"{__package__}.sql", scripts=("0001_tables", "0002_views"))
+VERSIONS: Final = Versions(
+    kind="target", package=f"{__package__}.sql", scripts=("0001_tables", "0002_views", "0003_privacy")
+)
 
 
 @cache

@@ -1,26 +1,24 @@
 """Applying batches to the embedded target."""
 
 import contextlib
-import dataclasses
-import json
 import sqlite3
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from gatherer import sql_times, time_zones, timestamps
+from gatherer.erasure import Erasure, Person, Tombstone
 from gatherer.errors import TargetError, TemporaryError
 from gatherer.migrations import Unsuitable
 from gatherer.notification import Notification
 from gatherer.records import TABLES, Rejected
-from gatherer.targets.base import Batch, Export, Outcome, Position, Run, TargetStatus
+from gatherer.targets.base import Batch, Export, Outcome, Position, Retired, Run, TargetStatus
+from gatherer.targets.sqlite import privacy, reading, retiring
 from gatherer.targets.sqlite.applying import apply
+from gatherer.targets.sqlite.reading import RUN_COLUMNS
 from gatherer.targets.sqlite.schema import connect, sql
-
-EXPORTED_ROWS: Final = 2000
-_RUN_COLUMNS = tuple(field.name for field in dataclasses.fields(Run))
 
 
 class SQLiteTarget:
@@ -118,45 +116,22 @@ class SQLiteTarget:
 
     def rejected_notifications(self) -> Iterator[list[Notification]]:
         """Yield the notifications with open rejections in batches, from the bytes kept with them."""
-        after = b""
-        while True:
-            with self._explained():
-                rows = self._connection.execute(sql("select_rejected_notifications"), (after,)).fetchall()
-            if not rows:
-                return
-            yield [
-                Notification(number, inbox_id, sql_times.parse(received_at), *rest)
-                for _, number, inbox_id, received_at, *rest in rows
-            ]
-            after = rows[-1][0]
+        return self._kept_notifications(settled=False)
 
     def record_run(self, run: Run) -> None:
         """Write down what a pass did."""
-        values = [getattr(run, name) for name in _RUN_COLUMNS]
+        values = [getattr(run, name) for name in RUN_COLUMNS]
         values[:2] = [sql_times.text(run.started_at), sql_times.text(run.finished_at)]
         places = ", ".join("?" * len(values))
         with self._transaction():
             self._connection.execute(
-                f"INSERT INTO gather_run ({', '.join(_RUN_COLUMNS)}) VALUES ({places})", values
+                f"INSERT INTO gather_run ({', '.join(RUN_COLUMNS)}) VALUES ({places})", values
             )
 
     def status(self) -> TargetStatus:
         """Return what the target holds."""
-        tables = [*(record.table for record in TABLES), Rejected.table]
         with self._explained():
-            count = self._connection.execute
-            rows = {table: count(f"SELECT count(*) FROM {table}").fetchone()[0] for table in tables}
-            rejected = count("SELECT count(*) FROM rejected WHERE resolved_at IS NULL").fetchone()[0]
-            last = count(
-                f"SELECT {', '.join(_RUN_COLUMNS)} FROM gather_run ORDER BY id DESC LIMIT 1"
-            ).fetchone()
-        run = None
-        if last is not None:
-            values = dict(zip(_RUN_COLUMNS, last, strict=True))
-            for name in ("started_at", "finished_at"):
-                values[name] = sql_times.parse(values[name])
-            run = Run(**values)
-        return TargetStatus(rows=rows, rejected_open=rejected, last_run=run)
+            return reading.status(self._connection)
 
     def horizon(self) -> datetime:
         """Return a time before which nothing is going to be written any more, as `changed_at` has it."""
@@ -165,26 +140,75 @@ class SQLiteTarget:
 
     def export(self, what: Export) -> Iterator[list[dict[str, Any]]]:
         """Yield the responses that `what` asks for, a few thousand at a time."""
-        names = ("since", "until", "changed_from", "changed_to")
-        values: dict[str, str] = {
-            name: sql_times.text(moment) for name, moment in zip(names, what.times, strict=True)
-        }
-        values |= {"endpoint": what.endpoint or "", "kinds": json.dumps(what.kinds)}
         with self._explained():
-            cursor = self._connection.execute(sql(f"export_{what.view}"), values)
-            columns = [column[0] for column in cursor.description]
-            while rows := cursor.fetchmany(EXPORTED_ROWS):
-                yield [
-                    {
-                        name: sql_times.parse(value) if value and name.endswith("_at") else value
-                        for name, value in zip(columns, row, strict=True)
-                    }
-                    for row in rows
-                ]
+            yield from reading.export(self._connection, what)
+
+    def find(self, person: Person, until: datetime) -> dict[str, list[dict[str, Any]]]:
+        """Return the rows about `person` by table, each with all its columns."""
+        with self._explained():
+            return privacy.find(self._connection, person, until)
+
+    def known_people(self) -> Iterator[list[tuple[str | None, str | None]]]:
+        """Yield all pairs of phone number and user id that there are, as rows have them, in batches."""
+        with self._explained():
+            yield from privacy.known_people(self._connection)
+
+    def kept_notifications(self) -> Iterator[list[Notification]]:
+        """Yield all notifications kept with rejections, settled or not, in batches."""
+        return self._kept_notifications(settled=True)
+
+    def erase(
+        self,
+        *,
+        rows: Mapping[str, Collection[int]],
+        bodies: Collection[bytes],
+        batch: Batch,
+        tombstones: Collection[Tombstone],
+        erasure: Erasure | None,
+    ) -> Outcome:
+        """In one transaction, remove what is about a person, apply `batch`, and write down that it was done."""
+        with self._wiping(), self._transaction():
+            outcome = Outcome(removed=privacy.remove(self._connection, rows, bodies))
+            outcome.add(apply(self._connection, batch))
+            privacy.bury(self._connection, tombstones, erasure)
+        if outcome.removed and not self._dry_run:
+            privacy.write_anew(self._connection)
+        return outcome
+
+    def tombstones(self) -> list[Tombstone]:
+        """Return all tombstones."""
+        with self._explained():
+            return privacy.tombstones(self._connection)
+
+    def retire(self, *, text_before: datetime | None, rows_before: datetime | None) -> Retired:
+        """Blank the text of answers that occurred before one time, and delete rows that did before another."""
+        with self._wiping():
+            return retiring.retire(
+                self._connection,
+                self._transaction,
+                text_before=text_before,
+                rows_before=rows_before,
+                dry_run=self._dry_run,
+            )
 
     def close(self) -> None:
         """Let go of the file."""
         self._connection.close()
+
+    def _kept_notifications(self, *, settled: bool) -> Iterator[list[Notification]]:
+        after = b""
+        while True:
+            with self._explained():
+                rows = self._connection.execute(
+                    sql("select_kept_notifications"), {"after": after, "settled": settled}
+                ).fetchall()
+            if not rows:
+                return
+            yield [
+                Notification(number, inbox_id, sql_times.parse(received_at), *rest)
+                for _, number, inbox_id, received_at, *rest in rows
+            ]
+            after = rows[-1][0]
 
     def _choose(self, notifications: Iterable[tuple[str, int]]) -> None:
         self._connection.execute("DROP TABLE IF EXISTS temp.chosen")
@@ -193,6 +217,16 @@ class SQLiteTarget:
             "PRIMARY KEY (inbox_id, notification_id)) WITHOUT ROWID"
         )
         self._connection.executemany("INSERT OR IGNORE INTO temp.chosen VALUES (?, ?)", notifications)
+
+    @contextlib.contextmanager
+    def _wiping(self) -> Iterator[None]:
+        """Have what is removed meanwhile overwritten with zeros. Always doing so would slow passes down."""
+        with self._explained():
+            self._connection.execute("PRAGMA secure_delete = ON")
+            try:
+                yield
+            finally:
+                self._connection.execute("PRAGMA secure_delete = OFF")
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:

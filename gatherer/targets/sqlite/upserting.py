@@ -2,15 +2,16 @@
 
 A row is inserted, or filled from another delivery of the same fact: NULL gets filled; where two deliveries
 contradict each other the smaller value in binary order wins, per group of columns that belong together.
-Nothing is written when nothing changes. `tests/targets/test_contract.py` holds both wordings to each other.
+What was blanked stays so, and nothing is written when nothing changes. `tests/targets/test_contract.py` holds both
+wordings to each other.
 """
 
 from collections.abc import Iterable
 from functools import cache
 from typing import Final
 
-from gatherer.merging import TOGETHER
-from gatherer.records import Record
+from gatherer.merging import TEXT, TOGETHER
+from gatherer.records import Record, Response
 
 WRITTEN_AT: Final = ("inserted_at", "changed_at")
 _RECEIPT: Final = TOGETHER[1]  # the group that every redelivery says anew
@@ -25,14 +26,13 @@ def upsert(table: type[Record], left_out: frozenset[str] = frozenset()) -> str:
     columns = [name for name in table.__struct_fields__ if name not in left_out]
     groups = [group for group in TOGETHER if set(group) <= set(columns)]
     alone = [name for name in columns if name != "key" and not any(name in group for group in groups)]
+    blankable = TEXT if table is Response else ()
     changes = [
         *(f"{name} = CASE WHEN {_wins(group)} THEN excluded.{name} ELSE {name} END" for group in groups for name in group),
-        *(f"{name} = coalesce(min({name}, excluded.{name}), {name}, excluded.{name})" for name in alone),
+        *(f"{name} = {_filled(name, blankable=name in blankable)}" for name in alone),
     ]  # fmt: skip
     news = [_wins(group) for group in groups if group is not _RECEIPT]
-    news += [
-        f"excluded.{name} < {name} OR ({name} IS NULL AND excluded.{name} IS NOT NULL)" for name in alone
-    ]
+    news += [_is_news(name, blankable=name in blankable) for name in alone]
     said = [name for name in columns if name != "key" and name not in _RECEIPT]
     return f"""
         INSERT INTO {table.table} ({_listed([*columns, *WRITTEN_AT])})
@@ -42,6 +42,18 @@ def upsert(table: type[Record], left_out: frozenset[str] = frozenset()) -> str:
         -- Most redeliveries say the same again; asked first, that is answered with half the comparisons.
         OR (({_listed(f"excluded.{name}" for name in said)}) IS NOT ({_listed(said)}) AND ({" OR ".join(news)}))
     """
+
+
+def _filled(name: str, *, blankable: bool) -> str:
+    """Return the value that a column has afterwards; if it is `blankable`, none where it was blanked."""
+    value = f"coalesce(min({name}, excluded.{name}), {name}, excluded.{name})"
+    return f"CASE WHEN blanked_at IS NULL THEN {value} END" if blankable else value
+
+
+def _is_news(name: str, *, blankable: bool) -> str:
+    """Return the condition on which the delivery changes a column of the row."""
+    news = f"excluded.{name} < {name} OR ({name} IS NULL AND excluded.{name} IS NOT NULL)"
+    return f"(blanked_at IS NULL AND ({news}))" if blankable else news
 
 
 def _listed(words: Iterable[str]) -> str:

@@ -1,0 +1,112 @@
+"""People in the embedded target: found, taken out, and remembered as tombstones."""
+
+import dataclasses
+import logging
+import sqlite3
+from collections.abc import Collection, Iterator, Mapping
+from datetime import datetime
+from typing import Any, Final
+
+from gatherer import sql_times, timestamps
+from gatherer.erasure import Erasure, Person, Tombstone
+from gatherer.targets import traces
+from gatherer.targets.sqlite.schema import sql
+
+log = logging.getLogger(__name__)
+
+_FETCHED: Final = 2000
+
+
+def find(connection: sqlite3.Connection, person: Person, until: datetime) -> dict[str, list[dict[str, Any]]]:
+    """Return the rows about `person` by table."""
+    values = traces.of(person)._asdict() | {"until": sql_times.text(until)}
+    found = {}
+    for table in traces.FOUND_IN:
+        cursor = connection.execute(sql(f"find_{table}"), values)
+        names = [column[0] for column in cursor.description]
+        found[table] = [
+            {name: _plain(name, value) for name, value in zip(names, row, strict=True)} for row in cursor
+        ]
+    return found
+
+
+def _plain(name: str, value: Any) -> Any:
+    """Return a time as a moment. What the site wrote as one and is none stays the text that it is."""
+    return timestamps.parse(value) or value if name.endswith("_at") else value
+
+
+def known_people(connection: sqlite3.Connection) -> Iterator[list[tuple[str | None, str | None]]]:
+    """Yield all pairs of phone number and user id that there are, in batches."""
+    cursor = connection.execute(sql("select_known_people"))
+    while pairs := cursor.fetchmany(_FETCHED):
+        yield pairs
+
+
+def remove(
+    connection: sqlite3.Connection, rows: Mapping[str, Collection[int]], bodies: Collection[bytes]
+) -> int:
+    """Remove rows by their ids and kept notifications by their keys, with their rejections; return how many rows.
+
+    Raises:
+        ValueError: there are no people in one of the tables.
+
+    """
+    if unknown := rows.keys() - traces.ERASABLE:
+        raise ValueError(f"no rows of {', '.join(sorted(unknown))} can be erased")
+    removed = 0
+    for table, ids in rows.items():
+        removed += connection.executemany(
+            f"DELETE FROM {table} WHERE id = ?", ((number,) for number in ids)
+        ).rowcount
+    keys = [(key,) for key in bodies]
+    removed += connection.executemany("DELETE FROM rejected WHERE body_key = ?", keys).rowcount
+    connection.executemany("DELETE FROM rejected_notification WHERE body_key = ?", keys)
+    return removed
+
+
+def bury(connection: sqlite3.Connection, tombstones: Collection[Tombstone], erasure: Erasure | None) -> None:
+    """Write down who was erased, and that it was done."""
+    connection.executemany(
+        sql("upsert_tombstone"),
+        [
+            (identifier, scope, sql_times.text(erased_at), key_id)
+            for identifier, scope, erased_at, key_id in tombstones
+        ],
+    )
+    if erasure is not None:
+        values = dataclasses.asdict(erasure) | {"erased_at": sql_times.text(erasure.erased_at)}
+        connection.execute(
+            f"INSERT INTO erasure ({', '.join(values)}) VALUES ({', '.join('?' * len(values))})",
+            list(values.values()),
+        )
+
+
+def write_anew(connection: sqlite3.Connection) -> None:
+    """Leave nothing of removed rows in the file.
+
+    Overwriting them where they stood is not enough: SQLite has left copies behind whenever it moved rows from one page
+    to another. Where it cannot be done the rows are gone all the same, so that is no error.
+    """
+    try:
+        connection.execute(
+            "PRAGMA temp_store = FILE"
+        )  # the new file is made beside, too large for the memory
+        connection.execute("VACUUM")
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    except sqlite3.Error as error:
+        log.warning(
+            "rows were erased, but the file could not be written anew, and parts of them may be left in it: "
+            "run VACUUM there (%s)",
+            error,
+        )
+    finally:
+        connection.execute("PRAGMA temp_store = MEMORY")
+
+
+def tombstones(connection: sqlite3.Connection) -> list[Tombstone]:
+    """Return all tombstones."""
+    found = connection.execute("SELECT identifier, scope, erased_at, key_id FROM tombstone")
+    return [
+        Tombstone(identifier, scope, sql_times.parse(erased_at), key_id)
+        for identifier, scope, erased_at, key_id in found
+    ]

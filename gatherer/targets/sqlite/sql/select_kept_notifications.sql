@@ -1,0 +1,11 @@
+-- The notifications that rejections came from, each once, with the bytes kept for them: of open rejections, or of
+-- all of them.
+SELECT
+    n.body_key, r.notification_id, r.inbox_id, r.received_at, r.endpoint, r.provider, n.body, n.content_type
+FROM rejected_notification AS n
+JOIN rejected AS r ON r.id = (
+    SELECT min(id) FROM rejected WHERE body_key = n.body_key AND (:settled OR resolved_at IS NULL)
+)
+WHERE n.body_key > :after
+ORDER BY n.body_key
+LIMIT 100

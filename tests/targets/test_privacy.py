@@ -1,0 +1,591 @@
+"""What every target does for people's privacy: finding and erasing them, and not keeping things for ever."""
+
+import random
+import sqlite3
+from contextlib import closing
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from gatherer import merging, sql_times, timestamps
+from gatherer.decoding import decode_batch
+from gatherer.erasure import Erasure, Hashing, Person
+from gatherer.migrations import Versions
+from gatherer.notification import body_key
+from gatherer.providers.base import reject
+from gatherer.records import Kind, OtherEvent, Response, TemplateEvent
+from gatherer.targets.base import Batch, Outcome, Retired, Target
+from gatherer.targets.sqlite.applying import as_row
+from gatherer.targets.sqlite.target import SQLiteTarget
+from gatherer.targets.sqlite.upserting import upsert
+from tests.making import notification, receipts
+from tests.targets.engines import EVERYTHING, Place, rows
+from tests.targets.test_contract import NOW, response
+
+DAY = timedelta(days=1)
+PHONE, USER = "+15550001111", "US.13491208655302741918"
+ANN = Person(phones=frozenset({PHONE}), user_ids=frozenset({USER}), message_ids=frozenset({"wamid.ann"}))
+NOBODY: dict[str, list[Any]] = {"response": [], "other_event": [], "message_map": []}
+
+
+def key(number: int) -> bytes:
+    return number.to_bytes(16, "big")
+
+
+def other(key: bytes = b"o" * 16, **fields: Any) -> OtherEvent:
+    common = msgspec.structs.asdict(response(key))
+    names = OtherEvent.__struct_fields__
+    return OtherEvent(**({n: v for n, v in common.items() if n in names} | {"family": "calls"} | fields))
+
+
+def template(key: bytes = b"t" * 16, **fields: Any) -> TemplateEvent:
+    common = msgspec.structs.asdict(response(key))
+    names = TemplateEvent.__struct_fields__
+    return TemplateEvent(**({n: v for n, v in common.items() if n in names} | {"field": "status"} | fields))
+
+
+def found(target: Target, person: Person = ANN, until: Any = NOW) -> dict[str, list[bytes]]:
+    """Return the keys of the rows about `person`, by table."""
+    there = target.find(person, until)
+    return {table: sorted(row["key"] for row in there[table]) for table in ("response", "other_event")}
+
+
+def map_message(place: Place, **columns: str) -> None:
+    columns = {"campaign": "spring"} | columns
+    places = ", ".join("?" * len(columns))
+    place.query(
+        f"INSERT INTO $(schema).message_map ({', '.join(columns)}) VALUES ({places})", *columns.values()
+    )
+
+
+def everything(place: Place) -> dict[str, list[tuple[Any, ...]]]:
+    """Return all rows of all tables, whatever is in them."""
+    return {
+        table: sorted(
+            (tuple(row.values()) for row in place.query(f"SELECT * FROM $(schema).{table}")), key=repr
+        )
+        for table in EVERYTHING
+    }
+
+
+# --- finding --------------------------------------------------------------------------------------
+
+
+def test_a_person_is_found_by_their_number_in_every_way_of_writing_it_and_by_their_user_id(
+    target: Target,
+) -> None:
+    theirs = [
+        response(key(1), phone=PHONE),
+        response(key(2), phone_raw="15550001111"),
+        response(key(3), phone_raw=PHONE),
+        response(key(4), phone_raw="whatsapp:+15550001111"),
+        response(key(5), phone_raw="0015550001111"),
+        response(key(6), user_id=USER, group_id="a group"),
+    ]
+    others = [
+        response(key(7), phone="+15550001112", phone_raw="15550001112"),
+        response(key(8), user_id=USER.lower()),
+        response(key(9), business_phone=PHONE),
+        response(key(10)),
+    ]
+    target.apply(Batch(records=[*theirs, *others]))
+    assert found(target)["response"] == [record.key for record in theirs]
+    assert target.find(Person(), NOW) == NOBODY
+
+
+def test_what_occurred_later_is_not_found(target: Target) -> None:
+    millisecond = timedelta(milliseconds=1)
+    target.apply(
+        Batch(
+            records=[
+                response(key(1), phone=PHONE, occurred_at=NOW),
+                response(key(2), phone=PHONE, occurred_at=NOW + millisecond),
+                other(key(3), user_id=USER, occurred_at=NOW + millisecond),
+                other(key(4), details='{"from": "15550001111"}', occurred_at=NOW + millisecond),
+                response(key(5), message_id="wamid.ann", occurred_at=NOW + DAY),
+                other(key(6), message_id="wamid.ann", occurred_at=NOW + DAY),
+            ]
+        )
+    )
+    assert found(target) == {"response": [key(1), key(5)], "other_event": [key(6)]}
+
+
+def test_what_is_about_a_persons_message_is_found_unless_it_says_that_it_is_somebody_elses(
+    target: Target,
+) -> None:
+    about = {"about_message_id": "wamid.ann"}
+    theirs = [response(key(1), message_id="wamid.ann"), response(key(2), **about)]
+    others = [
+        response(key(3), phone="+15550009999", **about),
+        response(key(4), phone_raw="hidden", **about),
+        response(key(5), user_id="US.1", **about),
+        response(key(6), group_id="a group", **about),
+        response(key(7), message_id="wamid.ANN"),
+    ]
+    events = [
+        other(key(8), message_id="wamid.ann"),
+        other(key(9), message_id="wamid.ann", phone="+15550009999"),
+        other(key(10), message_id="wamid.ann", user_id="US.1"),
+    ]
+    target.apply(Batch(records=[*theirs, *others, *events]))
+    assert found(target) == {"response": [key(1), key(2)], "other_event": [key(8)]}
+
+
+def test_other_events_are_found_by_what_stands_in_their_details(target: Target) -> None:
+    odd = Person(user_ids=frozenset({"A%b_[c]\\"}))
+    events = [
+        other(key(1), details='{"to": "15550001111"}'),
+        other(key(2), details='{"to": "9915550001111000"}'),  # a part of a longer number: the caller can tell
+        other(key(3), details=f'{{"user": "{USER}"}}'),
+        other(key(4), details=f'{{"user": "{USER.lower()}"}}'),
+        other(key(5), phone=PHONE),
+        other(key(6), details='{"to": "1555"}'),
+        other(key(7)),
+        other(key(8), details="A%b_[c]\\"),
+        other(key(9), details="Axxb_[c]\\"),
+        other(key(10), details="A%bxc\\"),
+    ]
+    target.apply(Batch(records=events))
+    assert found(target)["other_event"] == [key(1), key(2), key(3), key(5)]
+    assert found(target, odd)["other_event"] == [key(8)]
+
+
+def test_rows_are_found_with_all_their_columns(target: Target, place: Place) -> None:
+    target.apply(Batch(records=[response(phone=PHONE, is_test=True), other(phone=PHONE)]))
+    map_message(place, phone=PHONE, sent_at="2026-11-21 12:30:00.250")
+    there = target.find(ANN, NOW)
+    for table, (row,) in there.items():
+        (stored,) = place.query(f"SELECT * FROM $(schema).{table}")
+        assert {
+            name: sql_times.text(value) if hasattr(value, "tzinfo") else value for name, value in row.items()
+        } == stored
+    (row,) = there["response"]
+    assert (row["key"], row["received_at"], row["occurred_at"], row["blanked_at"]) == (
+        b"k" * 16, NOW, NOW, None,
+    )  # fmt: skip
+    assert there["message_map"][0]["sent_at"] == timestamps.parse("2026-11-21T12:30:00.25Z")
+
+
+def test_what_was_sent_to_a_person_is_found_by_number_and_by_message(target: Target, place: Place) -> None:
+    for columns in (
+        {"phone": PHONE, "urn": "1"},
+        {"phone": "15550001111", "urn": "2"},
+        {"message_id": "wamid.ann", "urn": "3"},
+        {"phone": "+15550009999", "urn": "4"},
+        {"business_phone": PHONE, "urn": "5"},
+    ):
+        map_message(place, **columns)
+    assert [row["urn"] for row in target.find(ANN, NOW)["message_map"]] == ["1", "2", "3"]
+
+
+def test_people_with_thousands_of_messages_are_found(target: Target) -> None:
+    target.apply(Batch(records=[response(key(number), message_id=f"wamid.{number}") for number in range(10)]))
+    many = Person(
+        phones=frozenset(f"+1555{number:07}" for number in range(3000)),
+        message_ids=frozenset(f"wamid.{number}" for number in range(5, 3005)),
+    )
+    assert found(target, many)["response"] == [key(number) for number in range(5, 10)]
+
+
+def test_everybody_is_known_once(target: Target, place: Place) -> None:
+    records = [
+        response(key(1), phone=PHONE, phone_raw="15550001111", user_id=USER),
+        response(key(2), phone=PHONE, phone_raw="+15550001111", user_id=USER),
+        response(key(3), phone=PHONE),
+        response(key(4), phone_raw="12"),
+        response(key(5)),
+        other(key(6), user_id="US.2"),
+        other(key(7), phone=PHONE),
+        other(key(8)),
+    ]
+    target.apply(Batch(records=records))
+    map_message(place, phone="+15550003333")
+    map_message(place, phone=PHONE)
+    map_message(place, message_id="wamid.A")
+    everybody = [tuple(pair) for batch in target.known_people() for pair in batch]
+    assert sorted(everybody, key=repr) == sorted(
+        [(PHONE, USER), (PHONE, None), ("12", None), (None, "US.2"), ("+15550003333", None)], key=repr
+    )
+
+
+def test_kept_notifications_are_those_of_all_rejections(target: Target) -> None:
+    settled, two, open_ = (
+        notification(b"settled", 1), notification(receipts("wamid.A"), 2, "nobody"), notification(b"{", 3)
+    )  # fmt: skip
+    target.apply(decode_batch([settled, two, open_], frozenset()))
+    target.apply(decode_batch([two._replace(provider="meta")], target.open_rejections()))
+    assert len(target.open_rejections()) == 2
+    kept = [post for batch in target.kept_notifications() for post in batch]
+    assert sorted((post.id, post.body, post.received_at) for post in kept) == sorted(
+        (post.id, post.body, post.received_at) for post in (settled, two, open_)
+    )
+
+
+# --- erasing --------------------------------------------------------------------------------------
+
+ERASURE = Erasure(
+    erased_at=NOW,
+    host="app-server",
+    account="operator",
+    version="1",
+    reference="TICKET-7",
+    identifiers=2,
+    notifications=3,
+    responses=4,
+    other_rows=5,
+)
+STONES = Hashing("a key").bury(ANN, NOW)
+
+
+def erase(target: Target, **more: Any) -> Outcome:
+    nothing: dict[str, Any] = {
+        "rows": {}, "bodies": (), "batch": Batch(), "tombstones": (), "erasure": None
+    }  # fmt: skip
+    return target.erase(**(nothing | more))
+
+
+def ids(target: Target, person: Person = ANN) -> dict[str, list[int]]:
+    return {table: [row["id"] for row in there] for table, there in target.find(person, NOW).items()}
+
+
+def rejected(number: int, *paths: str) -> Batch:
+    post = notification(b'{"entry": %d}' % number, number)
+    return Batch(rejected=[reject(post, "meta", path, "an entry must be an object") for path in paths])
+
+
+def test_a_person_is_erased_and_the_others_stay(target: Target, place: Place) -> None:
+    about = [response(key(1), phone=PHONE), response(key(2), phone=PHONE), other(key(3), details=PHONE)]
+    others = [response(key(4), phone="+15550009999"), other(key(5)), template(key(6))]
+    target.apply(Batch(records=[*about, *others]))
+    target.apply(rejected(7, "$.a", "$.b"))
+    target.apply(rejected(8, "$.a"))
+    map_message(place, phone=PHONE)
+    map_message(place, phone="+15550009999")
+    body_key = rejected(7, "$").rejected[0].body_key
+    again = Batch(records=[response(key(9), phone="+15550009999"), others[0]])
+
+    outcome = erase(
+        target, rows=ids(target), bodies=[body_key], batch=again, tombstones=STONES, erasure=ERASURE
+    )
+
+    assert outcome == Outcome(removed=6, inserted={"sent": 1}, duplicates=1)
+    assert target.find(ANN, NOW) == NOBODY
+    assert [row["key"] for row in rows(place)] == [key(4), key(9)]
+    assert [row["key"] for row in rows(place, "other_event")] == [key(5)]
+    assert [row["notification_id"] for row in rows(place, "rejected")] == [8]
+    ((kept,),) = target.kept_notifications()
+    assert kept.body == b'{"entry": 8}'
+    assert [row["phone"] for row in place.query("SELECT phone FROM $(schema).message_map")] == [
+        "+15550009999"
+    ]
+    assert sorted(target.tombstones()) == sorted(STONES)
+    (account,) = place.query("SELECT * FROM $(schema).erasure")
+    del account["id"]
+    assert account == {name: getattr(ERASURE, name) for name in account} | {"erased_at": sql_times.text(NOW)}
+
+
+def test_erasing_is_all_or_nothing(target: Target, place: Place) -> None:
+    target.apply(Batch(records=[response(phone=PHONE)]))
+    target.apply(rejected(7, "$.a"))
+    before = everything(place)
+    broken = Batch(records=[response(key(2), occurred_at_source=None)])
+    bodies = [rejected(7, "$").rejected[0].body_key]
+    with pytest.raises(Exception, match=r"(?i)null"):
+        erase(target, rows=ids(target), bodies=bodies, batch=broken, tombstones=STONES, erasure=ERASURE)
+    assert everything(place) == before
+
+
+def test_rows_of_a_table_without_people_cannot_be_erased(target: Target, place: Place) -> None:
+    target.apply(Batch(records=[response(phone=PHONE)]))
+    for name in ("inbox_position", "rejected", "response; DROP TABLE response"):
+        with pytest.raises(ValueError, match="can be erased"):
+            erase(target, rows={"response": [1], name: [1]})
+    assert len(rows(place)) == 1
+
+
+def test_tombstones_are_copied_without_anything_else(target: Target, place: Place) -> None:
+    assert erase(target, tombstones=STONES) == Outcome()
+    assert sorted(target.tombstones()) == sorted(STONES)
+    assert place.query("SELECT * FROM $(schema).erasure") == []
+    assert erase(target) == Outcome()
+
+
+def test_of_two_tombstones_the_later_time_counts(target: Target) -> None:
+    stone = STONES[0]
+    earlier, later = stone._replace(erased_at=NOW - DAY), stone._replace(erased_at=NOW + DAY)
+    for given in ([stone], [earlier], [later, stone], [earlier, stone]):
+        erase(target, tombstones=given)
+    assert target.tombstones() == [later]
+    assert later.erased_at.tzinfo is not None
+
+
+def test_thousands_of_rows_and_tombstones_are_erased_at_once(target: Target, place: Place) -> None:
+    target.apply(Batch(records=[response(key(number), phone=PHONE) for number in range(4500)]))
+    many = Person(message_ids=frozenset(f"wamid.{number}" for number in range(4500)))
+    stones = Hashing("a key").bury(many, NOW)
+    assert erase(target, rows=ids(target), tombstones=stones).removed == 4500
+    assert rows(place) == []
+    assert len(target.tombstones()) == 4500
+
+
+def test_a_dry_run_erases_nothing_but_counts(place: Place) -> None:
+    with closing(place.open()) as target:
+        target.apply(Batch(records=[response(phone=PHONE)]))
+        chosen = ids(target)
+    before = everything(place)
+    with closing(place.open(dry_run=True)) as target:
+        assert erase(target, rows=chosen, tombstones=STONES, erasure=ERASURE).removed == 1
+    assert everything(place) == before
+
+
+# --- not keeping things for ever ------------------------------------------------------------------
+
+WRITTEN = {"reply_text": "yes, please", "reply_payload": '{"a": 1}', "details": '{"context": {}}'}
+
+
+def text_of(place: Place) -> list[tuple[Any, ...]]:
+    return [tuple(row[name] for name in merging.TEXT) for row in rows(place)]
+
+
+def raw(place: Place, table: str = "response") -> list[dict[str, Any]]:
+    return place.query(f"SELECT * FROM $(schema).{table}")
+
+
+def blank(target: Target) -> Retired:
+    return target.retire(text_before=NOW + DAY, rows_before=None)
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_the_text_of_answers_is_blanked_and_that_of_receipts_stays(
+    target: Target, place: Place, kind: Kind
+) -> None:
+    receipt = kind in (Kind.SENT, Kind.DELIVERED, Kind.READ, Kind.PLAYED, Kind.FAILED)
+    told = {"profile_name": "Ann", "emoji": "", "client_reference": "spring", "reply_type": "text"}
+    made = response(kind=kind, phone=PHONE, **told, **WRITTEN)
+    target.apply(Batch(records=[made]))
+    (before,) = raw(place)
+    assert blank(target) == Retired(blanked=0 if receipt else 1)
+    (after,) = raw(place)
+    if receipt:
+        assert after == before
+    else:
+        assert after["changed_at"] == after["blanked_at"] >= before["changed_at"]
+        changed = {name for name in after if after[name] != before[name]} - {"changed_at"}
+        assert changed == {*merging.TEXT, "blanked_at"}
+        assert text_of(place) == [(None, None, None)]
+    assert blank(target) == Retired()
+    assert raw(place) == [after], "once is enough"
+
+
+def test_only_what_occurred_before_is_blanked(target: Target, place: Place) -> None:
+    for number in (0, 1):
+        moment = NOW + number * timedelta(milliseconds=1)
+        target.apply(Batch(records=[response(key(number), kind=Kind.REPLIED, occurred_at=moment, **WRITTEN)]))
+    assert target.retire(text_before=NOW, rows_before=None) == Retired()
+    assert target.retire(text_before=NOW + timedelta(milliseconds=1), rows_before=None) == Retired(blanked=1)
+    assert [row["reply_text"] for row in rows(place)] == [None, "yes, please"]
+
+
+def test_blanked_stays_blanked_whatever_is_delivered_again(target: Target, place: Place) -> None:
+    made = response(kind=Kind.REPLIED, **WRITTEN)
+    target.apply(Batch(records=[made]))
+    blank(target)
+    before = raw(place)
+    later = msgspec.structs.replace(made, received_at=NOW + DAY, notification_id=99)
+    other_words = msgspec.structs.replace(made, reply_text="a")
+    outcome = target.apply(Batch(records=[made]))
+    outcome.add(target.apply(Batch(records=[later])))
+    outcome.add(target.apply(Batch(records=[other_words])))
+    assert outcome == Outcome(duplicates=3)
+    assert raw(place) == before, "not even changed_at"
+
+
+def test_what_differs_but_does_not_win_does_not_rewrite_what_was_blanked(
+    target: Target, place: Place
+) -> None:
+    made = response(kind=Kind.REPLIED, profile_name="Ann", **WRITTEN)
+    target.apply(Batch(records=[made]))
+    blank(target)
+    before = raw(place)
+    losing = msgspec.structs.replace(made, profile_name="Zoe", reply_text="a", occurred_at=NOW + DAY)
+    assert target.apply(Batch(records=[losing])) == Outcome(duplicates=1)
+    assert raw(place) == before
+
+
+def test_what_was_blanked_still_learns_everything_else(target: Target, place: Place) -> None:
+    bare = response(kind=Kind.REPLIED)
+    target.apply(Batch(records=[bare]))
+    assert blank(target) == Retired(blanked=1), "also where nothing was written: it may be delivered later"
+    whole = response(kind=Kind.REPLIED, client_reference="spring", profile_name="Ann", **WRITTEN)
+    earlier = msgspec.structs.replace(bare, received_at=NOW - DAY, details='{"earlier": true}')
+    assert target.apply(Batch(records=[whole, response(key(2))])) == Outcome(inserted={"sent": 1}, filled=1)
+    assert target.apply(Batch(records=[earlier])) == Outcome(filled=1)
+    assert target.apply(Batch(records=[whole])) == Outcome(duplicates=1)
+    expected = merging.blanked(merging.merge(merging.merge(bare, whole), earlier))
+    row = next(row for row in rows(place) if row["key"] == bare.key)
+    assert row["profile_name"] == "Ann"
+    assert row == {
+        name: sql_times.text(value) if hasattr(value, "tzinfo") else value
+        for name, value in msgspec.structs.asdict(expected).items()
+    }
+
+
+def test_a_rebuild_forgets_what_was_blanked(target: Target, place: Place) -> None:
+    made = response(kind=Kind.REPLIED, **WRITTEN)
+    target.apply(Batch(records=[made]))
+    blank(target)
+    target.rebuild([("inbox-a", 1)], [Batch(records=[made])])
+    assert text_of(place) == [tuple(WRITTEN[name] for name in merging.TEXT)]
+
+
+def test_old_rows_are_deleted_from_every_table(target: Target, place: Place) -> None:
+    old, new = {"occurred_at": NOW - DAY}, {"occurred_at": NOW}
+    for number, times in enumerate((old, new)):
+        target.apply(
+            Batch(
+                records=[
+                    response(key(number), **times),
+                    other(key(number), **times),
+                    template(key(number), **times),
+                ]
+            )
+        )
+    map_message(place, phone=PHONE, sent_at="2020-01-01 00:00:00.000")
+    assert target.retire(text_before=None, rows_before=NOW) == Retired(deleted=3)
+    for table in ("response", "other_event", "template_event"):
+        assert [row["key"] for row in rows(place, table)] == [key(1)]
+    assert len(raw(place, "message_map")) == 1, "that is the site's own"
+    assert target.retire(text_before=None, rows_before=NOW) == Retired()
+
+
+@pytest.mark.parametrize("what", ["text_before", "rows_before"])
+def test_rejections_go_with_the_text_as_they_hold_whole_notifications(
+    target: Target, place: Place, what: str
+) -> None:
+    for number in (1, 2, 3):
+        target.apply(rejected(number, "$.a", "$.b"))
+    second = notification(b"", 2).received_at
+    # The bytes of the first are rejected once more, for another reason, and later.
+    again = notification(b'{"entry": 1}', 3, provider="wati")
+    target.apply(Batch(rejected=[reject(again, "wati", "$", "it is none of Wati's")]))
+    limits: dict[str, Any] = {"text_before": None, "rows_before": None}
+    assert target.retire(**(limits | {what: second})) == Retired(deleted=2)
+    assert sorted(row["notification_id"] for row in rows(place, "rejected")) == [2, 2, 3, 3, 3]
+    assert len(raw(place, "rejected_notification")) == 3
+    assert target.retire(**(limits | {what: NOW + DAY})) == Retired(deleted=5)
+    assert raw(place, "rejected_notification") == raw(place, "rejected") == []
+
+
+def test_more_than_one_step_is_done(target: Target, place: Place) -> None:
+    many = [
+        response(key(number), kind=Kind.REPLIED, reply_text="x", occurred_at=NOW + number % 2 * DAY)
+        for number in range(9000)
+    ]
+    target.apply(Batch(records=many))
+    assert target.retire(text_before=NOW + 2 * DAY, rows_before=NOW + DAY) == Retired(
+        blanked=4500, deleted=4500
+    )
+    assert {row["reply_text"] for row in raw(place)} == {None}
+    assert len(raw(place)) == 4500
+
+
+def test_nothing_is_too_old_without_a_limit(target: Target, place: Place) -> None:
+    target.apply(Batch(records=[response(kind=Kind.REPLIED, **WRITTEN)]))
+    before = everything(place)
+    assert target.retire(text_before=None, rows_before=None) == Retired()
+    assert everything(place) == before
+
+
+def test_a_dry_run_retires_nothing_but_counts(place: Place) -> None:
+    with closing(place.open()) as target:
+        records = [response(key(n), kind=Kind.REPLIED, **WRITTEN) for n in range(4500)]
+        target.apply(Batch(records=records))
+        target.apply(rejected(1, "$.a"))
+    before = everything(place)
+    with closing(place.open(dry_run=True)) as target:
+        assert target.retire(text_before=NOW + DAY, rows_before=None) == Retired(blanked=4500, deleted=1)
+        assert target.retire(text_before=None, rows_before=NOW + DAY) == Retired(deleted=4501)
+    assert everything(place) == before
+
+
+# --- the file alone -------------------------------------------------------------------------------
+
+
+def _bytes(path: Path) -> bytes:
+    """Return what stands in the file, in use or not, and in its log."""
+    log = path.with_name(path.name + "-wal")
+    return path.read_bytes() + (log.read_bytes() if log.exists() else b"")
+
+
+def test_nothing_of_an_erased_person_is_left_in_the_file(tmp_path: Path) -> None:
+    """Also where rows have grown, and were moved from one page to another."""
+    path, chance = tmp_path / "responses.db", random.Random(1)
+
+    def made(number: int) -> Response:
+        phone = f"+1555{number % 100:07}"
+        words = {"reply_text": "word " * chance.randrange(1000), "details": phone}
+        return response(
+            chance.randbytes(16),
+            kind=Kind.REPLIED,
+            phone=phone,
+            phone_raw=phone[1:],
+            message_id=f"wamid.{phone}.{number}",
+            **(words if number % 3 else {}),
+        )
+
+    with closing(SQLiteTarget(path)) as target:
+        first = [made(number) for number in range(3000)]
+        target.apply(Batch(records=first))
+        for _ in range(3):
+            grown = [
+                msgspec.structs.replace(record, profile_name="n" * chance.randrange(2000))
+                for record in chance.sample(first, 1000)
+            ]
+            target.apply(Batch(records=grown))
+        target.apply(Batch(rejected=[reject(notification(b"+15550000042"), "meta", "$", "no JSON")]))
+        assert b"15550000042" in _bytes(path)
+        for number in range(40, 50):
+            phone = f"+1555{number:07}"
+            erase(
+                target,
+                rows=ids(target, Person(phones=frozenset({phone}))),
+                bodies=[body_key(phone.encode())],
+            )
+            assert phone[1:].encode() not in _bytes(path)
+
+
+def test_a_file_that_somebody_reads_loses_the_rows_all_the_same(tmp_path: Path) -> None:
+    path = tmp_path / "responses.db"
+    with closing(SQLiteTarget(path)) as target:
+        target.apply(Batch(records=[response(phone=PHONE)]))
+        with closing(sqlite3.connect(path)) as reader:
+            reader.execute("PRAGMA busy_timeout = 0")
+            target._connection.execute("PRAGMA busy_timeout = 0")
+            reader.execute("BEGIN")
+            reader.execute("SELECT * FROM response").fetchone()
+            assert erase(target, rows=ids(target)).removed == 1
+            assert target.find(ANN, NOW) == NOBODY
+    assert PHONE.encode() not in _bytes(path), "at the latest when everybody has closed it"
+
+
+def test_a_file_of_version_2_gets_what_is_missing_and_keeps_its_rows(tmp_path: Path) -> None:
+    path = tmp_path / "responses.db"
+    older = Versions(
+        kind="target", package="gatherer.targets.sqlite.sql", scripts=("0001_tables", "0002_views")
+    )
+    made = response(kind=Kind.REPLIED, phone=PHONE, **WRITTEN)
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        older.apply(connection)
+        insert = upsert(Response).partition("ON CONFLICT")[0]
+        connection.execute(insert, as_row(made, sql_times.text(NOW)))
+    with closing(SQLiteTarget(path)) as target:
+        assert target.apply(Batch(records=[made])) == Outcome(duplicates=1)
+        assert found(target)["response"] == [made.key]
+        assert blank(target) == Retired(blanked=1)
+        assert target.apply(Batch(records=[made])) == Outcome(duplicates=1)
+    with closing(sqlite3.connect(path)) as connection:
+        (row,) = connection.execute("SELECT reply_text, blanked_at FROM response_local")
+        assert (row[0], row[1] is None) == (None, False)
