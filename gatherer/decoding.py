@@ -5,8 +5,6 @@ from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
 from datetime import datetime
 
-import msgspec
-
 from gatherer import merging, opt_outs, providers, separating
 from gatherer.erasure import Erased
 from gatherer.notification import Notification, body_key
@@ -82,15 +80,10 @@ def without_erased(notification: Notification, erased: Erased) -> tuple[Notifica
         separated = separating.separate(notification.body, erased.knows)
         if separated is not None:
             notification = notification._replace(body=separated.rest, received_digest=notification.digest())
-            kept = [fact for one in kept if (fact := _scrubbed(one, separated.rest)) is not None]
+            left = [] if notification.is_erased else providers.decode(notification)
+            kept = [fact for fact in kept if not isinstance(fact, Rejected)]
+            kept += [fact for fact in left if isinstance(fact, Rejected)]  # those keep bytes
     return notification, kept, len(facts) - len(kept)
-
-
-def _scrubbed(fact: Record | Rejected, rest: bytes) -> Record | Rejected | None:
-    """Return `fact`, which if it is a rejection keeps only `rest`; None if that is nothing."""
-    if not isinstance(fact, Rejected):
-        return fact
-    return msgspec.structs.replace(fact, body=rest, body_key=body_key(rest)) if rest else None
 
 
 def is_about(record: Record, erased: Erased) -> bool:

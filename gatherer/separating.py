@@ -14,8 +14,8 @@ from gatherer.providers.payload import Unreadable, load_json, load_lines
 
 Knows = Callable[[str], bool]  # is this identifier of one of the people?
 
-_TOKEN: Final = re.compile(r"[^\s\"'&,;<>{}\[\]]{7,1000}")
-_SHORTEST, _LONGEST = 7, 300  # characters of an identifier
+_TOKEN: Final = re.compile(r"[^\s\"'&,;<>{}\[\]]{4,1000}")
+SHORTEST, _LONGEST = 4, 300  # characters of an identifier
 
 
 class Separated(NamedTuple):
@@ -124,4 +124,4 @@ def _dict_without(value: dict[str, Any], knows: Knows, theirs: list[Any]) -> Any
 def _is_theirs(value: Any, knows: Knows) -> bool:
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
-    return isinstance(value, str) and _SHORTEST <= len(value) <= _LONGEST and knows(value)
+    return isinstance(value, str) and SHORTEST <= len(value) <= _LONGEST and knows(value)

@@ -19,6 +19,7 @@ from gatherer.targets.base import Target
 EVERYTHING: Final = Selection()
 BOUNDS: Final = Bounds()
 NOBODY: Final = Person()
+SHORTEST_MESSAGE_ID: Final = 8  # characters; what is shorter could be anything
 
 
 class Held(NamedTuple):
@@ -72,7 +73,7 @@ def trace(
 
     Args:
         target: where responses are.
-        inboxes: where notifications are, by name. They are read twice.
+        inboxes: where notifications are, by name. They are read two or three times.
         person: by what they are known so far.
         until: what occurred later is not looked for in the target.
         progress: called with how many notifications were read, of how many.
@@ -82,25 +83,27 @@ def trace(
         GathererError: the target or an inbox cannot be read.
 
     """
-    total = 2 * sum(inbox.status().count for inbox in inboxes.values())
-    done = 0
+    done, total = 0, 2 * sum(inbox.status().count for inbox in inboxes.values())
 
     def notifications(inbox: Inbox) -> Iterator[Notification]:
         nonlocal done
         for batch in inbox.select(EVERYTHING, BOUNDS):
             yield from batch
             done += len(batch)
-            progress(done, total)
+            progress(min(done, total), total)
 
     given = person
     for row in _rows(target.find(given, until)):
         person |= _also_known_by(row, given)
-    for inbox in inboxes.values():
-        for notification in notifications(inbox):
-            for record in _records(notification):
-                values = msgspec.structs.asdict(record)
-                _refuse_ours(values, given)
-                person |= _also_known_by(values, given)
+    before = None
+    while before is None or _names(before) < _names(person):  # again with what has been learned
+        before = person
+        for inbox in inboxes.values():
+            for notification in notifications(inbox):
+                for record in _records(notification):
+                    values = msgspec.structs.asdict(record)
+                    _refuse_ours(values, given)
+                    person |= _also_known_by(values, given) | _messages(values, before)
     for row in _rows(target.find(person, until)):
         _refuse_ours(row, given)
         person |= _messages(row, person)
@@ -157,7 +160,7 @@ def messages_of(values: Mapping[str, Any]) -> Person:
     if values.get("group_id"):
         return NOBODY
     ids = (values.get("message_id"), values.get("about_message_id"))
-    return Person(message_ids=frozenset(one for one in ids if one))
+    return Person(message_ids=frozenset(one for one in ids if one and len(one) >= SHORTEST_MESSAGE_ID))
 
 
 def entangled(found: Iterable[Held]) -> list[Record]:
@@ -176,6 +179,10 @@ def _also_known_by(values: Mapping[str, Any], person: Person) -> Person:
         user_ids=frozenset([user_id] if user_id else []),
     )
     return also | messages_of(values)
+
+
+def _names(person: Person) -> frozenset[str]:
+    return person.phones | person.user_ids
 
 
 def _messages(values: Mapping[str, Any], person: Person) -> Person:

@@ -1,10 +1,14 @@
 """A person who is erased is gone from everywhere, stays away, and nobody else loses anything."""
 
 import json
+import os
+import random
 import re
 import shutil
 import sqlite3
 import subprocess
+import sys
+import time
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -80,13 +84,14 @@ def place(tmp_path: Path) -> Path:
 
 
 def erase(folder: Path, *options: str, code: int = 0) -> str:
-    ended = run(folder, "erase", *options)
+    ended = run(folder, "--log-level", "warning", "erase", *options)
     assert (ended.returncode, b"Traceback" in ended.stderr) == (code, False), ended.stderr.decode()
     return (ended.stdout + ended.stderr).decode()
 
 
 def facts(folder: Path) -> dict[str, list[dict[str, Any]]]:
-    return all_rows(folder / "responses.db")
+    """Return all rows, whichever delivery brought them first."""
+    return all_rows(folder / "responses.db", aside=("received_at", "inbox_id", "notification_id"))
 
 
 def phones(folder: Path) -> set[str | None]:
@@ -119,7 +124,7 @@ def test_everything_of_the_person_goes_and_nothing_of_others(place: Path) -> Non
     after = facts(place)
     assert after["response"] == [row for row in before["response"] if row["phone"] == f"+{BOB}"]
     assert len(after["response"]) == 4
-    assert [row["path"] for row in after["rejected"]] == ["entry[0].changes[0].value.statuses[0]"]
+    assert [row["path"] for row in after["rejected"]] == ["$.entry[0].changes[0].value.statuses[0]"]
     ((body,),) = query(place, "SELECT body FROM rejected_notification")
     assert BOB.encode() in body
     with closing(LocalInbox(place / "inbox.db")) as inbox:
@@ -301,6 +306,7 @@ def test_wrong_input_is_one_line(place: Path, tmp_path: Path) -> None:
     assert "say who" in erase(place, "--yes", code=2)
     assert "no phone number" in erase(place, "--phone", "0170 1111111", "--yes", code=2)
     assert "no phone number" in erase(place, "--phone", "Ann", "--yes", code=2)
+    assert "too short" in erase(place, "--user-id", "Ann", "--yes", code=2)
     assert "nobody is there to be asked" in erase(place, "--phone", f"+{ANN}", code=2)
     assert "one of our own numbers" in erase(place, "--phone", "+15550002222", "--yes", code=2)
     configure(place)
@@ -327,12 +333,34 @@ def test_a_passing_gather_is_not_disturbed(place: Path) -> None:
         assert "a pass is running" in erase(place, "--phone", f"+{ANN}", "--yes", code=75)
 
 
+@pytest.mark.parametrize("seed", [1, *(pytest.param(n, marks=pytest.mark.nightly) for n in range(2, 12))])
+def test_kill_9_at_any_moment_and_once_more_is_as_good_as_once(tmp_path: Path, seed: int) -> None:
+    moments = random.Random(seed)
+    fill_inbox(tmp_path / "inbox.db", bodies() * 50)
+    configure(tmp_path, KEY + CONFIGURATION)
+    run(tmp_path, "gather")
+    others = [row for row in facts(tmp_path)["response"] if row["phone"] == f"+{BOB}"]
+    for _ in range(4):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "gatherer", "erase", "--phone", f"+{ANN}", "--yes"],
+            cwd=tmp_path,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        time.sleep(moments.uniform(0.4, 2.0))
+        process.kill()
+        process.wait()
+    erase(tmp_path, "--phone", f"+{ANN}", "--yes")
+    assert traces(tmp_path) == []
+    assert facts(tmp_path)["response"] == others
+    assert run(tmp_path, "inbox", "check").returncode == 0
+    assert run(tmp_path, "replay", "--all").returncode == 0
+    assert facts(tmp_path)["response"] == others
+
+
 def test_a_no_erases_nothing(place: Path) -> None:
     """Asked on a real terminal."""
     pty = pytest.importorskip("pty", reason="LOUD: needs a terminal to be asked on")
-    import os
-    import sys
-
     for answer, gone in ((b"n\n", False), (b"y\n", True)):
         master, slave = pty.openpty()
         process = subprocess.Popen(

@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from gatherer import __version__, config, example, locks, phones, timestamps
+from gatherer import __version__, config, example, locks, phones, separating, timestamps
 from gatherer.app.asking import ask
 from gatherer.app.opening import open_inbox, open_target
 from gatherer.app.turns import turn
@@ -34,7 +34,7 @@ def person_of(numbers: Sequence[str], user_ids: Sequence[str]) -> Person:
     """Return the person who is known by these, as somebody has typed them.
 
     Raises:
-        ConfigurationError: one of the numbers is none.
+        ConfigurationError: one of them is none.
 
     """
     found = {number: phones.e164(number.strip()) for number in numbers}
@@ -43,6 +43,9 @@ def person_of(numbers: Sequence[str], user_ids: Sequence[str]) -> Person:
             raise ConfigurationError(
                 f"{number!r} is no phone number with its country code, as in +4917012345678"
             )
+    for user_id in user_ids:
+        if len(user_id) < separating.SHORTEST:
+            raise ConfigurationError(f"{user_id!r} is too short to be a user id")
     return Person(phones=frozenset(phone for phone in found.values() if phone), user_ids=frozenset(user_ids))
 
 
