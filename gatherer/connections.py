@@ -199,7 +199,7 @@ class Connection(web.RequestHandler):
             log.info("%s does not read its answers: closed", _address(wire))
             self.force_close()
             self._abort()
-        elif self._waits_for_a_head and not self._messages:
+        elif self._waits_for_a_head:
             if self._head_since is not None or self._request_count == 0:
                 began = self._since if self._head_since is None else self._head_since
                 if now - began > limits.header_timeout_seconds:
@@ -216,7 +216,8 @@ class Connection(web.RequestHandler):
 
     @property
     def _waits_for_a_head(self) -> bool:
-        return self._waiter is not None or self._request_count == 0
+        # aiohttp's loop may not have come to the request that is here: what follows it is its body.
+        return not self._messages and (self._waiter is not None or self._request_count == 0)
 
     def _refuse(self, status: HTTPStatus, because: str) -> None:
         """Answer before there is a request, and close."""

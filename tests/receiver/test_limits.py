@@ -1,7 +1,10 @@
 """What is too large, too slow, compressed or broken is refused at once; good neighbours notice nothing."""
 
 import contextlib
+import os
+import signal
 import socket
+import threading
 import time
 from collections.abc import Iterator
 
@@ -49,6 +52,23 @@ def test_a_body_of_exactly_the_limit_is_taken(server):
     body = b"x" * LIMIT
     assert server.post(body).status == 200
     assert server.bodies()[-1] == body
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="LOUD: needs SIGSTOP, to have a server fall behind")
+def test_a_large_body_that_is_here_all_at_once_is_no_long_head(tmp_path):
+    """As after a moment in which the server had other things to do: head and body are read in one go."""
+    post = post_bytes(b"x" * 4_000_000)
+    with serving(tmp_path) as server, server.connect() as connection:
+        for _ in range(5):
+            connection.sendall(post)  # the system's buffer grows with what is taken out of it
+            assert answer_from(connection).status == 200
+            os.kill(server.process.pid, signal.SIGSTOP)
+            sending = threading.Thread(target=connection.sendall, args=(post,))
+            sending.start()
+            time.sleep(0.1)
+            os.kill(server.process.pid, signal.SIGCONT)
+            sending.join()
+            assert answer_from(connection).status == 200
 
 
 def test_a_declared_oversize_is_refused_before_the_body(server):
