@@ -192,7 +192,7 @@ def _messages(values: Mapping[str, Any], person: Person) -> Person:
 def _refuse_ours(values: Mapping[str, Any], person: Person) -> None:
     ours = values.get("business_phone")
     if ours is not None and ours in person.phones:
-        raise ConfigurationError(f"{ours} is one of our own numbers: everything would be about it")
+        raise ConfigurationError("that is one of our own numbers, and everything would be about it")
 
 
 def _records(notification: Notification) -> list[Record]:

@@ -2,6 +2,7 @@
 
 import getpass
 import logging
+import os
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -38,14 +39,10 @@ def person_of(numbers: Sequence[str], user_ids: Sequence[str]) -> Person:
 
     """
     found = {number: phones.e164(number.strip()) for number in numbers}
-    for number, phone in found.items():
-        if phone is None or number.strip().startswith("0"):
-            raise ConfigurationError(
-                f"{number!r} is no phone number with its country code, as in +4917012345678"
-            )
-    for user_id in user_ids:
-        if len(user_id) < separating.SHORTEST:
-            raise ConfigurationError(f"{user_id!r} is too short to be a user id")
+    if any(phone is None or number.strip().startswith("0") for number, phone in found.items()):
+        raise ConfigurationError("a phone number needs its country code, as in +4917012345678")
+    if any(len(user_id) < separating.SHORTEST for user_id in user_ids):
+        raise ConfigurationError(f"a user id has at least {separating.SHORTEST} characters")
     return Person(phones=frozenset(phone for phone in found.values() if phone), user_ids=frozenset(user_ids))
 
 
@@ -169,7 +166,7 @@ class People:
         erasure = Erasure(
             erased_at=erased_at,
             host=socket.gethostname(),
-            account=getpass.getuser(),
+            account=_account(),
             version=__version__,
             reference=reference,
             identifiers=len(found.person.phones | found.person.user_ids),
@@ -189,6 +186,14 @@ class People:
         elif isinstance(settings, config.Inbox):
             for start in range(0, len(scrubbings), AT_ONCE):
                 ask(self._configuration, settings, "scrub", to_plain(scrubbings[start : start + AT_ONCE]))
+
+
+def _account() -> str:
+    """Return the name of the account that this runs under."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError, ImportError):  # none of that name, as in a container
+        return f"user {os.getuid()}" if hasattr(os, "getuid") else "unknown"
 
 
 def _check_admin_tokens(configuration: Configuration) -> None:

@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 
 
 def select(configuration: Configuration, selection: Selection) -> Iterator[Notification]:
-    """Yield the notifications that `selection` chooses, oldest first."""
+    """Yield the notifications that `selection` chooses, oldest first, without those that were erased."""
     with open_inbox(configuration) as inbox:
         for batch in inbox.select(selection, Bounds()):
-            yield from batch
+            yield from (one for one in batch if not one.is_erased)
 
 
 def show(configuration: Configuration, number: int) -> Notification:

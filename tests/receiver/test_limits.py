@@ -54,7 +54,9 @@ def test_a_body_of_exactly_the_limit_is_taken(server):
     assert server.bodies()[-1] == body
 
 
-@pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="LOUD: needs SIGSTOP, to have a server fall behind")
+@pytest.mark.skipif(
+    not hasattr(signal, "SIGSTOP"), reason="LOUD: needs SIGSTOP, to have a server fall behind"
+)
 def test_a_large_body_that_is_here_all_at_once_is_no_long_head(tmp_path):
     """As after a moment in which the server had other things to do: head and body are read in one go."""
     post = post_bytes(b"x" * 4_000_000)
