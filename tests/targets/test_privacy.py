@@ -135,7 +135,7 @@ def test_what_is_about_a_persons_message_is_found_unless_it_says_that_it_is_some
 
 
 def test_other_events_are_found_by_what_stands_in_their_details(target: Target) -> None:
-    odd = Person(user_ids=frozenset({"A%b_[c]\\"}))
+    odd = Person(user_ids=frozenset({"A%b_[c]"}))
     events = [
         other(key(1), details='{"to": "15550001111"}'),
         other(key(2), details='{"to": "9915550001111000"}'),  # a part of a longer number: the caller can tell
@@ -144,9 +144,9 @@ def test_other_events_are_found_by_what_stands_in_their_details(target: Target) 
         other(key(5), phone=PHONE),
         other(key(6), details='{"to": "1555"}'),
         other(key(7)),
-        other(key(8), details="A%b_[c]\\"),
-        other(key(9), details="Axxb_[c]\\"),
-        other(key(10), details="A%bxc\\"),
+        other(key(8), details="A%b_[c]"),
+        other(key(9), details="Axxb_[c]"),
+        other(key(10), details="A%bxc"),
     ]
     target.apply(Batch(records=events))
     assert found(target)["other_event"] == [key(1), key(2), key(3), key(5)]

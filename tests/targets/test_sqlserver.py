@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from gatherer import gather as passes
+from gatherer import timestamps
 from gatherer.errors import TargetError, TemporaryError
 from gatherer.inbox.base import Selection
 from gatherer.inbox.reader import LocalInbox
@@ -25,6 +26,7 @@ from tests.making import configure, fill_inbox, notification, receipts, run
 from tests.targets.cutting import Cutter, says
 from tests.targets.engines import SERVER, SQLServerPlace, all_rows, needs_server, rows
 from tests.targets.test_contract import response
+from tests.targets.test_privacy import ERASURE, STONES
 
 pytestmark = [pytest.mark.sqlserver, needs_server, pytest.mark.timeout(600)]
 QUICK = Patience(attempts=4, seconds=60, first_wait_seconds=0.05)
@@ -239,12 +241,12 @@ def test_a_missing_or_unfitting_schema_is_refused_with_the_command(place: SQLSer
         with pytest.raises(TargetError, match=r"newer gatherer.*pip install --upgrade"):
             at(place)
         place.query("DELETE FROM $(schema).schema_version WHERE number = 999")
-        place.query("UPDATE $(schema).schema_version SET number = -2 WHERE number = 2")
-        with pytest.raises(TargetError, match="version 1, and"):
+        place.query("UPDATE $(schema).schema_version SET number = -3 WHERE number = 3")
+        with pytest.raises(TargetError, match="version 2, and"):
             at(place)
     finally:
         place.query("DELETE FROM $(schema).schema_version WHERE number = 999")
-        place.query("UPDATE $(schema).schema_version SET number = 2 WHERE number = -2")
+        place.query("UPDATE $(schema).schema_version SET number = 3 WHERE number = -3")
 
 
 def test_the_printed_script_can_be_run_again_and_takes_nothing_away(place: SQLServerPlace) -> None:
@@ -304,6 +306,15 @@ def test_a_pass_needs_no_more_than_the_rights_that_are_granted(
     assert len(rows(place)) == 2
     replayed = run(tmp_path, "replay", "--all", "--rebuild", "--json", TARGET=writer)
     assert (replayed.returncode, json.loads(replayed.stdout)["removed"]) == (0, 3), replayed.stderr
+    with closing(at(place, writer)) as target:
+        target.erase(
+            rows={"response": [1], "message_map": [1]},
+            bodies=[b"k" * 16],
+            batch=Batch(),
+            tombstones=STONES,
+            erasure=ERASURE,
+        )
+        assert target.retire(text_before=timestamps.now(), rows_before=timestamps.now()).deleted == 3
     refused = run(tmp_path, "schema", "apply", "--connection-env", "TARGET", TARGET=writer)
     assert refused.returncode in (0, 3), "nothing to apply, or no right to"
     with (

@@ -1,5 +1,6 @@
 """SQL Server without a server: connection strings, faults, drivers, and the T-SQL files as they are packaged."""
 
+import dataclasses
 import re
 from importlib.resources import files
 from pathlib import Path
@@ -10,6 +11,7 @@ import pyodbc
 import pytest
 import sqlglot
 
+from gatherer.erasure import Erasure, Tombstone
 from gatherer.errors import ConfigurationError, TargetError
 from gatherer.notification import Notification
 from gatherer.records import TABLES, Kind, Reason, Record
@@ -28,22 +30,34 @@ from tests.targets.test_contract import NOW, response
 
 SQL = files("gatherer.targets.sqlserver") / "sql"
 NAMES = sorted(file.name.removesuffix(".sql") for file in SQL.iterdir() if file.name.endswith(".sql"))
-TEMPLATES = {"record_version": {"$(number)": "1", "$(name)": "x", "$(required)": "1"}}
+TEMPLATES = {
+    "record_version": {"$(number)": "1", "$(name)": "x", "$(required)": "1"},
+    "delete_old": {"$(table)": "response"},
+}
+_ERASURE = tuple(field.name for field in dataclasses.fields(Erasure))
 # How many parameters the last batches of each file take; all others take none.
 PARAMETERS = {
     "advance_position": [4],
     "begin": [0, 1],
+    "blank": [1, 2],
     "carry": [0, 1],
     "choose": [0, 1],
+    "delete_old": [1, 1],
+    "delete_rejected": [1, 1],
     "export_campaign": [6],
     "export_response": [6],
+    "find_message_map": [2],
+    "find_other_event": [5],
+    "find_response": [4],
     "horizon": [1],
+    "insert_erasure": [9],
     "insert_gather_run": [12],
     "insert_rejected_notification": [1],
     "resolve_rejected": [3],
-    "select_rejected_notifications": [1],
+    "select_kept_notifications": [2],
     "settle": [2],
     "upsert_rejected": [0, 1, 1],
+    "upsert_tombstone": [1],
     **{f"upsert_{table.table}": [0, 1, 1, 1] for table in TABLES},
 }
 
@@ -89,6 +103,33 @@ def test_the_tables_have_the_fields_and_their_twin_has_the_same(table: type[Reco
     ours = columns("gatherer.targets.sqlserver")
     assert ours == columns("gatherer.targets.sqlite")
     assert ours == ["id", *table.__struct_fields__, "inserted_at", "changed_at"]
+
+
+@pytest.mark.parametrize(("table", "fields"), [("tombstone", Tombstone._fields), ("erasure", _ERASURE)])
+def test_what_is_left_of_erasures_has_the_same_columns_in_both(table: str, fields: tuple[str, ...]) -> None:
+    for package in ("gatherer.targets.sqlserver", "gatherer.targets.sqlite"):
+        text = (files(package) / "sql" / "0003_privacy.sql").read_text(encoding="utf-8")
+        body = re.search(rf"CREATE TABLE (?:\$\(schema\)\.)?{table} \((.*?)\n\)", text, re.DOTALL)
+        assert body is not None
+        columns = re.findall(r"^    (\w+)\s", body[1], re.MULTILINE)
+        assert [name for name in columns if name not in ("id", "CONSTRAINT")] == list(fields)
+
+
+@pytest.mark.parametrize("package", ["gatherer.targets.sqlserver", "gatherer.targets.sqlite"])
+def test_the_text_of_the_same_kinds_is_blanked_as_is_indexed_for_it(package: str) -> None:
+    receipts = {Kind.SENT, Kind.DELIVERED, Kind.READ, Kind.PLAYED, Kind.FAILED}
+    listed = [
+        found
+        for name in ("0003_privacy", "blank")
+        for found in re.findall(
+            r"kind IN \((.*?)\)",
+            (files(package) / "sql" / f"{name}.sql").read_text(encoding="utf-8"),
+            re.DOTALL,
+        )
+    ]
+    assert len(listed) >= 2
+    for kinds in listed:
+        assert set(re.findall(r"'(\w+)'", kinds)) == set(Kind) - receipts
 
 
 def test_every_column_is_compared_before_a_delivery_counts_as_a_duplicate() -> None:

@@ -45,14 +45,7 @@ def known_people(connection: sqlite3.Connection) -> Iterator[list[tuple[str | No
 def remove(
     connection: sqlite3.Connection, rows: Mapping[str, Collection[int]], bodies: Collection[bytes]
 ) -> int:
-    """Remove rows by their ids and kept notifications by their keys, with their rejections; return how many rows.
-
-    Raises:
-        ValueError: there are no people in one of the tables.
-
-    """
-    if unknown := rows.keys() - traces.ERASABLE:
-        raise ValueError(f"no rows of {', '.join(sorted(unknown))} can be erased")
+    """Remove rows by their ids and kept notifications by their keys, with their rejections; return how many rows."""
     removed = 0
     for table, ids in rows.items():
         removed += connection.executemany(

@@ -14,6 +14,7 @@ from gatherer.errors import TargetError, TemporaryError
 from gatherer.migrations import Unsuitable
 from gatherer.notification import Notification
 from gatherer.records import TABLES, Rejected
+from gatherer.targets import traces
 from gatherer.targets.base import Batch, Export, Outcome, Position, Retired, Run, TargetStatus
 from gatherer.targets.sqlite import privacy, reading, retiring
 from gatherer.targets.sqlite.applying import apply
@@ -167,6 +168,7 @@ class SQLiteTarget:
         erasure: Erasure | None,
     ) -> Outcome:
         """In one transaction, remove what is about a person, apply `batch`, and write down that it was done."""
+        traces.check(rows)
         with self._wiping(), self._transaction():
             outcome = Outcome(removed=privacy.remove(self._connection, rows, bodies))
             outcome.add(apply(self._connection, batch))

@@ -20,7 +20,7 @@ from typing import Any, Final
 import msgspec
 
 from gatherer import merging, sql_times
-from gatherer.records import Record, Rejected
+from gatherer.records import Record, Rejected, Response
 from gatherer.targets.base import Batch, Outcome
 from gatherer.targets.sqlserver.faults import Class, Fault
 from gatherer.targets.sqlserver.rows import (
@@ -74,10 +74,10 @@ class Writer:
             decoded = to_json([key.hex() for key in batch.decoded_bodies])
             again = to_json([refusal.key.hex() for refusal in batch.rejected])
             (resolve,) = self._batches("resolve_rejected")
-            outcome.resolved += _proven(self.session.run(resolve, decoded, again, at), 1)
+            outcome.resolved += proven(self.session.run(resolve, decoded, again, at), 1)
         if batch.position is not None:
             (advance,) = self._batches("advance_position")
-            _proven(self.session.run(advance, *batch.position, at), 1)
+            proven(self.session.run(advance, *batch.position, at), 1)
         return outcome
 
     def _upsert(
@@ -86,19 +86,22 @@ class Writer:
         _, stage, insert, update = self._batches(f"upsert_{table.table}")
         self._stage(stage, table.table, rows, records)
         found, inserted, proof = self.session.run(insert, now)
-        written = _proven([proof], len(records))
+        written = proven([proof], len(records))
         for word, count in inserted:
             outcome.inserted[word] = outcome.inserted.get(word, 0) + count
         staged = {record.key: record for record in records}
         changed = []
         for values in found:
             stored = from_row(table, values)
-            merged = merging.merge(stored, staged[stored.key])
+            delivered = staged[stored.key]
+            if isinstance(delivered, Response) and values.blanked_at is not None:
+                delivered = merging.blanked(delivered)
+            merged = merging.merge(stored, delivered)
             if merged != stored:
                 changed.append(merged)
         for text, chunk in chunks(changed, self._row):
             self._stage(stage, table.table, text, chunk)
-            _proven(self.session.run(update, now), len(chunk))
+            proven(self.session.run(update, now), len(chunk))
         outcome.filled += len(changed)
         outcome.duplicates += len(records) - written - len(changed)
 
@@ -106,7 +109,7 @@ class Writer:
         self, statement: str, table: str, rows: str, values: Sequence[Record] | Sequence[Rejected]
     ) -> None:
         """Put `values` into the temporary table of `table`."""
-        _proven(self.session.run(statement, rows), len(values), transactions=0)
+        proven(self.session.run(statement, rows), len(values), transactions=0)
         if self.carries_any_text:
             return
         carried = [
@@ -137,14 +140,14 @@ class Writer:
         bodies = {refusal.body_key: refusal for refusal in rejected}
         (insert,) = self._batches("insert_rejected_notification")
         for text, chunk in chunks(list(bodies.values()), body_as_json, brackets="{}"):
-            _proven(self.session.run(insert, text), len(chunk))
+            proven(self.session.run(insert, text), len(chunk))
         earliest: dict[bytes, Rejected] = {}
         for refusal in sorted(rejected, key=_receipt):
             earliest.setdefault(refusal.key, refusal)
         _, stage, upsert = self._batches("upsert_rejected")
         for rows, part in chunks(list(earliest.values()), self._rejected_row):
             self._stage(stage, Rejected.table, rows, part)
-            outcome.rejected += _proven(self.session.run(upsert, now), len(part))
+            outcome.rejected += proven(self.session.run(upsert, now), len(part))
 
     def _batches(self, name: str) -> tuple[str, ...]:
         return batches(name, self.schema)
@@ -174,7 +177,7 @@ def _receipt(refusal: Rejected) -> tuple[Any, ...]:
     return refusal.received_at, refusal.inbox_id, refusal.notification_id, refusal.endpoint
 
 
-def _proven(results: Sequence[Sequence[Any]], expected: int, *, transactions: int = 1) -> int:
+def proven(results: Sequence[Sequence[Any]], expected: int, *, transactions: int = 1) -> int:
     """Return how many rows were written, from the proof that is the last of `results`.
 
     Raises:

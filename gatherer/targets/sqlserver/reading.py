@@ -48,10 +48,12 @@ def export(session: Session, schema: str, what: Export) -> Iterator[list[dict[st
     (query,) = batches(f"export_{what.view}", schema)
     times = (sql_times.text(moment) for moment in what.times)
     for rows in session.stream(query, *times, what.endpoint or "", to_json(list(what.kinds))):
-        yield [
-            {
-                column[0]: value.replace(tzinfo=UTC) if isinstance(value, datetime) else value
-                for column, value in zip(row.cursor_description, row, strict=True)
-            }
-            for row in rows
-        ]
+        yield [as_dictionary(row) for row in rows]
+
+
+def as_dictionary(row: Any) -> dict[str, Any]:
+    """Return `row` by column; times are aware UTC."""
+    return {
+        column[0]: value.replace(tzinfo=UTC) if isinstance(value, datetime) else value
+        for column, value in zip(row.cursor_description, row, strict=True)
+    }

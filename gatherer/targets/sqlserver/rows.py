@@ -81,8 +81,8 @@ def rejected_as_row(refusal: Rejected) -> Row:
 
 
 def from_row(table: type[Record], values: Sequence[Any]) -> Record:
-    """Return the record of which `values` are the columns, as the server returns them."""
-    named = dict(zip(table.__struct_fields__, values, strict=True))
+    """Return the record of which `values` are the columns, as the server returns them, whatever comes after those."""
+    named = dict(zip(table.__struct_fields__, values, strict=False))
     for name in ("received_at", "occurred_at"):
         named[name] = named[name].replace(tzinfo=UTC)
     return table(**named)

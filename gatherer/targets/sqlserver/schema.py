@@ -21,11 +21,18 @@ class Version:
     number: int
     name: str  # of the file in `sql/`
     required: int  # a gatherer that does not know the scripts up to this number must not write
+    again: str | None = None  # the script of views that have to be made again after it
+
+    @property
+    def scripts(self) -> tuple[str, ...]:
+        """The names of the files to run, in this order."""
+        return (self.name, self.again) if self.again else (self.name,)
 
 
 VERSIONS: Final = (
     Version(number=1, name="0001_tables", required=1),
     Version(number=2, name="0002_views", required=2),
+    Version(number=3, name="0003_privacy", required=3, again="0002_views"),
 )
 LATEST: Final = VERSIONS[-1].number
 WITH_KEYS: Final = (*(record.table for record in TABLES), Rejected.table)  # the tables of facts
@@ -59,7 +66,7 @@ def script(schema: str, *, after: int = 0) -> str:
     parts = [text("0000_versions", schema)]
     for version in VERSIONS:
         if version.number > after:
-            parts += [text(version.name, schema), _record(version, schema)]
+            parts += [*(text(name, schema) for name in version.scripts), _record(version, schema)]
     return "\n".join(parts)
 
 
@@ -135,8 +142,9 @@ def apply(session: Session, schema: str) -> list[str]:
     for version in VERSIONS:
         if there.number is not None and version.number <= there.number:
             continue
-        for batch in batches(version.name, schema):
-            session.run(batch)
+        for name in version.scripts:
+            for batch in batches(name, schema):
+                session.run(batch)
         session.run(_GO.sub("", _record(version, schema)))
         applied.append(version.name)
     return applied

@@ -2,32 +2,29 @@
 
 import dataclasses
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from gatherer import sql_times, time_zones
+from gatherer.erasure import Erasure, Person, Tombstone
 from gatherer.errors import TargetError, TemporaryError
 from gatherer.notification import Notification
-from gatherer.records import TABLES, Record
-from gatherer.targets.base import Batch, Export, Outcome, Position, Run, TargetStatus
-from gatherer.targets.sqlserver import applying, chosen_rows, reading, refusing, requirements, schema
+from gatherer.records import TABLES
+from gatherer.targets import traces
+from gatherer.targets.base import Batch, Export, Outcome, Position, Retired, Run, TargetStatus
+from gatherer.targets.sqlserver import applying, chosen_rows, privacy, reading, requirements, schema
+from gatherer.targets.sqlserver.committing import Committer, Done, Trace
 from gatherer.targets.sqlserver.connection import Access
-from gatherer.targets.sqlserver.faults import Class, Fault
+from gatherer.targets.sqlserver.faults import Class
+from gatherer.targets.sqlserver.retiring import Retirement
 from gatherer.targets.sqlserver.rows import to_json
 from gatherer.targets.sqlserver.schema import batches
 from gatherer.targets.sqlserver.session import PATIENCE, Faulted, Patience, Session
 from gatherer.targets.sqlserver.transactions import Transactions, busy
 
 T = TypeVar("T")
-
-
-class _Commit(NamedTuple):
-    """A commit whose answer is outstanding: what must be there if it was carried out."""
-
-    position: Position
-    now: datetime
-    outcome: Outcome
 
 
 class SQLServerTarget:
@@ -68,7 +65,6 @@ class SQLServerTarget:
         self._transactions = Transactions(
             session=self.session, schema=schema_name, milliseconds=self._milliseconds, dry_run=dry_run
         )
-        self._outstanding: _Commit | None = None
         try:
             self.session.persistently(lambda: requirements.check(self.session))
             self.session.persistently(lambda: schema.check(self.session, schema_name))
@@ -83,6 +79,9 @@ class SQLServerTarget:
         except BaseException:
             self.close()
             raise
+        self._committer = Committer(
+            session=self.session, schema=schema_name, transactions=self._transactions, writer=self._writer
+        )
 
     def settle(self, *, time_zone: str, attribution_hours: int) -> None:
         """Write down the settings that views need, if they are not those that are there."""
@@ -118,24 +117,12 @@ class SQLServerTarget:
 
         A record that the server will not take becomes a rejection, and the rest goes on.
         """
-        refused: dict[bytes, Fault] = {}
-        while True:
-            reduced = refusing.without(batch, refused) if refused else batch
-            self._outstanding = None
-            try:
-                return self._persistently(lambda reduced=reduced: self._apply(reduced))  # type: ignore[misc]
-            except Faulted as failure:
-                if not failure.records:
-                    raise TargetError(f"{self.name}: {failure.fault}") from None
-                found = refusing.find(failure.records, self._try, failure.fault)
-                before = len(refused)
-                for record, fault in found:
-                    refused[record.key] = fault
-                    refusing.without(batch, refused)  # ends the search when they are too many
-                if (
-                    len(refused) == before
-                ):  # none of them alone: whatever it was is over, or is none of theirs
-                    raise TargetError(f"{self.name}: {failure.fault}") from None
+
+        def work(reduced: Batch, now: datetime) -> Done:
+            outcome = self._writer.apply(reduced, now)
+            return Done(outcome, batch.position and _trace(batch.position, now))
+
+        return self._committer.commit(batch, work)
 
     def rebuild(self, notifications: Iterable[tuple[str, int]], batches: Iterable[Batch]) -> Outcome:
         """In one transaction, remove all rows first received in `notifications`, then apply `batches`.
@@ -181,14 +168,7 @@ class SQLServerTarget:
 
     def rejected_notifications(self) -> Iterator[list[Notification]]:
         """Yield the notifications with open rejections in batches, from the bytes kept with them."""
-        (select,) = batches("select_rejected_notifications", self._schema)
-        after = b"\x00" * 16
-        while found := self._rows(select, after):
-            yield [
-                Notification(number, inbox_id, received_at.replace(tzinfo=UTC), *rest)
-                for _, number, inbox_id, received_at, *rest in found
-            ]
-            after = found[-1].body_key
+        return self._kept_notifications(settled=False)
 
     def record_run(self, run: Run) -> None:
         """Write down what a pass did."""
@@ -220,50 +200,73 @@ class SQLServerTarget:
 
     def export(self, what: Export) -> Iterator[list[dict[str, Any]]]:
         """Yield the responses that `what` asks for, a few thousand at a time."""
-        try:
+        with self._explained():
             yield from reading.export(self.session, self._schema, what)
-        except Faulted as failure:
-            kind = TemporaryError if failure.fault.kind is Class.TRANSIENT else TargetError
-            raise kind(f"{self.name}: {failure.fault}") from None
+
+    def find(self, person: Person, until: datetime) -> dict[str, list[dict[str, Any]]]:
+        """Return the rows about `person` by table, each with all its columns."""
+        return self._persistently(lambda: privacy.find(self.session, self._schema, person, until))
+
+    def known_people(self) -> Iterator[list[tuple[str | None, str | None]]]:
+        """Yield all pairs of phone number and user id that there are, as rows have them, in batches."""
+        with self._explained():
+            yield from privacy.known_people(self.session, self._schema)
+
+    def kept_notifications(self) -> Iterator[list[Notification]]:
+        """Yield all notifications kept with rejections, settled or not, in batches."""
+        return self._kept_notifications(settled=True)
+
+    def erase(
+        self,
+        *,
+        rows: Mapping[str, Collection[int]],
+        bodies: Collection[bytes],
+        batch: Batch,
+        tombstones: Collection[Tombstone],
+        erasure: Erasure | None,
+    ) -> Outcome:
+        """In one transaction, remove what is about a person, apply `batch`, and write down that it was done."""
+        traces.check(rows)
+
+        def work(reduced: Batch, now: datetime) -> Done:
+            outcome = Outcome(removed=privacy.remove(self.session, self._schema, rows, bodies))
+            outcome.add(self._writer.apply(reduced, now))
+            privacy.bury(self.session, self._schema, tombstones, erasure)
+            return Done(outcome, privacy.trace(erasure) if erasure is not None else None)
+
+        return self._committer.commit(batch, work)
+
+    def tombstones(self) -> list[Tombstone]:
+        """Return all tombstones."""
+        return self._persistently(lambda: privacy.tombstones(self.session, self._schema))
+
+    def retire(self, *, text_before: datetime | None, rows_before: datetime | None) -> Retired:
+        """Blank the text of answers that occurred before one time, and delete rows that did before another."""
+        retirement = Retirement(session=self.session, schema=self._schema, transactions=self._transactions)
+        return retirement.retire(text_before=text_before, rows_before=rows_before)
 
     def close(self) -> None:
         """Let go of the connection."""
         self.session.disconnect()
 
-    def _apply(self, batch: Batch) -> Outcome:
-        """Apply `batch` once, unless an earlier attempt turns out to have done so."""
-        if self._outstanding is not None and self._was_carried_out(self._outstanding):
-            return self._outstanding.outcome
-        outcome = Outcome()
+    def _kept_notifications(self, *, settled: bool) -> Iterator[list[Notification]]:
+        (select,) = batches("select_kept_notifications", self._schema)
+        after = b"\x00" * 16
+        while found := self._rows(select, after, settled):
+            yield [
+                Notification(number, inbox_id, received_at.replace(tzinfo=UTC), *rest)
+                for _, number, inbox_id, received_at, *rest in found
+            ]
+            after = found[-1].body_key
 
-        def work(now: datetime) -> None:
-            outcome.add(self._writer.apply(batch, now))
-            if batch.position is not None and not self._dry_run:
-                self._outstanding = _Commit(batch.position, now, outcome)
-
-        self._transactions.run(work)
-        return outcome
-
-    def _was_carried_out(self, commit: _Commit) -> bool:
-        """Tell whether `commit` is in the database, although its answer never came."""
-        found = self._run(
-            "SELECT changed_at FROM $(schema).inbox_position WHERE inbox_id = ? AND notification_id = ? AND digest = ?",
-            *commit.position,
-        )[0]
-        return any(row.changed_at.replace(tzinfo=UTC) == commit.now for row in found)
-
-    def _try(self, records: Sequence[Record]) -> Fault | None:
-        """Write `records` and roll back; return what the server has against one of them, None if nothing."""
-
-        def work() -> None:
-            self._writer.apply(Batch(records=list(records)), self._transactions.begin())
-            self.session.rollback()
-
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Turn a fault of what is not tried again into an error of ours."""
         try:
-            self.session.persistently(work)
+            yield
         except Faulted as failure:
-            return failure.fault
-        return None
+            kind = TemporaryError if failure.fault.kind is Class.TRANSIENT else TargetError
+            raise kind(f"{self.name}: {failure.fault}") from None
 
     def _settings(self) -> dict[str, str]:
         there = self._rows("SELECT name, value FROM $(schema).setting")
@@ -277,3 +280,12 @@ class SQLServerTarget:
 
     def _persistently(self, action: Callable[[], T]) -> T:
         return self.session.persistently(action)
+
+
+def _trace(position: Position, now: datetime) -> Trace:
+    """Return what finds the position that was written at `now`."""
+    return Trace(
+        "SELECT 1 AS found FROM $(schema).inbox_position "
+        "WHERE inbox_id = ? AND notification_id = ? AND digest = ? AND changed_at = CONVERT(datetime2(3), ?)",
+        (*position, sql_times.text(now)),
+    )

@@ -22,6 +22,8 @@ DROP TABLE IF EXISTS $(schema).gather_run;
 DROP TABLE IF EXISTS $(schema).message_map;
 DROP TABLE IF EXISTS $(schema).setting;
 DROP TABLE IF EXISTS $(schema).time_zone_offset;
+DROP TABLE IF EXISTS $(schema).tombstone;
+DROP TABLE IF EXISTS $(schema).erasure;
 DROP TABLE IF EXISTS $(schema).schema_version;
 GO
 IF SCHEMA_ID(N'$(schema)') IS NOT NULL AND N'$(schema)' <> N'dbo'

@@ -118,14 +118,14 @@ SELECT N'response', [key] FROM #response;
 SET @staged = @@ROWCOUNT;
 
 -- First result: rows that are there, and that the staged row could change. A staged NULL never does. Lengths
--- are compared as well, because 'a' = 'a ' in T-SQL, in every collation.
+-- are compared as well, because 'a' = 'a ' in T-SQL, in every collation. What was blanked is never filled again.
 SELECT
     t.[key], t.provider, t.endpoint, t.inbox_id, t.notification_id, t.received_at, t.occurred_at,
     t.occurred_at_source, t.account_id, t.is_test, t.kind, t.message_id, t.about_message_id, t.phone,
     t.phone_raw, t.user_id, t.phone_number_id, t.business_phone, t.client_reference, t.profile_name,
     t.group_id, t.emoji, t.reply_type, t.reply_text, t.reply_payload, t.media_id, t.media_type,
     t.error_code, t.error_title, t.error_details, t.errors, t.pricing_category, t.pricing_model,
-    t.pricing_type, t.billable, t.details
+    t.pricing_type, t.billable, t.details, t.blanked_at
 FROM #response AS s
 JOIN $(schema).response AS t WITH (UPDLOCK, HOLDLOCK) ON t.[key] = s.[key]
 WHERE
@@ -153,8 +153,8 @@ WHERE
     OR s.group_id <> t.group_id OR DATALENGTH(s.group_id) <> DATALENGTH(t.group_id) OR (t.group_id IS NULL AND s.group_id IS NOT NULL)
     OR s.emoji <> t.emoji OR DATALENGTH(s.emoji) <> DATALENGTH(t.emoji) OR (t.emoji IS NULL AND s.emoji IS NOT NULL)
     OR s.reply_type <> t.reply_type OR DATALENGTH(s.reply_type) <> DATALENGTH(t.reply_type) OR (t.reply_type IS NULL AND s.reply_type IS NOT NULL)
-    OR s.reply_text <> t.reply_text COLLATE Latin1_General_BIN2 OR DATALENGTH(s.reply_text) <> DATALENGTH(t.reply_text) OR (t.reply_text IS NULL AND s.reply_text IS NOT NULL)
-    OR s.reply_payload <> t.reply_payload COLLATE Latin1_General_BIN2 OR DATALENGTH(s.reply_payload) <> DATALENGTH(t.reply_payload) OR (t.reply_payload IS NULL AND s.reply_payload IS NOT NULL)
+    OR (t.blanked_at IS NULL AND (s.reply_text <> t.reply_text COLLATE Latin1_General_BIN2 OR DATALENGTH(s.reply_text) <> DATALENGTH(t.reply_text) OR (t.reply_text IS NULL AND s.reply_text IS NOT NULL)))
+    OR (t.blanked_at IS NULL AND (s.reply_payload <> t.reply_payload COLLATE Latin1_General_BIN2 OR DATALENGTH(s.reply_payload) <> DATALENGTH(t.reply_payload) OR (t.reply_payload IS NULL AND s.reply_payload IS NOT NULL)))
     OR s.media_id <> t.media_id OR DATALENGTH(s.media_id) <> DATALENGTH(t.media_id) OR (t.media_id IS NULL AND s.media_id IS NOT NULL)
     OR s.media_type <> t.media_type OR DATALENGTH(s.media_type) <> DATALENGTH(t.media_type) OR (t.media_type IS NULL AND s.media_type IS NOT NULL)
     OR s.error_code <> t.error_code OR (t.error_code IS NULL AND s.error_code IS NOT NULL)
@@ -165,7 +165,7 @@ WHERE
     OR s.pricing_model <> t.pricing_model OR DATALENGTH(s.pricing_model) <> DATALENGTH(t.pricing_model) OR (t.pricing_model IS NULL AND s.pricing_model IS NOT NULL)
     OR s.pricing_type <> t.pricing_type OR DATALENGTH(s.pricing_type) <> DATALENGTH(t.pricing_type) OR (t.pricing_type IS NULL AND s.pricing_type IS NOT NULL)
     OR s.billable <> t.billable OR (t.billable IS NULL AND s.billable IS NOT NULL)
-    OR s.details <> t.details COLLATE Latin1_General_BIN2 OR DATALENGTH(s.details) <> DATALENGTH(t.details) OR (t.details IS NULL AND s.details IS NOT NULL);
+    OR (t.blanked_at IS NULL AND (s.details <> t.details COLLATE Latin1_General_BIN2 OR DATALENGTH(s.details) <> DATALENGTH(t.details) OR (t.details IS NULL AND s.details IS NOT NULL)));
 
 -- Second result: how many were new, by what they are counted as. The unique index is the real guard.
 INSERT INTO $(schema).response (

@@ -1,0 +1,106 @@
+"""People in SQL Server: found, taken out, and remembered as tombstones."""
+
+import dataclasses
+from collections.abc import Collection, Iterator, Mapping
+from datetime import UTC, datetime
+from operator import attrgetter
+from typing import Any
+
+from gatherer import sql_times
+from gatherer.erasure import Erasure, Person, Tombstone
+from gatherer.targets import traces
+from gatherer.targets.sqlserver.applying import proven
+from gatherer.targets.sqlserver.committing import Trace
+from gatherer.targets.sqlserver.reading import as_dictionary
+from gatherer.targets.sqlserver.rows import chunks, encode
+from gatherer.targets.sqlserver.schema import batches, placed
+from gatherer.targets.sqlserver.session import Session
+
+
+def find(session: Session, schema: str, person: Person, until: datetime) -> dict[str, list[dict[str, Any]]]:
+    """Return the rows about `person` by table."""
+    look_for, time = traces.of(person), sql_times.text(until)
+    people = (look_for.phones, look_for.user_ids, look_for.message_ids)
+    parameters = {
+        "response": (*people, time),
+        "other_event": (*people, look_for.fragments, time),
+        "message_map": (look_for.phones, look_for.message_ids),
+    }
+    found = {}
+    for table in traces.FOUND_IN:
+        (query,) = batches(f"find_{table}", schema)
+        found[table] = [as_dictionary(row) for row in session.run(query, *parameters[table])[0]]
+    return found
+
+
+def known_people(session: Session, schema: str) -> Iterator[list[tuple[str | None, str | None]]]:
+    """Yield all pairs of phone number and user id that there are, in batches.
+
+    Raises:
+        Faulted: they cannot be read.
+
+    """
+    (query,) = batches("select_known_people", schema)
+    for rows in session.stream(query):
+        yield [(row.phone, row.user_id) for row in rows]
+
+
+def remove(
+    session: Session, schema: str, rows: Mapping[str, Collection[int]], bodies: Collection[bytes]
+) -> int:
+    """Remove rows by their ids and kept notifications by their keys, with their rejections; return how many rows."""
+    removed = 0
+    for table, ids in rows.items():
+        removed += _delete(session, schema, f"{table} WHERE id IN (SELECT CAST(value AS bigint)", list(ids))
+    keys = [key.hex() for key in bodies]
+    chosen = "WHERE body_key IN (SELECT CONVERT(binary(16), CAST(value AS char(32)), 2)"
+    removed += _delete(session, schema, f"rejected {chosen}", keys)
+    _delete(session, schema, f"rejected_notification {chosen}", keys)
+    return removed
+
+
+def _delete(session: Session, schema: str, what: str, values: list[Any]) -> int:
+    statement = (
+        f"SET NOCOUNT ON; DELETE FROM $(schema).{what} FROM OPENJSON(?)); "
+        "DECLARE @deleted int = @@ROWCOUNT; SELECT 0 AS staged, @deleted AS written, @@TRANCOUNT AS transactions"
+    )
+    return sum(
+        proven(session.run(placed(statement, schema), listed), 0) for listed, _ in chunks(values, encode)
+    )
+
+
+def bury(session: Session, schema: str, tombstones: Collection[Tombstone], erasure: Erasure | None) -> None:
+    """Write down who was erased, and that it was done."""
+    latest = {stone.identifier: stone for stone in sorted(tombstones, key=attrgetter("erased_at"))}
+    (upsert,) = batches("upsert_tombstone", schema)
+    for listed, part in chunks(list(latest.values()), _as_json):
+        proven(session.run(upsert, listed), len(part))
+    if erasure is not None:
+        values = dataclasses.asdict(erasure) | {
+            "erased_at": sql_times.text(erasure.erased_at),
+            "reference": erasure.reference or "",
+        }
+        (insert,) = batches("insert_erasure", schema)
+        proven(session.run(insert, *values.values()), 1)
+
+
+def trace(erasure: Erasure) -> Trace:
+    """Return what finds `erasure` once it is written down."""
+    return Trace(
+        "SELECT 1 AS found FROM $(schema).erasure "
+        "WHERE erased_at = CONVERT(datetime2(3), ?) AND host = ? AND account = ?",
+        (sql_times.text(erasure.erased_at), erasure.host, erasure.account),
+    )
+
+
+def _as_json(stone: Tombstone) -> bytes:
+    return encode((stone.identifier.hex(), stone.scope, sql_times.text(stone.erased_at), stone.key_id))
+
+
+def tombstones(session: Session, schema: str) -> list[Tombstone]:
+    """Return all tombstones."""
+    query = "SELECT identifier, scope, erased_at, key_id FROM $(schema).tombstone"
+    (found,) = session.run(placed(query, schema))
+    return [
+        Tombstone(row.identifier, row.scope, row.erased_at.replace(tzinfo=UTC), row.key_id) for row in found
+    ]

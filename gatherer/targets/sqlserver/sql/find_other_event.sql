@@ -1,0 +1,30 @@
+-- Other events about a person, as in find_response.sql; and those that have a number or user id of theirs somewhere in
+-- their details.
+-- Parameters: as there, and before the time what to look for in details, as a JSON list.
+SET NOCOUNT ON;
+DECLARE
+    @phones nvarchar(max) = ?, @user_ids nvarchar(max) = ?, @message_ids nvarchar(max) = ?,
+    @fragments nvarchar(max) = ?, @until datetime2(3) = ?;
+
+SELECT *
+FROM $(schema).other_event AS t
+WHERE
+    (
+        t.occurred_at <= @until
+        AND (
+            t.phone IN (SELECT value COLLATE Latin1_General_BIN2 FROM OPENJSON(@phones))
+            OR t.user_id IN (SELECT value COLLATE Latin1_General_BIN2 FROM OPENJSON(@user_ids))
+            OR EXISTS (
+                SELECT 1 FROM OPENJSON(@fragments) AS f
+                WHERE CHARINDEX(
+                    CAST(f.value AS nvarchar(450)) COLLATE Latin1_General_BIN2,
+                    t.details COLLATE Latin1_General_BIN2
+                ) > 0
+            )
+        )
+    )
+    OR (
+        t.phone IS NULL AND t.user_id IS NULL
+        AND t.message_id IN (SELECT value COLLATE Latin1_General_BIN2 FROM OPENJSON(@message_ids))
+    )
+ORDER BY t.id;
