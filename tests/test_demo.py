@@ -82,7 +82,7 @@ def test_a_proof_that_fails_is_told_and_is_an_error(tmp_path: Path) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_when_interrupted_it_stops_the_server_and_cleans_up(tmp_path: Path, number: signal.Signals) -> None:
     process = subprocess.Popen(
-        [sys.executable, "-m", "gatherer", "demo", "--count", "50000"],
+        [sys.executable, "-m", "gatherer", "demo", "--count", "5000"],
         cwd=ROOT, env=os.environ | {"TMPDIR": str(tmp_path)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
     try:
@@ -100,7 +100,7 @@ def test_when_interrupted_it_stops_the_server_and_cleans_up(tmp_path: Path, numb
 
 def test_when_killed_its_server_stops_too(tmp_path: Path) -> None:
     process = subprocess.Popen(
-        [sys.executable, "-m", "gatherer", "demo", "--count", "50000", "--directory", "shown"],
+        [sys.executable, "-m", "gatherer", "demo", "--count", "5000", "--directory", "shown"],
         cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     holder = tmp_path / "shown" / "inbox.db.lock.holder"
