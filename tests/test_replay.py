@@ -16,7 +16,6 @@ from tests.making import (
     inbox_files,
     receipts,
     rows,
-    run,
     status,
     text,
     value,
@@ -162,7 +161,7 @@ def test_a_dry_run_changes_nothing(folder: Path) -> None:
     ],
 )
 def test_wrong_options_get_one_clear_line(folder: Path, arguments: list[str], words: bytes) -> None:
-    ended = run(folder, "replay", *arguments)
+    ended = call(folder, "replay", *arguments)
     assert ended.returncode == 2
     assert words in ended.stderr
     assert b"Traceback" not in ended.stderr
