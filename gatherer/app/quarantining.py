@@ -1,6 +1,5 @@
 """What a person does with the quarantine: look, release, discard; beside a running `serve` or without one."""
 
-import asyncio
 import time
 from collections.abc import Sequence
 from contextlib import closing
@@ -73,6 +72,8 @@ def dispose(configuration: Configuration, action: "Action", ids: Sequence[int]) 
 
 
 def _await_answer(configuration: Configuration, place: Path) -> int:
+    import asyncio  # late: every command imports this module, and most do without
+
     from gatherer.inbox import errands
     from gatherer.inbox.committing import AlreadyServed
 
