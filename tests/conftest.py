@@ -1,7 +1,9 @@
 """What holds for all tests."""
 
+import compileall
 import os
 import signal
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -13,6 +15,15 @@ settings.load_profile("gatherer")
 # A shell's background jobs ignore Ctrl-C, and so would every program that the tests start and interrupt.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Have gatherer compiled once, as an installed one is, and not by each of the many processes that are started.
+
+    They do not do it themselves where PYTHONDONTWRITEBYTECODE is set, as in many containers.
+    """
+    if not hasattr(config, "workerinput"):  # once, not in each process of the test run
+        compileall.compile_dir(Path(__file__).parent.parent / "gatherer", quiet=2)
 
 
 @pytest.fixture(autouse=True)

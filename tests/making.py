@@ -1,16 +1,21 @@
 """Makes what tests need: inboxes with notifications in them, WhatsApp bodies, command runs."""
 
 import asyncio
+import io
 import json
+import logging
 import os
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterable
-from contextlib import closing
+from collections.abc import Iterable, Iterator
+from contextlib import chdir, closing, contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
+from gatherer import cli
 from gatherer.inbox.writer import Arrival, InboxWriter
 from gatherer.notification import Notification
 from gatherer.timestamps import from_milliseconds
@@ -84,11 +89,14 @@ def fill_inbox(
 
     async def append_all() -> None:
         with closing(InboxWriter(path)) as writer:
-            for i, body in enumerate(bodies):
-                at = RECEIVED_AT + i * 1000
-                await writer.append(
-                    Arrival(at, endpoint, provider, "203.0.113.9", "application/json", None, body)
+            arrivals = (
+                Arrival(
+                    RECEIVED_AT + i * 1000, endpoint, provider, "203.0.113.9", "application/json", None, body
                 )
+                for i, body in enumerate(bodies)
+            )
+            while together := list(islice(arrivals, 100)):  # what one commit takes
+                await asyncio.gather(*map(writer.append, together))
 
     asyncio.run(append_all())
 
@@ -151,3 +159,51 @@ def run(
         check=False,
         env=os.environ | environment,
     )
+
+
+def call(
+    folder: Path, *arguments: str, stdin: bytes = b"", **environment: str
+) -> subprocess.CompletedProcess[bytes]:
+    """Do what `run` does, but in this process, which takes a tenth of the time.
+
+    For tests of what a command says and does, where it matters nothing that it is a process of its own. It must not
+    be one that runs until it is stopped.
+    """
+    streams = [
+        io.TextIOWrapper(io.BytesIO(given), "utf-8", write_through=True) for given in (stdin, b"", b"")
+    ]
+    with (
+        chdir(folder),
+        mock.patch.dict(os.environ, environment),
+        mock.patch.multiple(sys, argv=["gatherer", *arguments], **dict(zip(STREAMS, streams, strict=True))),
+        _logging_as_before(),
+    ):
+        try:
+            cli.main()
+            code: str | int | None = 0
+        except SystemExit as ended:
+            code = ended.code
+    _, said, errors = (stream.buffer.getvalue() for stream in streams)  # type: ignore[attr-defined]
+    assert code is None or isinstance(code, int), code
+    return subprocess.CompletedProcess(["gatherer", *arguments], code or 0, said, errors)
+
+
+STREAMS = ("stdin", "stdout", "stderr")
+
+
+@contextmanager
+def _logging_as_before() -> Iterator[None]:
+    """Take back afterwards what a command does to logging, which is the whole process's."""
+    root = logging.getLogger()
+    kept, root.handlers = root.handlers, []
+    known = [one for one in root.manager.loggerDict.values() if isinstance(one, logging.Logger)]
+    before = [(one, one.level, list(one.filters)) for one in (root, *known)]
+    try:
+        yield
+    finally:
+        for handler in root.handlers:
+            handler.close()
+        root.handlers = kept
+        for one, level, filters in before:
+            one.setLevel(level)
+            one.filters = filters

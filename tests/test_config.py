@@ -11,7 +11,7 @@ import pytest
 from gatherer import advice, app, config, example
 from gatherer.errors import ConfigurationError
 from gatherer.targets.sqlserver import connection
-from tests.making import configure, run
+from tests.making import call, configure, run
 
 ENDPOINT = '[[endpoint]]\nname = "a"\nprovider = "meta"\npath = "/a"\n'
 OPEN = ENDPOINT + "unauthenticated = true\n"
@@ -201,7 +201,7 @@ SECRETS = ENDPOINT + (
 @pytest.mark.parametrize("form", [(), ("--json",)])
 def test_show_hides_every_secret_and_resolves_the_rest(tmp_path: Path, form: tuple[str, ...]) -> None:
     configure(tmp_path, SECRETS)
-    result = run(tmp_path, "config", "show", *form)
+    result = call(tmp_path, "config", "show", *form)
     assert result.returncode == 0
     assert b"HUSH" not in result.stdout
     shown: dict[str, Any] = json.loads(result.stdout) if form else tomllib.loads(result.stdout.decode())
@@ -215,7 +215,7 @@ def test_errors_never_repeat_a_secret(tmp_path: Path) -> None:
     configure(
         tmp_path, SECRETS + 'bearer_tokens = ["HUSH-6"]\nunauthenticated = "HUSH-7"\nsecret = "HUSH-8"\n'
     )
-    result = run(tmp_path, "config", "check")
+    result = call(tmp_path, "config", "check")
     assert result.returncode == 2
     assert b"HUSH" not in result.stderr
 
@@ -228,7 +228,7 @@ def test_check_says_ok_and_what_is_unwise(tmp_path: Path) -> None:
         + '[[endpoint]]\nname = "b"\nprovider = "meta"\npath = "/b"\nurl_key = "k"',
     )
     path.chmod(0o644)
-    result = run(tmp_path, "config", "check")
+    result = call(tmp_path, "config", "check")
     assert result.returncode == 0
     assert b"is ok" in result.stdout
     warnings = result.stderr.decode()
@@ -263,7 +263,7 @@ def test_a_careful_configuration_has_no_warnings(tmp_path: Path) -> None:
 
 def test_check_as_json(tmp_path: Path) -> None:
     configure(tmp_path, OPEN)
-    good = run(tmp_path, "config", "check", "--json")
+    good = call(tmp_path, "config", "check", "--json")
     assert good.returncode == 0
     verdict = json.loads(good.stdout)
     assert verdict["ok"] is True
@@ -288,7 +288,7 @@ def test_check_as_json(tmp_path: Path) -> None:
     ],
 )
 def test_wrong_input_ends_with_a_clear_line(tmp_path: Path, arguments: tuple[str, ...], code: int) -> None:
-    result = run(tmp_path, *arguments)
+    result = call(tmp_path, *arguments)
     assert result.returncode == code
     assert result.stdout == b""
     assert b"Traceback" not in result.stderr
@@ -299,16 +299,16 @@ def test_the_configuration_is_found_by_option_then_environment_then_here(tmp_pat
     for number, name in enumerate(("option", "environment", "gatherer"), start=81):
         (tmp_path / f"{name}.toml").write_text(f"[server]\nport = {number}\n", encoding="utf-8")
     show = ("config", "show", "--json")
-    here = run(tmp_path, *show)
-    environment = run(tmp_path, *show, GATHERER_CONFIG="environment.toml")
-    option = run(tmp_path, "--config", "option.toml", *show, GATHERER_CONFIG="environment.toml")
+    here = call(tmp_path, *show)
+    environment = call(tmp_path, *show, GATHERER_CONFIG="environment.toml")
+    option = call(tmp_path, "--config", "option.toml", *show, GATHERER_CONFIG="environment.toml")
     ports = [json.loads(result.stdout)["server"]["port"] for result in (option, environment, here)]
     assert ports == [81, 82, 83]
 
 
 def test_the_example_is_valid_and_complete(tmp_path: Path) -> None:
     """What `config example` prints has every key that there is, and can be used as it stands."""
-    result = run(tmp_path, "config", "example")
+    result = call(tmp_path, "config", "example")
     text = result.stdout.decode()
     assert text.replace("\r\n", "\n") == EXAMPLE.read_text(encoding="utf-8")
     assert load(tmp_path, text).endpoint[0].name == "whatsapp"
@@ -523,7 +523,7 @@ def test_the_web_server_needs_no_secret_of_the_target_and_a_pass_none_of_the_end
         app.load(path, secrets=app.ENDPOINTS)
     with pytest.raises(config.InvalidConfiguration, match=r"(?s)^(?!.*endpoint).*GATHERER_NO "):
         app.load(path, secrets=app.TARGET)
-    assert "GATHERER_NO" in run(tmp_path, "config", "show").stdout.decode()
+    assert "GATHERER_NO" in call(tmp_path, "config", "show").stdout.decode()
 
 
 def test_each_commented_key_of_the_example_works_when_it_is_switched_on(

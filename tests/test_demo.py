@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from gatherer.demo import Demo
-from tests.making import rows, run
+from tests.making import call, rows, run
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -52,11 +52,11 @@ def test_its_figures_are_what_the_tables_say(tmp_path: Path) -> None:
 def test_what_it_leaves_in_a_folder_is_a_working_set_up(tmp_path: Path) -> None:
     assert run(tmp_path, "demo", "--count", "20", "--directory", "kept").returncode == 0
     configured = ("--config", "kept/gatherer.toml")
-    state = json.loads(run(tmp_path, *configured, "status", "--json").stdout)
+    state = json.loads(call(tmp_path, *configured, "status", "--json").stdout)
     assert state["inbox"]["backlog"] == 0
-    again = json.loads(run(tmp_path, *configured, "gather", "--json").stdout)
+    again = json.loads(call(tmp_path, *configured, "gather", "--json").stdout)
     assert again["read"] == 0
-    assert run(tmp_path, *configured, "config", "check").returncode == 0
+    assert call(tmp_path, *configured, "config", "check").returncode == 0
 
 
 def test_a_proof_that_fails_is_told_and_is_an_error(tmp_path: Path) -> None:
@@ -82,7 +82,7 @@ def test_a_proof_that_fails_is_told_and_is_an_error(tmp_path: Path) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_when_interrupted_it_stops_the_server_and_cleans_up(tmp_path: Path, number: signal.Signals) -> None:
     process = subprocess.Popen(
-        [sys.executable, "-m", "gatherer", "demo", "--count", "50000"],
+        [sys.executable, "-m", "gatherer", "demo", "--count", "5000"],
         cwd=ROOT, env=os.environ | {"TMPDIR": str(tmp_path)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
     try:
@@ -100,7 +100,7 @@ def test_when_interrupted_it_stops_the_server_and_cleans_up(tmp_path: Path, numb
 
 def test_when_killed_its_server_stops_too(tmp_path: Path) -> None:
     process = subprocess.Popen(
-        [sys.executable, "-m", "gatherer", "demo", "--count", "50000", "--directory", "shown"],
+        [sys.executable, "-m", "gatherer", "demo", "--count", "5000", "--directory", "shown"],
         cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     holder = tmp_path / "shown" / "inbox.db.lock.holder"
@@ -136,7 +136,7 @@ def test_wrong_input_ends_with_a_clear_line_and_exit_code_2(
 ) -> None:
     (tmp_path / "occupied").mkdir()
     (tmp_path / "occupied" / "file").write_text("mine", encoding="utf-8")
-    result = run(tmp_path, *arguments)
+    result = call(tmp_path, *arguments)
     said = result.stderr.decode()
     assert result.returncode == 2, said
     assert "Traceback" not in said

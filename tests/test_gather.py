@@ -25,6 +25,7 @@ from gatherer.inbox.reader import LocalInbox
 from gatherer.targets.sqlite.target import SQLiteTarget
 from tests.making import (
     all_rows,
+    call,
     configure,
     envelope,
     fill_inbox,
@@ -347,10 +348,10 @@ def test_fail_on_rejected_exits_1_once(tmp_path: Path) -> None:
 def test_a_dry_run_counts_and_writes_nothing(tmp_path: Path) -> None:
     configure(tmp_path)
     fill_inbox(tmp_path / "inbox.db", CAMPAIGN)
-    summary = json.loads(run(tmp_path, "gather", "--dry-run", "--json").stdout)
+    summary = json.loads(call(tmp_path, "gather", "--dry-run", "--json").stdout)
     assert summary["inserted"]["sent"] == 4
     assert not list(tmp_path.glob("responses.db*[!k]")), "nothing is left behind but the lock"
-    assert json.loads(run(tmp_path, "gather", "--json").stdout)["read"] == len(CAMPAIGN)
+    assert json.loads(call(tmp_path, "gather", "--json").stdout)["read"] == len(CAMPAIGN)
 
 
 @contextmanager
@@ -376,7 +377,7 @@ def test_a_second_gather_says_who_is_at_it(tmp_path: Path) -> None:
         assert ended.returncode == 75
         assert b"more than an hour" in ended.stderr
         assert b"4711" in ended.stderr
-    assert b"gathered" in run(tmp_path, "gather").stdout
+    assert b"gathered" in call(tmp_path, "gather").stdout
 
 
 @pytest.mark.parametrize(
@@ -397,7 +398,7 @@ def test_wrong_options_get_one_clear_line(
 ) -> None:
     configure(tmp_path)
     fill_inbox(tmp_path / "inbox.db", [])
-    ended = run(tmp_path, "gather", *arguments)
+    ended = call(tmp_path, "gather", *arguments)
     assert ended.returncode == code
     assert words in ended.stderr
     assert b"Traceback" not in ended.stderr
@@ -405,16 +406,16 @@ def test_wrong_options_get_one_clear_line(
 
 def test_what_cannot_be_used_is_named_and_exits_3(tmp_path: Path) -> None:
     configure(tmp_path)
-    ended = run(tmp_path, "gather")
+    ended = call(tmp_path, "gather")
     assert (ended.returncode, b"gatherer serve" in ended.stderr) == (3, True), "no inbox yet"
     (tmp_path / "inbox.db").write_bytes(b"this is not a database, but it is long enough to be looked at" * 20)
-    ended = run(tmp_path, "gather")
+    ended = call(tmp_path, "gather")
     assert (ended.returncode, ended.stderr.count(b"\n")) == (3, 1), ended.stderr
     (tmp_path / "inbox.db").unlink()
     fill_inbox(tmp_path / "inbox.db", CAMPAIGN)
     with closing(sqlite3.connect(tmp_path / "responses.db")) as connection, connection:
         connection.execute("CREATE TABLE somebody_elses (x)")
-    ended = run(tmp_path, "gather")
+    ended = call(tmp_path, "gather")
     assert (ended.returncode, b"not a gatherer target" in ended.stderr) == (3, True)
 
 
@@ -422,11 +423,11 @@ def test_a_folder_that_cannot_be_written_is_no_defect(tmp_path: Path) -> None:
     configure(tmp_path)
     fill_inbox(tmp_path / "inbox.db", CAMPAIGN)
     (tmp_path / "responses.db.gather.lock").mkdir()  # as little of a file as one of another account
-    ended = run(tmp_path, "gather")
+    ended = call(tmp_path, "gather")
     assert (ended.returncode, ended.stderr.count(b"\n")) == (3, 1), ended.stderr
     assert b"gather.lock cannot be written" in ended.stderr
     (tmp_path / "responses.db.gather.lock").rmdir()
-    assert run(tmp_path, "gather").returncode == 0
+    assert call(tmp_path, "gather").returncode == 0
 
 
 def test_a_locked_target_exits_75_and_nothing_is_lost(
@@ -502,10 +503,10 @@ def _wait_for_rows(path: Path, count: int) -> None:
 def test_a_run_is_written_down_even_if_it_failed(tmp_path: Path) -> None:
     configure(tmp_path)
     fill_inbox(tmp_path / "inbox.db", CAMPAIGN)
-    run(tmp_path, "gather")
+    call(tmp_path, "gather")
     with closing(sqlite3.connect(tmp_path / "inbox.db")) as connection, connection:
         connection.execute("UPDATE notification SET body = x'00' WHERE id = ?", (len(CAMPAIGN),))
-    assert run(tmp_path, "gather").returncode == 3
-    state = json.loads(run(tmp_path, "status", "--json").stdout)
+    assert call(tmp_path, "gather").returncode == 3
+    state = json.loads(call(tmp_path, "status", "--json").stdout)
     assert state["last_pass"]["exit_code"] == 3
     assert "not the one" in state["last_pass"]["problem"]

@@ -1,4 +1,4 @@
-"""`gatherer inbox …`: what it shows, what it takes out and back in, what it refuses. Real processes."""
+"""`gatherer inbox …`: what it shows, what it takes out and back in, what it refuses."""
 
 import json
 import os
@@ -12,7 +12,7 @@ import pytest
 from gatherer import timestamps
 from gatherer.inbox import consumers
 from gatherer.inbox.reader import LocalInbox
-from tests.making import RECEIVED_AT, all_rows, configure, fill_inbox, receipts, run
+from tests.making import RECEIVED_AT, all_rows, call, configure, fill_inbox, receipts, run
 from tests.serving import Load, rows, serving
 
 ODD = [
@@ -35,7 +35,7 @@ def folder(tmp_path: Path) -> Path:
 
 def inbox(folder: Path, *arguments: str, stdin: bytes = b"", code: int = 0) -> str:
     """Run `gatherer inbox` with `arguments`; return what it prints: errors, when it is to fail."""
-    result = run(folder, "inbox", *arguments, stdin=stdin)
+    result = call(folder, "inbox", *arguments, stdin=stdin)
     assert result.returncode == code, result
     if code:
         assert result.stderr.startswith((b"Error: ", b"Usage: "))
@@ -61,7 +61,7 @@ def test_one_notification_is_shown_and_its_bytes_are_exact(folder):
     shown = json.loads(inbox(folder, "show", "6"))
     assert (shown["id"], shown["endpoint"], shown["body"].encode()) == (6, "apteco", ODD[5])
     for number, body in enumerate(ODD, start=1):
-        assert run(folder, "inbox", "show", str(number), "--raw").stdout == body
+        assert call(folder, "inbox", "show", str(number), "--raw").stdout == body
     assert "its ids go from 1 to 6" in inbox(folder, "show", "7", code=2)
 
 
@@ -76,19 +76,19 @@ def test_what_is_exported_and_imported_elsewhere_is_the_same(folder, tmp_path_fa
     assert rows(elsewhere / "inbox.db", columns) == rows(folder / "inbox.db", columns)
     assert [body for *_, body in rows(elsewhere / "inbox.db", columns)] == ODD
     for one in (folder, elsewhere):
-        assert run(one, "gather").returncode == 0
+        assert call(one, "gather").returncode == 0
     aside = ("inbox_id",)
     assert all_rows(folder / "responses.db", aside=aside) == all_rows(elsewhere / "responses.db", aside=aside)
 
 
 def test_what_is_imported_where_it_came_from_doubles_no_row(folder):
-    run(folder, "gather")
+    call(folder, "gather")
     before = all_rows(folder / "responses.db")
     exported = folder / "x.ndjson"
-    exported.write_bytes(run(folder, "inbox", "export").stdout)
+    exported.write_bytes(call(folder, "inbox", "export").stdout)
     inbox(folder, "import", "x.ndjson", "x.ndjson")
     assert len(rows(folder / "inbox.db", "id")) == 18
-    assert run(folder, "gather").returncode == 0
+    assert call(folder, "gather").returncode == 0
     assert all_rows(folder / "responses.db") == before
 
 
@@ -198,7 +198,7 @@ def test_while_serve_runs_what_writes_is_refused_and_what_reads_works(tmp_path):
 def test_a_backup_put_in_place_is_served_and_gathered_on(folder):
     inbox(folder, "backup", "copy_%Y.db")
     (copy,) = folder.glob("copy_*.db")
-    assert run(folder, "gather").returncode == 0
+    assert call(folder, "gather").returncode == 0
     for one in folder.glob("inbox.db*"):
         if one.is_file():
             one.unlink()
@@ -207,7 +207,7 @@ def test_a_backup_put_in_place_is_served_and_gathered_on(folder):
         assert server.post(receipts("wamid.c")).status == 200
         server.stop()
     configure(folder)
-    result = run(folder, "gather", "--json")
+    result = call(folder, "gather", "--json")
     assert json.loads(result.stdout)["read"] == 1
 
 
@@ -244,7 +244,7 @@ def test_a_purge_by_hand_does_what_serve_would(folder):
     consumers.acknowledge(path, "reports", identity(path), 4)
     assert "2 notifications purged" in inbox(folder, "purge")
     assert "2 notifications (5 to 6), purged up to 4" in inbox(folder, "check")
-    gathered = run(folder, "gather", "--json")
+    gathered = call(folder, "gather", "--json")
     assert json.loads(gathered.stdout)["purged_unread"] == 4
 
 
@@ -263,7 +263,7 @@ def test_missing_notifications_are_found(folder, damage, gaps):
     with closing(sqlite3.connect(folder / "inbox.db")) as connection:
         connection.execute(damage)
         connection.commit()
-    result = run(folder, "inbox", "check", "--json")
+    result = call(folder, "inbox", "check", "--json")
     assert result.returncode == (3 if gaps else 0)
     assert json.loads(result.stdout)["gaps"] == gaps
 

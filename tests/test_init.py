@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from gatherer import app, example
-from tests.making import run
+from tests.making import call, run
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -31,7 +31,7 @@ def test_what_it_writes_works_and_is_private(tmp_path: Path) -> None:
 def test_the_secrets_are_new_each_time(tmp_path: Path) -> None:
     found = set()
     for name in ("one", "two"):
-        run(tmp_path, "init", "--directory", name)
+        call(tmp_path, "init", "--directory", name)
         [endpoint] = app.load(tmp_path / name / "gatherer.toml", secrets=True).endpoint
         assert endpoint.verify_token is not None
         assert endpoint.url_key is not None
@@ -43,17 +43,17 @@ def test_the_secrets_are_new_each_time(tmp_path: Path) -> None:
 def test_it_never_overwrites_unless_told_and_then_keeps_the_old_one(tmp_path: Path) -> None:
     path = tmp_path / "gatherer.toml"
     path.write_text("# mine\n", encoding="utf-8")
-    refused = run(tmp_path, "init")
+    refused = call(tmp_path, "init")
     assert refused.returncode == 2
     assert b"--force" in refused.stderr
     assert path.read_text(encoding="utf-8") == "# mine\n"
-    assert run(tmp_path, "init", "--force").returncode == 0
+    assert call(tmp_path, "init", "--force").returncode == 0
     assert (tmp_path / "gatherer.toml.old").read_text(encoding="utf-8") == "# mine\n"
     assert len(app.load(path, secrets=True).endpoint) == 1
 
 
 def test_the_public_url_and_the_folder_of_the_data_are_taken_over(tmp_path: Path) -> None:
-    result = run(tmp_path, "init", "--public-url", "https://hooks.example.org/", "--data", "it's data")
+    result = call(tmp_path, "init", "--public-url", "https://hooks.example.org/", "--data", "it's data")
     assert result.returncode == 0, result.stderr
     loaded = app.load(tmp_path / "gatherer.toml", secrets=True)
     assert f"https://hooks.example.org{loaded.endpoint[0].url_path}\n" in result.stdout.decode().replace(
@@ -93,7 +93,7 @@ def test_wrong_input_ends_with_a_clear_line_and_writes_nothing(
     tmp_path: Path, arguments: tuple[str, ...]
 ) -> None:
     (tmp_path / "file").write_text("a file", encoding="utf-8")
-    result = run(tmp_path, "init", *arguments)
+    result = call(tmp_path, "init", *arguments)
     assert result.returncode == 2
     assert b"Traceback" not in result.stderr
     assert b"Error: " in result.stderr
@@ -101,7 +101,7 @@ def test_wrong_input_ends_with_a_clear_line_and_writes_nothing(
 
 
 def test_the_option_config_is_not_for_init(tmp_path: Path) -> None:
-    result = run(tmp_path, "--config", "x.toml", "init")
+    result = call(tmp_path, "--config", "x.toml", "init")
     assert result.returncode == 2
     assert b"--directory" in result.stderr
 

@@ -11,7 +11,7 @@ import pytest
 
 from gatherer import logs
 from tests.certifying import HOST, Authority
-from tests.making import envelope, reaction, run, status, text, value
+from tests.making import call, envelope, reaction, status, text, value
 from tests.receiver.attacking import BROKEN
 from tests.serving import Serving, answer_from, head, post_bytes, serving, signature
 
@@ -125,7 +125,7 @@ def test_no_log_reveals_what_was_said_by_whom_or_a_secret(tmp_path, level):
         ["status"],
         ["config", "check"],
     ):
-        ended = run(tmp_path, *level_option, *arguments)
+        ended = call(tmp_path, *level_option, *arguments)
         assert b"Traceback" not in ended.stderr
         said += ended.stderr.decode() + ended.stdout.decode()
         if arguments != ["config", "check"]:

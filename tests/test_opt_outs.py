@@ -7,7 +7,7 @@ import pytest
 from gatherer import opt_outs
 from gatherer.decoding import decode_batch
 from gatherer.records import Kind, Response
-from tests.making import CONFIGURATION, configure, envelope, fill_inbox, notification, rows, run, text, value
+from tests.making import CONFIGURATION, call, configure, envelope, fill_inbox, notification, rows, text, value
 
 
 def kinds(body: str, **message: object) -> list[Kind]:
@@ -86,7 +86,7 @@ def test_each_endpoint_has_its_own_words(tmp_path: Path) -> None:
     fill_inbox(
         tmp_path / "inbox.db", [envelope(value(messages=[text("wamid.E", "STOP")]))], endpoint="elsewhere"
     )
-    assert run(tmp_path, "gather").returncode == 0
+    assert call(tmp_path, "gather").returncode == 0
     opted_out = [row["message_id"] for row in rows(tmp_path / "responses.db") if row["kind"] == "opted_out"]
     assert sorted(opted_out) == ["wamid.E", "wamid.schluss, jetzt!"], (
         "the default words hold where none are configured"
@@ -96,7 +96,7 @@ def test_each_endpoint_has_its_own_words(tmp_path: Path) -> None:
 def test_no_keywords_switch_it_off(tmp_path: Path) -> None:
     configure(tmp_path, CONFIGURATION + "opt_out_keywords = []\n")
     fill_inbox(tmp_path / "inbox.db", [envelope(value(messages=[text("wamid.R", "STOP")]))])
-    run(tmp_path, "gather")
+    call(tmp_path, "gather")
     assert [row["kind"] for row in rows(tmp_path / "responses.db")] == ["replied"]
 
 

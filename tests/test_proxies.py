@@ -129,8 +129,8 @@ def _behaves(proxy: Proxy, server: Serving) -> None:
         "we are the trusted proxy"
     )
     stored = len(server.bodies())
-    with contextlib.suppress(OSError):  # refused while it is still being sent
-        assert proxy.exchange(post_bytes(b"x" * 4_300_000)).status == 413
+    with contextlib.suppress(OSError):  # refused while it is still being sent, which some pass on as a 502
+        assert proxy.exchange(post_bytes(b"x" * 4_300_000)).status in (413, 502)
     with proxy.connected() as connection:  # a client that never ends its body takes no place of ours
         connection.sendall(post_bytes(b"x" * 1000).replace(b"localhost", HOST.encode())[:-1])
         for n in range(20):

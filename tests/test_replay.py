@@ -9,13 +9,13 @@ import pytest
 
 from tests.making import (
     all_rows,
+    call,
     configure,
     envelope,
     fill_inbox,
     inbox_files,
     receipts,
     rows,
-    run,
     status,
     text,
     value,
@@ -35,12 +35,12 @@ def folder(tmp_path: Path) -> Path:
     """A folder with an inbox of five notifications that have been gathered."""
     configure(tmp_path)
     fill_inbox(tmp_path / "inbox.db", POSTS)
-    assert run(tmp_path, "gather").returncode == 0
+    assert call(tmp_path, "gather").returncode == 0
     return tmp_path
 
 
 def replay(folder: Path, *arguments: str) -> dict[str, object]:
-    ended = run(folder, "replay", "--json", *arguments)
+    ended = call(folder, "replay", "--json", *arguments)
     assert ended.returncode == 0, ended.stderr.decode()
     summary: dict[str, object] = json.loads(ended.stdout)
     return summary
@@ -89,7 +89,7 @@ def test_replay_brings_back_rows_that_the_target_lost(folder: Path) -> None:
 def test_the_position_stays_where_it_is(folder: Path) -> None:
     fill_inbox(folder / "inbox.db", [receipts("wamid.C")])
     replay(folder, "--all")
-    assert json.loads(run(folder, "gather", "--json").stdout)["read"] == 1
+    assert json.loads(call(folder, "gather", "--json").stdout)["read"] == 1
 
 
 def test_rebuild_mends_rows_that_a_decoder_got_wrong(folder: Path) -> None:
@@ -123,7 +123,7 @@ def test_rebuild_of_rejected_notifications_loses_none(folder: Path) -> None:
 def test_another_provider_resolves_what_was_rejected(tmp_path: Path) -> None:
     configure(tmp_path)
     fill_inbox(tmp_path / "inbox.db", [receipts("wamid.A")], provider="nobody")
-    run(tmp_path, "gather")
+    call(tmp_path, "gather")
     assert [row["reason_class"] for row in rows(tmp_path / "responses.db", "rejected")] == [
         "unknown_provider"
     ]
@@ -161,7 +161,7 @@ def test_a_dry_run_changes_nothing(folder: Path) -> None:
     ],
 )
 def test_wrong_options_get_one_clear_line(folder: Path, arguments: list[str], words: bytes) -> None:
-    ended = run(folder, "replay", *arguments)
+    ended = call(folder, "replay", *arguments)
     assert ended.returncode == 2
     assert words in ended.stderr
     assert b"Traceback" not in ended.stderr

@@ -18,7 +18,7 @@ from gatherer import providers
 from gatherer.records import Record, Rejected, Response
 from gatherer.simulation import wire
 from gatherer.simulation.campaign import Campaign
-from tests.making import notification, run
+from tests.making import call, notification, run
 from tests.serving import PATH, SECRET, serving
 
 START = datetime(2026, 11, 20, 9, tzinfo=UTC)
@@ -107,13 +107,13 @@ def test_against_the_real_server_everything_is_taken_in_and_gathered(tmp_path: P
         summary = json.loads(first.stdout)
         assert summary["statuses"] == {"200": summary["posts"]}
         assert summary["p50_ms"] <= summary["p99_ms"]
-        gathered = json.loads(run(tmp_path, "gather", "--json").stdout)
+        gathered = json.loads(call(tmp_path, "gather", "--json").stdout)
         assert gathered["read"] == summary["posts"]
         assert summary["responses"].items() <= gathered["inserted"].items()
         assert gathered["rejected"] == 1
-        again = run(tmp_path, *arguments, "--app-secret", SECRET)
+        again = call(tmp_path, *arguments, "--app-secret", SECRET)
         assert again.returncode == 0
-        repeated = json.loads(run(tmp_path, "gather", "--json").stdout)
+        repeated = json.loads(call(tmp_path, "gather", "--json").stdout)
     assert (repeated["read"], repeated["inserted"], repeated["rejected"]) == (summary["posts"], {}, 0)
 
 
@@ -126,14 +126,14 @@ def test_with_endpoint_nobody_types_a_secret(tmp_path: Path) -> None:
     with serving(tmp_path, endpoint, basic) as server:
         base = f"http://127.0.0.1:{server.port}"
         for name, url in (("e", f"{base}/e/key"), ("b", f"{base}/b")):
-            result = run(tmp_path, "simulate", "--endpoint", name, "--url", url, "--count", "3")
+            result = call(tmp_path, "simulate", "--endpoint", name, "--url", url, "--count", "3")
             assert result.returncode == 0, result.stderr
         # By hand it is the same.
         given = ("--app-secret-file", "secret.txt", "--bearer-token", "token", "--header", "X-Key: välue")
         (tmp_path / "secret.txt").write_text("two\n", encoding="utf-8")
-        by_hand = run(tmp_path, "simulate", "--url", f"{base}/e/key", "--count", "3", *given)
+        by_hand = call(tmp_path, "simulate", "--url", f"{base}/e/key", "--count", "3", *given)
         assert by_hand.returncode == 0, by_hand.stderr
-        basic_by_hand = run(
+        basic_by_hand = call(
             tmp_path, "simulate", "--url", f"{base}/b", "--count", "3", "--basic", "u:pässword"
         )
         assert basic_by_hand.returncode == 0, basic_by_hand.stderr
@@ -145,7 +145,7 @@ def test_the_url_of_an_endpoint_follows_from_the_configuration(tmp_path: Path) -
         (tmp_path / "gatherer.toml").write_text(
             configured.replace("port = 0", f'port = {server.port}\nhost = "0.0.0.0"'), encoding="utf-8"
         )
-        result = run(tmp_path, "simulate", "--endpoint", "meta", "--count", "3", "--well-formed")
+        result = call(tmp_path, "simulate", "--endpoint", "meta", "--count", "3", "--well-formed")
     assert result.returncode == 0, result.stderr
 
 
@@ -185,7 +185,7 @@ def web_server(answer: Answer) -> Iterator[tuple[str, list[float]]]:
 
 def test_after_a_503_it_posts_again_when_it_was_told_to(tmp_path: Path) -> None:
     with web_server(lambda n: (503, {"Retry-After": "1"}) if n == 1 else (200, {})) as (url, times):
-        result = run(tmp_path, "simulate", "--url", url, "--count", "2", "--connections", "1", "--json")
+        result = call(tmp_path, "simulate", "--url", url, "--count", "2", "--connections", "1", "--json")
     assert result.returncode == 0, result.stderr
     summary = json.loads(result.stdout)
     assert summary["retried"] == 1
@@ -195,7 +195,7 @@ def test_after_a_503_it_posts_again_when_it_was_told_to(tmp_path: Path) -> None:
 
 def test_the_rate_is_kept(tmp_path: Path) -> None:
     with web_server(lambda _: (200, {})) as (url, times):
-        run(tmp_path, "simulate", "--url", url, "--count", "40", "--rate", "20")
+        call(tmp_path, "simulate", "--url", url, "--count", "40", "--rate", "20")
     assert (len(times) - 1) / (times[-1] - times[0]) == pytest.approx(20, rel=0.25)
 
 
@@ -217,7 +217,7 @@ def test_what_a_server_answers_decides_the_exit_code(
 ) -> None:
     headers = {"Retry-After": "0"} if status == 503 else {}
     with web_server(lambda _: (status, headers)) as (url, _):
-        result = run(tmp_path, "simulate", "--url", url, "--count", "3")
+        result = call(tmp_path, "simulate", "--url", url, "--count", "3")
     assert result.returncode == code
     said = result.stderr.decode()
     assert words in said
@@ -227,7 +227,7 @@ def test_what_a_server_answers_decides_the_exit_code(
 def test_a_wrong_secret_exits_3(tmp_path: Path) -> None:
     with serving(tmp_path) as server:
         url = f"http://127.0.0.1:{server.port}{PATH}"
-        result = run(tmp_path, "simulate", "--url", url, "--app-secret", "another", "--count", "3")
+        result = call(tmp_path, "simulate", "--url", url, "--app-secret", "another", "--count", "3")
         assert server.bodies() == []
     assert result.returncode == 3
 
@@ -263,7 +263,7 @@ CONFIGURATION = (
 )
 def test_wrong_input_ends_with_a_clear_line(tmp_path: Path, arguments: tuple[str, ...], code: int) -> None:
     (tmp_path / "gatherer.toml").write_text(CONFIGURATION, encoding="utf-8")
-    result = run(tmp_path, "simulate", *arguments)
+    result = call(tmp_path, "simulate", *arguments)
     said = result.stderr.decode()
     assert result.returncode == code, said
     assert result.stdout == b""

@@ -3,23 +3,23 @@
 import json
 from pathlib import Path
 
-from tests.making import configure, envelope, fill_inbox, reaction, receipts, run, status, value
+from tests.making import call, configure, envelope, fill_inbox, reaction, receipts, run, status, value
 
 
 def test_status_counts_what_waits_and_how_long(tmp_path: Path) -> None:
     configure(tmp_path)
     fill_inbox(tmp_path / "inbox.db", [receipts("wamid.A"), receipts("wamid.B"), b"junk"])
-    state = json.loads(run(tmp_path, "status", "--json").stdout)
+    state = json.loads(call(tmp_path, "status", "--json").stdout)
     assert state["inbox"]["backlog"] == state["inbox"]["last_id"] == 3
     assert state["inbox"]["oldest_waiting_at"] == "2026-09-21T14:13:20.000Z"
     assert state["inbox"]["oldest_waiting_seconds"] > 0
     assert state["last_pass"] is None
-    run(tmp_path, "gather", "--limit", "2")
-    state = json.loads(run(tmp_path, "status", "--json").stdout)
+    call(tmp_path, "gather", "--limit", "2")
+    state = json.loads(call(tmp_path, "status", "--json").stdout)
     assert (state["inbox"]["position"], state["inbox"]["backlog"]) == (2, 1)
     assert state["last_pass"]["read"] == 2
-    run(tmp_path, "gather")
-    state = json.loads(run(tmp_path, "status", "--json").stdout)
+    call(tmp_path, "gather")
+    state = json.loads(call(tmp_path, "status", "--json").stdout)
     assert (state["inbox"]["backlog"], state["inbox"]["oldest_waiting_at"]) == (0, None)
     assert state["target"]["rows"]["response"] == 2
     assert state["target"]["rejected_open"] == 1
@@ -30,7 +30,7 @@ def test_status_creates_nothing(tmp_path: Path) -> None:
     configure(tmp_path)
     fill_inbox(tmp_path / "inbox.db", [receipts("wamid.A")])
     before = {path.name for path in tmp_path.iterdir()}
-    state = json.loads(run(tmp_path, "status", "--json").stdout)
+    state = json.loads(call(tmp_path, "status", "--json").stdout)
     assert (state["inbox"]["backlog"], state["target"]["rows"]["response"]) == (1, 0)
     assert {path.name for path in tmp_path.iterdir()} == before
 
@@ -38,7 +38,7 @@ def test_status_creates_nothing(tmp_path: Path) -> None:
 def test_status_is_readable_by_people(tmp_path: Path) -> None:
     configure(tmp_path)
     fill_inbox(tmp_path / "inbox.db", [receipts("wamid.A")])
-    run(tmp_path, "gather")
+    call(tmp_path, "gather")
     printed = run(tmp_path, "status").stdout.decode()
     for words in ("backlog", "response 1", "last pass", "position"):
         assert words in printed
@@ -52,7 +52,7 @@ def test_decode_prints_a_line_for_each_record_and_rejection(tmp_path: Path) -> N
         )
     )
     (tmp_path / "post.json").write_bytes(body)
-    ended = run(tmp_path, "decode", "meta", "post.json", "--json")
+    ended = call(tmp_path, "decode", "meta", "post.json", "--json")
     assert ended.returncode == 0
     failed, rejected, reacted = map(json.loads, ended.stdout.splitlines())
     assert (failed["kind"], failed["message_id"], failed["error_code"]) == ("failed", "wamid.A", 131026)
@@ -68,15 +68,15 @@ def test_decode_prints_a_line_for_each_record_and_rejection(tmp_path: Path) -> N
 
 def test_decode_exits_0_whatever_the_content(tmp_path: Path) -> None:
     for junk in (b"", b"\xff\xfe{\x00}\x00", b"[" * 100_000, b"null", b'{"entry":null}'):
-        ended = run(tmp_path, "decode", "meta", "-", stdin=junk)
+        ended = call(tmp_path, "decode", "meta", "-", stdin=junk)
         assert ended.returncode == 0, junk[:20]
         assert b"Traceback" not in ended.stderr
 
 
 def test_decode_names_what_it_cannot_use(tmp_path: Path) -> None:
-    ended = run(tmp_path, "decode", "pigeon", "-")
+    ended = call(tmp_path, "decode", "pigeon", "-")
     assert (ended.returncode, b"no provider 'pigeon'" in ended.stderr) == (2, True)
-    ended = run(tmp_path, "decode", "meta", "nowhere.json")
+    ended = call(tmp_path, "decode", "meta", "nowhere.json")
     assert (ended.returncode, b"nowhere.json" in ended.stderr) == (2, True)
 
 
@@ -85,14 +85,14 @@ def test_providers_lists_what_each_can_report_and_how_it_behaves(tmp_path: Path)
     meta = next(row for row in matrix if row["provider"] == "meta")
     assert meta["reports"].startswith("sent, delivered, read, failed, reacted, replied")
     assert all(all(row.values()) for row in matrix)
-    printed = run(tmp_path, "providers").stdout.decode()
+    printed = call(tmp_path, "providers").stdout.decode()
     assert "callback-override" in printed
     assert "X-Hub-Signature-256" in printed
 
 
 def test_providers_tells_how_to_set_one_up(tmp_path: Path) -> None:
-    printed = run(tmp_path, "providers", "meta").stdout.decode()
+    printed = call(tmp_path, "providers", "meta").stdout.decode()
     for heading in ("Set-up", "Mapping", "Quirks"):
         assert heading in printed
-    ended = run(tmp_path, "providers", "pigeon")
+    ended = call(tmp_path, "providers", "pigeon")
     assert (ended.returncode, b"no provider 'pigeon'" in ended.stderr) == (2, True)

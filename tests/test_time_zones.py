@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from gatherer import time_zones
-from tests.making import CONFIGURATION, configure, envelope, fill_inbox, run, status, value
+from tests.making import CONFIGURATION, call, configure, envelope, fill_inbox, status, value
 
 
 @pytest.mark.parametrize(
@@ -47,16 +47,16 @@ def test_the_view_follows_the_configured_zone(tmp_path: Path) -> None:
     )
     zone = '[target]\ntime_zone = "Europe/London"\n'
     configure(tmp_path, zone + CONFIGURATION)
-    run(tmp_path, "gather")
+    call(tmp_path, "gather")
     assert local_times(tmp_path) == ["2026-10-25 01:00:00.000", "2026-10-25 01:59:00.000"]
     configure(tmp_path, zone.replace("Europe/London", "Asia/Kolkata") + CONFIGURATION)
-    run(tmp_path, "gather")
+    call(tmp_path, "gather")
     assert local_times(tmp_path) == ["2026-10-25 06:29:00.000", "2026-10-25 06:30:00.000"]
 
 
 def test_a_zone_that_does_not_exist_is_refused(tmp_path: Path) -> None:
     configure(tmp_path, '[target]\ntime_zone = "Europe/Lundon"\n' + CONFIGURATION)
-    ended = run(tmp_path, "gather")
+    ended = call(tmp_path, "gather")
     assert (ended.returncode, b"target.time_zone: there is no time zone 'Europe/Lundon'" in ended.stderr) == (
         2,
         True,

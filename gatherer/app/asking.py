@@ -1,6 +1,5 @@
 """Having something done by the one writer of the inbox: a running `serve` or, where there is none, ourselves."""
 
-import asyncio
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack, closing
@@ -65,6 +64,8 @@ def ask(configuration: Configuration, inbox: config.Inbox, action: str, what: An
 
 
 def _await_answer(configuration: Configuration, inbox: config.Inbox, place: Path) -> int:
+    import asyncio
+
     from gatherer.inbox import errands
     from gatherer.inbox.committing import AlreadyServed
 

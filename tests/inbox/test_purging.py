@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from gatherer import timestamps
-from gatherer.inbox import consumers, file, purging
+from gatherer.inbox import consumers, file, housekeeping, purging
 from gatherer.inbox.base import Bounds
 from gatherer.inbox.housekeeping import Housekeeping, purge_now
 from gatherer.inbox.purging import Retention
@@ -159,7 +159,8 @@ def test_ids_are_not_used_again_and_a_reader_sees_what_is_gone(writer, path):
         assert (inbox.first_id(), inbox.last_id()) == (11, 11)
 
 
-def test_purging_is_done_in_small_steps(writer, path):
+def test_purging_is_done_in_small_steps(writer, path, monkeypatch):
+    monkeypatch.setattr(housekeeping, "REST", 0)
     append(writer, [40] * (2 * purging.STEP_ROWS + 10))
     acknowledge(path, 10_000)
     steps = asyncio.run(Housekeeping(writer, MONTH).tidy())
@@ -186,10 +187,10 @@ def test_the_space_is_given_back(writer, path):
 
 def test_the_log_is_emptied_when_nothing_is_written_for_a_round(writer, path):
     async def main() -> list[int]:
-        housekeeping = Housekeeping(writer, MONTH)
+        keeper = Housekeeping(writer, MONTH)
         sizes = []
         for _ in range(2):
-            await housekeeping.tidy()
+            await keeper.tidy()
             sizes.append(Path(f"{path}-wal").stat().st_size)
         return sizes
 
@@ -208,10 +209,10 @@ def test_a_reader_that_never_pauses_stops_the_purge_and_is_named_once(writer, pa
         reader.execute("SELECT count(*) FROM notification").fetchone()
         append(writer, [1] * 20, body=b"")
         assert (tidy(writer), len(ids(path))) == (0, 120)
-        housekeeping = Housekeeping(writer, MONTH)
+        keeper = Housekeeping(writer, MONTH)
         caplog.clear()
-        asyncio.run(housekeeping.tidy())
-        asyncio.run(housekeeping.tidy())
+        asyncio.run(keeper.tidy())
+        asyncio.run(keeper.tidy())
         assert caplog.text.count("reading") == 1
         reader.execute("ROLLBACK")
     assert tidy(writer) == 100
@@ -291,7 +292,7 @@ def test_the_log_stays_bounded_under_load_with_a_slow_reader_attached(path, monk
 
     async def main() -> None:
         nonlocal largest
-        housekeeping = asyncio.create_task(Housekeeping(writer, MONTH, round_seconds=0.05).run())
+        keeping = asyncio.create_task(Housekeeping(writer, MONTH, round_seconds=0.05).run())
         old = timestamps.to_milliseconds(NOW - timedelta(days=40))
         for _ in range(300):
             await asyncio.gather(
@@ -303,8 +304,8 @@ def test_the_log_stays_bounded_under_load_with_a_slow_reader_attached(path, monk
             if read:
                 consumers.acknowledge(path, "reports", identity, read[-1])
             largest = max(largest, Path(f"{path}-wal").stat().st_size)
-        housekeeping.cancel()
-        await asyncio.gather(housekeeping, return_exceptions=True)
+        keeping.cancel()
+        await asyncio.gather(keeping, return_exceptions=True)
 
     with closing(InboxWriter(path)) as writer:
         with closing(LocalInbox(path)) as inbox:

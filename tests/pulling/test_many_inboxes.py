@@ -17,7 +17,7 @@ from gatherer import gather as passes
 from gatherer.inbox import consumers
 from gatherer.inbox.base import Bounds
 from gatherer.targets.sqlite.target import SQLiteTarget
-from tests.making import configure, fill_inbox, inbox_files, receipts, rows, run
+from tests.making import call, configure, fill_inbox, inbox_files, receipts, rows
 from tests.pulling.offering import TOKEN, Offered, offering
 from tests.serving import OPEN, answer_from, post_bytes
 
@@ -36,7 +36,7 @@ AWAY = "[[inbox]]\nname = 'away'\nurl = 'https://127.0.0.1:1'\ntoken = 't'\n"
 
 
 def gather(folder: Path, *options: str) -> tuple[int, dict[str, Any]]:
-    ended = run(folder, "gather", "--json", *options)
+    ended = call(folder, "gather", "--json", *options)
     assert b"Traceback" not in ended.stderr
     return ended.returncode, json.loads(ended.stdout) if ended.stdout else {}
 
@@ -62,15 +62,15 @@ def test_inboxes_here_and_elsewhere_are_gathered_in_one_pass(tmp_path: Path) -> 
                 assert [(c.name, c.notification_id) for c in consumers.known(inbox)] == [
                     (target.identity, reached)
                 ]
-        state = json.loads(run(tmp_path, "status", "--json").stdout)
+        state = json.loads(call(tmp_path, "status", "--json").stdout)
         assert [(one["name"], one["backlog"], one["problem"]) for one in state["inboxes"]] == [
             ("web1", 0, None),
             ("here", 0, None),
         ]
-        printed = run(tmp_path, "status").stdout.decode()
+        printed = call(tmp_path, "status").stdout.decode()
         assert "inbox web1" in printed
         assert "inbox here" in printed
-        said = run(tmp_path, "gather").stdout.decode()
+        said = call(tmp_path, "gather").stdout.decode()
         assert said.count("inbox web1: gathered 0 notifications") == 1
 
 
@@ -81,8 +81,8 @@ def test_the_summary_and_state_of_a_single_inbox_have_the_keys_they_always_had(t
     assert code == 0
     assert summary["position"] == 1
     assert [one["name"] for one in summary["inboxes"]] == ["inbox"]
-    assert json.loads(run(tmp_path, "status", "--json").stdout)["inbox"]["position"] == 1
-    assert "inbox inbox" not in run(tmp_path, "gather").stdout.decode()
+    assert json.loads(call(tmp_path, "status", "--json").stdout)["inbox"]["position"] == 1
+    assert "inbox inbox" not in call(tmp_path, "gather").stdout.decode()
 
 
 def test_one_that_fails_does_not_stop_the_others(tmp_path: Path) -> None:
@@ -109,7 +109,7 @@ def test_status_shows_the_others_and_the_worst_decides(tmp_path: Path) -> None:
     configure(tmp_path, here)
     assert gather(tmp_path)[0] == 0
     configure(tmp_path, AWAY + here)
-    ended = run(tmp_path, "status", "--json")
+    ended = call(tmp_path, "status", "--json")
     assert ended.returncode == 75
     away, shown = json.loads(ended.stdout)["inboxes"]
     assert "tried" in away["problem"]
@@ -118,7 +118,7 @@ def test_status_shows_the_others_and_the_worst_decides(tmp_path: Path) -> None:
     configure(tmp_path, missing + AWAY + here)
     assert gather(tmp_path)[0] == 3
     configure(tmp_path, missing + here)
-    ended = run(tmp_path, "gather")
+    ended = call(tmp_path, "gather")
     assert ended.returncode == 3
     assert b"inbox gone: failed: there is no inbox at" in ended.stdout
     assert b"inbox here: gathered" in ended.stdout
@@ -174,14 +174,14 @@ def test_replay_chooses_one_of_several(tmp_path: Path) -> None:
     fill_inbox(tmp_path / "here.db", [receipts("wamid.B")])
     with offering(web) as offered:
         configure(tmp_path, section("web1", offered) + "[[inbox]]\nname = 'here'\npath = 'here.db'\n")
-        ended = run(tmp_path, "replay", "--all")
+        ended = call(tmp_path, "replay", "--all")
         assert ended.returncode == 2
         assert b"choose one with --inbox: web1, here" in ended.stderr
-        assert run(tmp_path, "replay", "--all", "--inbox", "nobody").returncode == 2
-        ended = run(tmp_path, "replay", "--all", "--inbox", "web1", "--json")
+        assert call(tmp_path, "replay", "--all", "--inbox", "nobody").returncode == 2
+        ended = call(tmp_path, "replay", "--all", "--inbox", "web1", "--json")
         assert json.loads(ended.stdout)["read"] == 2
         assert [row["message_id"] for row in rows(tmp_path / "responses.db")] == ["wamid.A"]
-        assert json.loads(run(tmp_path, "replay", "--rejected", "--json").stdout)["read"] == 1
+        assert json.loads(call(tmp_path, "replay", "--rejected", "--json").stdout)["read"] == 1
 
 
 def test_serve_uses_the_inbox_that_has_a_path(tmp_path: Path) -> None:
@@ -189,7 +189,7 @@ def test_serve_uses_the_inbox_that_has_a_path(tmp_path: Path) -> None:
     fill_inbox(tmp_path / "here.db", [])
     endpoint = f"[server]\nport = 0\n[[endpoint]]\n{OPEN}"
     configure(tmp_path, AWAY + AWAY.replace("away", "off").replace(":1'", ":2'") + endpoint)
-    ended = run(tmp_path, "serve")
+    ended = call(tmp_path, "serve")
     assert ended.returncode == 2
     assert b"0 [[inbox]] have a path" in ended.stderr
 

@@ -16,8 +16,9 @@ from gatherer.inbox import consumers
 from gatherer.inbox.reader import LocalInbox
 from tests import faults
 from tests.certifying import Authority
+from tests.making import call
 from tests.pulling.offering import offering
-from tests.serving import ENDPOINT, Serving, refused, serving
+from tests.serving import ENDPOINT, Serving, configure, refused, serving
 
 KEEPING = ENDPOINT + 'on_failed_authentication = "quarantine"\n'
 
@@ -114,10 +115,11 @@ def test_there_are_no_metrics_unless_asked_for(tmp_path):
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.1", "example.org", ""])
 def test_metrics_are_for_this_machine_only(tmp_path, host):
-    code, said = refused(tmp_path, settings=f'[admin]\nhost = "{host}"\nport = 0\n')
-    assert code == 2
-    assert "loopback" in said
-    assert "Traceback" not in said
+    configure(tmp_path, settings=f'[admin]\nhost = "{host}"\nport = 0\n')
+    ended = call(tmp_path, "serve")
+    assert ended.returncode == 2
+    assert b"loopback" in ended.stderr
+    assert b"Traceback" not in ended.stderr
 
 
 def test_a_taken_port_of_the_metrics_is_named(tmp_path):
@@ -130,9 +132,9 @@ def test_a_taken_port_of_the_metrics_is_named(tmp_path):
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz"])
 def test_an_endpoint_does_not_take_the_paths_of_health(tmp_path, path):
-    code, said = refused(tmp_path, ENDPOINT.replace("/webhook/meta", path))
-    assert code == 2
-    assert "choose another path" in said
+    configure(tmp_path, ENDPOINT.replace("/webhook/meta", path))
+    ended = call(tmp_path, "serve")
+    assert (ended.returncode, b"choose another path" in ended.stderr) == (2, True)
 
 
 def test_health_is_told_where_the_inbox_is_offered(tmp_path):

@@ -12,7 +12,7 @@ import pytest
 
 from gatherer.receiver import credentials
 from tests import faults
-from tests.making import receipts, run
+from tests.making import call, receipts, run
 from tests.making import rows as target_rows
 from tests.serving import ENDPOINT, Serving, answer_from, integrity, post_bytes, serving
 
@@ -32,7 +32,7 @@ def server(tmp_path: Path) -> Iterator[Serving]:
 
 
 def command(folder: Path, *arguments: str, code: int = 0) -> str:
-    ended = run(folder, "quarantine", *arguments)
+    ended = call(folder, "quarantine", *arguments)
     assert ended.returncode == code, ended.stderr.decode()
     assert b"Traceback" not in ended.stderr
     return (ended.stdout if code == 0 else ended.stderr).decode()
@@ -53,16 +53,16 @@ def test_the_way_of_a_post_from_quarantine_to_the_target(tmp_path, server):
     assert "wamid.KEPT" in shown
     assert SECRET not in shown + server.log()
     assert command(tmp_path, "show", "1", "--body") == body.decode()
-    run(tmp_path, "gather")
+    call(tmp_path, "gather")
     assert target_rows(tmp_path / "responses.db") == []
-    assert json.loads(run(tmp_path, "status", "--json").stdout)["inbox"]["in_quarantine"] == 1
-    assert json.loads(command(tmp_path, "release", "1", "--json")) == {"released": 1}
+    assert json.loads(call(tmp_path, "status", "--json").stdout)["inbox"]["in_quarantine"] == 1
+    assert json.loads(run(tmp_path, "quarantine", "release", "1", "--json").stdout) == {"released": 1}
     assert server.bodies() == [b"good", body]
     assert server.rows("endpoint, provider, remote, content_type")[-1] == (
         "meta", "meta", "127.0.0.1", "application/json",
     )  # fmt: skip
     assert listed(tmp_path) == []
-    run(tmp_path, "gather")
+    call(tmp_path, "gather")
     assert [row["message_id"] for row in target_rows(tmp_path / "responses.db")] == ["wamid.KEPT"]
     for name in ("inbox.quarantine.db", "inbox.quarantine.db-wal", "inbox.db", "inbox.db-wal"):
         assert SECRET.encode() not in (tmp_path / name).read_bytes()

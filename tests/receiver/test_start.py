@@ -10,7 +10,8 @@ import pytest
 
 from gatherer.inbox.base import Bounds
 from gatherer.inbox.reader import LocalInbox
-from tests.serving import ENDPOINT, OPEN, refused, serving
+from tests.making import call
+from tests.serving import ENDPOINT, OPEN, configure, refused, serving
 
 FILES = ("inbox.db", "inbox.db-wal", "inbox.db-shm")
 
@@ -19,6 +20,17 @@ def _refuses(folder, *endpoints, code: int = 2, **more) -> str:
     """Return the one line with which `serve` refuses to start."""
     got, said = refused(folder, *endpoints, **more)
     assert got == code, said
+    assert said.startswith("Error: ")
+    assert "Traceback" not in said
+    return said
+
+
+def _refuses_at_once(folder, *endpoints, **more) -> str:
+    """Return the same where nothing but files decides, so that it can be tried in this process."""
+    configure(folder, *endpoints, **more)
+    ended = call(folder, "serve")
+    said = ended.stderr.decode()
+    assert (ended.returncode, ended.stdout) == (2, b""), said
     assert said.startswith("Error: ")
     assert "Traceback" not in said
     return said
@@ -71,7 +83,7 @@ def test_an_address_that_is_not_ours_is_named(tmp_path):
 )
 def test_a_file_that_is_no_database_is_refused_and_left_alone(tmp_path, content):
     (tmp_path / "inbox.db").write_bytes(content)
-    assert _refuses(tmp_path).count("\n") == 1
+    assert _refuses_at_once(tmp_path).count("\n") == 1
     assert (tmp_path / "inbox.db").read_bytes() == content
 
 
@@ -94,7 +106,7 @@ def test_an_inbox_of_a_newer_gatherer_is_refused_by_serve_and_by_readers(tmp_pat
             "INSERT INTO _sqlite_migrations (migration_set, name, applied_at) VALUES ('inbox', '9999_x', '')"
         )
         newer.commit()
-    said = _refuses(tmp_path)
+    said = _refuses_at_once(tmp_path)
     assert "newer gatherer" in said
     assert said.count("\n") == 1
     with pytest.raises(Exception, match="newer gatherer") as refusal:
@@ -111,28 +123,28 @@ def test_a_truncated_inbox_is_refused(tmp_path):
     for name in FILES[1:]:
         (tmp_path / name).unlink()
     (tmp_path / "inbox.db").write_bytes(content[:3000])
-    assert _refuses(tmp_path).count("\n") == 1
+    assert _refuses_at_once(tmp_path).count("\n") == 1
 
 
 def test_a_folder_in_place_of_the_file_is_refused(tmp_path):
     (tmp_path / "inbox.db").mkdir()
-    assert _refuses(tmp_path).count("\n") == 1
+    assert _refuses_at_once(tmp_path).count("\n") == 1
 
 
 def test_a_folder_that_cannot_be_made_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
-    assert _refuses(tmp_path, inbox=tmp_path / "file" / "inbox.db").count("\n") == 1
+    assert _refuses_at_once(tmp_path, inbox=tmp_path / "file" / "inbox.db").count("\n") == 1
 
 
 def test_an_endpoint_without_authentication_has_to_say_so(tmp_path):
     silent = OPEN.replace("unauthenticated = true\n", "")
-    assert "unauthenticated = true" in _refuses(tmp_path, silent)
+    assert "unauthenticated = true" in _refuses_at_once(tmp_path, silent)
     with serving(tmp_path, OPEN) as server:
         assert "unauthenticated: anybody can post" in server.log()
 
 
 def test_two_endpoints_do_not_share_a_path(tmp_path):
-    assert "path" in _refuses(tmp_path, ENDPOINT, ENDPOINT.replace('name = "meta"', 'name = "other"'))
+    assert "path" in _refuses_at_once(tmp_path, ENDPOINT, ENDPOINT.replace('name = "meta"', 'name = "other"'))
 
 
 def test_wal_and_shm_stay_after_a_clean_stop_so_that_readers_need_not_write(tmp_path):

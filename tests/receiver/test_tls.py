@@ -16,8 +16,18 @@ import pytest
 from gatherer import timestamps, tls
 from gatherer.errors import ConfigurationError
 from tests.certifying import HOST, META, Authority, connected, post, serial
-from tests.making import run
-from tests.serving import ENDPOINT, OPEN, WINDOWS, Serving, answer_from, post_bytes, refused, serving
+from tests.making import call
+from tests.serving import (
+    ENDPOINT,
+    OPEN,
+    WINDOWS,
+    Serving,
+    answer_from,
+    configure,
+    post_bytes,
+    refused,
+    serving,
+)
 
 
 @pytest.fixture(scope="module")
@@ -208,9 +218,18 @@ def test_the_key_may_have_a_password(tmp_path, authority):
 
 
 def _no_start(folder: Path, settings: str) -> str:
-    code, said = refused(folder, server=settings)
-    assert (code, "Traceback" in said) == (2, False), said
+    configure(folder, server=settings)
+    ended = call(folder, "serve")
+    said = ended.stderr.decode()
+    assert (ended.returncode, "Traceback" in said) == (2, False), said
     return said
+
+
+def test_a_server_without_its_certificate_does_not_start(tmp_path, authority):
+    settings = authority.issue().replace(str(authority.certificate()), "missing.pem")
+    code, said = refused(tmp_path, server=settings)
+    assert (code, said.count("\n")) == (2, 1)
+    assert "missing.pem cannot be read" in said
 
 
 def test_files_that_are_no_use_are_named_at_the_start(tmp_path, authority):
@@ -307,17 +326,17 @@ def test_status_and_config_check_tell_when_the_certificate_expires(tmp_path, aut
                 _until(lambda warned=warned: warned in server.log())
             else:
                 assert "expire" not in server.log()
-        state = json.loads(run(tmp_path, "status", "--json").stdout)["certificate"]
+        state = json.loads(call(tmp_path, "status", "--json").stdout)["certificate"]
         assert HOST in state["names"]
         assert timestamps.parse(state["expires_at"]) > timestamps.now() + timedelta(days=days - 1)
         assert (state["warning"] or "").startswith(warned or "")
         assert (state["warning"] is None) == (warned is None)
-        printed = run(tmp_path, "status").stdout.decode()
+        printed = call(tmp_path, "status").stdout.decode()
         assert state["expires_at"] in printed
-        checked = run(tmp_path, "config", "check").stderr.decode()
+        checked = call(tmp_path, "config", "check").stderr.decode()
         assert (warned or "x") in checked or warned is None
     authority.certificate().unlink()
-    assert "cannot be read" in json.loads(run(tmp_path, "status", "--json").stdout)["certificate"]["warning"]
+    assert "cannot be read" in json.loads(call(tmp_path, "status", "--json").stdout)["certificate"]["warning"]
 
 
 def test_a_file_that_changes_between_two_looks_is_loaded_whole(authority):

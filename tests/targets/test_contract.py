@@ -82,6 +82,14 @@ def test_nothing_of_a_batch_arrives_when_a_part_fails(target: Target, place: Pla
     assert target.position("inbox-a") is None
 
 
+def test_nothing_of_a_batch_arrives_when_the_position_fails(target: Target, place: Place) -> None:
+    nowhere = Position("inbox-a", None, b"d" * 16)  # type: ignore[arg-type]
+    with pytest.raises(Exception, match=r"(?i)null"):
+        target.apply(Batch(records=[response()], position=nowhere))
+    assert rows(place) == []
+    assert target.position("inbox-a") is None
+
+
 def test_the_position_only_moves_forward(target: Target) -> None:
     for number in (5, 9, 3):
         target.apply(Batch(position=Position("inbox-a", number, bytes([number]) * 16)))

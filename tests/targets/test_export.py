@@ -16,7 +16,7 @@ import pytest
 from gatherer import export as exports
 from gatherer.errors import ConfigurationError, TargetError
 from gatherer.targets.base import Batch, Export
-from tests.making import configure, fill_inbox, receipts, run
+from tests.making import call, configure, fill_inbox, receipts, run
 from tests.targets.engines import ENGINES, PLACES, Place
 from tests.targets.test_views import Facts, at, fact
 
@@ -165,14 +165,14 @@ def test_a_cursor_is_kept_in_a_file(tmp_path: Path) -> None:
 def test_the_command_goes_on_where_it_ended(tmp_path: Path) -> None:
     configure(tmp_path)
     fill_inbox(tmp_path / "inbox.db", [receipts("wamid.A")])
-    run(tmp_path, "gather")
+    call(tmp_path, "gather")
     first = run(tmp_path, "export", "--since-last", "x", "--format", "ndjson")
     assert (first.returncode, first.stdout.count(b"\n")) == (0, 1)
-    assert run(tmp_path, "export", "--since-last", "x", "--format", "ndjson").stdout == b""
-    assert run(tmp_path, "export", "--kind", "sent").stdout.count(b"wamid.A") == 1
+    assert call(tmp_path, "export", "--since-last", "x", "--format", "ndjson").stdout == b""
+    assert call(tmp_path, "export", "--kind", "sent").stdout.count(b"wamid.A") == 1
     for wrong in (["--kind", "sennt"], ["--time-zone", "Mars/X"], ["--since-last", "a/b"]):
-        ended = run(tmp_path, "export", *wrong)
+        ended = call(tmp_path, "export", *wrong)
         assert (ended.returncode, ended.stderr.count(b"\n")) == (2, 1), ended.stderr
-    named = run(tmp_path, "export", "--output", "out/r_%Y.csv")
+    named = call(tmp_path, "export", "--output", "out/r_%Y.csv")
     assert named.returncode == 0
     assert [path.name[:2] for path in (tmp_path / "out").iterdir()] == ["r_"]
