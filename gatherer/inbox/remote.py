@@ -8,7 +8,7 @@ import json
 import logging
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import requests
 
@@ -16,9 +16,11 @@ from gatherer import timestamps
 from gatherer.errors import GathererError, InboxError
 from gatherer.inbox import frames
 from gatherer.inbox.base import Bounds, InboxStatus, Row, Selection, as_notification
-from gatherer.inbox.scrubbing import Scrubbing, steps, to_plain
 from gatherer.inbox.transport import Address, Passing, Patience, Transport, digest
 from gatherer.notification import Notification
+
+if TYPE_CHECKING:
+    from gatherer.inbox.scrubbing import Scrubbing
 
 log = logging.getLogger(__name__)
 
@@ -116,7 +118,7 @@ class RemoteInbox:
             else:
                 return
 
-    def scrub(self, scrubbings: Iterable[Scrubbing]) -> int:
+    def scrub(self, scrubbings: "Iterable[Scrubbing]") -> int:
         """Have the server do `scrubbings`, for which it wants the admin token; return how many were done.
 
         Raises:
@@ -124,6 +126,8 @@ class RemoteInbox:
             TemporaryError: it cannot do it just now; what is left can be done again.
 
         """
+        from gatherer.inbox.scrubbing import steps, to_plain
+
         done = 0
         for step in steps(scrubbings):
             said = {"inbox_id": self.identity, "notifications": to_plain(step)}
