@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any, Final, NamedTuple
 
 from gatherer.inbox.base import COLUMNS, as_notification
-from gatherer.inbox.purging import shrink_log, transaction
+from gatherer.inbox.purging import STEP_PAGES, shrink_log, transaction
 from gatherer.inbox.writer import InboxWriter
 from gatherer.notification import body_key
 
@@ -54,8 +54,19 @@ async def scrub(writer: InboxWriter, scrubbings: Iterable[Scrubbing]) -> int:
     done = 0
     for step in steps(scrubbings):
         done += await asyncio.wrap_future(writer.perform(partial(scrub_some, scrubbings=step)))
-    await asyncio.wrap_future(writer.perform(shrink_log))  # which holds what was there before
+    # What was purged earlier stands in free pages, and what was there before in the log.
+    while await asyncio.wrap_future(writer.perform(_give_back_some)):
+        pass
+    await asyncio.wrap_future(writer.perform(shrink_log))
     return done
+
+
+def _give_back_some(connection: sqlite3.Connection) -> int:
+    """Give free pages back to the file system, all but those beyond one step; return how many are left."""
+    connection.execute(f"PRAGMA incremental_vacuum({STEP_PAGES})").fetchall()
+    (free,) = connection.execute("PRAGMA freelist_count").fetchone()
+    (mode,) = connection.execute("PRAGMA auto_vacuum").fetchone()
+    return int(free) if mode else 0
 
 
 def scrub_some(connection: sqlite3.Connection, scrubbings: Sequence[Scrubbing]) -> int:

@@ -52,6 +52,25 @@ def test_position_count_and_order_stay_and_the_bytes_are_gone(path: Path) -> Non
     assert all(SECRET not in file.read_bytes() for file in inbox_files(path.parent))
 
 
+def test_what_was_purged_before_is_gone_as_well(tmp_path: Path) -> None:
+    """Purging only marks pages as free; what was in them may be about the same person."""
+    bodies = [SECRET * size for size in (3, 2000, 7)] + [b"other" * 3000] * 40 + [SECRET, b"last"]
+    fill_inbox(tmp_path / "inbox.db", bodies)
+
+    async def work() -> None:
+        with closing(InboxWriter(tmp_path / "inbox.db")) as writer:
+            purge = writer.perform(
+                lambda connection: connection.execute("DELETE FROM notification WHERE id <= 20")
+            )
+            await asyncio.wrap_future(purge)
+            await scrub(writer, [Scrubbing(44, body_key(SECRET), b"")])
+
+    asyncio.run(work())
+    assert all(SECRET not in file.read_bytes() for file in inbox_files(tmp_path))
+    with closing(LocalInbox(tmp_path / "inbox.db")) as inbox:
+        assert [n.body for n in inbox.read(42, Bounds())] == [b"other" * 3000, b"", b"last"]
+
+
 def test_what_has_changed_meanwhile_is_left_alone(path: Path) -> None:
     assert done(path, Scrubbing(1, body_key(b"another body"), b""), Scrubbing(99, body_key(b""), b"")) == 0
     assert done(path, Scrubbing(1, body_key(SECRET), b"one")) == 1
