@@ -37,12 +37,11 @@ def erase(
     stranded = entangled(one for held in found.inboxes.values() for one in held)
     if stranded:
         target.apply(Batch(records=stranded))
-    for name, held in found.inboxes.items():
-        if held:
-            scrub(
-                name,
-                [Scrubbing(one.notification.id, body_key(one.notification.body), one.rest) for one in held],
-            )
+    for name, held in found.inboxes.items():  # also where nothing is left to take out: see `scrubbing.scrub`
+        scrub(
+            name,
+            [Scrubbing(one.notification.id, body_key(one.notification.body), one.rest) for one in held],
+        )
     return target.erase(
         rows={table: [row["id"] for row in rows] for table, rows in found.rows.items() if rows},
         bodies=_bodies(found.rejected),

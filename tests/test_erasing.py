@@ -85,7 +85,9 @@ def place(tmp_path: Path) -> Path:
 
 def erase(folder: Path, *options: str, code: int = 0) -> str:
     ended = run(folder, "--log-level", "warning", "erase", *options)
-    assert (ended.returncode, b"Traceback" in ended.stderr) == (code, False), ended.stderr.decode()
+    assert (ended.returncode, b"Traceback" in ended.stderr) == (code, False), (
+        ended.stdout + ended.stderr
+    ).decode()
     return (ended.stdout + ended.stderr).decode()
 
 

@@ -184,7 +184,7 @@ class People:
         if isinstance(inbox, RemoteInbox):
             inbox.scrub(scrubbings)
         elif isinstance(settings, config.Inbox):
-            for start in range(0, len(scrubbings), AT_ONCE):
+            for start in range(0, len(scrubbings) or 1, AT_ONCE):
                 ask(self._configuration, settings, "scrub", to_plain(scrubbings[start : start + AT_ONCE]))
 
 

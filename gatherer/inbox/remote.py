@@ -129,7 +129,7 @@ class RemoteInbox:
         from gatherer.inbox.scrubbing import steps, to_plain
 
         done = 0
-        for step in steps(scrubbings):
+        for step in list(steps(scrubbings)) or [[]]:
             said = {"inbox_id": self.identity, "notifications": to_plain(step)}
             content = json.dumps(said).encode()
             headers = {"Content-Type": "application/json", "Content-Digest": digest(content)}

@@ -46,6 +46,8 @@ def steps(scrubbings: Iterable[Scrubbing]) -> Iterator[list[Scrubbing]]:
 async def scrub(writer: InboxWriter, scrubbings: Iterable[Scrubbing]) -> int:
     """Do `scrubbings` step by step, between arrivals; return how many were done.
 
+    Even if there are none, nothing is left in the file afterwards of what was removed from it, or purged, before.
+
     Raises:
         InboxUnavailable: the inbox cannot be written just now; what is left can be done again.
         sqlite3.Error: as above.
