@@ -2,12 +2,13 @@
 
 import errno
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from gatherer import locks, opt_outs, providers, timestamps
 from gatherer.app.opening import open_inbox, open_target
+from gatherer.app.retiring import retire
 from gatherer.config import Configuration
 from gatherer.errors import ConfigurationError, TargetError, TemporaryError
 
@@ -34,7 +35,7 @@ def gather_once(
     dry_run: bool = False,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> "Pass | str":
-    """Run one pass over all inboxes, unless one is running: then return who is at it.
+    """Run one pass over all inboxes, then retire what is too old; or return who is running a pass already.
 
     Raises:
         TemporaryError: the other pass has been running for longer than an hour.
@@ -60,7 +61,7 @@ def gather_once(
                 with open_inbox(configuration):
                     pass
             target = turn.enter_context(open_target(configuration, dry_run=dry_run))
-            return gather_all(
+            done = gather_all(
                 configuration,
                 target,
                 opt_out_words=words,
@@ -68,6 +69,8 @@ def gather_once(
                 dry_run=dry_run,
                 progress=progress,
             )
+            done.retired = retire(configuration.target, target)
+            return done
     except locks.Held as held:
         if held.since is not None and timestamps.now() - held.since > LONGEST_PASS:
             raise TemporaryError(f"a pass has been running for more than an hour: {held.holder}") from None
@@ -84,7 +87,7 @@ def replay_once(
     dry_run: bool = False,
     progress: Callable[[int], None] = lambda done: None,
 ) -> "replay.Summary":
-    """Decode and apply chosen notifications again. See `replay.replay`.
+    """Decode and apply chosen notifications again, then retire what is too old. See `replay.replay`.
 
     `inbox_name` says which inbox to read where there are several.
     """
@@ -97,10 +100,9 @@ def replay_once(
         raise ConfigurationError(f"there are several inboxes; choose one with --inbox: {', '.join(inboxes)}")
     words = opt_out_words(configuration)
     with open_target(configuration, dry_run=dry_run) as target:
-        if selection is None and not rebuild:
-            return replay(None, target, None, opt_out_words=words, provider=provider, progress=progress)
-        with open_inbox(configuration, inbox_name) as inbox:
-            return replay(
+        from_the_target = selection is None and not rebuild
+        with nullcontext() if from_the_target else open_inbox(configuration, inbox_name) as inbox:
+            summary = replay(
                 inbox,
                 target,
                 selection,
@@ -109,3 +111,5 @@ def replay_once(
                 rebuild=rebuild,
                 progress=progress,
             )
+        summary.retired = retire(configuration.target, target)
+    return summary
