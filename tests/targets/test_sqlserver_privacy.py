@@ -96,7 +96,7 @@ def test_tables_of_version_2_are_brought_up_to_date_with_their_rows(older: str, 
     )
     refused = run(tmp_path, "gather", TARGET=SERVER)
     assert (refused.returncode, b"gatherer schema apply" in refused.stderr) == (3, True), refused.stderr
-    applied = run(tmp_path, "schema", "apply", "--json", TARGET=SERVER)
+    applied = run(tmp_path, "schema", "apply", TARGET=SERVER)
     assert applied.returncode == 0, applied.stderr
     assert json.loads(run(tmp_path, "schema", "check", "--json", TARGET=SERVER).stdout)["problem"] is None
     gathered = run(tmp_path, "gather", "--json", TARGET=SERVER)
