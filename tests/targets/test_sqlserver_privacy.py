@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gatherer import sql_times
+from gatherer import sql_times, timestamps
 from gatherer.records import Kind
 from gatherer.targets.base import Batch, Outcome
 from gatherer.targets.sqlserver import schema
@@ -18,11 +18,12 @@ from gatherer.targets.sqlserver.target import SQLServerTarget
 from tests.making import configure, fill_inbox, notification, receipts, run
 from tests.targets.cutting import Cutter, says
 from tests.targets.engines import SERVER, SQLServerPlace, drop, needs_server, rows
-from tests.targets.test_contract import NOW, response
+from tests.targets.test_contract import response
 from tests.targets.test_privacy import ANN, ERASURE, PHONE, STONES, WRITTEN, erase, ids, key
 from tests.targets.test_sqlserver import at, changed
 
 pytestmark = [pytest.mark.sqlserver, needs_server, pytest.mark.timeout(600)]
+OLD = timestamps.from_milliseconds(1_500_000_000_000)
 
 
 @pytest.fixture
@@ -75,9 +76,9 @@ def older(tmp_path: Path) -> Iterator[str]:
             session.run(batch)
     values = {
         "[key]": key(1), "provider": "meta", "endpoint": "apteco", "inbox_id": "inbox-a", "notification_id": 1,
-        "received_at": sql_times.text(NOW), "occurred_at": sql_times.text(NOW), "occurred_at_source": "element",
-        "is_test": False, "kind": "replied", "phone": PHONE, "inserted_at": sql_times.text(NOW),
-        "changed_at": sql_times.text(NOW), **WRITTEN,
+        "received_at": sql_times.text(OLD), "occurred_at": sql_times.text(OLD), "occurred_at_source": "element",
+        "is_test": False, "kind": "replied", "phone": PHONE, "inserted_at": sql_times.text(OLD),
+        "changed_at": sql_times.text(OLD), **WRITTEN,
     }  # fmt: skip
     session.run(
         f"INSERT INTO {name}.response ({', '.join(values)}) VALUES ({', '.join('?' * len(values))})",
@@ -101,10 +102,10 @@ def test_tables_of_version_2_are_brought_up_to_date_with_their_rows(older: str, 
     assert json.loads(run(tmp_path, "schema", "check", "--json", TARGET=SERVER).stdout)["problem"] is None
     gathered = run(tmp_path, "gather", "--json", TARGET=SERVER)
     assert json.loads(gathered.stdout)["retired"] == {"blanked": 1, "deleted": 0}, gathered.stderr
-    made = response(key(1), kind=Kind.REPLIED, phone=PHONE, **WRITTEN)
+    made = response(key(1), kind=Kind.REPLIED, phone=PHONE, occurred_at=OLD, received_at=OLD, **WRITTEN)
     with closing(SQLServerTarget(Access.parse(SERVER), schema_name=older)) as target:
         assert target.apply(Batch(records=[made])) == Outcome(duplicates=1)
-        assert [row["key"] for row in target.find(ANN, NOW)["response"]] == [made.key]
+        assert [row["key"] for row in target.find(ANN, OLD)["response"]] == [made.key]
     found: Any = SQLServerPlace.session().run(f"SELECT * FROM {older}.response_local WHERE kind = N'replied'")
     ((row,),) = found
     assert (row.reply_text, row.blanked_at is None, row.occurred_local) == (None, False, row.occurred_at)
