@@ -222,7 +222,8 @@ class SQLServerTarget:
     def retire(self, *, text_before: datetime | None, rows_before: datetime | None) -> Retired:
         """Blank the text of answers that occurred before one time, and delete rows that did before another."""
         retirement = Retirement(session=self.session, schema=self._schema, transactions=self._transactions)
-        return retirement.retire(text_before=text_before, rows_before=rows_before)
+        with self._explained():
+            return retirement.retire(text_before=text_before, rows_before=rows_before)
 
     def close(self) -> None:
         """Let go of the connection."""
@@ -240,7 +241,7 @@ class SQLServerTarget:
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
-        """Turn a fault of what is not tried again into an error of ours."""
+        """Turn a fault that trying again does not mend, or has not, into an error of ours."""
         try:
             yield
         except Faulted as failure:
