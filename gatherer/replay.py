@@ -10,7 +10,7 @@ from gatherer.decoding import decode_batch
 from gatherer.erasure import Erased
 from gatherer.inbox.base import Bounds, Inbox, Selection
 from gatherer.notification import Notification
-from gatherer.targets.base import Batch, Outcome, Target
+from gatherer.targets.base import Batch, Outcome, Retired, Target
 
 BOUNDS: Final = Bounds()
 EVERYTHING: Final = Selection()
@@ -23,6 +23,7 @@ class Summary:
     read: int = 0  # notifications
     outcome: Outcome = dataclasses.field(default_factory=Outcome)
     seconds: float = 0.0
+    retired: Retired = dataclasses.field(default_factory=Retired)  # afterwards, of whatever was there
 
 
 def replay(

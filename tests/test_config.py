@@ -362,7 +362,7 @@ def test_the_target_in_sql_server_of_the_example_works(
     loaded = load(tmp_path, "\n".join(integrated)).target
     assert isinstance(loaded, config.SQLServerTarget)
     bare = load(tmp_path, '[target]\nkind = "sqlserver"\nserver = "s"\ndatabase = "d"').target
-    shown = ("server", "database", "driver", "time_zone")
+    shown = ("server", "database", "driver", "time_zone", "keep_days")
     assert loaded.model_dump(exclude=set(shown)) == bare.model_dump(exclude=set(shown)), (
         "the defaults are shown"
     )
@@ -450,6 +450,33 @@ def test_every_error_of_two_machines_is_at_its_key(tmp_path: Path, text: str, sa
     found = problems(tmp_path, text)
     assert any(problem.startswith(says) for problem in found), found
     assert len(found) == len(set(found)) <= 2
+
+
+@pytest.mark.parametrize(
+    ("written", "says"),
+    [
+        ("{ text = 90, rows = 30 }", "target.keep_days: rows go with their text"),
+        ("90", "target.keep_days: must be a table"),
+        ("{ text = 0 }", "target.keep_days.text: Input should be greater than or equal to 1"),
+        ("{ rows = 36501 }", "target.keep_days.rows: Input should be less than or equal to 36500"),
+        ("{ rows = true }", "target.keep_days.rows: Input should be a valid integer"),
+        ("{ texts = 90 }", "target.keep_days.texts: there is no such key; did you mean text?"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["sqlite", "sqlserver"])
+def test_every_error_of_what_is_kept_is_at_its_key(
+    tmp_path: Path, kind: str, written: str, says: str
+) -> None:
+    target = f"[target]\nkind = '{kind}'\nkeep_days = {written}\n"
+    (found,) = problems(tmp_path, target + "connection = 'Server=s'" * (kind == "sqlserver"))
+    assert found.startswith(says)
+
+
+def test_nothing_is_too_old_unless_it_says_so(tmp_path: Path) -> None:
+    for written, kept in (("", (None, None)), ("text = 90", (90, None)), ("text = 7, rows = 7", (7, 7))):
+        days = load(tmp_path, f"[target]\nkeep_days = {{ {written} }}").target.keep_days
+        assert (days.text, days.rows) == kept
+    assert load(tmp_path, "").target.keep_days == days.__class__()
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,14 @@
 """A pass and a replay, from the configuration to their summaries."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from gatherer import locks, opt_outs, providers, timestamps
 from gatherer.app.erasing import erased_people
 from gatherer.app.opening import open_inbox, open_target
+from gatherer.app.retiring import retire
 from gatherer.app.turns import turn
 from gatherer.config import Configuration
 from gatherer.errors import ConfigurationError, TemporaryError
@@ -34,7 +36,7 @@ def gather_once(
     dry_run: bool = False,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> "Pass | str":
-    """Run one pass over all inboxes, unless one is running: then return who is at it.
+    """Run one pass over all inboxes, then retire what is too old; or return who is running a pass already.
 
     Raises:
         TemporaryError: the other pass has been running for longer than an hour.
@@ -50,7 +52,7 @@ def gather_once(
                 with open_inbox(configuration):
                     pass
             with open_target(configuration, dry_run=dry_run) as target:
-                whole = gather_all(
+                done = gather_all(
                     configuration,
                     target,
                     opt_out_words=words,
@@ -60,7 +62,8 @@ def gather_once(
                     progress=progress,
                 )
                 erased_people(configuration, target, dry_run=dry_run)  # also those of the meantime
-                return whole
+                done.retired = retire(configuration.target, target)
+                return done
     except locks.Held as held:
         if held.since is not None and timestamps.now() - held.since > LONGEST_PASS:
             raise TemporaryError(f"a pass has been running for more than an hour: {held.holder}") from None
@@ -77,7 +80,7 @@ def replay_once(
     dry_run: bool = False,
     progress: Callable[[int], None] = lambda done: None,
 ) -> "replay.Summary":
-    """Decode and apply chosen notifications again. See `replay.replay`.
+    """Decode and apply chosen notifications again, then retire what is too old. See `replay.replay`.
 
     `inbox_name` says which inbox to read where there are several.
     """
@@ -91,18 +94,9 @@ def replay_once(
     words = opt_out_words(configuration)
     with open_target(configuration, dry_run=dry_run) as target:
         erased = erased_people(configuration, target, dry_run=dry_run)
-        if selection is None and not rebuild:
-            return replay(
-                None,
-                target,
-                None,
-                opt_out_words=words,
-                erased=erased,
-                provider=provider,
-                progress=progress,
-            )
-        with open_inbox(configuration, inbox_name) as inbox:
-            return replay(
+        from_the_target = selection is None and not rebuild
+        with nullcontext() if from_the_target else open_inbox(configuration, inbox_name) as inbox:
+            summary = replay(
                 inbox,
                 target,
                 selection,
@@ -112,3 +106,5 @@ def replay_once(
                 rebuild=rebuild,
                 progress=progress,
             )
+        summary.retired = retire(configuration.target, target)
+    return summary

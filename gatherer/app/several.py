@@ -10,7 +10,7 @@ from gatherer.app.opening import open_inbox
 from gatherer.config import Configuration
 from gatherer.erasure import Erased
 from gatherer.errors import GathererError, TemporaryError
-from gatherer.targets.base import Outcome, Run, Target
+from gatherer.targets.base import Outcome, Retired, Run, Target
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +37,7 @@ class Pass:
     outcome: Outcome = field(default_factory=Outcome)
     purged_unread: int = 0
     seconds: float = 0.0
+    retired: Retired = field(default_factory=Retired)  # afterwards, of whatever was there
 
     def add(self, done: InboxPass) -> None:
         """Add what was done with one more inbox."""

@@ -101,8 +101,11 @@ def command(
 
 def _as_json(summary: "Pass", *, dry_run: bool) -> dict[str, Any]:
     """Return the figures of all inboxes together, and beside them those of each."""
+    from gatherer.cli.output import retired_figures
+
     return {
         **_figures(summary),
+        **retired_figures(summary.retired),
         "target": summary.target,
         "dry_run": dry_run,
         "inboxes": [
@@ -130,7 +133,7 @@ def _figures(summary: "Pass | Summary") -> dict[str, Any]:
 
 
 def _tell(summary: "Pass", *, dry_run: bool) -> None:
-    from gatherer.cli.output import sentence
+    from gatherer.cli.output import retired_sentence, sentence
 
     tried = "would have gathered" if dry_run else "gathered"
     for done in summary.inboxes:
@@ -142,3 +145,5 @@ def _tell(summary: "Pass", *, dry_run: bool) -> None:
             f"{of_which}{tried} {done.summary.read} notifications in {done.summary.seconds:.1f} s, "
             f"up to {done.summary.position}, into {summary.target}; {sentence(done.summary.outcome)}"
         )
+    if too_old := retired_sentence(summary.retired, dry_run=dry_run):
+        click.echo(too_old)

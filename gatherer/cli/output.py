@@ -1,5 +1,6 @@
 """What several commands print alike: progress, figures, JSON."""
 
+import dataclasses
 import json
 import sys
 from collections.abc import Callable, Iterator
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from gatherer.targets.base import Outcome
+    from gatherer.targets.base import Outcome, Retired
 
 
 def print_json(value: object) -> None:
@@ -40,6 +41,22 @@ def sentence(outcome: "Outcome") -> str:
     if outcome.erased:
         parts.append(f"left out, about erased people: {outcome.erased}")
     return "; ".join(parts)
+
+
+def retired_figures(retired: "Retired") -> dict[str, Any]:
+    """Return what was not kept any longer for JSON; nothing where nothing was too old."""
+    return {"retired": dataclasses.asdict(retired)} if retired.blanked or retired.deleted else {}
+
+
+def retired_sentence(retired: "Retired", *, dry_run: bool) -> str:
+    """Return what was not kept any longer for people; an empty text where nothing was too old."""
+    parts = []
+    if retired.blanked:
+        parts.append(f"the text of {retired.blanked} answers")
+    if retired.deleted:
+        parts.append(f"{retired.deleted} rows")
+    done = "would no longer keep" if dry_run else "no longer kept"
+    return f"{done}: {', '.join(parts)}" if parts else ""
 
 
 @contextmanager

@@ -50,7 +50,14 @@ def command(
             "choose what to replay: --id, --from-id/--to-id, --since/--until, --endpoint, --rejected or --all"
         )
     from gatherer import app
-    from gatherer.cli.output import figures, print_json, progress_bar, sentence
+    from gatherer.cli.output import (
+        figures,
+        print_json,
+        progress_bar,
+        retired_figures,
+        retired_sentence,
+        sentence,
+    )
 
     selection = None if rejected else selected(**chosen)
     configuration = app.load(config_path, secrets=app.GATHERING)
@@ -72,6 +79,7 @@ def command(
                 "read": summary.read,
                 **figures(outcome),
                 "removed": outcome.removed,
+                **retired_figures(summary.retired),
                 "seconds": seconds,
                 "dry_run": dry_run,
             }
@@ -82,3 +90,5 @@ def command(
         click.echo(
             f"{tried} {summary.read} notifications in {summary.seconds:.1f} s{removed}; {sentence(outcome)}"
         )
+        if too_old := retired_sentence(summary.retired, dry_run=dry_run):
+            click.echo(too_old)

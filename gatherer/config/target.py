@@ -4,11 +4,24 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import Discriminator, Field, Tag, field_validator
+from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from gatherer import time_zones
 from gatherer.config.base import ResolvedPath, Section
 from gatherer.secret import TargetSecret
+
+
+class KeepDays(Section):
+    """For how many days after they occurred things are kept; None: for ever."""
+
+    text: int | None = Field(None, ge=1, le=36500, strict=True)
+    rows: int | None = Field(None, ge=1, le=36500, strict=True)
+
+    @model_validator(mode="after")
+    def _rows_outlive_their_text(self) -> "KeepDays":
+        if self.text is not None and self.rows is not None and self.rows < self.text:
+            raise ValueError("rows go with their text: expected rows to be as many days as text, or more")
+        return self
 
 
 class _Target(Section):
@@ -16,6 +29,7 @@ class _Target(Section):
 
     time_zone: str = "UTC"
     attribution_hours: int = Field(72, ge=1, le=8760, strict=True)
+    keep_days: KeepDays = KeepDays()
 
     @field_validator("time_zone")
     @classmethod

@@ -160,7 +160,11 @@ class Target(Protocol):
         """
 
     def known_people(self) -> Iterator[list[tuple[str | None, str | None]]]:
-        """Yield all pairs of phone number and user id that there are, as rows have them, in batches."""
+        """Yield all pairs of phone number and user id that there are, as rows have them, in batches.
+
+        In place of a phone number that could not be understood stands what was received. Nothing else may be asked of
+        the target until the last batch.
+        """
 
     def kept_notifications(self) -> Iterator[list[Notification]]:
         """Yield all notifications kept with rejections, settled or not, in batches."""
@@ -177,7 +181,7 @@ class Target(Protocol):
         """In one transaction, remove what is about a person, apply `batch`, and write down that it was done.
 
         Args:
-            rows: ids of rows to remove, by table.
+            rows: ids of rows to remove, by table: one of those with records, or `message_map`.
             bodies: body keys of kept notifications to remove, with all their rejections.
             batch: what is to be there afterwards: what those notifications say about others.
             tombstones: what tells later that the person was erased.

@@ -1,7 +1,7 @@
 """What every target promises. A new engine joins by a line in `engines.py`."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from datetime import timedelta
 from typing import Any
@@ -142,9 +142,9 @@ _TIMES = st.sampled_from([NOW + timedelta(seconds=s) for s in range(3)])
 
 
 @st.composite
-def _deliveries(draw: st.DrawFn) -> list[Record]:
+def deliveries(draw: st.DrawFn, tables: Sequence[type[Record]] = TABLES) -> list[Record]:
     """Several deliveries of one fact that fill and contradict each other in every column."""
-    table = draw(st.sampled_from(TABLES))
+    table = draw(st.sampled_from(tables))
     made = []
     for _ in range(draw(st.integers(1, 4))):
         fields: dict[str, Any] = {
@@ -180,12 +180,12 @@ def _deliveries(draw: st.DrawFn) -> list[Record]:
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(deliveries=_deliveries())
-def test_the_upsert_is_the_merging_rule(target: Target, place: Place, deliveries: list[Record]) -> None:
+@given(made=deliveries())
+def test_the_upsert_is_the_merging_rule(target: Target, place: Place, made: list[Record]) -> None:
     """Row by row, in every order of arrival, SQL comes to what `merging.fold` comes to."""
-    (expected,) = merging.fold(deliveries)
+    (expected,) = merging.fold(made)
     wanted = {name: _stored(value) for name, value in msgspec.structs.asdict(expected).items()}
-    for order in itertools.islice(itertools.permutations(deliveries), 6):
+    for order in itertools.islice(itertools.permutations(made), 6):
         clear(place)
         for delivery in order:
             target.apply(Batch(records=[delivery]))

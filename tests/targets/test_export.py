@@ -74,6 +74,21 @@ def test_a_late_row_is_in_the_next_export(facts: Facts) -> None:
     assert ids(facts, changed_from=second) == []
 
 
+def test_an_answer_whose_text_goes_is_news_to_a_copy_of_the_rows_and_none_to_ferg(facts: Facts) -> None:
+    facts.map("spring", message_id="w1", communication_key="CK-1", urn="U1")
+    facts.tell(fact("sent", "w1", "08:00"), fact("replied", "r1", about_message_id="w1", reply_text="yes"))
+    first = horizon(facts)
+    assert facts.target.retire(text_before=at("23:00"), rows_before=None).blanked == 1
+    second = horizon(facts)
+    since_last = Export(changed_from=first, changed_to=second)
+    (row,) = exported(facts, since_last, format="ndjson").splitlines()
+    assert (json.loads(row)["reply_text"], json.loads(row)["blanked_at"] is None) == (None, False)
+    assert exported(facts, since_last, format="ferg").splitlines()[1:] == []
+    assert len(exported(facts, Export(), format="ferg").splitlines()) == 3, "who reads everything reads it"
+    facts.tell(fact("replied", "r1", about_message_id="w1", client_reference="learned later"))
+    assert len(exported(facts, Export(changed_from=second), format="ferg").splitlines()) == 2
+
+
 def test_text_survives_csv_and_tsv(facts: Facts) -> None:
     awkward = 'a "quoted", line\nwith\ttab; 👍 ü'
     facts.tell(fact("replied", "r1", reply_text=awkward))

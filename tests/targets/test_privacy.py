@@ -1,5 +1,6 @@
 """What every target does for people's privacy: finding and erasing them, and not keeping things for ever."""
 
+import itertools
 import random
 import sqlite3
 from contextlib import closing
@@ -9,6 +10,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import HealthCheck, given, settings
 
 from gatherer import merging, sql_times, timestamps
 from gatherer.decoding import decode_batch
@@ -22,8 +24,8 @@ from gatherer.targets.sqlite.applying import as_row
 from gatherer.targets.sqlite.target import SQLiteTarget
 from gatherer.targets.sqlite.upserting import upsert
 from tests.making import notification, receipts
-from tests.targets.engines import EVERYTHING, Place, rows
-from tests.targets.test_contract import NOW, response
+from tests.targets.engines import EVERYTHING, Place, clear, rows
+from tests.targets.test_contract import NOW, deliveries, response
 
 DAY = timedelta(days=1)
 PHONE, USER = "+15550001111", "US.13491208655302741918"
@@ -185,7 +187,7 @@ def test_people_with_thousands_of_messages_are_found(target: Target) -> None:
     target.apply(Batch(records=[response(key(number), message_id=f"wamid.{number}") for number in range(10)]))
     many = Person(
         phones=frozenset(f"+1555{number:07}" for number in range(3000)),
-        message_ids=frozenset(f"wamid.{number}" for number in range(5, 3005)),
+        message_ids=frozenset(f"wamid.{number}" for number in range(5, 3005)) | {"x" * 5000},
     )
     assert found(target, many)["response"] == [key(number) for number in range(5, 10)]
 
@@ -316,8 +318,8 @@ def test_tombstones_are_copied_without_anything_else(target: Target, place: Plac
 def test_of_two_tombstones_the_later_time_counts(target: Target) -> None:
     stone = STONES[0]
     earlier, later = stone._replace(erased_at=NOW - DAY), stone._replace(erased_at=NOW + DAY)
-    for given in ([stone], [earlier], [later, stone], [earlier, stone]):
-        erase(target, tombstones=given)
+    for stones in ([stone], [earlier], [later, stone], [earlier, stone]):
+        erase(target, tombstones=stones)
     assert target.tombstones() == [later]
     assert later.erased_at.tzinfo is not None
 
@@ -431,6 +433,27 @@ def test_what_was_blanked_still_learns_everything_else(target: Target, place: Pl
         name: sql_times.text(value) if hasattr(value, "tzinfo") else value
         for name, value in msgspec.structs.asdict(expected).items()
     }
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(made=deliveries([Response]))
+def test_in_any_order_a_blanked_row_is_the_merged_one_without_its_text(
+    target: Target, place: Place, made: list[Response]
+) -> None:
+    made = [msgspec.structs.replace(delivery, kind=Kind.REPLIED) for delivery in made]
+    (merged,) = merging.fold(made)
+    expected = {
+        name: sql_times.text(value) if hasattr(value, "tzinfo") else value
+        for name, value in msgspec.structs.asdict(merging.blanked(merged)).items()
+    }
+    for order in itertools.islice(itertools.permutations(made), 3):
+        clear(place)
+        target.apply(Batch(records=order[:1]))
+        blank(target)
+        for delivery in order:
+            target.apply(Batch(records=[delivery]))
+        assert rows(place) == [expected]
+        assert target.apply(Batch(records=made[:1])) == Outcome(duplicates=1)
 
 
 def test_a_rebuild_forgets_what_was_blanked(target: Target, place: Place) -> None:
@@ -569,6 +592,20 @@ def test_a_file_that_somebody_reads_loses_the_rows_all_the_same(tmp_path: Path) 
             assert erase(target, rows=ids(target)).removed == 1
             assert target.find(ANN, NOW) == NOBODY
     assert PHONE.encode() not in _bytes(path), "at the latest when everybody has closed it"
+
+
+def test_looking_for_what_is_too_old_does_not_read_everything(tmp_path: Path) -> None:
+    """It is done after every pass."""
+    with closing(SQLiteTarget(tmp_path / "responses.db")) as target:
+        run: list[str] = []
+        target._connection.set_trace_callback(run.append)
+        target.retire(text_before=NOW, rows_before=NOW)
+        target._connection.set_trace_callback(None)
+        looking = [statement for statement in run if "WHERE" in statement]
+        assert len(looking) == 7
+        for statement in looking:
+            steps = target._connection.execute(f"EXPLAIN QUERY PLAN {statement}").fetchall()
+            assert not [step[3] for step in steps if "SCAN" in step[3]], statement
 
 
 def test_a_file_of_version_2_gets_what_is_missing_and_keeps_its_rows(tmp_path: Path) -> None:

@@ -13,10 +13,9 @@ from gatherer.erasure import Erasure, Person, Tombstone
 from gatherer.errors import TargetError, TemporaryError
 from gatherer.migrations import Unsuitable
 from gatherer.notification import Notification
-from gatherer.records import TABLES, Rejected
 from gatherer.targets import traces
 from gatherer.targets.base import Batch, Export, Outcome, Position, Retired, Run, TargetStatus
-from gatherer.targets.sqlite import privacy, reading, retiring
+from gatherer.targets.sqlite import chosen_rows, privacy, reading, retiring
 from gatherer.targets.sqlite.applying import apply
 from gatherer.targets.sqlite.reading import RUN_COLUMNS
 from gatherer.targets.sqlite.schema import connect, sql
@@ -83,29 +82,18 @@ class SQLiteTarget:
         """In one transaction, remove all rows first received in `notifications`, then apply `batches`."""
         outcome = Outcome()
         with self._transaction():
-            self._choose(notifications)
-            for table in (*(record.table for record in TABLES), Rejected.table):
-                removed = self._connection.execute(
-                    f"DELETE FROM {table} WHERE (inbox_id, notification_id) IN (SELECT * FROM temp.chosen)"
-                )
-                outcome.removed += removed.rowcount
+            chosen_rows.choose(self._connection, notifications)
+            outcome.removed += chosen_rows.remove(self._connection)
             for batch in batches:
                 outcome.add(apply(self._connection, batch))
-            self._connection.execute(
-                "DELETE FROM rejected_notification WHERE body_key NOT IN (SELECT body_key FROM rejected)"
-            )
+            chosen_rows.remove_bodies(self._connection)
         return outcome
 
     def keys_from(self, notifications: Iterable[tuple[str, int]]) -> set[bytes]:
         """Return the keys of the records and rejections first received in `notifications`."""
-        tables = (*(record.table for record in TABLES), Rejected.table)
-        query = " UNION ALL ".join(
-            f"SELECT key FROM {table} WHERE (inbox_id, notification_id) IN (SELECT * FROM temp.chosen)"
-            for table in tables
-        )
         with self._explained():
-            self._choose(notifications)
-            return {key for (key,) in self._connection.execute(query)}
+            chosen_rows.choose(self._connection, notifications)
+            return chosen_rows.keys(self._connection)
 
     def open_rejections(self) -> set[bytes]:
         """Return the body keys of all rejections that nothing has settled yet."""
@@ -211,14 +199,6 @@ class SQLiteTarget:
                 for _, number, inbox_id, received_at, *rest in rows
             ]
             after = rows[-1][0]
-
-    def _choose(self, notifications: Iterable[tuple[str, int]]) -> None:
-        self._connection.execute("DROP TABLE IF EXISTS temp.chosen")
-        self._connection.execute(
-            "CREATE TEMP TABLE chosen (inbox_id TEXT, notification_id INTEGER, "
-            "PRIMARY KEY (inbox_id, notification_id)) WITHOUT ROWID"
-        )
-        self._connection.executemany("INSERT OR IGNORE INTO temp.chosen VALUES (?, ?)", notifications)
 
     @contextlib.contextmanager
     def _wiping(self) -> Iterator[None]:

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from gatherer import sql_times
 from gatherer.errors import TargetError
 from gatherer.records import Record
-from gatherer.targets.base import Batch, Outcome
+from gatherer.targets.base import Batch, Outcome, Position
 from gatherer.targets.sqlserver import refusing
 from gatherer.targets.sqlserver.applying import Writer
 from gatherer.targets.sqlserver.faults import Fault
@@ -21,6 +22,15 @@ class Trace(NamedTuple):
 
     query: str
     parameters: tuple[object, ...]
+
+
+def trace_of(position: Position, now: datetime) -> Trace:
+    """Return what finds `position` if it was written at `now`."""
+    return Trace(
+        "SELECT 1 AS found FROM $(schema).inbox_position "
+        "WHERE inbox_id = ? AND notification_id = ? AND digest = ? AND changed_at = CONVERT(datetime2(3), ?)",
+        (*position, sql_times.text(now)),
+    )
 
 
 class Done(NamedTuple):

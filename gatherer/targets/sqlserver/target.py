@@ -1,28 +1,33 @@
 """Applying batches to SQL Server."""
 
-import dataclasses
 import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-from gatherer import sql_times, time_zones
 from gatherer.erasure import Erasure, Person, Tombstone
 from gatherer.errors import TargetError, TemporaryError
 from gatherer.notification import Notification
 from gatherer.records import TABLES
 from gatherer.targets import traces
 from gatherer.targets.base import Batch, Export, Outcome, Position, Retired, Run, TargetStatus
-from gatherer.targets.sqlserver import applying, chosen_rows, privacy, reading, requirements, schema
-from gatherer.targets.sqlserver.committing import Committer, Done, Trace
+from gatherer.targets.sqlserver import (
+    applying,
+    bookkeeping,
+    chosen_rows,
+    privacy,
+    reading,
+    requirements,
+    schema,
+)
+from gatherer.targets.sqlserver.committing import Committer, Done, trace_of
 from gatherer.targets.sqlserver.connection import Access
 from gatherer.targets.sqlserver.faults import Class
 from gatherer.targets.sqlserver.retiring import Retirement
-from gatherer.targets.sqlserver.rows import to_json
 from gatherer.targets.sqlserver.schema import batches
 from gatherer.targets.sqlserver.session import PATIENCE, Faulted, Patience, Session
-from gatherer.targets.sqlserver.transactions import Transactions, busy
+from gatherer.targets.sqlserver.transactions import Transactions
 
 T = TypeVar("T")
 
@@ -49,8 +54,6 @@ class SQLServerTarget:
 
         """
         self._schema = schema_name
-        self._dry_run = dry_run
-        self._milliseconds = access.lock_timeout_seconds * 1000
         staging = (
             "begin",
             "carry",
@@ -63,7 +66,10 @@ class SQLServerTarget:
         )
         self.name = self.session.name
         self._transactions = Transactions(
-            session=self.session, schema=schema_name, milliseconds=self._milliseconds, dry_run=dry_run
+            session=self.session,
+            schema=schema_name,
+            milliseconds=access.lock_timeout_seconds * 1000,
+            dry_run=dry_run,
         )
         try:
             self.session.persistently(lambda: requirements.check(self.session))
@@ -90,19 +96,8 @@ class SQLServerTarget:
             "attribution_hours": str(attribution_hours),
             "identity": self.identity,
         }
-        if self._settings() == wanted:
-            return
-        settings = to_json(list(wanted.items()))
-        offsets = to_json(
-            [
-                (sql_times.text(starts_at), sql_times.text(ends_at), minutes)
-                for starts_at, ends_at, minutes in time_zones.intervals(time_zone)
-            ]
-        )
-        (settle,) = batches("settle", self._schema)
-        self._persistently(
-            lambda: self._transactions.run(lambda _: self.session.run(settle, settings, offsets))
-        )
+        if self._settings() != wanted:
+            self._in_transaction(lambda: bookkeeping.settle(self.session, self._schema, wanted))
 
     def position(self, inbox_id: str) -> Position | None:
         """Return up to where the inbox `inbox_id` has been gathered; None if it never was."""
@@ -120,7 +115,7 @@ class SQLServerTarget:
 
         def work(reduced: Batch, now: datetime) -> Done:
             outcome = self._writer.apply(reduced, now)
-            return Done(outcome, batch.position and _trace(batch.position, now))
+            return Done(outcome, batch.position and trace_of(batch.position, now))
 
         return self._committer.commit(batch, work)
 
@@ -172,14 +167,7 @@ class SQLServerTarget:
 
     def record_run(self, run: Run) -> None:
         """Write down what a pass did."""
-        values = dataclasses.asdict(run)
-        for name in ("started_at", "finished_at"):
-            values[name] = sql_times.text(values[name])
-        values["problem"] = values["problem"] or ""
-        (insert,) = batches("insert_gather_run", self._schema)
-        self._persistently(
-            lambda: self._transactions.run(lambda _: self.session.run(insert, *values.values()))
-        )
+        self._in_transaction(lambda: bookkeeping.record(self.session, self._schema, run))
 
     def status(self) -> TargetStatus:
         """Return what the target holds."""
@@ -187,16 +175,7 @@ class SQLServerTarget:
 
     def horizon(self) -> datetime:
         """Return a time before which nothing is going to be written any more, as `changed_at` has it."""
-        (horizon,) = batches("horizon", self._schema)
-
-        def ask() -> datetime:
-            ((found,),) = self.session.run(horizon, self._milliseconds)
-            if found.granted < 0:
-                raise Faulted(busy())
-            moment: datetime = found.moment.replace(tzinfo=UTC)
-            return moment
-
-        return self._persistently(ask)
+        return self._persistently(self._transactions.horizon)
 
     def export(self, what: Export) -> Iterator[list[dict[str, Any]]]:
         """Yield the responses that `what` asks for, a few thousand at a time."""
@@ -243,7 +222,8 @@ class SQLServerTarget:
     def retire(self, *, text_before: datetime | None, rows_before: datetime | None) -> Retired:
         """Blank the text of answers that occurred before one time, and delete rows that did before another."""
         retirement = Retirement(session=self.session, schema=self._schema, transactions=self._transactions)
-        return retirement.retire(text_before=text_before, rows_before=rows_before)
+        with self._explained():
+            return retirement.retire(text_before=text_before, rows_before=rows_before)
 
     def close(self) -> None:
         """Let go of the connection."""
@@ -261,7 +241,7 @@ class SQLServerTarget:
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
-        """Turn a fault of what is not tried again into an error of ours."""
+        """Turn a fault that trying again does not mend, or has not, into an error of ours."""
         try:
             yield
         except Faulted as failure:
@@ -269,8 +249,10 @@ class SQLServerTarget:
             raise kind(f"{self.name}: {failure.fault}") from None
 
     def _settings(self) -> dict[str, str]:
-        there = self._rows("SELECT name, value FROM $(schema).setting")
-        return {row.name: row.value for row in there}
+        return self._persistently(lambda: bookkeeping.settings(self.session, self._schema))
+
+    def _in_transaction(self, work: Callable[[], None]) -> None:
+        self._persistently(lambda: self._transactions.run(lambda _: work()))
 
     def _rows(self, query: str, *parameters: object) -> list[Any]:
         return self._persistently(lambda: self._run(query, *parameters)[0])
@@ -280,12 +262,3 @@ class SQLServerTarget:
 
     def _persistently(self, action: Callable[[], T]) -> T:
         return self.session.persistently(action)
-
-
-def _trace(position: Position, now: datetime) -> Trace:
-    """Return what finds the position that was written at `now`."""
-    return Trace(
-        "SELECT 1 AS found FROM $(schema).inbox_position "
-        "WHERE inbox_id = ? AND notification_id = ? AND digest = ? AND changed_at = CONVERT(datetime2(3), ?)",
-        (*position, sql_times.text(now)),
-    )

@@ -54,11 +54,25 @@ class Transactions:
         _, begin = batches("begin", self.schema)
         ((started,),) = self.session.run(begin, self.milliseconds)
         if started.granted < 0:
-            raise Faulted(busy())
+            raise Faulted(_busy())
         moment: datetime = started.moment.replace(tzinfo=UTC)
         return moment
 
+    def horizon(self) -> datetime:
+        """Return a time before which nothing is going to be written any more.
 
-def busy() -> Fault:
+        Raises:
+            Faulted: another gatherer has been writing for too long.
+
+        """
+        (horizon,) = batches("horizon", self.schema)
+        ((found,),) = self.session.run(horizon, self.milliseconds)
+        if found.granted < 0:
+            raise Faulted(_busy())
+        moment: datetime = found.moment.replace(tzinfo=UTC)
+        return moment
+
+
+def _busy() -> Fault:
     """Return the fault of a lock that another gatherer does not let go of."""
     return Fault(kind=Class.TRANSIENT, state="HYT00", number=1222, text="another gatherer is writing")

@@ -1,5 +1,6 @@
 -- Responses whose campaign is known, with what message_map says of it. A row counts as changed when the response
--- was, or when its place in the map was made: whichever came later. Parameters as in export_response.sql.
+-- was, or when its place in the map was made: whichever came later; but not when all that happened was that its text
+-- became too old to be kept: who imports responses took it for another one. Parameters as in export_response.sql.
 SET NOCOUNT ON;
 DECLARE
     @since datetime2(3) = ?, @until datetime2(3) = ?, @changed_from datetime2(3) = ?, @changed_to datetime2(3) = ?,
@@ -13,7 +14,13 @@ FROM $(schema).response_campaign AS r
 JOIN $(schema).message_map AS m ON m.id = r.map_id
 LEFT JOIN $(schema).mapped_message AS s ON s.map_id = m.id AND s.message_id = r.our_message_id
 WHERE r.occurred_at >= @since AND r.occurred_at < @until
-    AND (r.changed_at >= @changed_from OR m.inserted_at >= @changed_from)
+    AND (
+        m.inserted_at >= @changed_from
+        OR (
+            r.changed_at >= @changed_from
+            AND (r.blanked_at IS NULL OR r.blanked_at < r.changed_at OR r.inserted_at >= @changed_from)
+        )
+    )
     AND r.changed_at < @changed_to AND m.inserted_at < @changed_to
     AND (@endpoint = N'' OR r.endpoint = @endpoint)
     AND (@kinds = N'[]' OR r.kind IN (SELECT value COLLATE Latin1_General_BIN2 FROM OPENJSON(@kinds)))

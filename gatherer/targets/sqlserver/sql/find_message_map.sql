@@ -2,9 +2,18 @@
 -- Parameters: the phone numbers in every way of writing them, and message ids, as JSON lists.
 SET NOCOUNT ON;
 DECLARE @phones nvarchar(max) = ?, @message_ids nvarchar(max) = ?;
+DECLARE @phone TABLE (value nvarchar(450) COLLATE Latin1_General_BIN2 NOT NULL PRIMARY KEY);
+DECLARE @message TABLE (value nvarchar(450) COLLATE Latin1_General_BIN2 NOT NULL PRIMARY KEY);
+
+INSERT INTO @phone (value)
+SELECT DISTINCT CAST(value AS nvarchar(450)) COLLATE Latin1_General_BIN2 FROM OPENJSON(@phones)
+WHERE DATALENGTH(value) <= 900;
+INSERT INTO @message (value)
+SELECT DISTINCT CAST(value AS nvarchar(450)) COLLATE Latin1_General_BIN2 FROM OPENJSON(@message_ids)
+WHERE DATALENGTH(value) <= 900;
 
 SELECT *
 FROM $(schema).message_map
-WHERE phone IN (SELECT value COLLATE Latin1_General_BIN2 FROM OPENJSON(@phones))
-    OR message_id IN (SELECT value COLLATE Latin1_General_BIN2 FROM OPENJSON(@message_ids))
+WHERE phone IN (SELECT value FROM @phone)
+    OR message_id IN (SELECT value FROM @message)
 ORDER BY id;

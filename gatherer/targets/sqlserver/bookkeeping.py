@@ -1,0 +1,36 @@
+"""What is noted down beside the facts: the settings of the site, which views need, and what each pass did."""
+
+import dataclasses
+from collections.abc import Mapping
+
+from gatherer import sql_times, time_zones
+from gatherer.targets.base import Run
+from gatherer.targets.sqlserver.rows import to_json
+from gatherer.targets.sqlserver.schema import batches, placed
+from gatherer.targets.sqlserver.session import Session
+
+
+def settings(session: Session, schema: str) -> dict[str, str]:
+    """Return the settings that are there."""
+    (there,) = session.run(placed("SELECT name, value FROM $(schema).setting", schema))
+    return {row.name: row.value for row in there}
+
+
+def settle(session: Session, schema: str, wanted: Mapping[str, str]) -> None:
+    """Write the settings `wanted`, and the offsets of their time zone."""
+    offsets = [
+        (sql_times.text(starts_at), sql_times.text(ends_at), minutes)
+        for starts_at, ends_at, minutes in time_zones.intervals(wanted["time_zone"])
+    ]
+    (statement,) = batches("settle", schema)
+    session.run(statement, to_json(list(wanted.items())), to_json(offsets))
+
+
+def record(session: Session, schema: str, run: Run) -> None:
+    """Write down what a pass did."""
+    values = dataclasses.asdict(run)
+    for name in ("started_at", "finished_at"):
+        values[name] = sql_times.text(values[name])
+    values["problem"] = values["problem"] or ""
+    (insert,) = batches("insert_gather_run", schema)
+    session.run(insert, *values.values())
