@@ -20,6 +20,7 @@ from gatherer.inbox.writer import Arrival, InboxWriter
 from gatherer.notification import Notification
 from gatherer.timestamps import from_milliseconds
 
+STREAMS = ("stdin", "stdout", "stderr")
 RECEIVED_AT = 1_790_000_000_000  # milliseconds; the first notification, then one every second
 
 
@@ -188,22 +189,23 @@ def call(
     return subprocess.CompletedProcess(["gatherer", *arguments], code or 0, said, errors)
 
 
-STREAMS = ("stdin", "stdout", "stderr")
-
-
 @contextmanager
 def _logging_as_before() -> Iterator[None]:
     """Take back afterwards what a command does to logging, which is the whole process's."""
     root = logging.getLogger()
     kept, root.handlers = root.handlers, []
-    known = [one for one in root.manager.loggerDict.values() if isinstance(one, logging.Logger)]
-    before = [(one, one.level, list(one.filters)) for one in (root, *known)]
+    before = {one: (one.level, list(one.filters)) for one in _loggers()}
     try:
         yield
     finally:
         for handler in root.handlers:
             handler.close()
         root.handlers = kept
-        for one, level, filters in before:
+        for one in _loggers():
+            level, one.filters = before.get(one, (logging.NOTSET, []))
             one.setLevel(level)
-            one.filters = filters
+
+
+def _loggers() -> list[logging.Logger]:
+    root = logging.getLogger()
+    return [root, *(one for one in root.manager.loggerDict.values() if isinstance(one, logging.Logger))]

@@ -17,6 +17,7 @@ from typing import Any, Final, TypeVar
 
 from gatherer.inbox import file, room
 from gatherer.inbox.committing import UNSTORABLE, Committer, Work
+from gatherer.inbox.lookout import LOOK_SECONDS, Lookout
 from gatherer.inbox.obstacles import Obstacle
 from gatherer.inbox.queue import Arrival, InboxUnavailable, Limits, Queue, Storable, Waiting
 
@@ -25,9 +26,6 @@ __all__ = ["Arrival", "InboxUnavailable", "InboxWriter", "Limits"]
 log = logging.getLogger(__name__)
 
 RETRY_SECONDS: Final = 0.5  # between attempts to bring a failed inbox back
-LOOK_SECONDS: Final = 1.0  # between looks at the disk while nothing is to be written
-ON_DISK: Final = 3  # bytes on the disk for one of a body: in the log, in the file, and what goes with it
-PURGE_SECONDS: Final = 10.0  # between attempts to make room in a full inbox
 _Result = TypeVar("_Result")
 
 
@@ -63,16 +61,10 @@ class InboxWriter:
 
         """
         self._limits = limits or Limits()
-        self._space = space or room.Room()
-        self._make_room = make_room
         self._committed = committed
         self._queue = Queue(self._limits, late=self._late)
         self._work: deque[tuple[Work[Any], Future[Any]]] = deque()
         self._closing = False
-        self._purge_at = 0.0  # no attempt before then
-        self._too_large = 0
-        self._allowance = 0  # bytes that can be written before the disk has to be looked at again
-        self._look_at = 0.0  # when that has to be done at the latest
         name = format.about
         self._failure = Obstacle(
             f"the {name} cannot commit (%s): answering 503 until it can",
@@ -90,7 +82,8 @@ class InboxWriter:
         )
         self._file = Committer(path, format, self._failure, group)
         self.path = self._file.path
-        self._look(0)
+        self._lookout = Lookout(self._file, space or room.Room(), make_room, self._shortage)
+        self._lookout.look()
         self._thread = threading.Thread(target=self._run, name=f"{name}-writer", daemon=True)
         self._thread.start()
 
@@ -171,7 +164,7 @@ class InboxWriter:
                 if not group and work is None and self._closing:
                     return
             if self.failure is None:
-                self._look(sum(len(one.arrival.body or b"") for one in group))
+                self._lookout.look(sum(len(one.arrival.body or b"") for one in group))
             if group:
                 self._commit(group)
             if work is not None:
@@ -183,36 +176,6 @@ class InboxWriter:
             self._stall.end()
             if self._overload.reason is not None and 2 * self._queue.rows <= self._limits.queue_rows:
                 self._overload.end()
-
-    def _look(self, size: int) -> None:
-        """Find out whether there is room for `size` more bytes, and make some in a full inbox."""
-        now = time.monotonic()
-        self._allowance -= ON_DISK * size
-        if self._allowance > 0 and now < self._look_at:
-            return  # asking costs more than a small commit
-        self._look_at = now + LOOK_SECONDS
-        # What was refused for its size has to fit before anything else does.
-        size = self._too_large = size if self._shortage.reason is None else max(size, self._too_large)
-        try:
-            usage = self._file.perform(self._usage)
-            if self._make_room is not None and self._space.over(usage, size) and now >= self._purge_at:
-                self._purge_at = now + PURGE_SECONDS
-                self._file.perform(self._make_room)
-                usage = self._file.perform(self._usage)
-            short = self._space.shortage(usage, size, short=self._shortage.reason is not None)
-        except Exception as problem:  # noqa: BLE001 - as in _commit
-            if self.failure is None:
-                self._file.fail(problem)
-            return
-        if short is not None:
-            self._allowance = 0
-            self._shortage.begin(short)
-        else:
-            self._allowance = self._space.left(usage) - ON_DISK * size
-            self._shortage.end()
-
-    def _usage(self, connection: Any) -> room.Usage:
-        return room.usage(connection, self.path)
 
     def _commit(self, group: list[Waiting]) -> None:
         """Commit `group` in one transaction and settle its futures."""

@@ -1,10 +1,10 @@
-"""WhatsApp's `messages[]`: what people write, tap and send, which several providers pass on unchanged.
+"""WhatsApp's `messages[]`: who answers what, and how, which several providers pass on unchanged.
 
 Facts: Meta's pages `webhooks/reference/messages/*` (2026), and what real traffic showed beyond them.
 """
 
 from collections.abc import Callable
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 from msgspec.structs import replace
 
@@ -21,30 +21,17 @@ from gatherer.providers.elements import (
     reference,
     text,
     unsaid,
-    verbatim,
 )
 from gatherer.providers.origin import Origin, other
-from gatherer.providers.payload import Unreadable, load_json
 from gatherer.providers.people import find_sender
+from gatherer.providers.whatsapp_contents import Columns, read_content
 from gatherer.providers.whatsapp_statuses import read_errors
 from gatherer.records import WHATSAPP, Kind, Record, Response, make_key
-
-Columns: TypeAlias = dict[str, Any]
 
 # What is said by columns, whatever the type. Everything else that a message carries goes into its details.
 IN_COLUMNS: Final = frozenset(
     ["id", "from", "from_user_id", "timestamp", "type", "group_id", "context", "errors"]
 )
-
-# `interactive.type` → our reply_type, what a person read, what a program reads (None: all of it, as JSON)
-INTERACTIVE: Final = {
-    "button_reply": ("button", "title", "id"),
-    "list_reply": ("list", "title", "id"),
-    "nfm_reply": ("flow", "body", "response_json"),  # JSON inside a string: kept verbatim
-    "call_permission_reply": ("call_permission", "response", None),
-}
-# `nfm_reply.name` → our reply_type; other names are kept as they are
-NATIVE_FLOWS: Final = {"flow": "flow", "galaxy_message": "flow", "address_message": "address"}
 
 # "This message is currently unavailable": a coexistence number got a real message without its content,
 # typically the first one after an ad (chatwoot#13464, #14547). The person did answer, so it is a reply.
@@ -67,11 +54,10 @@ def decode_message(origin: Origin, message: Any) -> Record:
     special = SPECIAL.get(what)
     if special is not None:
         return special(origin, message, message_id)
-    read = READERS.get(what)
-    if read is None:  # ephemeral, request_welcome (removed in March 2026), hsm, what Meta adds next
+    content = read_content(what, message)
+    if content is None:  # ephemeral, request_welcome (removed in March 2026), hsm, what Meta adds next
         return other(origin, message, "messages", what or None, message_id)
-    columns = {"reply_type": what} | _read_content(read, message, what)
-    return _answer(origin, message, message_id, Kind.REPLIED, columns)
+    return _answer(origin, message, message_id, Kind.REPLIED, {"reply_type": what} | content)
 
 
 def _answer(
@@ -122,74 +108,6 @@ def _is_ours(origin: Origin, author: object) -> bool:
     return author == origin.phone_number_id or (phone is not None and phone == origin.business_phone)
 
 
-def _read_content(read: Callable[[dict[str, Any]], Columns], message: dict[str, Any], what: str) -> Columns:
-    """Return what `read` finds in the object called like the type. It may be missing, or no object."""
-    content = message.get(what)
-    columns = read(mapping(content))
-    if content and not any(columns.get(name) for name in ("reply_text", "reply_payload", "media_id")):
-        columns["details"] = {what: content}  # nothing readable, so nothing is thrown away
-    return columns
-
-
-def _text(content: dict[str, Any]) -> Columns:
-    return {"reply_text": text(content.get("body")), "details": {"text": unsaid(content, "body")}}
-
-
-def _media(media: dict[str, Any]) -> Columns:
-    return {
-        "reply_text": text(media.get("caption")),
-        "media_id": reference(media.get("id"), "the id of the media"),
-        "media_type": text(media.get("mime_type")),
-        # sha256, filename, url (since November 2025), voice, animated
-        "details": {"media": unsaid(media, "id", "mime_type", "caption")},
-    }
-
-
-def _button(button: dict[str, Any]) -> Columns:
-    return {
-        "reply_text": text(button.get("text")),
-        "reply_payload": text(button.get("payload")),
-        "details": {"button": unsaid(button, "text", "payload")},
-    }
-
-
-def _interactive(interactive: dict[str, Any]) -> Columns:
-    what = text(interactive.get("type")) or ""
-    chosen = mapping(interactive.get(what))  # the object is missing beside errors[131000] (pywa's fixtures)
-    reply_type, readable, payload = INTERACTIVE.get(what, (what or "interactive", None, None))
-    columns: Columns = {
-        "reply_type": reply_type,
-        "reply_text": text(chosen.get(readable)) if readable else None,
-        "reply_payload": verbatim(chosen.get(payload) if payload else chosen or None),
-    }
-    rest = {name: part for name, part in interactive.items() if name not in ("type", what)}
-    if payload:
-        said = ("name" if what == "nfm_reply" else "description", readable or "")
-        more = unsaid({name: part for name, part in chosen.items() if name != payload}, *said)
-        rest |= {what: more} if more else {}
-    columns["details"] = {"interactive": rest or None, "description": chosen.get("description")}
-    if what == "nfm_reply":
-        name = text(chosen.get("name")) or "flow"
-        columns["reply_type"] = NATIVE_FLOWS.get(name, name)
-        columns["details"]["flow"] = _parse_flow(chosen.get("response_json"))
-    return columns
-
-
-def _parse_flow(response_json: object) -> Any:
-    """Return the answers of a Flow as JSON, or None when the string in `response_json` holds none."""
-    if type(response_json) is not str:
-        return response_json
-    try:
-        return load_json(response_json.encode())
-    except Unreadable:
-        return None
-
-
-def _whole(content: dict[str, Any]) -> Columns:
-    readable = text(content.get("text")) or text(content.get("name")) or text(content.get("address"))
-    return {"reply_text": readable, "reply_payload": as_json(content) if content else None}
-
-
 def _contacts(origin: Origin, message: dict[str, Any], message_id: str) -> Record:
     """Return the reply that consists of contact cards. A card may lack even its name.
 
@@ -221,17 +139,17 @@ def _reaction(origin: Origin, message: dict[str, Any], message_id: str) -> Recor
 def _edit(origin: Origin, message: dict[str, Any], message_id: str) -> Record:
     """Return the new content of an earlier message; its own context may be a dummy such as `M0`."""
     edit = mapping(message.get("edit"))
-    content = mapping(edit.get("message"))
-    what = text(content.get("type")) or ""
-    read = READERS.get(what)
-    columns: Columns = {"reply_type": what or None, "details": {}}
-    if read is not None:
-        columns |= _read_content(read, content, what)
+    message_now = mapping(edit.get("message"))
+    what = text(message_now.get("type")) or ""
+    content = read_content(what, message_now)
+    columns: Columns = {"reply_type": what or None, "details": {}} | (content or {})
     columns["details"] |= {
         "edit": unsaid(
-            {name: part for name, part in edit.items() if part is not content}, "original_message_id"
+            {name: part for name, part in edit.items() if part is not message_now}, "original_message_id"
         ),
-        "message": {name: content[name] for name in content if read is None or name not in ("type", what)}
+        "message": {
+            name: message_now[name] for name in message_now if content is None or name not in ("type", what)
+        }
         or None,
     }
     columns["about_message_id"] = reference(edit.get("original_message_id"), "original_message_id")
@@ -272,20 +190,6 @@ def _unsupported(origin: Origin, message: dict[str, Any], message_id: str) -> Re
     columns = {"reply_type": "unsupported", "details": {"unsupported": message.get("unsupported")}}
     return _answer(origin, message, message_id, Kind.REPLIED, columns)
 
-
-READERS: Final[dict[str, Callable[[dict[str, Any]], Columns]]] = {
-    "text": _text,
-    "button": _button,  # the quick-reply button of a template
-    "interactive": _interactive,
-    "location": _whole,
-    "order": _whole,
-    "image": _media,
-    "video": _media,
-    "document": _media,
-    "audio": _media,
-    "voice": _media,  # on-premises; the Cloud API says audio with voice: true
-    "sticker": _media,
-}
 
 SPECIAL: Final[dict[str, Callable[[Origin, dict[str, Any], str], Record]]] = {
     "contacts": _contacts,

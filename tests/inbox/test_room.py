@@ -8,7 +8,7 @@ from contextlib import closing
 
 import pytest
 
-from gatherer.inbox import room, writer
+from gatherer.inbox import lookout, room
 from gatherer.inbox.queue import Limits
 from gatherer.inbox.writer import InboxUnavailable, InboxWriter
 from tests.inbox.test_writer import GOOD, append
@@ -70,7 +70,7 @@ def test_what_waits_too_long_is_given_up_and_then_refused_at_once(tmp_path):
 
 
 def test_a_full_inbox_is_purged_before_anything_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(writer, "PURGE_SECONDS", 0)
+    monkeypatch.setattr(lookout, "PURGE_SECONDS", 0)
     calls = []
 
     def make_room(connection: sqlite3.Connection) -> None:

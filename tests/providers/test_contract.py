@@ -303,6 +303,7 @@ def test_every_element_of_a_broken_payload_ends_as_one_record_or_rejection(name:
 
 
 @pytest.mark.nightly
+@pytest.mark.timeout(1800)
 @every_provider
 def test_every_element_of_many_broken_payloads_ends_as_one_record_or_rejection(name: str) -> None:
     fuzz(name, 20_000)

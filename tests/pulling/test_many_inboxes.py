@@ -198,20 +198,10 @@ GATHER = """
 import sys
 from pathlib import Path
 from contextlib import closing
-import pytest
-
 from gatherer import gather as passes
-import pytest
-
 from gatherer.inbox.base import Bounds
-import pytest
-
 from gatherer.inbox.remote import RemoteInbox
-import pytest
-
 from gatherer.inbox.transport import Address
-import pytest
-
 from gatherer.targets.sqlite.target import SQLiteTarget
 passes.BOUNDS = Bounds(rows=20)
 url, ca, target = sys.argv[1:]
