@@ -1,11 +1,11 @@
 """From notifications to a batch: decode, add the opt-outs that replies amount to, fold facts into records."""
 
-import json
 from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
-from datetime import datetime
 
-from gatherer import merging, opt_outs, providers, separating
+import msgspec
+
+from gatherer import freeing, merging, opt_outs, providers, separating
 from gatherer.erasure import Erased
 from gatherer.notification import Notification, body_key
 from gatherer.providers.base import Decoded
@@ -75,28 +75,31 @@ def without_erased(notification: Notification, erased: Erased) -> tuple[Notifica
     The body is another one only where that matters: where something of it is left out, or kept with a rejection.
     """
     facts = providers.decode(notification)
-    kept: Decoded = [fact for fact in facts if isinstance(fact, Rejected) or not is_about(fact, erased)]
-    if len(kept) < len(facts) or any(isinstance(fact, Rejected) for fact in kept):
-        separated = separating.separate(notification.body, erased.knows)
-        if separated is not None:
-            notification = notification._replace(body=separated.rest, received_digest=notification.digest())
+    kept = [fact for one in facts if (fact := of_others(one, erased)) is not None]
+    redelivered = len(kept) < len(facts) or erased.knows(body_key(notification.body).hex())
+    if redelivered or any(isinstance(fact, Rejected) for fact in kept):
+        moment = notification.received_at
+        knows = erased.knows if redelivered else lambda text: erased.knows_since(text, moment)
+        found = separating.mentions(separating.load(notification.body), knows)
+        if found:
+            notification = freeing.free(
+                notification._replace(received_digest=notification.digest()), {one.element for one in found}
+            )
             left = [] if notification.is_erased else providers.decode(notification)
             kept = [fact for fact in kept if not isinstance(fact, Rejected)]
             kept += [fact for fact in left if isinstance(fact, Rejected)]  # those keep bytes
     return notification, kept, len(facts) - len(kept)
 
 
-def is_about(record: Record, erased: Erased) -> bool:
-    """Tell whether `record` is about somebody who was `erased`."""
-    if not isinstance(record, Response | OtherEvent):
-        return False
-    if erased.covers(record):
-        return True
-    return isinstance(record, OtherEvent) and mentions(record.details, erased, record.occurred_at)
-
-
-def mentions(details: str | None, erased: Erased, occurred_at: datetime) -> bool:
-    """Tell whether JSON about what occurred at a time mentions somebody who was `erased` then or later."""
-    return details is not None and separating.mentions(
-        json.loads(details), lambda text: erased.knows_since(text, occurred_at)
-    )
+def of_others(fact: Record | Rejected, erased: Erased) -> Record | Rejected | None:
+    """Return what of `fact` is not about people who were `erased`; None if nothing is."""
+    if not isinstance(fact, Response | OtherEvent):
+        return fact
+    if erased.covers(fact):
+        return None
+    if fact.details is None or fact.phone or fact.user_id:
+        return fact
+    # It names nobody, but may have people in its details, many of them.
+    moment = fact.occurred_at
+    details = freeing.freed_details(fact.details, lambda text: erased.knows_since(text, moment))
+    return None if details is None else msgspec.structs.replace(fact, details=details)

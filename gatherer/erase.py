@@ -1,22 +1,25 @@
 """Erasing a person: taking what is held about them out of inboxes and target, and keeping it out."""
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable
 
 from gatherer import merging
-from gatherer.decoding import decode_batch, mentions
+from gatherer.decoding import of_others
 from gatherer.erasure import Erased, Erasure, Hashing, Person, Tombstone
+from gatherer.freeing import Decode, Held
 from gatherer.inbox.scrubbing import Scrubbing
 from gatherer.notification import body_key
+from gatherer.records import Record
 from gatherer.targets.base import Batch, Outcome, Target
-from gatherer.tracing import NOBODY, Found, Held, entangled, kept_about, messages_of
+from gatherer.tracing import NOBODY, Found, kept_about, messages_of, sorted_out
 
 
 def erase(
     target: Target,
     found: Found,
     *,
+    decode: Decode,
+    erased: Erased | None,
     scrub: Callable[[str, list[Scrubbing]], object],
     tombstones: list[Tombstone],
     erasure: Erasure,
@@ -26,6 +29,8 @@ def erase(
     Args:
         target: where responses are.
         found: what to take out.
+        decode: makes records of notifications, none of people who were erased before, and
+        erased: who they are.
         scrub: does it to the inbox of the name that it is given.
         tombstones: what tells later that the person was erased.
         erasure: for the table of the target.
@@ -34,7 +39,7 @@ def erase(
         GathererError: the target or an inbox cannot be written.
 
     """
-    stranded = entangled(one for held in found.inboxes.values() for one in held)
+    stranded = entangled((one for held in found.inboxes.values() for one in held), erased)
     if stranded:
         target.apply(Batch(records=stranded))
     for name, held in found.inboxes.items():  # also where nothing is left to take out: see `scrubbing.scrub`
@@ -45,19 +50,20 @@ def erase(
     return target.erase(
         rows={table: [row["id"] for row in rows] for table, rows in found.rows.items() if rows},
         bodies=_bodies(found.rejected),
-        batch=_rest_of(found.rejected),
+        batch=_rest_of(found.rejected, found.shared, decode, erased),
         tombstones=tombstones,
         erasure=erasure,
     )
 
 
-def sweep(target: Target, hashing: Hashing, tombstones: list[Tombstone]) -> Outcome:
+def sweep(target: Target, hashing: Hashing, tombstones: list[Tombstone], decode: Decode) -> Outcome:
     """Take those out of `target` of whom it does not know that they were erased: it was restored from an older copy.
 
     Args:
         target: where responses are.
         hashing: what `tombstones` were made with.
         tombstones: of whoever was erased.
+        decode: as above.
 
     Raises:
         GathererError: the target cannot be read or written.
@@ -68,23 +74,15 @@ def sweep(target: Target, hashing: Hashing, tombstones: list[Tombstone]) -> Outc
     person = _known(target, erased)
     for row in (row for rows in target.find(person, until).values() for row in rows):
         person |= messages_of(row) if erased.covers_row(row) else NOBODY
-    rejected = kept_about(target, person)
+    rejected = kept_about(target, person, decode)
+    rows, shared = sorted_out(target.find(person, until), person.knows, erased.covers_row)
     return target.erase(
-        rows={
-            table: [row["id"] for row in rows if _is_about(row, erased)]
-            for table, rows in target.find(person, until).items()
-        },
+        rows={table: [row["id"] for row in some] for table, some in rows.items()},
         bodies=_bodies(rejected),
-        batch=_rest_of(rejected),
+        batch=_rest_of(rejected, shared, decode, erased),
         tombstones=tombstones,
         erasure=None,
     )
-
-
-def _is_about(row: Mapping[str, Any], erased: Erased) -> bool:
-    if erased.covers_row(row):
-        return True
-    return "family" in row and mentions(row["details"], erased, row["occurred_at"])
 
 
 def _known(target: Target, erased: Erased) -> Person:
@@ -99,13 +97,26 @@ def _known(target: Target, erased: Erased) -> Person:
     return Person(phones=frozenset(phones), user_ids=frozenset(user_ids))
 
 
+def entangled(found: Iterable[Held], erased: Erased | None) -> list[Record]:
+    """Return the facts about others that go with what was `found`, unless these others were `erased` before."""
+    facts = merging.fold(record for one in found for record in one.entangled)
+    if erased is None:
+        return facts
+    return [fact for one in facts if isinstance(fact := of_others(one, erased), Record)]
+
+
+def bodies_of(found: Found) -> frozenset[str]:
+    """Return what tells the notifications that were `found` from any other: so that they are known when they come again."""
+    held = [*found.rejected, *(one for some in found.inboxes.values() for one in some)]
+    return frozenset(body_key(one.notification.body).hex() for one in held)
+
+
 def _bodies(rejected: Iterable[Held]) -> list[bytes]:
     return [body_key(one.notification.body) for one in rejected]
 
 
-def _rest_of(rejected: list[Held]) -> Batch:
-    """Return what notifications that the target kept with rejections say about others."""
-    batch = decode_batch(
-        [one.notification._replace(body=one.rest) for one in rejected if one.rest], frozenset()
-    )
-    return dataclasses.replace(batch, records=merging.fold([*batch.records, *entangled(rejected)]))
+def _rest_of(rejected: list[Held], shared: list[Record], decode: Decode, erased: Erased | None) -> Batch:
+    """Return what is to be there afterwards: what notifications kept with rejections and events say about others."""
+    batch = decode([one.notification._replace(body=one.rest) for one in rejected if one.rest])
+    records = merging.fold([*batch.records, *entangled(rejected, erased), *shared])
+    return dataclasses.replace(batch, records=records)

@@ -36,8 +36,9 @@ class Person:
 
     def knows(self, identifier: str) -> bool:
         """Tell whether `identifier`, however it is written, is one of theirs."""
-        text = canonical(identifier)
-        return text in self.phones or text in self.user_ids or text in self.message_ids
+        if identifier in self.user_ids or identifier in self.message_ids:
+            return True
+        return canonical(identifier) in self.phones
 
 
 class Tombstone(NamedTuple):
@@ -114,28 +115,45 @@ class Erased:
         return self._people.get(self._hash(identifier))
 
     def covers(self, record: Response | OtherEvent) -> bool:
-        """Tell whether `record` is about somebody who was erased, and no later than that, or about an erased message."""
+        """Tell whether `record` is about somebody who was erased.
+
+        Where it names them: if it occurred no later than that, or is about a message that was erased. Where it names
+        nobody: if it is about such a message, or quotes one.
+        """
         return self._covers(
-            (record.message_id, getattr(record, "about_message_id", None)),
             (record.phone, getattr(record, "phone_raw", None), record.user_id),
+            record.message_id,
+            getattr(record, "about_message_id", None),
+            getattr(record, "group_id", None),
             record.occurred_at,
         )
 
     def covers_row(self, row: Mapping[str, Any]) -> bool:
         """Tell the same of a row, given by its columns; what has no time is as old as can be."""
         return self._covers(
-            (row.get("message_id"), row.get("about_message_id")),
             (row.get("phone"), row.get("phone_raw"), row.get("user_id")),
+            row.get("message_id"),
+            row.get("about_message_id"),
+            row.get("group_id"),
             row.get("occurred_at") or row.get("sent_at") or timestamps.EARLIEST,
         )
 
     def _covers(
-        self, messages: Iterable[str | None], people: Iterable[str | None], occurred_at: datetime
+        self,
+        people: Iterable[str | None],
+        message_id: str | None,
+        about_message_id: str | None,
+        group_id: str | None,
+        occurred_at: datetime,
     ) -> bool:
-        if any(one is not None and self._hash(one) in self._messages for one in messages):
-            return True
-        erased = (self.person_erased_at(one) for one in people if one is not None)
-        return any(moment is not None and occurred_at <= moment for moment in erased)
+        named = [one for one in people if one]
+        erased = [moment for one in named if (moment := self.person_erased_at(one)) is not None]
+        if named:
+            return any(occurred_at <= moment for moment in erased) or (bool(erased) and self._has(message_id))
+        return not group_id and (self._has(message_id) or self._has(about_message_id))
+
+    def _has(self, message_id: str | None) -> bool:
+        return message_id is not None and self._hash(message_id) in self._messages
 
     def knows_since(self, identifier: str, moment: datetime) -> bool:
         """Tell whether `identifier` is of a message that was erased, or of a person who was at `moment` or later."""

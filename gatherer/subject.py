@@ -5,7 +5,8 @@ from datetime import datetime
 from typing import Any, Final
 
 from gatherer import timestamps
-from gatherer.tracing import Found, Held
+from gatherer.freeing import Held
+from gatherer.tracing import Found
 
 _INTERNAL: Final = ("id", "key")  # columns that say nothing about anybody
 

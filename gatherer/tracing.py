@@ -1,34 +1,27 @@
 """Finding what is held about a person, in inboxes and in the target."""
 
 import dataclasses
-import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import msgspec
 
-from gatherer import merging, providers, separating
 from gatherer.erasure import Person, canonical
 from gatherer.errors import ConfigurationError
+from gatherer.freeing import Decode, Held, columns, freed_details, hold, is_about, names_somebody
 from gatherer.inbox.base import Bounds, Inbox, Selection
 from gatherer.notification import Notification
 from gatherer.records import OtherEvent, Record, Response
+from gatherer.separating import Knows
 from gatherer.targets.base import Target
 
 EVERYTHING: Final = Selection()
 BOUNDS: Final = Bounds()
 NOBODY: Final = Person()
+_WITH_DETAILS: Final[dict[str, type[Record]]] = {one.table: one for one in (Response, OtherEvent)}
+FEW: Final = 20  # notifications in which anything may stand
 SHORTEST_MESSAGE_ID: Final = 8  # characters; what is shorter could be anything
-
-
-class Held(NamedTuple):
-    """A notification that says something about a person."""
-
-    notification: Notification
-    rest: bytes  # its body without that
-    theirs: list[Any]  # what it says, as plain values
-    entangled: list[Record]  # facts about others that could not be told apart from that, and go with it
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -38,6 +31,7 @@ class Found:
     person: Person  # with whatever else they turned out to be known by
     rows: dict[str, list[dict[str, Any]]]  # of the target, by table
     inboxes: dict[str, list[Held]]  # by the name of the inbox
+    shared: list[Record]  # what those of the rows that are about others as well are to become
     rejected: list[Held]  # notifications that the target keeps with rejections
 
     @property
@@ -62,6 +56,7 @@ def trace(
     target: Target,
     inboxes: Mapping[str, Inbox],
     person: Person,
+    decode: Decode,
     *,
     until: datetime,
     progress: Callable[[int, int], None] = lambda done, total: None,
@@ -75,22 +70,23 @@ def trace(
         target: where responses are.
         inboxes: where notifications are, by name. They are read two or three times.
         person: by what they are known so far.
+        decode: makes records of notifications.
         until: what occurred later is not looked for in the target.
         progress: called with how many notifications were read, of how many.
 
     Raises:
-        ConfigurationError: one of the phone numbers is our own.
+        ConfigurationError: it is no person: one of our own numbers, or something that stands everywhere.
         GathererError: the target or an inbox cannot be read.
 
     """
-    done, total = 0, 2 * sum(inbox.status().count for inbox in inboxes.values())
+    done, count = 0, sum(inbox.status().count for inbox in inboxes.values())
 
-    def notifications(inbox: Inbox) -> Iterator[Notification]:
+    def batches(inbox: Inbox) -> Iterator[list[Notification]]:
         nonlocal done
         for batch in inbox.select(EVERYTHING, BOUNDS):
-            yield from batch
+            yield batch
             done += len(batch)
-            progress(min(done, total), total)
+            progress(min(done, 2 * count), 2 * count)
 
     given = person
     for row in _rows(target.find(given, until)):
@@ -99,60 +95,55 @@ def trace(
     while before is None or _names(before) < _names(person):  # again with what has been learned
         before = person
         for inbox in inboxes.values():
-            for notification in notifications(inbox):
-                for record in _records(notification):
-                    values = msgspec.structs.asdict(record)
+            for batch in batches(inbox):
+                for record in decode(batch).records:
+                    values = columns(record)
                     _refuse_ours(values, given)
                     person |= _also_known_by(values, given) | _messages(values, before)
     for row in _rows(target.find(person, until)):
         _refuse_ours(row, given)
         person |= _messages(row, person)
-    rows = target.find(person, until)
-    rows[OtherEvent.table] = [row for row in rows.get(OtherEvent.table, []) if is_about(row, person)]
     held = {
-        name: [one for each in notifications(inbox) if (one := hold(each, person)) is not None]
+        name: [one for batch in batches(inbox) for each in batch if (one := hold(each, person, decode))]
         for name, inbox in inboxes.items()
     }
-    return Found(person=person, rows=rows, inboxes=held, rejected=kept_about(target, person))
+    if person == given and sum(map(len, held.values())) > max(FEW, count // 2):
+        raise ConfigurationError("nobody is known by that, but most notifications have it: it is no person's")
+    rows, shared = sorted_out(target.find(person, until), person.knows, lambda row: is_about(row, person))
+    return Found(
+        person=person, rows=rows, shared=shared, inboxes=held, rejected=kept_about(target, person, decode)
+    )
 
 
-def kept_about(target: Target, person: Person) -> list[Held]:
+def kept_about(target: Target, person: Person, decode: Decode) -> list[Held]:
     """Return what the notifications that `target` keeps with rejections say about `person`."""
     kept = (notification for batch in target.kept_notifications() for notification in batch)
-    return [held for one in kept if (held := hold(one, person)) is not None]
+    return [held for one in kept if (held := hold(one, person, decode)) is not None]
 
 
-def hold(notification: Notification, person: Person) -> Held | None:
-    """Return what `notification` says about `person`; None if it says nothing."""
-    separated = separating.separate(notification.body, person.knows)
-    if separated is None:
-        return None
-    others = {
-        record.key: record
-        for record in _records(notification)
-        if not is_about(msgspec.structs.asdict(record), person)
-    }
-    rest = separated.rest
-    left = {record.key for record in _records(notification._replace(body=rest))} if rest else set()
-    if (
-        not left <= others.keys()
-    ):  # without the person it says something that it did not say: so nothing is left
-        rest, left = b"", set()
-    entangled = [record for key, record in others.items() if key not in left]
-    return Held(notification, rest, separated.theirs, entangled)
+def sorted_out(
+    found: Mapping[str, list[dict[str, Any]]], knows: Knows, is_theirs: Callable[[Mapping[str, Any]], bool]
+) -> tuple[dict[str, list[dict[str, Any]]], list[Record]]:
+    """Return those of the rows that were `found` that have to go, and what is to take the place of some of them.
 
-
-def is_about(values: Mapping[str, Any], person: Person) -> bool:
-    """Tell whether a record or row, given by its columns, is about `person`."""
-    named = [values.get(name) for name in ("phone", "phone_raw", "user_id")]
-    if any(one is not None and person.knows(one) for one in named):
-        return True
-    if not any(named) and not values.get("group_id"):
-        messages = (values.get("message_id"), values.get("about_message_id"))
-        if any(one in person.message_ids for one in messages):
-            return True
-    details = values.get("details") if "family" in values else None  # of an element that is not modelled
-    return details is not None and separating.mentions(json.loads(details), person.knows)
+    One that names nobody may have many people in its details: it stays, without those whom `knows` knows.
+    """
+    rows: dict[str, list[dict[str, Any]]] = {table: [] for table in found}
+    shared: list[Record] = []
+    for table, some in found.items():
+        for row in some:
+            if is_theirs(row):
+                rows[table].append(row)
+            elif table in _WITH_DETAILS and not names_somebody(row):
+                details = freed_details(row["details"], knows)
+                if details == row["details"]:
+                    continue
+                rows[table].append(row)
+                if details is not None:
+                    record = _WITH_DETAILS[table]
+                    fields = {name: row[name] for name in record.__struct_fields__}
+                    shared.append(msgspec.convert({**fields, "details": details}, record, strict=False))
+    return rows, shared
 
 
 def messages_of(values: Mapping[str, Any]) -> Person:
@@ -161,11 +152,6 @@ def messages_of(values: Mapping[str, Any]) -> Person:
         return NOBODY
     ids = (values.get("message_id"), values.get("about_message_id"))
     return Person(message_ids=frozenset(one for one in ids if one and len(one) >= SHORTEST_MESSAGE_ID))
-
-
-def entangled(found: Iterable[Held]) -> list[Record]:
-    """Return the facts about others that go with what was `found`."""
-    return merging.fold(record for one in found for record in one.entangled)
 
 
 def _also_known_by(values: Mapping[str, Any], person: Person) -> Person:
@@ -190,18 +176,11 @@ def _messages(values: Mapping[str, Any], person: Person) -> Person:
 
 
 def _refuse_ours(values: Mapping[str, Any], person: Person) -> None:
-    ours = values.get("business_phone")
-    if ours is not None and ours in person.phones:
-        raise ConfigurationError("that is one of our own numbers, and everything would be about it")
-
-
-def _records(notification: Notification) -> list[Record]:
-    if notification.is_erased:
-        return []
-    return [fact for fact in providers.decode(notification) if isinstance(fact, Record)]
+    ours = [values.get(name) for name in ("business_phone", "phone_number_id", "account_id")]
+    if any(one is not None and person.knows(one) for one in ours):
+        raise ConfigurationError("that is one of our own numbers or ids, and everything would be about it")
 
 
 def _rows(found: Mapping[str, list[dict[str, Any]]]) -> Iterator[dict[str, Any]]:
-    """Yield the rows that name a person; those of the map only say what was to be sent."""
-    for table in (Response.table, OtherEvent.table):
-        yield from found.get(table, [])
+    for rows in found.values():
+        yield from rows

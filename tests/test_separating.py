@@ -1,6 +1,7 @@
 """What a body says about a person can be taken out of it, and nothing else goes with it."""
 
 import json
+from collections.abc import Sequence
 from itertools import product
 from typing import Any
 from urllib.parse import urlencode
@@ -10,20 +11,30 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gatherer import providers
+from gatherer.decoding import decode_batch
 from gatherer.erasure import Person
+from gatherer.freeing import Held, hold
+from gatherer.notification import Notification
 from gatherer.records import Record, Response
-from gatherer.separating import separate
-from gatherer.tracing import hold
+from gatherer.targets.base import Batch
 from tests.making import envelope, notification, status, text, value
 
 ANN, BOB, EVE = "4917011111111", "4917022222222", "15550003333"
 PERSON = Person(phones=frozenset({f"+{ANN}"}))
 
 
+def held(body: bytes, provider: str = "meta", person: Person = PERSON) -> Held | None:
+    return hold(notification(body, provider=provider), person, decode)
+
+
+def decode(posts: Sequence[Notification]) -> Batch:
+    return decode_batch(posts, frozenset())
+
+
 def rest_of(body: Any) -> Any:
-    separated = separate(json.dumps(body).encode(), PERSON.knows)
-    assert separated is not None
-    return json.loads(separated.rest) if separated.rest else None
+    found = held(json.dumps(body).encode())
+    assert found is not None
+    return json.loads(found.rest) if found.rest else None
 
 
 @pytest.mark.parametrize(
@@ -56,22 +67,22 @@ def test_the_innermost_element_around_an_identifier_goes(body: Any, rest: Any) -
     ],
 )
 def test_what_is_not_about_the_person_is_left_alone(body: Any) -> None:
-    assert separate(json.dumps(body).encode(), PERSON.knows) is None
+    assert held(json.dumps(body).encode()) is None
 
 
 def test_a_form_is_about_one_person() -> None:
     of_ann, of_bob = (
         urlencode({"From": f"whatsapp:+{phone}", "Body": "hi"}).encode() for phone in (ANN, BOB)
     )
-    found = separate(of_ann, PERSON.knows)
+    found = held(of_ann, "twilio")
     assert found is not None
     assert found.rest == b""
-    assert separate(of_bob, PERSON.knows) is None
+    assert held(of_bob, "twilio") is None
 
 
 def test_of_json_in_lines_each_is_looked_at_alone() -> None:
     lines = [json.dumps({"waId": phone}).encode() for phone in (ANN, BOB, ANN)]
-    found = separate(b"\n".join(lines), PERSON.knows)
+    found = held(b"\n".join(lines))
     assert found is not None
     assert found.rest == lines[1]
     assert found.theirs == [{"waId": ANN}, {"waId": ANN}]
@@ -79,7 +90,7 @@ def test_of_json_in_lines_each_is_looked_at_alone() -> None:
 
 def test_what_cannot_be_read_goes_as_a_whole() -> None:
     """Its lines could belong together."""
-    found = separate(b'{"from": "' + ANN.encode() + b'",\n"text": {"body": "secret', PERSON.knows)
+    found = held(b'{"from": "' + ANN.encode() + b'",\n"text": {"body": "secret')
     assert found is not None
     assert found.rest == b""
 
@@ -96,23 +107,23 @@ def test_of_any_batch_exactly_the_facts_about_others_are_left(
     values = []
     for batch in batches:
         one = value(
-            statuses=[status(f"wamid.{n}", recipient_id=who) for who, sent, n in batch if sent],
-            messages=[text(f"wamid.{n}", **{"from": who}) for who, sent, n in batch if not sent],
+            statuses=[status(f"wamid.{who}.{n}", recipient_id=who) for who, sent, n in batch if sent],
+            messages=[text(f"wamid.{who}.{n}", **{"from": who}) for who, sent, n in batch if not sent],
         )
         one["contacts"] = [{"wa_id": who, "profile": {"name": who}} for who, sent, _ in batch if not sent]
         values.append(one)
     post = notification(envelope(*values))
-    held = hold(post, PERSON)
+    found = hold(post, PERSON, decode)
     facts = [fact for fact in providers.decode(post) if isinstance(fact, Response)]
     about_others = {fact.key for fact in facts if fact.phone != f"+{ANN}"}
-    if held is None:
+    if found is None:
         assert len(about_others) == len({fact.key for fact in facts})
         return
-    assert ANN.encode() not in held.rest
-    left = providers.decode(post._replace(body=held.rest)) if held.rest else []
+    assert ANN.encode() not in found.rest
+    left = providers.decode(post._replace(body=found.rest)) if found.rest else []
     kept = {fact.key for fact in left if isinstance(fact, Record)}
-    assert kept | {fact.key for fact in held.entangled} == about_others
-    assert not held.entangled, "batches of Meta's can always be taken apart"
+    assert kept | {fact.key for fact in found.entangled} == about_others
+    assert not found.entangled, "batches of Meta's can always be taken apart"
 
 
 @pytest.mark.parametrize(("provider", "kind"), list(product(["meta", "onprem"], ["statuses", "messages"])))
@@ -126,7 +137,7 @@ def test_hold_and_decode_agree_for_every_batching_provider(provider: str, kind: 
         if provider == "onprem"
         else envelope(value(**{kind: parts[kind]}))
     )
-    held = hold(notification(body, provider=provider), PERSON)
-    assert held is not None
-    left = providers.decode(notification(held.rest, provider=provider))
+    found = held(body, provider)
+    assert found is not None
+    left = providers.decode(notification(found.rest, provider=provider))
     assert [getattr(fact, "phone", None) for fact in left] == [f"+{BOB}"]

@@ -16,8 +16,17 @@ from gatherer.app.keeping import (
     show,
     to_line,
 )
-from gatherer.app.opening import ENDPOINTS, GATHERING, READING, TARGET, load, open_inbox, open_target
-from gatherer.app.passes import gather_once, opt_out_words, replay_once
+from gatherer.app.opening import (
+    ENDPOINTS,
+    GATHERING,
+    READING,
+    TARGET,
+    load,
+    open_inbox,
+    open_target,
+    opt_out_words,
+)
+from gatherer.app.passes import gather_once, replay_once
 from gatherer.app.quarantining import dispose, quarantined, quarantined_body
 from gatherer.app.schemas import apply_schema, check_schema, inspect_target, schema_script
 from gatherer.app.serving import serve

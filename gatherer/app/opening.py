@@ -6,7 +6,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final
 
-from gatherer import config, providers
+from gatherer import config, opt_outs, providers
 from gatherer.config import Configuration
 from gatherer.errors import ConfigurationError
 from gatherer.inbox.base import Inbox
@@ -87,3 +87,11 @@ def target_of(settings: config.Target, *, dry_run: bool = False) -> Target:
     from gatherer.targets.sqlite.target import SQLiteTarget
 
     return SQLiteTarget(settings.path, dry_run=dry_run)
+
+
+def opt_out_words(configuration: Configuration) -> opt_outs.Words:
+    """Return which words are an opt-out at which endpoint; the default ones at endpoints not configured here."""
+    words = {
+        endpoint.name: opt_outs.normalised(endpoint.opt_out_keywords) for endpoint in configuration.endpoint
+    }
+    return lambda endpoint: words[endpoint] if endpoint in words else opt_outs.default_words(endpoint)

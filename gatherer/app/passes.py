@@ -5,11 +5,11 @@ from contextlib import nullcontext
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from gatherer import locks, opt_outs, providers, timestamps
-from gatherer.app.erasing import erased_people
-from gatherer.app.opening import open_inbox, open_target
+from gatherer import locks, providers, timestamps
+from gatherer.app.burying import erased_people
+from gatherer.app.opening import open_inbox, open_target, opt_out_words
 from gatherer.app.retiring import retire
-from gatherer.app.turns import turn
+from gatherer.app.turns import alone, turn
 from gatherer.config import Configuration
 from gatherer.errors import ConfigurationError, TemporaryError
 
@@ -19,14 +19,6 @@ if TYPE_CHECKING:
     from gatherer.inbox.base import Selection
 
 LONGEST_PASS: Final = timedelta(hours=1)  # a pass that holds the lock for longer deserves an alarm
-
-
-def opt_out_words(configuration: Configuration) -> opt_outs.Words:
-    """Return which words are an opt-out at which endpoint; the default ones at endpoints not configured here."""
-    words = {
-        endpoint.name: opt_outs.normalised(endpoint.opt_out_keywords) for endpoint in configuration.endpoint
-    }
-    return lambda endpoint: words[endpoint] if endpoint in words else opt_outs.default_words(endpoint)
 
 
 def gather_once(
@@ -83,6 +75,11 @@ def replay_once(
     """Decode and apply chosen notifications again, then retire what is too old. See `replay.replay`.
 
     `inbox_name` says which inbox to read where there are several.
+
+    Raises:
+        TemporaryError: a pass is running.
+        GathererError: as `replay.replay` does.
+
     """
     from gatherer.replay import replay
 
@@ -92,7 +89,8 @@ def replay_once(
     if inbox_name is None and len(inboxes) > 1 and (selection is not None or rebuild):
         raise ConfigurationError(f"there are several inboxes; choose one with --inbox: {', '.join(inboxes)}")
     words = opt_out_words(configuration)
-    with open_target(configuration, dry_run=dry_run) as target:
+    exclusively = nullcontext() if dry_run else alone(configuration)
+    with exclusively, open_target(configuration, dry_run=dry_run) as target:
         erased = erased_people(configuration, target, dry_run=dry_run)
         from_the_target = selection is None and not rebuild
         with nullcontext() if from_the_target else open_inbox(configuration, inbox_name) as inbox:

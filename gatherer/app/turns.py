@@ -30,3 +30,22 @@ def turn(configuration: Configuration) -> Iterator[None]:
                 "write the folder of the target"
             ) from None
         yield
+
+
+@contextmanager
+def alone(configuration: Configuration) -> Iterator[None]:
+    """Be the only one for the duration of the block, for what a person does now and then.
+
+    Raises:
+        TemporaryError: somebody else is.
+        GathererError: the lock cannot be written.
+
+    """
+    with ExitStack() as held:
+        try:
+            held.enter_context(turn(configuration))
+        except locks.Held as other:
+            raise TemporaryError(
+                f"a pass is running, or something else that writes: {other.holder}; try again when it is over"
+            ) from None
+        yield

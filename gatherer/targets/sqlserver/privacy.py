@@ -22,7 +22,7 @@ def find(session: Session, schema: str, person: Person, until: datetime) -> dict
     look_for, time = traces.of(person), sql_times.text(until)
     people = (look_for.phones, look_for.user_ids, look_for.message_ids)
     parameters = {
-        "response": (*people, time),
+        "response": (*people, look_for.fragments, time),
         "other_event": (*people, look_for.fragments, time),
         "message_map": (look_for.phones, look_for.message_ids),
     }

@@ -1,8 +1,11 @@
 -- Responses about a person: theirs up to a time; and, whenever it was, what is about one of their messages and says of
--- nobody else that it is theirs.
--- Parameters: the phone numbers in every way of writing them, user ids, message ids, all as JSON lists; the time.
+-- nobody else that it is theirs, or has a number or user id of theirs in its details.
+-- Parameters: the phone numbers in every way of writing them, user ids, message ids, what to look for in details, all
+-- as JSON lists; the time.
 SET NOCOUNT ON;
-DECLARE @phones nvarchar(max) = ?, @user_ids nvarchar(max) = ?, @message_ids nvarchar(max) = ?, @until datetime2(3) = ?;
+DECLARE
+    @phones nvarchar(max) = ?, @user_ids nvarchar(max) = ?, @message_ids nvarchar(max) = ?,
+    @fragments nvarchar(max) = ?, @until datetime2(3) = ?;
 DECLARE @phone TABLE (value nvarchar(450) COLLATE Latin1_General_BIN2 NOT NULL PRIMARY KEY);
 DECLARE @user TABLE (value nvarchar(450) COLLATE Latin1_General_BIN2 NOT NULL PRIMARY KEY);
 DECLARE @message TABLE (value nvarchar(450) COLLATE Latin1_General_BIN2 NOT NULL PRIMARY KEY);
@@ -33,6 +36,16 @@ WHERE
         AND (
             message_id IN (SELECT value FROM @message)
             OR about_message_id IN (SELECT value FROM @message)
+            OR (
+                occurred_at <= @until
+                AND EXISTS (
+                    SELECT 1 FROM OPENJSON(@fragments) AS f
+                    WHERE CHARINDEX(
+                        CAST(f.value AS nvarchar(450)) COLLATE Latin1_General_BIN2,
+                        details COLLATE Latin1_General_BIN2
+                    ) > 0
+                )
+            )
         )
     )
 ORDER BY id;
