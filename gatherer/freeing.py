@@ -51,11 +51,12 @@ def hold(notification: Notification, person: Person, decode: Decode) -> Held | N
     if any(record.key not in others or is_about(columns(record), person) for record in left):
         rest, left = b"", []  # without the person it says something that it did not say: so nothing is left
     kept = {record.key for record in left}
+    shared = {key: record for key in others.keys() - own if (record := _freed(others[key], person.knows))}
     return Held(
         notification,
         rest,
         [separating.at(separating.load(body), element) for element in sorted(elements, key=str)],
-        [others[key] for key in own - kept],
+        [(others | shared)[key] for key in (own | shared.keys()) - kept],
     )
 
 
@@ -114,6 +115,11 @@ def _is_mentioned(record: Record, knows: Knows) -> bool:
     if details is None or names_somebody(columns(record)):
         return False
     return bool(freed_details(details, knows) != details)
+
+
+def _freed(record: Record, knows: Knows) -> Record | None:
+    details = freed_details(getattr(record, "details", None), knows)
+    return None if details is None else msgspec.structs.replace(record, details=details)
 
 
 def _lost(keys: set[bytes], notification: Notification, decode: Decode) -> bool:

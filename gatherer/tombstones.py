@@ -34,7 +34,7 @@ def read(path: Path) -> list[Tombstone]:
     for number, line in enumerate(lines, start=1):
         try:
             found.append(_parsed(json.loads(line)))
-        except (ValueError, LookupError, TypeError):
+        except (ValueError, LookupError, TypeError, RecursionError):
             # Cut off while it was written: that command did not end, and has been repeated since, or has to be.
             log.warning("%s, line %d is no tombstone: was `gatherer erase` interrupted?", path, number)
     return found

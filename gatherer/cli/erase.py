@@ -54,6 +54,8 @@ def command(
     check_somebody(phones, user_ids)
     if not (dry_run or yes) and (as_json or not sys.stdin.isatty()):
         raise click.UsageError("nobody is there to be asked: say --yes or --dry-run")
+    if reference is not None and not reference.isprintable():
+        raise click.UsageError("--reference has characters in it that cannot be stored")
     from gatherer import app
     from gatherer.cli.output import print_json, progress_bar
 

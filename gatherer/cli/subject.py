@@ -23,6 +23,8 @@ def check_somebody(phones: tuple[str, ...], user_ids: tuple[str, ...]) -> None:
     """Refuse to look for nobody."""
     if not (phones or user_ids):
         raise click.UsageError("say who: --phone or --user-id")
+    if not all(one.isprintable() and one.strip() for one in user_ids):
+        raise click.UsageError("--user-id has characters in it that no id has")
 
 
 @click.command("subject")

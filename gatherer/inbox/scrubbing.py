@@ -7,6 +7,7 @@ that refers to it stays right. Its headers go, as a signature would no longer be
 import asyncio
 import base64
 import contextlib
+import logging
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
@@ -17,8 +18,13 @@ from gatherer.inbox.purging import STEP_PAGES, shrink_log, transaction
 from gatherer.inbox.writer import InboxWriter
 from gatherer.notification import body_key
 
+log = logging.getLogger(__name__)
+
 STEP_BYTES: Final = 1_000_000  # of bodies in one transaction: arrivals wait for it
-STEP_ROWS: Final = 200
+STEP_ROWS: Final = 20  # which are as large as a body may be
+
+
+HIGHEST_ID: Final = 2**63 - 1
 
 
 class Scrubbing(NamedTuple):
@@ -59,7 +65,11 @@ async def scrub(writer: InboxWriter, scrubbings: Iterable[Scrubbing]) -> int:
     # What was purged earlier stands in free pages, and what was there before in the log.
     while await asyncio.wrap_future(writer.perform(_give_back_some)):
         pass
-    await asyncio.wrap_future(writer.perform(shrink_log))
+    if not await asyncio.wrap_future(writer.perform(shrink_log)):
+        log.warning(
+            "a program is reading %s: until it has done so, its write-ahead log holds what was erased",
+            writer.path,
+        )
     return done
 
 
@@ -119,9 +129,12 @@ def from_plain(values: Any) -> list[Scrubbing]:
 
     """
     try:
-        return [
+        found = [
             Scrubbing(int(number), bytes.fromhex(key), base64.b64decode(body, validate=True))
             for number, key, body in values
         ]
-    except TypeError as error:
+    except (TypeError, OverflowError) as error:
         raise ValueError(str(error)) from None
+    if any(not 0 < one.id <= HIGHEST_ID for one in found):
+        raise ValueError("an id that no notification has")
+    return found

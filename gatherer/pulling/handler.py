@@ -30,7 +30,7 @@ STREAMS: Final = 8  # at the same time
 REST: Final = 3  # times the work of a frame, between two of them: a quarter of one core at most
 LONGEST_REST_SECONDS: Final = 0.5  # between two frames
 BODY_BYTES: Final = 4096  # of an acknowledgement
-ERASURE_BYTES: Final = 16_000_000  # more than a client sends at once
+ERASURE_BYTES: Final = 64_000_000  # more than a client sends at once
 RETRY_AFTER_SECONDS: Final = 5
 _ERASURE: Final = f"/v{frames.VERSION}/erasure"
 _HEADERS: Final = CIMultiDict(
@@ -190,7 +190,7 @@ class Pulling:
             if not (isinstance(inbox_id, str) and isinstance(consumer, str) and type(number) is int):
                 raise ValueError("a value of the wrong kind")
             await self._source.acknowledge(inbox_id, consumer, number)
-        except (LookupError, ValueError, TypeError) as error:
+        except (LookupError, ValueError, TypeError, RecursionError) as error:
             raise Refused(HTTPStatus.BAD_REQUEST, f"not understood: {error}") from None
         except OSError as error:
             log.error("an acknowledgement cannot be written, which delays purging: %s", error)
@@ -202,7 +202,7 @@ class Pulling:
         try:
             said = json.loads(content)
             inbox_id, scrubbings = said["inbox_id"], from_plain(said["notifications"])
-        except (LookupError, ValueError, TypeError) as error:
+        except (LookupError, ValueError, TypeError, RecursionError) as error:
             raise Refused(HTTPStatus.BAD_REQUEST, f"not understood: {error}") from None
         if (await self._source.about(statistics=False))["inbox_id"] != inbox_id:
             raise AnotherInbox

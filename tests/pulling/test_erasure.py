@@ -70,11 +70,20 @@ def test_what_is_no_such_request_is_refused_and_changes_nothing(offered: Offered
     assert post(offered, good, method="GET") == 405
     assert post(offered, good, said="sha-256=:AAAA:") == 400
     assert post(offered, good[:-1]) == 400
-    for bad in (b"", b"[]", b"{}", b"\xff", good.replace(b"[[1", b'[["x"'), good.replace(b'""]]', b'"%"]]')):
+    for bad in (
+        b"",
+        b"[]",
+        b"{}",
+        b"\xff",
+        good.replace(b"[[1", b'[["x"'),
+        good.replace(b'""]]', b'"%"]]'),
+        b"[" * 200_000,
+        *(good.replace(b"[[1", b"[[" + bad) for bad in (b"0", b"1e400", b"Infinity", b"9223372036854775808")),
+    ):
         assert post(offered, bad) == 400, bad
     identity = json.loads(good)["inbox_id"].encode()
     assert post(offered, good.replace(identity, b"0" * 32)) == 409
-    assert post(offered, good + b" " * 16_000_000) == 413
+    assert post(offered, good + b" " * 64_000_000) == 413
     assert offered.server.bodies() == BODIES
     assert post(offered, good) == 200
 
