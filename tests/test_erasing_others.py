@@ -14,6 +14,10 @@ import pytest
 
 from gatherer.app import load
 from gatherer.app.turns import turn
+from gatherer.decoding import decode_batch
+from gatherer.inbox.base import Bounds
+from gatherer.inbox.reader import LocalInbox
+from gatherer.targets.sqlite.target import SQLiteTarget
 from tests.making import CONFIGURATION, call, configure, envelope, fill_inbox, rows, status, text, value
 
 ANN, BOB, CAR = "4917011111111", "4917022222222", "4917033333333"
@@ -308,3 +312,21 @@ def test_what_cannot_be_stored_is_refused_before_anything_is_done(tmp_path: Path
     assert "cannot be stored" in erase(folder, "--phone", f"+{ANN}", "--reference", "T-\udce4", code=2)
     assert "no id has" in erase(folder, "--user-id", "a\x00bcd", code=2)
     assert len(facts(folder)) == 1
+
+
+def test_a_pass_of_another_host_that_had_begun_before_is_made_up_for(tmp_path: Path) -> None:
+    """That host has read the notifications, and applies them after the erasure; its own file knows nothing of it."""
+    folder = place(tmp_path, [post(message(ANN, "wamid.A1"), message(BOB, "wamid.B1"))])
+    with closing(LocalInbox(folder / "inbox.db")) as inbox:
+        read = inbox.read(0, Bounds())
+    erase(folder)
+    with closing(SQLiteTarget(folder / "responses.db")) as target:
+        target.apply(decode_batch(read, frozenset()))
+    assert of(folder, ANN)
+    configure(
+        folder,
+        '[privacy]\nkey = "a key that nobody guesses"\ntombstones = "of-that-host.ndjson"\n' + CONFIGURATION,
+    )
+    assert call(folder, "gather").returncode == 0
+    assert not of(folder, ANN)
+    assert of(folder, BOB)
