@@ -48,7 +48,7 @@ PARAMETERS = {
     "export_response": [6],
     "find_message_map": [2],
     "find_other_event": [5],
-    "find_response": [4],
+    "find_response": [5],
     "horizon": [1],
     "insert_erasure": [9],
     "insert_gather_run": [12],
