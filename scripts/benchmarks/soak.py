@@ -25,7 +25,7 @@ from ingest import CONFIGURATION, HERE, ROOT, running
 GATHER_SECONDS = 10
 P99_MS = 50
 GROWTH = 0.05
-NICE = 5
+NICE = 10
 
 
 def run(*, minutes: float, rate: float, folder: Path | None = None) -> dict[str, Any]:
