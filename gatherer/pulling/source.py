@@ -18,7 +18,7 @@ from gatherer.inbox.base import Bounds, Selection
 from gatherer.inbox.reader import LocalInbox
 
 T = TypeVar("T")
-FRAME: Final = Bounds(rows=500, bytes=262_144)  # read and packed at a time
+FRAME: Final = Bounds(rows=150, bytes=80_000)  # read and packed at a time
 
 
 class AnotherInbox(Exception):
