@@ -1,6 +1,6 @@
 """Freeing a notification of a person, in such a way that nobody else loses anything."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -13,8 +13,6 @@ from gatherer.separating import Knows, Mention, Path
 from gatherer.targets.base import Batch
 
 Decode = Callable[[Sequence[Notification]], Batch]  # as a pass would
-
-
 _NAMES: Final = ("phone", "phone_raw", "user_id")
 
 
@@ -62,8 +60,8 @@ def hold(notification: Notification, person: Person, decode: Decode) -> Held | N
 
 def free(
     notification: Notification,
-    elements: set[Path],
-    places: set[Path] = frozenset(),  # type: ignore[assignment]
+    elements: Collection[Path],
+    places: Collection[Path] = (),
 ) -> Notification:
     """Return `notification` without `elements` of its body, and without what stands at `places` of the rest."""
     rest = separating.without(separating.load(notification.body), elements, places)

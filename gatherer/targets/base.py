@@ -154,8 +154,9 @@ class Target(Protocol):
         """Return the rows about `person` by table, each with all its columns.
 
         Of `response` and `other_event`: what has one of the phone numbers or user ids and occurred up to `until`, or
-        is about one of the messages and says of nobody else that it is theirs. Of `other_event` also what merely has
-        an identifier somewhere in its details, be it as a part of a longer number: that is for the caller to tell.
+        is about one of the messages and says of nobody else that it is theirs. Of what names nobody, and of every
+        `other_event`, also what merely has an identifier somewhere in its details, be it as a part of a longer number:
+        that is for the caller to tell.
         Of `message_map`: what was sent to one of the numbers, or is about one of the messages.
         """
 
