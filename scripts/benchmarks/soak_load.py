@@ -16,7 +16,7 @@ from collections import Counter, deque
 from pathlib import Path
 from typing import cast
 
-from ingest_load import BODY, PATH, SECRET
+from ingest_load import BODY, PATH, PAUSE_SECONDS, SECRET
 
 CONNECTIONS = 64
 AGAIN = 0.05  # of all posts: one that was acknowledged before
@@ -94,7 +94,7 @@ class Load:
                 else:
                     self._overdue.append(due)
                 due += 1 / self._rate
-            await asyncio.sleep(0.0005)
+            await asyncio.sleep(PAUSE_SECONDS)
         end = time.perf_counter() + LATE_SECONDS
         while (len(self._idle) < CONNECTIONS or self._overdue) and time.perf_counter() < end:
             await asyncio.sleep(0.01)
