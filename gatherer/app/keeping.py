@@ -222,7 +222,7 @@ def _append(configuration: Configuration, arrivals: "Iterable[Arrival]") -> int:
 
     def work(connection: sqlite3.Connection) -> int:
         with transaction(connection):
-            return connection.executemany(file.INBOX.insert, arrivals).rowcount
+            return connection.executemany(file.INBOX.insert(1), arrivals).rowcount
 
     with _writer(configuration) as writer:
         try:

@@ -4,7 +4,8 @@ import contextlib
 import errno
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -25,8 +26,11 @@ UNSTORABLE: Final = (
     TypeError,
     OverflowError,
 )
+# Rows to one statement. SQLite lets go of Python's lock at each, and the event loop does not give it back soon.
+_SIZES: Final = (64, 32, 16, 8, 4, 2, 1)
 _OF_THE_DISK: Final = ("SQLITE_IOERR", "SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_CANTOPEN", "SQLITE_FULL")
 _Result = TypeVar("_Result")
+_Row = TypeVar("_Row")
 Work = Callable[[sqlite3.Connection], _Result]
 
 
@@ -51,6 +55,7 @@ class Committer:
             None  # by the monotonic clock; None while nothing is asked of the disk
         )
         self._format = format
+        self._inserts = {size: format.insert(size) for size in _SIZES}
         with contextlib.ExitStack() as resources, _explained(path):
             file.create_private(self.path, group=group)
             resources.enter_context(locks.exclusive(self.path.with_name(self.path.name + ".lock")))
@@ -65,7 +70,7 @@ class Committer:
             self._files = file.identities(self.path)
             self._resources = resources.pop_all()
 
-    def insert(self, rows: list[Any]) -> None:
+    def insert(self, rows: Sequence[Any]) -> None:
         """Return when `rows` are on disk.
 
         Raises:
@@ -81,7 +86,8 @@ class Committer:
             try:
                 connection.execute("BEGIN IMMEDIATE")
                 try:
-                    connection.executemany(self._format.insert, rows)
+                    for part in _parts(rows):
+                        connection.execute(self._inserts[len(part)], tuple(chain.from_iterable(part)))
                 except UNSTORABLE:
                     connection.execute("ROLLBACK")
                     raise
@@ -172,6 +178,15 @@ class Committer:
         if self._keeper is not None:
             self._keeper.close()
             self._keeper = None
+
+
+def _parts(rows: Sequence[_Row]) -> Iterator[Sequence[_Row]]:
+    """Yield `rows` in parts of as few, and as large, of the sizes as there are."""
+    begin = 0
+    for size in _SIZES:
+        while len(rows) - begin >= size:
+            yield rows[begin : begin + size]
+            begin += size
 
 
 @contextlib.contextmanager

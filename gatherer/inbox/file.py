@@ -19,16 +19,20 @@ class Format:
 
     versions: Versions
     about: str  # its table of one row, with the column probed_at
-    insert: str  # of what is appended
+    table: str  # that is appended to
+    columns: tuple[str, ...]  # of what is appended
+
+    def insert(self, rows: int) -> str:
+        """Return the statement that appends `rows` rows at once, with a parameter for each value, row by row."""
+        row = f"({', '.join('?' * len(self.columns))})"
+        return f"INSERT INTO {self.table} ({', '.join(self.columns)}) VALUES {', '.join([row] * rows)}"
 
 
 INBOX: Final = Format(
     versions=VERSIONS,
     about="inbox",
-    insert=(
-        "INSERT INTO notification (received_at, endpoint, provider, remote, content_type, headers, body) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?)"
-    ),
+    table="notification",
+    columns=("received_at", "endpoint", "provider", "remote", "content_type", "headers", "body"),
 )
 BUSY_SECONDS: Final = 5  # to wait for a reader that happens to be in the way
 WAL_AUTOCHECKPOINT_PAGES: Final = 4000

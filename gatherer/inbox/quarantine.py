@@ -21,12 +21,10 @@ VERSIONS: Final = Versions(kind="quarantine", package=__package__, scripts=("000
 FORMAT: Final = file.Format(
     versions=VERSIONS,
     about="quarantine",
-    insert=(
-        "INSERT INTO post (received_at, endpoint, provider, remote, content_type, headers, body, failed, "
-        "authentication) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
-    ),
+    table="post",
+    columns=(*file.INBOX.columns, "failed", "authentication"),
 )
-_ARRIVAL: Final = "received_at, endpoint, provider, remote, content_type, headers, body"
+_ARRIVAL: Final = ", ".join(file.INBOX.columns)
 BATCH: Final = 100  # posts that are read, or removed, at once
 
 

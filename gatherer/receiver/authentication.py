@@ -119,15 +119,19 @@ def _api_key(header: str, value: str) -> HeaderCheck:
 
 def _hub_signature(secrets: list[str]) -> BodyCheck:
     """Return the check of `X-Hub-Signature-256`: HMAC-SHA256 of the raw body, with any of `secrets`."""
-    keys = [secret.encode() for secret in secrets]
+    # Copied for each body: hmac.digest lets go of Python's lock, and the writer does not give it back soon.
+    keyed = [hmac.new(secret.encode(), digestmod=hashlib.sha256) for secret in secrets]
+
+    def signature(key: hmac.HMAC, body: bytes) -> bytes:
+        mac = key.copy()
+        mac.update(body)
+        return b"sha256=" + mac.hexdigest().encode()
 
     def check(headers: Headers, body: bytes, _url: str) -> bool:
-        given = _bytes(
-            headers.get("X-Hub-Signature-256") or ""
-        ).lower()  # some relays write hex in upper case
+        given = _bytes(headers.get("X-Hub-Signature-256") or "")
         return _equals_any(
-            given, [b"sha256=" + hmac.digest(key, body, hashlib.sha256).hex().encode() for key in keys]
-        )
+            given.lower(), [signature(key, body) for key in keyed]
+        )  # some relays send upper case
 
     return check
 

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any, Final
 
+import msgspec
 from aiohttp import web
 from multidict import CIMultiDict
 
@@ -220,7 +221,7 @@ def _asked_url(request: web.BaseRequest, trusted: tuple[Network, ...]) -> str:
 
 def _kept(request: web.BaseRequest) -> str | None:
     kept = {name: _storable(request.headers[name]) for name in KEPT_HEADERS if name in request.headers}
-    return json.dumps(kept) if kept else None
+    return msgspec.json.encode(kept).decode() if kept else None
 
 
 def _storable(header: str | None) -> str | None:

@@ -7,6 +7,7 @@ import itertools
 import re
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 import psutil
 import pytest
@@ -143,11 +144,9 @@ requests = (
 )
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
-    with serving(
-        tmp_path_factory.mktemp("serve"), ENDPOINT, OPEN, KEYED, HANDSHAKE, server=SETTINGS
-    ) as running:
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Serving]:
+    with serving(tmp_path, ENDPOINT, OPEN, KEYED, HANDSHAKE, server=SETTINGS) as running:
         yield running
 
 
