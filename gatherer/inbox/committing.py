@@ -54,6 +54,8 @@ class Committer:
         self.busy_since: float | None = (
             None  # by the monotonic clock; None while nothing is asked of the disk
         )
+        # Made once: Python keeps the names in every Path that is made, and copies the 2 MB of its table now and then.
+        self._files = file.files(self.path)
         self._format = format
         self._inserts = {size: format.insert(size) for size in _SIZES}
         with contextlib.ExitStack() as resources, _explained(path):
@@ -67,7 +69,7 @@ class Committer:
             # Opened last and closed last, so that -wal and -shm stay when we stop: a reader that may not
             # write the folder needs them, and one that may must not create them as its own.
             self._keeper = file.open_readable(self.path, format.versions)
-            self._files = file.identities(self.path)
+            self._identities = file.identities(self._files)
             self._resources = resources.pop_all()
 
     def insert(self, rows: Sequence[Any]) -> None:
@@ -92,7 +94,7 @@ class Committer:
                     connection.execute("ROLLBACK")
                     raise
                 connection.execute("COMMIT")
-                if file.identities(self.path) != self._files:
+                if file.identities(self._files) != self._identities:
                     failed = file.Replaced("another file has taken its place")
             except UNSTORABLE:
                 raise
@@ -141,7 +143,7 @@ class Committer:
                 raise sqlite3.OperationalError("a reader keeps the write-ahead log from being emptied")
             file.probe(self.connection, self._format.about)
             self._keeper = self._keeper or file.open_readable(self.path, self._format.versions)
-            self._files = file.identities(self.path)
+            self._identities = file.identities(self._files)
         except Exception as problem:  # noqa: BLE001 - whatever it was, the next attempt may succeed
             self._disconnect()
             self.failure.begin(f"{type(problem).__name__}: {problem}")

@@ -3,6 +3,7 @@
 import os
 import sqlite3
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -184,15 +185,20 @@ def probe(connection: sqlite3.Connection, about: str = INBOX.about) -> None:
         raise sqlite3.DatabaseError("it has lost its identity")
 
 
-def identities(path: Path) -> list[tuple[int, int]]:
-    """Return which files the open inbox at `path` consists of, in the file system's numbers.
+def files(path: Path) -> tuple[Path, ...]:
+    """Return of which files the open inbox at `path` consists."""
+    return tuple(path.with_name(path.name + suffix) for suffix in ("", "-wal", "-shm"))
+
+
+def identities(paths: Iterable[Path]) -> list[tuple[int, int]]:
+    """Return which files those at `paths` are, in the file system's numbers.
 
     Raises:
         Replaced: one of them is missing.
 
     """
     try:
-        found = [Path(f"{path}{suffix}").stat() for suffix in ("", "-wal", "-shm")]
+        found = [path.stat() for path in paths]
     except OSError as error:
         raise Replaced(f"{error.filename} has been moved or deleted") from None
     return [(one.st_dev, one.st_ino) for one in found]
