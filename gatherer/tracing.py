@@ -12,6 +12,7 @@ from gatherer.errors import ConfigurationError
 from gatherer.freeing import Decode, Held, columns, freed_details, hold, is_about, names_somebody
 from gatherer.inbox.base import Bounds, Inbox, Selection
 from gatherer.notification import Notification
+from gatherer.phones import spellings
 from gatherer.records import OtherEvent, Record, Response
 from gatherer.separating import Knows
 from gatherer.targets.base import Target
@@ -161,7 +162,7 @@ def _also_known_by(values: Mapping[str, Any], person: Person) -> Person:
         return NOBODY
     phone, user_id = values.get("phone"), values.get("user_id")
     also = Person(
-        phones=frozenset([canonical(phone)] if phone else []),
+        phones=spellings(canonical(phone)) if phone else frozenset(),
         user_ids=frozenset([user_id] if user_id else []),
     )
     return also | messages_of(values)

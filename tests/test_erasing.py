@@ -163,6 +163,22 @@ def test_by_the_user_id_the_same_is_found(place: Path) -> None:
     assert traces(place) == []
 
 
+@pytest.mark.parametrize("typed", ["+5511987654321", "+551187654321"])
+def test_either_spelling_of_a_number_of_brazil_finds_both(tmp_path: Path, typed: str) -> None:
+    posted = [
+        envelope(value(statuses=[of("5511987654321", status("wamid.C1", "sent"))])),
+        envelope(value(messages=[of("551187654321", text("wamid.C2", WROTE))])),
+    ]
+    fill_inbox(tmp_path / "inbox.db", [*posted, only_bob()[1]])
+    configure(tmp_path, KEY + CONFIGURATION)
+    assert run(tmp_path, "gather").returncode == 0
+    erase(tmp_path, "--phone", typed, "--yes")
+    assert phones(tmp_path) == {f"+{BOB}"}
+    fill_inbox(tmp_path / "inbox.db", posted)
+    assert run(tmp_path, "gather").returncode == 0
+    assert phones(tmp_path) == {f"+{BOB}"}
+
+
 def test_neither_replay_nor_redelivery_bring_the_person_back(place: Path) -> None:
     erase(place, "--phone", f"+{ANN}", "--yes")
     settled = facts(place)

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gatherer import phones
 from gatherer.phones import e164
 
 
@@ -38,3 +39,20 @@ def test_a_result_is_always_a_plus_and_seven_to_fifteen_digits(raw: str) -> None
         phone[0] == "+" and phone[1:].isascii() and phone[1:].isdigit() and 8 <= len(phone) <= 16
     )
     assert phone is None or e164(phone) == phone
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("+5511987654321", "+551187654321"),
+        ("+5215512345678", "+525512345678"),
+        ("+5491123456789", "+541123456789"),
+    ],
+)
+def test_one_account_may_have_two_spellings(one: str, other: str) -> None:
+    assert phones.spellings(one) == phones.spellings(other) == {one, other}
+
+
+@pytest.mark.parametrize("number", ["+4917012345678", "+551134567890", "+5511234567", "+5212345", "+5411234"])
+def test_most_have_one(number: str) -> None:
+    assert phones.spellings(number) == {number}

@@ -41,7 +41,8 @@ def person_of(numbers: Sequence[str], user_ids: Sequence[str]) -> Person:
         raise ConfigurationError("a phone number needs its country code, as in +4917012345678")
     if any(len(user_id) < separating.SHORTEST for user_id in user_ids):
         raise ConfigurationError(f"a user id has at least {separating.SHORTEST} characters")
-    return Person(phones=frozenset(phone for phone in found.values() if phone), user_ids=frozenset(user_ids))
+    known = frozenset[str]().union(*(phones.spellings(phone) for phone in found.values() if phone))
+    return Person(phones=known, user_ids=frozenset(user_ids))
 
 
 @contextmanager
