@@ -4,6 +4,19 @@ import re
 from typing import Final
 
 _SEPARATORS: Final = str.maketrans("", "", "+ ()-.\u00a0\u202a\u202c")
+# Where WhatsApp's id of an account may be another spelling than the number that people dial. Meta, of `wa_id`: it may
+# not match the phone number; Brazil has added a 9 to mobile numbers, Mexico had a 1, Argentina has a 9 from abroad.
+_SPELLINGS: Final = tuple(
+    (re.compile(pattern, re.ASCII), other)
+    for pattern, other in (
+        (r"\+55(\d\d)9([6-9]\d{7})", r"+55\1\2"),
+        (r"\+55(\d\d)([6-9]\d{7})", r"+55\g<1>9\2"),
+        (r"\+521(\d{10})", r"+52\1"),
+        (r"\+52([2-9]\d{9})", r"+521\1"),
+        (r"\+549(\d{10})", r"+54\1"),
+        (r"\+54([1-8]\d{9})", r"+549\1"),
+    )
+)
 
 
 def e164(raw: str | None) -> str | None:
@@ -18,21 +31,6 @@ def e164(raw: str | None) -> str | None:
     if 7 <= len(digits) <= 15 and digits.isascii() and (digits is raw or digits.isdigit()):
         return "+" + digits
     return None
-
-
-# Where WhatsApp's id of an account may be another spelling than the number that people dial. Meta, of `wa_id`: it may
-# not match the phone number; Brazil has added a 9 to mobile numbers, Mexico had a 1, Argentina has a 9 from abroad.
-_SPELLINGS: Final = tuple(
-    (re.compile(pattern, re.ASCII), other)
-    for pattern, other in (
-        (r"\+55(\d\d)9([6-9]\d{7})", r"+55\1\2"),
-        (r"\+55(\d\d)([6-9]\d{7})", r"+55\g<1>9\2"),
-        (r"\+521(\d{10})", r"+52\1"),
-        (r"\+52([2-9]\d{9})", r"+521\1"),
-        (r"\+549(\d{10})", r"+54\1"),
-        (r"\+54([1-8]\d{9})", r"+549\1"),
-    )
-)
 
 
 def spellings(number: str) -> frozenset[str]:

@@ -163,19 +163,38 @@ def test_by_the_user_id_the_same_is_found(place: Path) -> None:
     assert traces(place) == []
 
 
-@pytest.mark.parametrize("typed", ["+5511987654321", "+551187654321"])
-def test_either_spelling_of_a_number_of_brazil_finds_both(tmp_path: Path, typed: str) -> None:
-    posted = [
-        envelope(value(statuses=[of("5511987654321", status("wamid.C1", "sent"))])),
-        envelope(value(messages=[of("551187654321", text("wamid.C2", WROTE))])),
-    ]
+LONG, SHORT = "5511987654321", "551187654321"  # of one account of Brazil
+
+
+@pytest.mark.parametrize(("held", "typed"), [(LONG, SHORT), (SHORT, LONG)])
+def test_the_other_spelling_of_a_number_is_found_and_stays_away(
+    tmp_path: Path, held: str, typed: str
+) -> None:
+    posted = [envelope(value(messages=[of(held, text("wamid.C1", WROTE))]))]
     fill_inbox(tmp_path / "inbox.db", [*posted, only_bob()[1]])
     configure(tmp_path, KEY + CONFIGURATION)
     assert run(tmp_path, "gather").returncode == 0
-    erase(tmp_path, "--phone", typed, "--yes")
+    erase(tmp_path, "--phone", f"+{typed}", "--yes")
     assert phones(tmp_path) == {f"+{BOB}"}
-    fill_inbox(tmp_path / "inbox.db", posted)
+    fill_inbox(tmp_path / "inbox.db", [posted[0].replace(b"wamid.C1", b"wamid.C2")])
     assert run(tmp_path, "gather").returncode == 0
+    assert phones(tmp_path) == {f"+{BOB}"}
+
+
+def test_a_user_id_leads_to_both_spellings_of_its_number(tmp_path: Path) -> None:
+    named = value(messages=[of(LONG, text("wamid.C1", WROTE))])
+    named["contacts"] = [contact(LONG, user_id="BR.carla")]
+    fill_inbox(
+        tmp_path / "inbox.db",
+        [
+            envelope(named),
+            envelope(value(messages=[of(SHORT, text("wamid.C2", WROTE))])),
+            only_bob()[1],
+        ],
+    )
+    configure(tmp_path, KEY + CONFIGURATION)
+    assert run(tmp_path, "gather").returncode == 0
+    erase(tmp_path, "--user-id", "BR.carla", "--yes")
     assert phones(tmp_path) == {f"+{BOB}"}
 
 

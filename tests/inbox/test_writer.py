@@ -59,6 +59,13 @@ def test_commits_are_durable_by_the_pragmas_in_force(path):
         assert connection.execute("PRAGMA synchronous").fetchone() == (2,)
 
 
+@pytest.mark.parametrize("count", [1, 2, 3, 63, 64, 65, 127, 200])
+def test_a_group_of_any_size_is_stored_whole_and_in_order(inbox, path, count):
+    bodies = [b"%d" % n for n in range(count)]
+    assert append(inbox, *(GOOD._replace(body=body) for body in bodies)) == ["stored"] * count
+    assert [body for (body,) in rows(path, "body")] == bodies
+
+
 @pytest.mark.parametrize("poison", POISONED)
 def test_a_poisoned_arrival_is_refused_and_costs_neither_its_group_nor_the_thread(inbox, path, poison):
     group = [GOOD._replace(body=b"%d" % n) for n in range(20)]
