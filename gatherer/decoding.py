@@ -3,8 +3,6 @@
 from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
 
-import msgspec
-
 from gatherer import freeing, merging, opt_outs, providers, separating
 from gatherer.erasure import Erased
 from gatherer.notification import Notification, body_key
@@ -97,9 +95,10 @@ def of_others(fact: Record | Rejected, erased: Erased) -> Record | Rejected | No
         return fact
     if erased.covers(fact):
         return None
-    if fact.details is None or fact.phone or fact.user_id:
-        return fact
-    # It names nobody, but may have people in its details, many of them.
-    moment = fact.occurred_at
-    details = freeing.freed_details(fact.details, lambda text: erased.knows_since(text, moment))
-    return None if details is None else msgspec.structs.replace(fact, details=details)
+    # It is about somebody else, or names nobody, but may mention people.
+    moment = erased.occurred_by(fact.key, fact.occurred_at)
+    return freeing.without(
+        fact,
+        lambda text: erased.knows_since(text, moment),
+        lambda text: erased.names_since(text, moment),
+    )

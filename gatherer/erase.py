@@ -1,17 +1,18 @@
 """Erasing a person: taking what is held about them out of inboxes and target, and keeping it out."""
 
 import dataclasses
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
-from gatherer import merging
+from gatherer import merging, timestamps
 from gatherer.decoding import of_others
 from gatherer.erasure import Erased, Erasure, Hashing, Person, Tombstone
-from gatherer.freeing import Decode, Held
+from gatherer.freeing import Decode, Freed, Held, freed, is_told_by_message
 from gatherer.inbox.scrubbing import Scrubbing
 from gatherer.notification import body_key
 from gatherer.records import Record
 from gatherer.targets.base import Batch, Outcome, Target
-from gatherer.tracing import NOBODY, Found, kept_about, messages_of, sorted_out
+from gatherer.tracing import NOBODY, Found, Mention, kept_about, messages_of, sorted_out
 
 
 def erase(
@@ -48,9 +49,10 @@ def erase(
             [Scrubbing(one.notification.id, body_key(one.notification.body), one.rest) for one in held],
         )
     return target.erase(
-        rows={table: [row["id"] for row in rows] for table, rows in found.rows.items() if rows},
+        rows=_ids(found.rows),
+        texts=_texts(found.mentions),
         bodies=_bodies(found.rejected),
-        batch=_rest_of(found.rejected, found.shared, decode, erased),
+        batch=_rest_of(found.rejected, decode, erased),
         tombstones=tombstones,
         erasure=erasure,
     )
@@ -70,16 +72,25 @@ def sweep(target: Target, hashing: Hashing, tombstones: list[Tombstone], decode:
 
     """
     erased = Erased(hashing, tombstones)
-    until = max(one.erased_at for one in tombstones)
     person = _known(target, erased)
-    for row in (row for rows in target.find(person, until).values() for row in rows):
+    for row in (row for rows in target.find(person, timestamps.LATEST).values() for row in rows):
         person |= messages_of(row) if erased.covers_row(row) else NOBODY
     rejected = kept_about(target, person, decode)
-    rows, shared = sorted_out(target.find(person, until), person.knows, erased.covers_row)
+
+    def freed_row(row: Mapping[str, Any]) -> Freed:
+        moment = erased.occurred_by(row["key"], row["occurred_at"])
+        return freed(
+            row,
+            lambda text: erased.knows_since(text, moment),
+            lambda text: erased.names_since(text, moment),
+        )
+
+    rows, mentions = sorted_out(target.find(person, timestamps.LATEST), erased.covers_row, freed_row)
     return target.erase(
-        rows={table: [row["id"] for row in some] for table, some in rows.items()},
+        rows=_ids(rows),
+        texts=_texts(mentions),
         bodies=_bodies(rejected),
-        batch=_rest_of(rejected, shared, decode, erased),
+        batch=_rest_of(rejected, decode, erased),
         tombstones=tombstones,
         erasure=None,
     )
@@ -105,18 +116,37 @@ def entangled(found: Iterable[Held], erased: Erased | None) -> list[Record]:
     return [fact for one in facts if isinstance(fact := of_others(one, erased), Record)]
 
 
-def bodies_of(found: Found) -> frozenset[str]:
-    """Return what tells the notifications that were `found` from any other: so that they are known when they come again."""
+def redeliverable(found: Found) -> frozenset[str]:
+    """Return what tells that something was there, when it comes again, where no phone number, time or message does.
+
+    That is the notifications that were found, of which parts may be kept with rejections, and the keys of facts.
+    """
     held = [*found.rejected, *(one for some in found.inboxes.values() for one in some)]
-    return frozenset(body_key(one.notification.body).hex() for one in held)
+    theirs = [row for rows in found.rows.values() for row in rows if "key" in row]
+    mentioning = [mention.row for mentions in found.mentions.values() for mention in mentions]
+    keys = {row["key"] for row in theirs + mentioning if not is_told_by_message(row, found.person)}
+    bodies = {body_key(one.notification.body) for one in held}
+    return frozenset(one.hex() for one in bodies | keys.union(*(one.keys for one in held)))
+
+
+def _ids(rows: Mapping[str, list[dict[str, Any]]]) -> dict[str, list[int]]:
+    return {table: [row["id"] for row in some] for table, some in rows.items() if some}
+
+
+def _texts(mentions: Mapping[str, list[Mention]]) -> dict[str, dict[int, dict[str, str | None]]]:
+    return {
+        table: {mention.row["id"]: mention.freed.columns for mention in some}
+        for table, some in mentions.items()
+        if some
+    }
 
 
 def _bodies(rejected: Iterable[Held]) -> list[bytes]:
     return [body_key(one.notification.body) for one in rejected]
 
 
-def _rest_of(rejected: list[Held], shared: list[Record], decode: Decode, erased: Erased | None) -> Batch:
-    """Return what is to be there afterwards: what notifications kept with rejections and events say about others."""
+def _rest_of(rejected: list[Held], decode: Decode, erased: Erased | None) -> Batch:
+    """Return what is to be there afterwards: what notifications kept with rejections say about others."""
     batch = decode([one.notification._replace(body=one.rest) for one in rejected if one.rest])
-    records = merging.fold([*batch.records, *entangled(rejected, erased), *shared])
+    records = merging.fold([*batch.records, *entangled(rejected, erased)])
     return dataclasses.replace(batch, records=records)

@@ -7,6 +7,7 @@ has only the hashes cannot tell which numbers they are of.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from hashlib import blake2b, sha256
 from typing import Any, Final, Literal, NamedTuple
 
@@ -14,6 +15,7 @@ from gatherer import phones, timestamps
 from gatherer.records import OtherEvent, Response
 
 _WHATSAPP: Final = "whatsapp:"  # as Twilio writes a phone number
+REMEMBERED: Final = 20_000  # hashes
 
 Scope = Literal["person", "message"]
 
@@ -40,12 +42,20 @@ class Person:
             return True
         return canonical(identifier) in self.phones
 
+    def is_named(self, identifier: str) -> bool:
+        """Tell the same of phone numbers and user ids alone: a message is somebody else's as well."""
+        return identifier not in self.message_ids and self.knows(identifier)
+
 
 class Tombstone(NamedTuple):
     """What is left of an erased person: enough to know them again, not to find out who they were."""
 
-    identifier: bytes  # 32 bytes: the keyed hash of a phone number, user id or message id
-    scope: Scope  # of a person: what occurred up to `erased_at` is erased. Of a message: all about it is
+    identifier: (
+        bytes  # 32 bytes: the keyed hash of a phone number, user id or message id, or of a key or body
+    )
+    # Of a person: what occurred up to `erased_at` is erased. Of a message: all about it is. Of the key of a fact or
+    # the bytes of a notification, which are written down as messages: it was there by then, whatever time it says.
+    scope: Scope
     erased_at: datetime  # aware UTC, milliseconds
     key_id: str  # which key it was hashed with, 16 hex digits that do not reveal it
 
@@ -61,7 +71,7 @@ class Erasure:
     reference: str | None  # what the person who did it calls it: the number of a ticket
     identifiers: int  # phone numbers and user ids
     notifications: int  # taken out of inboxes, or freed of what they said about the person
-    responses: int  # rows removed, and so are
+    responses: int  # rows removed, or freed of a mention, and so are
     other_rows: int  # those of other tables
 
 
@@ -95,14 +105,15 @@ class Erased:
 
     def __init__(self, hashing: Hashing, tombstones: Iterable[Tombstone]) -> None:
         """Know those of `tombstones` that were made with the key of `hashing`."""
-        self._hash = hashing.hash
+        # Names in JSON and words of providers are asked for again and again.
+        self._hash = lru_cache(maxsize=REMEMBERED)(hashing.hash)
         self._people: dict[bytes, datetime] = {}
-        self._messages: set[bytes] = set()
+        self._messages: dict[bytes, datetime] = {}
         for one in latest(tombstones).values():
             if one.key_id != hashing.key_id:
                 continue
             if one.scope == "message":
-                self._messages.add(one.identifier)
+                self._messages[one.identifier] = one.erased_at
             else:
                 self._people[one.identifier] = one.erased_at
 
@@ -125,18 +136,27 @@ class Erased:
             record.message_id,
             getattr(record, "about_message_id", None),
             getattr(record, "group_id", None),
-            record.occurred_at,
+            self.occurred_by(record.key, record.occurred_at),
         )
 
     def covers_row(self, row: Mapping[str, Any]) -> bool:
         """Tell the same of a row, given by its columns; what has no time is as old as can be."""
+        occurred_at = row.get("occurred_at") or row.get("sent_at") or timestamps.EARLIEST
         return self._covers(
             (row.get("phone"), row.get("phone_raw"), row.get("user_id")),
             row.get("message_id"),
             row.get("about_message_id"),
             row.get("group_id"),
-            row.get("occurred_at") or row.get("sent_at") or timestamps.EARLIEST,
+            self.occurred_by(row["key"], occurred_at) if "key" in row else occurred_at,
         )
+
+    def occurred_by(self, key: bytes, occurred_at: datetime) -> datetime:
+        """Return when the fact of this key occurred, which says that it did at `occurred_at`, at the latest.
+
+        One that was there when somebody was erased had occurred by then. Redelivered it may say otherwise: where the
+        provider's clock is ahead, or where it says no time, so that the one of the receipt is taken.
+        """
+        return min(occurred_at, self._messages.get(self._hash(key.hex()), occurred_at))
 
     def _covers(
         self,
@@ -160,6 +180,11 @@ class Erased:
         hashed = self._hash(identifier)
         erased_at = self._people.get(hashed)
         return hashed in self._messages or (erased_at is not None and erased_at >= moment)
+
+    def names_since(self, identifier: str, moment: datetime) -> bool:
+        """Tell whether `identifier` is of a person who was erased at `moment` or later."""
+        erased_at = self.person_erased_at(identifier)
+        return erased_at is not None and erased_at >= moment
 
     def knows(self, identifier: str) -> bool:
         """Tell whether `identifier` is of a person or a message that was erased, whenever that was."""

@@ -1,17 +1,20 @@
-"""Freeing a notification of a person, in such a way that nobody else loses anything."""
+"""Freeing notifications, records and rows of a person, in such a way that nobody else loses anything."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
 import msgspec
 
 from gatherer import separating
 from gatherer.erasure import Person
+from gatherer.merging import TEXT
 from gatherer.notification import Notification
+from gatherer.providers.payload import Unreadable, load_json
 from gatherer.records import Record
-from gatherer.separating import Knows, Mention, Path
+from gatherer.separating import Knows, Path
 from gatherer.targets.base import Batch
 
+R = TypeVar("R", bound=Record)
 Decode = Callable[[Sequence[Notification]], Batch]  # as a pass would
 _NAMES: Final = ("phone", "phone_raw", "user_id")
 
@@ -23,6 +26,14 @@ class Held(NamedTuple):
     rest: bytes  # its body without that; empty if nothing is left
     theirs: list[Any]  # what it says, as plain values
     entangled: list[Record]  # facts about others that could not be told apart from that, and go with it
+    keys: frozenset[bytes]  # of the facts that say it, but for those that one of the person's messages tells
+
+
+class Freed(NamedTuple):
+    """What columns of a record or row become without a person whom they mention."""
+
+    columns: dict[str, str | None]
+    theirs: list[Any]  # what they said about the person, as plain values
 
 
 def hold(notification: Notification, person: Person, decode: Decode) -> Held | None:
@@ -37,11 +48,12 @@ def hold(notification: Notification, person: Person, decode: Decode) -> Held | N
         return None
     facts = decode([notification]).records
     others = {record.key: record for record in facts if not is_about(columns(record), person)}
-    own = {key for key, record in others.items() if not _is_mentioned(record, person.knows)}
+    freed = {key: without(record, person.knows, person.is_named) for key, record in others.items()}
+    own = {key for key, record in others.items() if freed[key] == record or names_somebody(columns(record))}
     elements, places = {one.element for one in found}, set[Path]()
     if _lost(own, free(notification, elements), decode):
         elements = {one for one in elements if not _lost(own, free(notification, {one}), decode)}
-        places = {one.place for one in found if one.element not in elements and _names(one, person)}
+        places = {one.place for one in found if one.element not in elements and person.is_named(one.text)}
     if not (elements or places):
         return None  # nothing but ids of messages that are somebody else's as well
     rest = free(notification, elements, places).body
@@ -49,12 +61,16 @@ def hold(notification: Notification, person: Person, decode: Decode) -> Held | N
     if any(record.key not in others or is_about(columns(record), person) for record in left):
         rest, left = b"", []  # without the person it says something that it did not say: so nothing is left
     kept = {record.key for record in left}
-    shared = {key: record for key in others.keys() - own if (record := _freed(others[key], person.knows))}
     return Held(
         notification,
         rest,
         [separating.at(separating.load(body), element) for element in sorted(elements, key=str)],
-        [(others | shared)[key] for key in (own | shared.keys()) - kept],
+        [record for key, record in freed.items() if record is not None and key not in kept],
+        frozenset(
+            record.key
+            for record in facts
+            if freed.get(record.key) != record and not is_told_by_message(columns(record), person)
+        ),
     )
 
 
@@ -68,16 +84,39 @@ def free(
     return notification._replace(body=b"" if rest is None else separating.dump(rest))
 
 
-def freed_details(details: str | None, knows: Knows) -> str | None:
-    """Return JSON `details` without the elements in which `knows` knows somebody; None if nothing is left."""
-    if details is None:
+def freed(values: Mapping[str, Any], knows: Knows, names: Knows) -> Freed:
+    """Return what a record or row, given by its columns, becomes without people whom it mentions and is not about.
+
+    Args:
+        values: the columns.
+        knows: tells identifiers of the people, and of their messages, which may be the messages of others as well.
+        names: tells identifiers of the people alone.
+
+    """
+    result = Freed({}, [])
+    is_named = names_somebody(values)
+    for name in TEXT:
+        text, whole = values.get(name), not is_named and name == "details"  # which may be about many people
+        known = knows if whole else names
+        if text and separating.mentions(_plain(text), known):
+            rest, theirs = (_without_elements if whole else _without_mentions)(text, known)
+            result.columns[name] = rest
+            result.theirs.extend(theirs)
+    return result
+
+
+def without(record: R, knows: Knows, names: Knows) -> R | None:
+    """Return `record`, which is not about them, without people whom it mentions; None if it says nothing then.
+
+    Arguments are those of `freed`.
+    """
+    values = columns(record)
+    changes = freed(values, knows, names).columns
+    if not changes:
+        return record
+    if not names_somebody(values) and changes.get("details", "") is None:
         return None
-    value = separating.load(details.encode("utf-8", "surrogatepass"))
-    found = separating.mentions(value, knows)
-    if not found:
-        return details
-    rest = separating.without(value, {one.element for one in found})
-    return separating.dump(rest).decode("utf-8", "replace") if rest is not None else None
+    return msgspec.structs.replace(record, **changes)
 
 
 def columns(record: Record) -> dict[str, Any]:
@@ -99,7 +138,7 @@ def is_about(values: Mapping[str, Any], person: Person) -> bool:
     if any(one in person.message_ids for one in messages):
         return True
     details = values.get("details")
-    return bool(details) and freed_details(details, person.knows) is None
+    return bool(details) and _without_elements(details, person.knows)[0] is None
 
 
 def names_somebody(values: Mapping[str, Any]) -> bool:
@@ -107,24 +146,47 @@ def names_somebody(values: Mapping[str, Any]) -> bool:
     return any(values.get(name) for name in _NAMES)
 
 
-def _is_mentioned(record: Record, knows: Knows) -> bool:
-    """Tell whether `record`, which is about many, says something of somebody whom `knows` knows."""
-    details = getattr(record, "details", None)
-    if details is None or names_somebody(columns(record)):
-        return False
-    return bool(freed_details(details, knows) != details)
+def is_told_by_message(values: Mapping[str, Any], person: Person) -> bool:
+    """Tell whether a record or row, given by its columns, is known by one of the messages of `person`."""
+    return values.get("message_id") in person.message_ids
 
 
-def _freed(record: Record, knows: Knows) -> Record | None:
-    details = freed_details(getattr(record, "details", None), knows)
-    return None if details is None else msgspec.structs.replace(record, details=details)
+def _without_mentions(text: str, names: Knows) -> tuple[str | None, list[Any]]:
+    """Return `text`, JSON or not, without those whom `names` knows (None: nothing is left), and what went with them.
+
+    Items of lists go as a whole where that leaves something: the contact that has their number, not the number alone.
+    """
+    value = _plain(text)
+    if isinstance(value, str):
+        return None, [text]
+    found = separating.mentions(value, names)
+    items = {one.element for one in found}
+    items = {one for one in items if separating.without(_plain(text), {one}) is not None}
+    rest = separating.without(_plain(text), items, {one.place for one in found if one.element not in items})
+    if rest is None:  # each of them could go, but not all of them
+        items = set()
+        rest = separating.without(_plain(text), (), {one.place for one in found})
+    theirs = [separating.at(value, item) for item in sorted(items, key=str)]
+    return separating.dump(rest).decode("utf-8", "replace") if rest else None, theirs
+
+
+def _without_elements(text: str, knows: Knows) -> tuple[str | None, list[Any]]:
+    """Return JSON `text` without the elements in which `knows` knows somebody (None: all of it), and those elements."""
+    elements = {one.element for one in separating.mentions(_plain(text), knows)}
+    theirs = [separating.at(_plain(text), element) for element in sorted(elements, key=str)]
+    rest = separating.without(_plain(text), elements)
+    return None if rest is None else separating.dump(rest).decode("utf-8", "replace"), theirs
+
+
+def _plain(text: str) -> Any:
+    """Return what stands in `text` if it is a JSON object or array, and else the text."""
+    try:
+        value = load_json(text.encode("utf-8", "surrogatepass"))
+    except Unreadable:
+        return text
+    return value if isinstance(value, dict | list) else text
 
 
 def _lost(keys: set[bytes], notification: Notification, decode: Decode) -> bool:
     left = {record.key for record in decode([notification]).records} if notification.body else set[bytes]()
     return not keys <= left
-
-
-def _names(mention: Mention, person: Person) -> bool:
-    """Tell whether it names the person, and not a message, which is somebody else's as well."""
-    return mention.text not in person.message_ids

@@ -3,7 +3,8 @@
 import re
 from typing import Final
 
-_SEPARATORS: Final = str.maketrans("", "", "+ ()-.\u00a0\u202a\u202c")
+SEPARATORS: Final = "+ ()-.\u00a0\u202a\u202c"  # what people write between the digits of a number
+_WITHOUT_SEPARATORS: Final = str.maketrans("", "", SEPARATORS)
 # Where WhatsApp's id of an account may be another spelling than the number that people dial. Meta, of `wa_id`: it may
 # not match the phone number; Brazil has added a 9 to mobile numbers, Mexico had a 1, Argentina has a 9 from abroad.
 _SPELLINGS: Final = tuple(
@@ -27,10 +28,15 @@ def e164(raw: str | None) -> str | None:
     """
     if not raw:
         return None
-    digits = raw if raw.isdigit() else raw.translate(_SEPARATORS)
+    digits = raw if raw.isdigit() else bare(raw)
     if 7 <= len(digits) <= 15 and digits.isascii() and (digits is raw or digits.isdigit()):
         return "+" + digits
     return None
+
+
+def bare(text: str) -> str:
+    """Return `text` without what stands between the digits of numbers in it."""
+    return text.translate(_WITHOUT_SEPARATORS)
 
 
 def spellings(number: str) -> frozenset[str]:

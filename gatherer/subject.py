@@ -14,7 +14,7 @@ _INTERNAL: Final = ("id", "key")  # columns that say nothing about anybody
 def describe(found: Found) -> dict[str, Any]:
     """Return what was `found` as values that JSON can carry.
 
-    Of notifications only the elements about the person: others are in them as well.
+    Of notifications, and of rows about others, only the elements about the person.
     """
     return {
         "known_by": {
@@ -22,6 +22,16 @@ def describe(found: Found) -> dict[str, Any]:
             "user_id": sorted(found.person.user_ids),
         },
         "rows": {table: [_plain(row) for row in rows] for table, rows in sorted(found.rows.items()) if rows},
+        "mentioned_in": [
+            {
+                "table": table,
+                "occurred_at": timestamps.iso(mention.row["occurred_at"]),
+                "endpoint": mention.row["endpoint"],
+                "elements": mention.freed.theirs,
+            }
+            for table, mentions in sorted(found.mentions.items())
+            for mention in mentions
+        ],
         "rejected": [_of_notification(held) for held in found.rejected],
         "notifications": [
             {"inbox": name, **_of_notification(held)}

@@ -3,26 +3,30 @@
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
-from typing import Any, Final
-
-import msgspec
+from typing import Any, Final, NamedTuple
 
 from gatherer.erasure import Person, canonical
 from gatherer.errors import ConfigurationError
-from gatherer.freeing import Decode, Held, columns, freed_details, hold, is_about, names_somebody
+from gatherer.freeing import Decode, Freed, Held, columns, freed, hold, is_about
 from gatherer.inbox.base import Bounds, Inbox, Selection
 from gatherer.notification import Notification
 from gatherer.phones import spellings
-from gatherer.records import OtherEvent, Record, Response
-from gatherer.separating import Knows
+from gatherer.records import OtherEvent, Response
 from gatherer.targets.base import Target
 
 EVERYTHING: Final = Selection()
 BOUNDS: Final = Bounds()
 NOBODY: Final = Person()
-_WITH_DETAILS: Final[dict[str, type[Record]]] = {one.table: one for one in (Response, OtherEvent)}
+_WITH_TEXT: Final = frozenset({Response.table, OtherEvent.table})
 FEW: Final = 20  # notifications in which anything may stand
 SHORTEST_MESSAGE_ID: Final = 8  # characters; what is shorter could be anything
+
+
+class Mention(NamedTuple):
+    """A row that is about others, or about many, and mentions the person."""
+
+    row: dict[str, Any]
+    freed: Freed
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -32,7 +36,7 @@ class Found:
     person: Person  # with whatever else they turned out to be known by
     rows: dict[str, list[dict[str, Any]]]  # of the target, by table
     inboxes: dict[str, list[Held]]  # by the name of the inbox
-    shared: list[Record]  # what those of the rows that are about others as well are to become
+    mentions: dict[str, list[Mention]]  # rows of the target that are about others, by table
     rejected: list[Held]  # notifications that the target keeps with rejections
 
     @property
@@ -42,14 +46,18 @@ class Found:
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many of what: responses by kind, rows of other tables, notifications kept and in inboxes."""
+        """How many of what: responses by kind, rows of other tables, of others, notifications kept and in inboxes."""
         counts: dict[str, int] = {}
         for row in self.rows.get(Response.table, ()):
             counts[row["kind"]] = counts.get(row["kind"], 0) + 1
         for table, rows in self.rows.items():
             if table != Response.table:
                 counts[table] = len(rows)
-        counts |= {"rejected_notification": len(self.rejected), "notification": self.notifications}
+        counts |= {
+            "mention": sum(map(len, self.mentions.values())),
+            "rejected_notification": len(self.rejected),
+            "notification": self.notifications,
+        }
         return {name: count for name, count in counts.items() if count}
 
 
@@ -110,10 +118,13 @@ def trace(
     }
     if person == given and sum(map(len, held.values())) > max(FEW, count // 2):
         raise ConfigurationError("nobody is known by that, but most notifications have it: it is no person's")
-    rows, shared = sorted_out(target.find(person, until), person.knows, lambda row: is_about(row, person))
-    return Found(
-        person=person, rows=rows, shared=shared, inboxes=held, rejected=kept_about(target, person, decode)
+    rows, mentions = sorted_out(
+        target.find(person, until),
+        lambda row: is_about(row, person),
+        lambda row: freed(row, person.knows, person.is_named),
     )
+    rejected = kept_about(target, person, decode)
+    return Found(person=person, rows=rows, mentions=mentions, inboxes=held, rejected=rejected)
 
 
 def kept_about(target: Target, person: Person, decode: Decode) -> list[Held]:
@@ -123,28 +134,25 @@ def kept_about(target: Target, person: Person, decode: Decode) -> list[Held]:
 
 
 def sorted_out(
-    found: Mapping[str, list[dict[str, Any]]], knows: Knows, is_theirs: Callable[[Mapping[str, Any]], bool]
-) -> tuple[dict[str, list[dict[str, Any]]], list[Record]]:
-    """Return those of the rows that were `found` that have to go, and what is to take the place of some of them.
+    found: Mapping[str, list[dict[str, Any]]],
+    is_theirs: Callable[[Mapping[str, Any]], bool],
+    freed: Callable[[Mapping[str, Any]], Freed],
+) -> tuple[dict[str, list[dict[str, Any]]], dict[str, list[Mention]]]:
+    """Return those of the rows that were `found` that have to go, by table, and those that only mention the person.
 
-    One that names nobody may have many people in its details: it stays, without those whom `knows` knows.
+    Args:
+        found: rows by table.
+        is_theirs: tells whether one is about the person.
+        freed: tells what one that is not becomes without them.
+
     """
-    rows: dict[str, list[dict[str, Any]]] = {table: [] for table in found}
-    shared: list[Record] = []
+    rows: dict[str, list[dict[str, Any]]] = {}
+    mentions: dict[str, list[Mention]] = {}
     for table, some in found.items():
-        for row in some:
-            if is_theirs(row):
-                rows[table].append(row)
-            elif table in _WITH_DETAILS and not names_somebody(row):
-                details = freed_details(row["details"], knows)
-                if details == row["details"]:
-                    continue
-                rows[table].append(row)
-                if details is not None:
-                    record = _WITH_DETAILS[table]
-                    fields = {name: row[name] for name in record.__struct_fields__}
-                    shared.append(msgspec.convert({**fields, "details": details}, record, strict=False))
-    return rows, shared
+        rows[table] = [row for row in some if is_theirs(row)]
+        others = [row for row in some if table in _WITH_TEXT and not is_theirs(row)]
+        mentions[table] = [Mention(row, one) for row in others if (one := freed(row)).columns]
+    return rows, mentions
 
 
 def messages_of(values: Mapping[str, Any]) -> Person:

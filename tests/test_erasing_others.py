@@ -45,6 +45,12 @@ def facts(folder: Path) -> list[tuple[Any, ...]]:
     return [tuple(row[name] for name in names) for row in rows(folder / "responses.db")]
 
 
+def everything(folder: Path) -> str:
+    """Return whatever stands in the target, as text."""
+    with closing(sqlite3.connect(folder / "responses.db")) as connection:
+        return "\n".join(connection.iterdump())
+
+
 def of(folder: Path, phone: str) -> list[tuple[Any, ...]]:
     return [fact for fact in facts(folder) if fact[2] == f"+{phone}"]
 
@@ -96,15 +102,116 @@ def test_what_others_said_stays_also_after_everything_is_built_anew(
         message(ANN, "wamid.AREPLY00", context={"id": "wamid.CAMPAIGN"}),
     ]
     said = IN_THE_WORDS_OF_OTHERS[name]
-    folder = place(tmp_path, [post(*own, *said)] if batched else [post(*own), post(*said)])
+    bodies = [post(*own, *said)] if batched else [post(*own), post(*said)]
+    folder = place(tmp_path, bodies)
     bobs = of(folder, BOB)
     assert len(bobs) == 1
+    if name == "a text that is the number":
+        bobs = [(*bobs[0][:5], None)]
     erase(folder)
-    assert facts(folder) == bobs
+    fill_inbox(folder / "inbox.db", bodies)
+    for again in ((), ("gather",), ("replay", "--all"), ("replay", "--all", "--rebuild")):
+        assert not again or call(folder, *again).returncode == 0
+        assert facts(folder) == bobs
+        if name != "a text that mentions it":
+            assert ANN not in everything(folder)
+    erase(folder)
     assert call(folder, "replay", "--all", "--rebuild").returncode == 0
     assert [fact[:5] for fact in facts(folder)] == [fact[:5] for fact in bobs]
     said_of_ann = json.loads(call(folder, "subject", "--phone", f"+{ANN}").stdout)
     assert said_of_ann["notifications"] == [], "and that much is known of Ann from now on"
+    assert said_of_ann["mentioned_in"] == []
+
+
+CARDS = [
+    {"name": {"formatted_name": "Ann"}, "phones": [{"phone": "+49 170 11111111", "type": "CELL"}]},
+    {"name": {"formatted_name": "Carl"}, "phones": [{"phone": f"+{CAR}", "wa_id": CAR}]},
+]
+
+
+def test_what_a_row_of_others_says_of_the_person_goes_and_the_rest_of_it_stays(tmp_path: Path) -> None:
+    cards = message(BOB, "wamid.BCARD000") | {"type": "contacts", "contacts": CARDS}
+    folder = place(tmp_path, [post(cards), post(message(BOB, "wamid.BTEXT000"))])
+    before = {row["message_id"]: row for row in rows(folder / "responses.db")}
+    said_of_ann = json.loads(call(folder, "subject", "--phone", f"+{ANN}").stdout)
+    (mentioned,) = said_of_ann["mentioned_in"]
+    assert mentioned["elements"] == [CARDS[0]["phones"][0]], "nothing of Carl, nothing of Bob"
+    assert said_of_ann["rows"] == {}
+    assert "1 rows about others that mention them" in erase(folder)
+    after = {row["message_id"]: row for row in rows(folder / "responses.db")}
+    assert after["wamid.BTEXT000"] == before["wamid.BTEXT000"]
+    row = after["wamid.BCARD000"]
+    assert json.loads(row["reply_payload"]) == [CARDS[1]]
+    changed = {name for name in row if row[name] != before["wamid.BCARD000"][name]}
+    assert changed == {"reply_payload"}
+    with closing(sqlite3.connect(folder / "responses.db")) as connection:
+        (account,) = connection.execute("SELECT responses, other_rows, notifications FROM erasure").fetchall()
+    assert account == (1, 0, 1)
+
+
+def test_what_others_say_later_stays(tmp_path: Path) -> None:
+    cards = message(BOB, "wamid.BCARD000") | {"type": "contacts", "contacts": CARDS}
+    folder = place(tmp_path, [post(message(ANN, "wamid.A1"))])
+    erase(folder)
+    fill_inbox(folder / "inbox.db", [post(cards | {"timestamp": "4070000000"})])
+    assert call(folder, "gather").returncode == 0
+    assert len(json.loads(rows(folder / "responses.db")[0]["reply_payload"])) == 2
+
+
+def test_a_target_restored_from_a_copy_is_freed_of_mentions_again(tmp_path: Path) -> None:
+    folder = place(tmp_path, [post(message(ANN, "wamid.A1")), post(card)])
+    copy = (folder / "responses.db").read_bytes()
+    erase(folder)
+    for side in ("-wal", "-shm"):
+        (folder / f"responses.db{side}").unlink(missing_ok=True)
+    (folder / "responses.db").write_bytes(copy)
+    assert call(folder, "gather").returncode == 0
+    assert [fact[4] for fact in facts(folder)] == ["wamid.BCARD000"]
+    assert ANN not in everything(folder)
+
+
+def preference(**more: Any) -> bytes:
+    said = {"wa_id": ANN, "detail": "", "category": "marketing_messages", "value": "stop"} | more
+    body = json.loads(envelope(value() | {"user_preferences": [said]}))
+    body["entry"][0]["changes"][0]["field"] = "user_preferences"
+    return json.dumps(body).encode()
+
+
+@pytest.mark.parametrize("restored", [False, True])
+def test_what_the_clock_of_the_provider_puts_after_the_erasure_does_not_come_back(
+    tmp_path: Path, restored: bool
+) -> None:
+    """Neither what no message id tells, nor what others said; however it is batched when it comes again."""
+    ahead = {"timestamp": "4070000000"}
+    stop = preference(timestamp=4070000000)
+    grouped = post(message(ANN, "wamid.AGROUP00", group_id="G1") | ahead)
+    folder = place(tmp_path, [stop, grouped, post(card | ahead)])
+    assert sorted(fact[1] for fact in facts(folder)) == ["opted_out", "replied", "replied"]
+    copy = (folder / "responses.db").read_bytes()
+    erase(folder)
+    assert [fact[2] for fact in facts(folder)] == [f"+{BOB}"]
+    if restored:
+        (folder / "responses.db").write_bytes(copy)
+    again = json.loads(stop)
+    again["entry"] += json.loads(grouped)["entry"] + json.loads(post(card | ahead))["entry"]
+    fill_inbox(folder / "inbox.db", [json.dumps(again).encode(), stop, grouped, post(card | ahead)])
+    assert call(folder, "gather").returncode == 0
+    assert [fact[2] for fact in facts(folder)] == [f"+{BOB}"]
+    assert ANN not in everything(folder)
+    fill_inbox(folder / "inbox.db", [preference(timestamp=4070000001)])
+    assert call(folder, "gather").returncode == 0
+    assert [fact[1] for fact in of(folder, ANN)] == ["opted_out"], "a new matter"
+
+
+def test_what_says_no_time_does_not_come_back(tmp_path: Path) -> None:
+    """As Twilio's posts: what is redelivered seems to occur anew."""
+    posts = [form(ANN, "SM" + "a" * 32, "hi"), form(BOB, "SM" + "b" * 32, ANN)]
+    folder = place(tmp_path, posts, provider="twilio")
+    erase(folder)
+    fill_inbox(folder / "inbox.db", [one + b"&More=1" for one in posts], provider="twilio")
+    assert call(folder, "gather").returncode == 0
+    assert [fact[2] for fact in facts(folder)] == [f"+{BOB}"]
+    assert ANN not in everything(folder)
 
 
 def test_a_form_in_which_somebody_mentions_a_number_is_theirs(tmp_path: Path) -> None:

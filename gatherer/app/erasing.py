@@ -116,13 +116,13 @@ class People:
 
     def _erase(self, found: "Found", reference: str | None) -> None:
         from gatherer import tombstones
-        from gatherer.erase import bodies_of, erase
+        from gatherer.erase import erase, redeliverable
 
         erased_at = timestamps.now()
-        remembered = replace(found.person, message_ids=found.person.message_ids | bodies_of(found))
+        remembered = replace(found.person, message_ids=found.person.message_ids | redeliverable(found))
         buried = hashing_of(self._configuration).bury(remembered, erased_at)
         tombstones.append(file_of(self._configuration), buried)
-        rows = {table: len(some) for table, some in found.rows.items()}
+        rows = {table: len(some) + len(found.mentions.get(table, ())) for table, some in found.rows.items()}
         responses = rows.pop("response", 0)
         erasure = Erasure(
             erased_at=erased_at,

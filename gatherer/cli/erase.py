@@ -12,14 +12,12 @@ from gatherer.cli.subject import check_somebody, identifying
 if TYPE_CHECKING:
     from gatherer.tracing import Found
 
-if TYPE_CHECKING:
-    pass
-
 _WORDS = {
     "notification": "notifications in inboxes",
     "rejected_notification": "notifications kept with rejections",
     "other_event": "other events",
     "message_map": "rows of message_map",
+    "mention": "rows about others that mention them",
 }
 
 

@@ -10,6 +10,8 @@ from gatherer.erasure import Erasure, Person, Tombstone
 from gatherer.notification import Notification
 from gatherer.records import Record, Rejected
 
+Texts = Mapping[str, Mapping[int, Mapping[str, str | None]]]  # by table, id of the row, and column
+
 
 class Position(NamedTuple):
     """Up to where an inbox has been gathered."""
@@ -154,9 +156,9 @@ class Target(Protocol):
         """Return the rows about `person` by table, each with all its columns.
 
         Of `response` and `other_event`: what has one of the phone numbers or user ids and occurred up to `until`, or
-        is about one of the messages and says of nobody else that it is theirs. Of what names nobody, and of every
-        `other_event`, also what merely has an identifier somewhere in its details, be it as a part of a longer number:
-        that is for the caller to tell.
+        is about one of the messages and says of nobody else that it is theirs. Also what merely has an identifier
+        somewhere in what people wrote or in its details, be it as a part of a longer number: that is for the caller to
+        tell.
         Of `message_map`: what was sent to one of the numbers, or is about one of the messages.
         """
 
@@ -174,6 +176,7 @@ class Target(Protocol):
         self,
         *,
         rows: Mapping[str, Collection[int]],
+        texts: Texts,
         bodies: Collection[bytes],
         batch: Batch,
         tombstones: Collection[Tombstone],
@@ -183,6 +186,7 @@ class Target(Protocol):
 
         Args:
             rows: ids of rows to remove, by table: one of those with records, or `message_map`.
+            texts: what columns of rows that stay become.
             bodies: body keys of kept notifications to remove, with all their rejections.
             batch: what is to be there afterwards: what those notifications say about others.
             tombstones: what tells later that the person was erased.

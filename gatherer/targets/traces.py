@@ -4,8 +4,11 @@ import json
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
+from gatherer import phones
 from gatherer.erasure import Person
+from gatherer.merging import TEXT
 from gatherer.records import TABLES
+from gatherer.targets.base import Texts
 
 FOUND_IN: Final = ("response", "other_event", "message_map")  # the tables that are about people
 _ERASABLE: Final = frozenset({*(table.table for table in TABLES), "message_map"})
@@ -18,7 +21,9 @@ class Traces(NamedTuple):
     phones: str  # in every way of writing them
     user_ids: str
     message_ids: str
-    fragments: str  # what details have somewhere in them
+    fragments: (
+        str  # what texts have somewhere in them, without what stands between the digits of numbers there
+    )
 
 
 def of(person: Person) -> Traces:
@@ -28,16 +33,21 @@ def of(person: Person) -> Traces:
         phones=json.dumps([prefix + number for number in digits for prefix in _PREFIXES]),
         user_ids=json.dumps(sorted(person.user_ids)),
         message_ids=json.dumps(sorted(person.message_ids)),
-        fragments=json.dumps([*digits, *sorted(person.user_ids)]),
+        fragments=json.dumps(
+            [*digits, *(bare for one in sorted(person.user_ids) if (bare := phones.bare(one)))]
+        ),
     )
 
 
-def check(tables: Iterable[str]) -> None:
-    """Make sure that rows of `tables` may be erased.
+def check(rows: Iterable[str], texts: Texts) -> None:
+    """Make sure that rows of the tables `rows` may be erased, and `texts` be written.
 
     Raises:
         ValueError: one of them holds nothing about people, or goes with something else.
 
     """
-    if unknown := set(tables) - _ERASABLE:
+    if unknown := {*rows, *texts} - _ERASABLE:
         raise ValueError(f"no rows of {', '.join(sorted(unknown))} can be erased")
+    columns = {name for table in texts.values() for row in table.values() for name in row}
+    if unknown := columns - set(TEXT):
+        raise ValueError(f"{', '.join(sorted(unknown))}: not what people wrote")

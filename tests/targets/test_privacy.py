@@ -3,6 +3,7 @@
 import itertools
 import random
 import sqlite3
+import time
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
@@ -155,6 +156,31 @@ def test_other_events_are_found_by_what_stands_in_their_details(target: Target) 
     assert found(target, odd)["other_event"] == [key(8)]
 
 
+@pytest.mark.parametrize("column", ["reply_text", "reply_payload", "details"])
+def test_what_others_said_is_found_by_what_stands_in_it_however_a_number_is_written(
+    target: Target, column: str
+) -> None:
+    bob: dict[str, Any] = {
+        "phone": "+15550009999",
+        "reply_text": None,
+        "reply_payload": None,
+        "details": None,
+    }
+    texts = [
+        '{"to": "15550001111"}',
+        '{"to": "+1 (555) 000-1111"}',
+        '{"to": "\u202a+1\u00a0555.000.1111\u202c"}',
+        f'{{"user": "{USER}"}}',
+    ]
+    others = ['{"to": "15550001112"}', '{"to": "1555", "no": "0001111"}', f'{{"user": "{USER.lower()}"}}']
+    records = [
+        response(key(number), **bob | {column: text})
+        for number, text in enumerate([*texts, *others], start=1)
+    ]
+    target.apply(Batch(records=[*records, response(key(99), **bob)]))
+    assert found(target)["response"] == [record.key for record in records[: len(texts)]]
+
+
 def test_rows_are_found_with_all_their_columns(target: Target, place: Place) -> None:
     target.apply(Batch(records=[response(phone=PHONE, is_test=True), other(phone=PHONE)]))
     map_message(place, phone=PHONE, sent_at="2026-11-21 12:30:00.250")
@@ -244,7 +270,7 @@ STONES = Hashing("a key").bury(ANN, NOW)
 
 def erase(target: Target, **more: Any) -> Outcome:
     nothing: dict[str, Any] = {
-        "rows": {}, "bodies": (), "batch": Batch(), "tombstones": (), "erasure": None
+        "rows": {}, "texts": {}, "bodies": (), "batch": Batch(), "tombstones": (), "erasure": None
     }  # fmt: skip
     return target.erase(**(nothing | more))
 
@@ -287,6 +313,36 @@ def test_a_person_is_erased_and_the_others_stay(target: Target, place: Place) ->
     (account,) = place.query("SELECT * FROM $(schema).erasure")
     del account["id"]
     assert account == {name: getattr(ERASURE, name) for name in account} | {"erased_at": sql_times.text(NOW)}
+
+
+def test_rows_of_others_lose_nothing_but_the_texts_that_are_given(target: Target, place: Place) -> None:
+    text = {"reply_text": "hi", "reply_payload": "[1]", "details": '{"said": "of Ann"}'}
+    target.apply(Batch(records=[response(key(1), **text), response(key(2), **text), other(key(3))]))
+    before, event = {row["key"]: row for row in raw(place)}, raw(place, "other_event")[0]
+    time.sleep(0.01)
+    erase(
+        target,
+        texts={
+            "response": {before[key(1)]["id"]: {"reply_payload": None, "details": '{"ö": "\U0001f600"}'}},
+            "other_event": {event["id"]: {"details": None}},
+        },
+    )
+    after = {row["key"]: row for row in raw(place)}
+    assert after[key(2)] == before[key(2)]
+    assert after[key(1)]["changed_at"] > before[key(1)]["changed_at"]
+    assert after[key(1)] == before[key(1)] | {
+        "reply_payload": None,
+        "details": '{"ö": "\U0001f600"}',
+        "changed_at": after[key(1)]["changed_at"],
+    }
+    assert raw(place, "other_event")[0]["details"] is None
+
+
+def test_no_other_columns_are_written(target: Target) -> None:
+    with pytest.raises(ValueError, match="phone"):
+        erase(target, texts={"response": {1: {"phone": None}}})
+    with pytest.raises(ValueError, match="gather_run"):
+        erase(target, texts={"gather_run": {1: {"details": None}}})
 
 
 def test_erasing_is_all_or_nothing(target: Target, place: Place) -> None:

@@ -309,6 +309,7 @@ def test_a_pass_needs_no_more_than_the_rights_that_are_granted(
     with closing(at(place, writer)) as target:
         target.erase(
             rows={"response": [1], "message_map": [1]},
+            texts={"response": {2: {"details": None}}, "other_event": {1: {"details": None}}},
             bodies=[b"k" * 16],
             batch=Batch(),
             tombstones=STONES,

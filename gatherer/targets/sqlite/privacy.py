@@ -7,9 +7,10 @@ from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime
 from typing import Any, Final
 
-from gatherer import sql_times, timestamps
+from gatherer import phones, sql_times, timestamps
 from gatherer.erasure import Erasure, Person, Tombstone
 from gatherer.targets import traces
+from gatherer.targets.base import Texts
 from gatherer.targets.sqlite.schema import sql
 
 log = logging.getLogger(__name__)
@@ -19,6 +20,7 @@ _FETCHED: Final = 2000
 
 def find(connection: sqlite3.Connection, person: Person, until: datetime) -> dict[str, list[dict[str, Any]]]:
     """Return the rows about `person` by table."""
+    connection.create_function("bare", 1, _bare, deterministic=True)
     values = traces.of(person)._asdict() | {"until": sql_times.text(until)}
     found = {}
     for table in traces.FOUND_IN:
@@ -28,6 +30,10 @@ def find(connection: sqlite3.Connection, person: Person, until: datetime) -> dic
             {name: _plain(name, value) for name, value in zip(names, row, strict=True)} for row in cursor
         ]
     return found
+
+
+def _bare(text: object) -> str | None:
+    return phones.bare(text) if isinstance(text, str) else None
 
 
 def _plain(name: str, value: Any) -> Any:
@@ -55,6 +61,17 @@ def remove(
     removed += connection.executemany("DELETE FROM rejected WHERE body_key = ?", keys).rowcount
     connection.executemany("DELETE FROM rejected_notification WHERE body_key = ?", keys)
     return removed
+
+
+def rewrite(connection: sqlite3.Connection, texts: Texts) -> None:
+    """Write `texts` in place of what stands there."""
+    now = sql_times.text(timestamps.now())
+    for table, rows in texts.items():
+        for number, columns in rows.items():
+            changes = ", ".join(f"{name} = ?" for name in columns)
+            connection.execute(
+                f"UPDATE {table} SET {changes}, changed_at = ? WHERE id = ?", [*columns.values(), now, number]
+            )
 
 
 def bury(connection: sqlite3.Connection, tombstones: Collection[Tombstone], erasure: Erasure | None) -> None:

@@ -14,7 +14,7 @@ from gatherer.errors import TargetError, TemporaryError
 from gatherer.migrations import Unsuitable
 from gatherer.notification import Notification
 from gatherer.targets import traces
-from gatherer.targets.base import Batch, Export, Outcome, Position, Retired, Run, TargetStatus
+from gatherer.targets.base import Batch, Export, Outcome, Position, Retired, Run, TargetStatus, Texts
 from gatherer.targets.sqlite import chosen_rows, privacy, reading, retiring
 from gatherer.targets.sqlite.applying import apply
 from gatherer.targets.sqlite.reading import RUN_COLUMNS
@@ -150,18 +150,20 @@ class SQLiteTarget:
         self,
         *,
         rows: Mapping[str, Collection[int]],
+        texts: Texts,
         bodies: Collection[bytes],
         batch: Batch,
         tombstones: Collection[Tombstone],
         erasure: Erasure | None,
     ) -> Outcome:
         """In one transaction, remove what is about a person, apply `batch`, and write down that it was done."""
-        traces.check(rows)
+        traces.check(rows, texts)
         with self._wiping(), self._transaction():
             outcome = Outcome(removed=privacy.remove(self._connection, rows, bodies))
+            privacy.rewrite(self._connection, texts)
             outcome.add(apply(self._connection, batch))
             privacy.bury(self._connection, tombstones, erasure)
-        if outcome.removed and not self._dry_run:
+        if (outcome.removed or texts) and not self._dry_run:
             privacy.write_anew(self._connection)
         return outcome
 

@@ -9,6 +9,7 @@ from typing import Any
 from gatherer import sql_times
 from gatherer.erasure import Erasure, Person, Tombstone
 from gatherer.targets import traces
+from gatherer.targets.base import Texts
 from gatherer.targets.sqlserver.applying import proven
 from gatherer.targets.sqlserver.committing import Trace
 from gatherer.targets.sqlserver.reading import as_dictionary
@@ -57,6 +58,19 @@ def remove(
     removed += _delete(session, schema, f"rejected {chosen}", keys)
     _delete(session, schema, f"rejected_notification {chosen}", keys)
     return removed
+
+
+def rewrite(session: Session, schema: str, texts: Texts, now: datetime) -> None:
+    """Write `texts` in place of what stands there."""
+    at = sql_times.text(now)
+    for table, rows in texts.items():
+        for number, columns in rows.items():
+            changes = ", ".join(f"{name} = ?" for name in columns)
+            statement = (
+                f"SET NOCOUNT ON; UPDATE $(schema).{table} SET {changes}, changed_at = ? WHERE id = ?; "
+                "SELECT 0 AS staged, 0 AS written, @@TRANCOUNT AS transactions"
+            )
+            proven(session.run(placed(statement, schema), *columns.values(), at, number), 0)
 
 
 def _delete(session: Session, schema: str, what: str, values: list[Any]) -> int:

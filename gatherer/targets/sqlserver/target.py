@@ -11,7 +11,7 @@ from gatherer.errors import TargetError, TemporaryError
 from gatherer.notification import Notification
 from gatherer.records import TABLES
 from gatherer.targets import traces
-from gatherer.targets.base import Batch, Export, Outcome, Position, Retired, Run, TargetStatus
+from gatherer.targets.base import Batch, Export, Outcome, Position, Retired, Run, TargetStatus, Texts
 from gatherer.targets.sqlserver import (
     applying,
     bookkeeping,
@@ -199,16 +199,18 @@ class SQLServerTarget:
         self,
         *,
         rows: Mapping[str, Collection[int]],
+        texts: Texts,
         bodies: Collection[bytes],
         batch: Batch,
         tombstones: Collection[Tombstone],
         erasure: Erasure | None,
     ) -> Outcome:
         """In one transaction, remove what is about a person, apply `batch`, and write down that it was done."""
-        traces.check(rows)
+        traces.check(rows, texts)
 
         def work(reduced: Batch, now: datetime) -> Done:
             outcome = Outcome(removed=privacy.remove(self.session, self._schema, rows, bodies))
+            privacy.rewrite(self.session, self._schema, texts, now)
             outcome.add(self._writer.apply(reduced, now))
             privacy.bury(self.session, self._schema, tombstones, erasure)
             return Done(outcome, privacy.trace(erasure) if erasure is not None else None)

@@ -1,5 +1,6 @@
--- Responses about a person: theirs up to a time; and, whenever it was, what is about one of their messages and says of
--- nobody else that it is theirs, or has a number or user id of theirs in its details. Lists are JSON.
+-- Responses about a person: theirs up to a time; what has a number or user id of theirs in its texts up to then; and,
+-- whenever it was, what is about one of their messages and says of nobody else that it is theirs. Lists are JSON.
+-- Numbers in texts are written in many ways: `bare` leaves out what may stand between their digits.
 SELECT *
 FROM response
 WHERE
@@ -9,6 +10,10 @@ WHERE
             phone IN (SELECT value FROM json_each(:phones))
             OR phone_raw IN (SELECT value FROM json_each(:phones))
             OR user_id IN (SELECT value FROM json_each(:user_ids))
+            OR EXISTS (
+                SELECT 1 FROM json_each(:fragments)
+                WHERE instr(bare(details), value) OR instr(bare(reply_payload), value) OR instr(bare(reply_text), value)
+            )
         )
     )
     OR (
@@ -16,7 +21,6 @@ WHERE
         AND (
             message_id IN (SELECT value FROM json_each(:message_ids))
             OR about_message_id IN (SELECT value FROM json_each(:message_ids))
-            OR (occurred_at <= :until AND EXISTS (SELECT 1 FROM json_each(:fragments) WHERE instr(details, value)))
         )
     )
 ORDER BY id

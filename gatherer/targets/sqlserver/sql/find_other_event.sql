@@ -19,8 +19,15 @@ INSERT INTO @message (value)
 SELECT DISTINCT CAST(value AS nvarchar(450)) COLLATE Latin1_General_BIN2 FROM OPENJSON(@message_ids)
 WHERE DATALENGTH(value) <= 900;
 
-SELECT *
+SELECT t.*
 FROM $(schema).other_event AS t
+CROSS APPLY (
+    SELECT
+        REPLACE(REPLACE(REPLACE(REPLACE(REPLACE(REPLACE(REPLACE(REPLACE(REPLACE(
+            t.details COLLATE Latin1_General_BIN2, N' ', N''), N'(', N''), N')', N''), N'-', N''), N'.', N''),
+            N'+', N''), NCHAR(0x00A0), N''), NCHAR(0x202A), N''), NCHAR(0x202C), N''
+        ) AS said
+) AS bare
 WHERE
     (
         t.occurred_at <= @until
@@ -29,10 +36,7 @@ WHERE
             OR t.user_id IN (SELECT value FROM @user)
             OR EXISTS (
                 SELECT 1 FROM OPENJSON(@fragments) AS f
-                WHERE CHARINDEX(
-                    CAST(f.value AS nvarchar(450)) COLLATE Latin1_General_BIN2,
-                    t.details COLLATE Latin1_General_BIN2
-                ) > 0
+                WHERE CHARINDEX(CAST(f.value AS nvarchar(450)) COLLATE Latin1_General_BIN2, bare.said) > 0
             )
         )
     )

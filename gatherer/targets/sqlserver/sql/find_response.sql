@@ -1,7 +1,7 @@
--- Responses about a person: theirs up to a time; and, whenever it was, what is about one of their messages and says of
--- nobody else that it is theirs, or has a number or user id of theirs in its details.
--- Parameters: the phone numbers in every way of writing them, user ids, message ids, what to look for in details, all
--- as JSON lists; the time.
+-- Responses about a person: theirs up to a time; what has a number or user id of theirs in its texts up to then; and,
+-- whenever it was, what is about one of their messages and says of nobody else that it is theirs.
+-- Parameters: the phone numbers in every way of writing them, user ids, message ids, what to look for in texts, all
+-- as JSON lists; the time. Numbers in texts are written in many ways: what may stand between their digits is left out.
 SET NOCOUNT ON;
 DECLARE
     @phones nvarchar(max) = ?, @user_ids nvarchar(max) = ?, @message_ids nvarchar(max) = ?,
@@ -20,32 +20,36 @@ INSERT INTO @message (value)
 SELECT DISTINCT CAST(value AS nvarchar(450)) COLLATE Latin1_General_BIN2 FROM OPENJSON(@message_ids)
 WHERE DATALENGTH(value) <= 900;
 
-SELECT *
-FROM $(schema).response
+SELECT t.*
+FROM $(schema).response AS t
+CROSS APPLY (
+    SELECT CONCAT(t.reply_text, N'|', t.reply_payload, N'|', t.details) COLLATE Latin1_General_BIN2 AS said
+) AS texts
+CROSS APPLY (
+    SELECT
+        REPLACE(REPLACE(REPLACE(REPLACE(REPLACE(REPLACE(REPLACE(REPLACE(REPLACE(
+            texts.said, N' ', N''), N'(', N''), N')', N''), N'-', N''), N'.', N''), N'+', N''),
+            NCHAR(0x00A0), N''), NCHAR(0x202A), N''), NCHAR(0x202C), N''
+        ) AS said
+) AS bare
 WHERE
     (
-        occurred_at <= @until
+        t.occurred_at <= @until
         AND (
-            phone IN (SELECT value FROM @phone)
-            OR phone_raw IN (SELECT value FROM @phone)
-            OR user_id IN (SELECT value FROM @user)
-        )
-    )
-    OR (
-        phone IS NULL AND phone_raw IS NULL AND user_id IS NULL AND group_id IS NULL
-        AND (
-            message_id IN (SELECT value FROM @message)
-            OR about_message_id IN (SELECT value FROM @message)
-            OR (
-                occurred_at <= @until
-                AND EXISTS (
-                    SELECT 1 FROM OPENJSON(@fragments) AS f
-                    WHERE CHARINDEX(
-                        CAST(f.value AS nvarchar(450)) COLLATE Latin1_General_BIN2,
-                        details COLLATE Latin1_General_BIN2
-                    ) > 0
-                )
+            t.phone IN (SELECT value FROM @phone)
+            OR t.phone_raw IN (SELECT value FROM @phone)
+            OR t.user_id IN (SELECT value FROM @user)
+            OR EXISTS (
+                SELECT 1 FROM OPENJSON(@fragments) AS f
+                WHERE CHARINDEX(CAST(f.value AS nvarchar(450)) COLLATE Latin1_General_BIN2, bare.said) > 0
             )
         )
     )
-ORDER BY id;
+    OR (
+        t.phone IS NULL AND t.phone_raw IS NULL AND t.user_id IS NULL AND t.group_id IS NULL
+        AND (
+            t.message_id IN (SELECT value FROM @message)
+            OR t.about_message_id IN (SELECT value FROM @message)
+        )
+    )
+ORDER BY t.id;
