@@ -137,7 +137,7 @@ def is_about(values: Mapping[str, Any], person: Person) -> bool:
     messages = (values.get("message_id"), values.get("about_message_id"))
     if any(one in person.message_ids for one in messages):
         return True
-    details = values.get("details")
+    details = values.get("details") or ""
     return bool(details) and _without_elements(details, person.knows)[0] is None
 
 
