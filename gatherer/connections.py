@@ -63,6 +63,7 @@ class Guests(web.Server):
             access_log=None,
             keepalive_timeout=_NEVER_SECONDS,
             lingering_time=LINGER_SECONDS,
+            tcp_keepalive=False,  # whoever is gone without a word is closed by `Connection.check`
             auto_decompress=False,
             max_line_size=longest,
             max_field_size=longest,
@@ -209,7 +210,8 @@ class Connection(web.RequestHandler):
                 self.force_close()
 
     def make_room(self) -> None:
-        """Close the connection at once, for the sake of others."""
+        """Close the connection at once, for the sake of others, whom its place belongs to from now on."""
+        self._guests.present.discard(self)
         self._closing_since = self._loop.time()
         self.force_close()
         self._abort()

@@ -23,8 +23,8 @@ log = logging.getLogger(__name__)
 
 BACKLOG: Final = 1024
 CHECK_SECONDS: Final = 0.5  # between two looks at who is late
-_AT_ONCE: Final = 32  # connections accepted before others get their turn
-_ROOM: Final = 0.02  # the part of all places that is cleared when they are taken
+_AT_ONCE: Final = 64  # connections accepted before others get their turn, at most
+_ROOM: Final = 0.05  # the part of all places that is cleared when they are taken
 _NO_ROOM: Final = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 _TLS_SHUTDOWN_SECONDS: Final = 3.0  # for the client's goodbye
 
@@ -54,6 +54,7 @@ class Door:
         """
         self._listener = listener
         self._guests = Guests(listener.handle, listener.limits, listener.admits)
+        self._room = max(1, int(listener.limits.max_connections * _ROOM))
         self._arriving: dict[asyncio.Task[None], float] = {}  # oldest first
         self._tasks: list[asyncio.Task[None]] = []
         try:
@@ -96,37 +97,45 @@ class Door:
 
     async def _accept(self, listening: socket.socket) -> None:
         loop = asyncio.get_running_loop()
-        accepted = 0
         while True:
             try:
                 connection, _ = await loop.sock_accept(listening)
+                self._let_in(connection)
+                self._let_in_more(listening)
             except OSError as error:
                 if error.errno in _NO_ROOM:
                     log.error("no more connections can be opened: %s", error.strerror)
                     self._make_room()
                 # Else a client that went away again; on Windows that can be reported here.
                 await asyncio.sleep(0.05)
-                continue
             except Exception:
                 log.exception("a connection could not be accepted")  # whatever it is, the next one is
                 await asyncio.sleep(0.05)
-                continue
-            accepted += 1
-            if self._let_in(connection) or accepted >= _AT_ONCE:
-                accepted = 0
-                await asyncio.sleep(
-                    0
-                )  # others get their turn, and those who leave are gone before the next look
+            else:
+                await asyncio.sleep(0)  # others get their turn
 
-    def _let_in(self, connection: socket.socket) -> bool:
-        """Start to shake hands; return whether somebody else had to make room for that."""
-        full = len(self._arriving) + len(self._guests.present) >= self._listener.limits.max_connections
-        if full:
+    def _let_in_more(self, listening: socket.socket) -> None:
+        """Let those in who have come as well: asking the event loop for each of them takes a turn of it.
+
+        Raises:
+            OSError: one of them could not be accepted.
+
+        """
+        for _ in range(min(_AT_ONCE, self._room) - 1):  # else newcomers would take each other's places
+            try:
+                connection, _ = listening.accept()
+            except BlockingIOError:  # that was all of them
+                return
+            connection.setblocking(False)
+            self._let_in(connection)
+
+    def _let_in(self, connection: socket.socket) -> None:
+        """Start to shake hands; somebody else has to make room for that if all places are taken."""
+        if len(self._arriving) + len(self._guests.present) >= self._listener.limits.max_connections:
             self._make_room()
         task = asyncio.create_task(self._welcome(connection))
         self._arriving[task] = asyncio.get_running_loop().time()
         task.add_done_callback(self._arrived)
-        return full
 
     def _arrived(self, task: asyncio.Task[None]) -> None:
         self._arriving.pop(task, None)
@@ -140,7 +149,8 @@ class Door:
         if tls is not None:
             timeouts["ssl_handshake_timeout"] = self._listener.limits.tls_handshake_timeout_seconds
             timeouts["ssl_shutdown_timeout"] = _TLS_SHUTDOWN_SECONDS
-        peer, buffer = _peer(connection), self._listener.limits.send_buffer_bytes
+        peer = None if tls is None else _peer(connection)
+        buffer = self._listener.limits.send_buffer_bytes
         try:
             if buffer is not None:
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffer)
@@ -159,7 +169,7 @@ class Door:
         waiting += [
             (since, id(one), one) for one in self._guests.present if (since := one.waiting_since) is not None
         ]
-        leaving = heapq.nsmallest(max(1, int(self._listener.limits.max_connections * _ROOM)), waiting)
+        leaving = heapq.nsmallest(self._room, waiting)
         for _, _, one in leaving:
             if isinstance(one, asyncio.Task):
                 one.cancel()
