@@ -63,7 +63,7 @@ def fill(path: Path, count: int, received_from: int) -> None:
 
     connection.execute("PRAGMA wal_autocheckpoint = 100000")
     connection.execute("BEGIN")
-    connection.executemany(file.INBOX.insert, arrivals())
+    connection.executemany(file.INBOX.insert(1), arrivals())
     connection.execute("COMMIT")
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     connection.close()

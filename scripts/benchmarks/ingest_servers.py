@@ -87,7 +87,7 @@ def naive_wsgi(*, keep_open: bool) -> None:
     server = waitress.create_server(
         application, listen="127.0.0.1:0", threads=NAIVE_THREADS, connection_limit=1000
     )
-    print(f"http://127.0.0.1:{server.effective_port}{PATH}", flush=True)  # type: ignore[union-attr]
+    print(f"http://127.0.0.1:{server.effective_port}{PATH}", flush=True)
     server.run()
 
 

@@ -25,7 +25,10 @@ from ingest import CONFIGURATION, HERE, ROOT, running
 GATHER_SECONDS = 10
 P99_MS = 50
 GROWTH = 0.05
-NICE = 10
+if sys.platform == "win32":
+    LOW_PRIORITY = psutil.BELOW_NORMAL_PRIORITY_CLASS
+else:
+    LOW_PRIORITY = 10
 
 
 def run(*, minutes: float, rate: float, folder: Path | None = None) -> dict[str, Any]:
@@ -107,7 +110,7 @@ def _gather(folder: Path) -> float:
     command = [sys.executable, "-m", "gatherer", "--log-level", "error", "gather", "--json"]
     with subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.DEVNULL) as gather:
         # As config/linux/gatherer-gather.service and Task Scheduler have it: receiving comes first.
-        psutil.Process(gather.pid).nice(psutil.BELOW_NORMAL_PRIORITY_CLASS if psutil.WINDOWS else NICE)
+        psutil.Process(gather.pid).nice(LOW_PRIORITY)
     if gather.returncode:
         raise RuntimeError("a pass failed")
     return time.monotonic() - started

@@ -217,17 +217,17 @@ def run(
     count: int = 100_000, *, transports: Sequence[str] = ("openjson", "fast_executemany")
 ) -> dict[str, Any]:
     """Return the figures for `count` notifications of one status each."""
-    from gather import fill  # the inbox of the other benchmark
+    from gather import BEGAN, fill  # the inbox of the other benchmark
 
     with tempfile.TemporaryDirectory() as folder, tables() as schema_name:
         inbox, again = Path(folder, "inbox.db"), Path(folder, "again.db")
-        fill(inbox, count)
+        fill(inbox, count, BEGAN)
         rows = ready_rows(inbox)
         floors = {name: run_floor(rows, schema_name, name) for name in transports}
         command = [sys.executable, __file__, "--pass-only", str(inbox), schema_name]
         first = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
         inbox.rename(Path(folder, "done.db"))
-        fill(again, count)  # the same facts in another inbox: nothing but duplicates
+        fill(again, count, BEGAN + 3_600_000)  # the same posts an hour later: nothing but duplicates
         command[3] = str(again)
         duplicates = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
         merged = None

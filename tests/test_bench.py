@@ -1,0 +1,63 @@
+"""The benchmarks run, however briefly, and print what they promise."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.serving import ROOT
+
+
+def bench(name: str, *options: str, codes: tuple[int, ...] = (0,)) -> dict[str, Any]:
+    script = ROOT / "scripts" / "benchmarks" / f"{name}.py"
+    ended = subprocess.run(
+        [sys.executable, str(script), *options], check=False, stdout=subprocess.PIPE, cwd=ROOT
+    )
+    assert ended.returncode in codes
+    figures: dict[str, Any] = json.loads(ended.stdout)
+    return figures
+
+
+def test_gather() -> None:
+    figures = bench("gather", "--count", "300")
+    assert min(figures[name] for name in figures if name.endswith("_per_second")) > 0
+    assert figures["ratio_to_floor"] > 0
+
+
+@pytest.mark.nightly
+def test_decode() -> None:
+    assert bench("decode")
+
+
+@pytest.mark.nightly
+def test_pull() -> None:
+    figures = bench("pull", "--count", "300")
+    assert figures["webhooks_not_200"] == 0
+    assert figures["ratio_to_local"] > 0
+
+
+@pytest.mark.nightly
+def test_soak() -> None:
+    figures = bench("soak", "--minutes", "0.2", "--rate", "100", codes=(0, 1))  # 1: a slow machine
+    assert figures["records"]["acknowledged"] > 100
+    assert (figures["records"]["lost"], figures["records"]["doubled"]) == (0, 0)
+
+
+@pytest.mark.nightly
+def test_ingest(tmp_path: Path) -> None:
+    pytest.importorskip("waitress", reason="LOUD: waitress is not installed, the benchmark was not tried")
+    figures = bench("ingest", "--seconds", "0.2", "--rounds", "2", "--folder", str(tmp_path))
+    for connections in (64, 256):
+        measured = figures[f"{connections}_connections"]
+        assert measured["durable"]["per_second"] > 0
+        assert measured["durable"]["not_200"] == 0
+        assert len(measured["naive_wsgi"]["each_per_second"]) == 2
+        assert set(measured["durable_per_second"]) == {
+            "of_without_storing",
+            "of_naive_wsgi",
+            "of_naive_wsgi_kept_open",
+        }
+    assert figures["at_3300_per_second"]["p99_ms"] > 0
