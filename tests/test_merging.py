@@ -1,6 +1,7 @@
 """Two deliveries of one fact: the result never depends on their order, grouping or number."""
 
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from itertools import permutations
 
 import msgspec
@@ -8,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gatherer.merging import TOGETHER, fold, merge
-from gatherer.records import Kind, Response, TimeSource
+from gatherer.records import Kind, Response, TimeSource, make_key
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 moments = st.integers(0, 3).map(lambda minutes: NOON + timedelta(minutes=minutes))
@@ -121,3 +122,11 @@ def test_all_error_columns_come_from_one_delivery() -> None:
 def test_different_facts_stay_apart_in_order_of_first_appearance() -> None:
     other = response(key=b"a" * 16)
     assert fold([response(), other, response(notification_id=2), other]) == [response(), other]
+
+
+def test_a_key_can_be_computed_by_others_as_well() -> None:
+    """In T-SQL: CONVERT(binary(16), HASHBYTES('SHA2_256', CONCAT('whatsapp', CHAR(31), 'read', CHAR(31), 'wamid.1', CHAR(31))))."""
+    assert (
+        make_key("whatsapp", "read", "wamid.1").hex()
+        == sha256(b"whatsapp\x1fread\x1fwamid.1\x1f").hexdigest()[:32]
+    )

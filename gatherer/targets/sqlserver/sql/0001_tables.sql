@@ -7,7 +7,7 @@
 --
 -- Ids and words compare byte by byte (Latin1_General_BIN2): WhatsApp's ids differ in case alone. Columns for
 -- people to read have the collation of the database. The clustered key counts up, so that new rows go to the
--- end of the table; `key` is a hash of 16 bytes (BLAKE2b) over the ids that make a row the same fact.
+-- end of the table; `key` is the first 16 bytes of a SHA-256 over the ids that make a row the same fact.
 
 SET ANSI_NULLS, ANSI_PADDING, ANSI_WARNINGS, ARITHABORT, CONCAT_NULL_YIELDS_NULL, QUOTED_IDENTIFIER ON;
 SET NUMERIC_ROUNDABORT OFF;
