@@ -2,6 +2,7 @@
 
 A new provider is one module, one line in `BUILT_IN`, one folder of payloads under `tests/payloads` and one
 line in `tests/providers/counting.py`; `tests/providers/test_contract.py` then proves it like all others.
+What would be too much for one module stands in others beside it, which begin with its name.
 Packages outside register an object like `meta.PROVIDER` under the entry-point group `gatherer.providers`.
 """
 

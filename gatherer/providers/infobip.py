@@ -21,70 +21,20 @@ Quirks
     message that Infobip paired it with. Zone offsets come without a colon.
 """
 
-import re
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 from gatherer.notification import Notification
-from gatherer.phones import e164
 from gatherer.providers.base import BadElement, Decoded, Provider, reject
-from gatherer.providers.elements import (
-    as_json,
-    dig,
-    identifier,
-    integer,
-    items,
-    kept,
-    mapping,
-    reference,
-    text,
-    verbatim,
-)
+from gatherer.providers.elements import identifier, items, mapping, text
+from gatherer.providers.infobip_messages import decode_answer
+from gatherer.providers.infobip_receipts import KINDS, decode_deleted, decode_delivery, decode_seen
+from gatherer.providers.infobip_results import NAME, PREFERENCES, decode_notice, decode_template, elsewhere
 from gatherer.providers.origin import Origin, decode_each, decode_one, other
 from gatherer.providers.payload import Unreadable, load_json
-from gatherer.providers.people import person_columns
-from gatherer.records import WHATSAPP, Kind, Reason, Record, Response, make_key
+from gatherer.records import Reason, Record
 
 # Sources: infobip.com/docs/api/channels/whatsapp, the pages receive-whatsapp-delivery-reports, -seen-reports and
 # -inbound-messages; the models WhatsAppWebhook* of Infobip's own Java client (31 March 2026).
-
-NAME: Final = "infobip"
-Object: TypeAlias = dict[str, Any]
-
-KINDS: Final = {
-    "PENDING": Kind.SENT,
-    "DELIVERED": Kind.DELIVERED,
-    **dict.fromkeys(("UNDELIVERABLE", "EXPIRED", "REJECTED"), Kind.FAILED),
-}
-GROUPS: Final = {1: "PENDING", 2: "UNDELIVERABLE", 3: "DELIVERED", 4: "EXPIRED", 5: "REJECTED"}
-ONLY_ACCEPTED: Final = "PENDING_ACCEPTED"  # the status name with which the send call is answered
-TIMES: Final = {Kind.SENT: ("sentAt", "doneAt"), Kind.DELIVERED: ("doneAt",), Kind.FAILED: ("doneAt",)}
-
-# `message.type` → our reply_type, where what a person reads stands, and what a program reads (WHOLE: all of it)
-WHOLE: Final = "*"
-TYPES: Final[dict[str, tuple[str, tuple[str, ...], str | None]]] = {
-    "TEXT": ("text", ("text",), None),
-    "BUTTON": ("button", ("text",), "payload"),  # the quick-reply button of a template
-    "INTERACTIVE_BUTTON_REPLY": ("button", ("title",), "id"),
-    "INTERACTIVE_LIST_REPLY": ("list", ("title",), "id"),
-    "INTERACTIVE_FLOW_REPLY": ("flow", ("text",), "response"),  # an object; elsewhere it is JSON in a string
-    "INTERACTIVE_CALL_PERMISSION_REPLY": ("call_permission", ("callPermissionReply.response",), WHOLE),
-    "LOCATION": ("location", ("name", "address"), WHOLE),
-    "CONTACT": ("contacts", (), "contacts"),
-    "ORDER": ("order", ("text",), WHOLE),
-    "INFECTED_CONTENT": ("infected_content", (), None),  # the person sent something; Infobip keeps it back
-}
-MEDIA: Final = ("IMAGE", "VIDEO", "AUDIO", "VOICE", "DOCUMENT", "STICKER")
-TYPES.update({name: (name.lower(), ("caption",), None) for name in MEDIA})
-PREFERENCES: Final = {"STOP": Kind.OPTED_OUT, "RESUME": Kind.OPTED_IN}  # the first word of the status
-
-# What is said by columns. Everything else goes into the details.
-IN_COLUMNS: Final = frozenset({"messageId", "to", "from", "callbackData"})
-OF_A_DELIVERY: Final = IN_COLUMNS | {"status", "error"}
-OF_AN_ANSWER: Final = IN_COLUMNS | {"message", "receivedAt", "integrationType", "channel", "contact"}
-OF_A_MESSAGE: Final = frozenset({"type", "context"})
-
-_WHATSAPP_ID: Final = re.compile(r"wamid\.|(AB|gB)[EG]G[\w+/=-]{12}", re.ASCII)
-_LAST_PART: Final = re.compile(r"([^/?#]+)/?(?:[?#].*)?\Z")  # of a media URL: …/senders/{number}/media/{id}
 
 
 def decode(notification: Notification) -> Decoded:
@@ -114,14 +64,8 @@ def _decode_result(origin: Origin, result: Any) -> Record:
     """
     if type(result) is not dict:
         raise BadElement("a result must be an object")
-    channel = text(result.get("channel")) or text(result.get("integrationType")) or "WHATSAPP"
-    if result.get("smsCount") is not None:  # an SMS that was sent instead
-        channel = "SMS"
-    if channel.upper() != "WHATSAPP":
-        columns = person_columns(result.get("from" if result.get("receivedAt") else "to"))
-        columns["message_id"] = text(result.get("messageId"))
-        aside = _aside(columns, result.get("receivedAt") or result.get("doneAt")) | {"id_space": NAME}
-        return other(origin, result, channel.lower(), text(dig(result, "status.name")), **aside)
+    if (event := elsewhere(origin, result)) is not None:
+        return event
     for telling, decode_it in SHAPES:
         if result.get(telling) is not None:
             return decode_it(origin, result)
@@ -129,163 +73,15 @@ def _decode_result(origin: Origin, result: Any) -> Record:
     return other(origin, result, "reports", text(result.get("event")), id_space=NAME, message_id=message_id)
 
 
-def _delivery(origin: Origin, report: Object) -> Record:
-    """Return what became of our message. `to` is the person."""
-    message_id = identifier(report.get("messageId"), "messageId")
-    columns = person_columns(report.get("to")) | {"message_id": message_id}
-    status, error = mapping(report["status"]), mapping(report.get("error"))
-    name = text(status.get("name"))
-    group = text(status.get("groupName")) or GROUPS.get(integer(status.get("groupId")) or 0) or name
-    word = identifier(name or group, "status.groupName")
-    kind = None if name == ONLY_ACCEPTED else KINDS.get((group or "").upper())
-    if kind is None:
-        aside = _aside(columns, report.get("doneAt"))
-        return other(origin, report, "statuses", word, f"{message_id}\x1f{word}", **aside)
-    when = next((time for time in TIMES[kind] if report.get(time)), "doneAt")
-    rest = {part: report[part] for part in report if part not in OF_A_DELIVERY and part != when}
-    if kind is Kind.FAILED:
-        columns |= _errors(error, status)
-    else:
-        rest |= {"status": name, "error": error if integer(error.get("id")) else None}  # 0 is NO_ERROR
-    columns["business_phone"] = e164(text(report.get("from")))
-    return _response(origin, kind, report, report.get(when), columns, rest)
-
-
-def _errors(error: Object, status: Object) -> Object:
-    """Return the error columns. Where Infobip itself refuses a message, only the status says why."""
-    code = integer(error.get("id"))
-    told = error if code else status
-    return {
-        "error_code": code or None,
-        "error_title": text(told.get("name")),
-        "error_details": text(told.get("description")),
-        "errors": as_json([{**error, "status": status}]),  # error.permanent: sending it again is no use
-    }
-
-
-def _seen(origin: Origin, report: Object) -> Record:
-    """Return that our message was read.
-
-    Older pages show `to` alone, which is the person. Newer ones call `from` the “number which sent the message”
-    and `to` the “registered WhatsApp business number”, with sample numbers that say the opposite: no guess.
-    """
-    columns: Object = {"message_id": identifier(report.get("messageId"), "messageId")}
-    rest = {part: report[part] for part in report if part not in IN_COLUMNS and part != "seenAt"}
-    if report.get("from") is None:
-        columns |= person_columns(report.get("to"))
-    else:
-        rest |= {"from": report["from"], "to": report.get("to")}
-    return _response(origin, Kind.READ, report, report["seenAt"], columns, rest)
-
-
-def _deleted(origin: Origin, report: Object) -> Record:
-    """Return that a message was deleted; whether ours or the person's own is on no page, so it is no answer."""
-    message_id = identifier(report.get("messageId"), "messageId")
-    columns = person_columns(report.get("to")) | {"message_id": message_id}
-    aside = _aside(columns, report["deletedAt"])
-    return other(origin, report, "statuses", "deleted", f"{message_id}\x1fdeleted", **aside)
-
-
-def _answer(origin: Origin, result: Object) -> Record:
-    """Return what a person sent: a reply, or a reaction. `from` is the person."""
-    message_id = identifier(result.get("messageId"), "messageId")
-    message, contact = mapping(result.get("message")), mapping(result.get("contact"))
-    context = mapping(message.get("context"))
-    what = (text(message.get("type")) or "").upper()
-    # Since 2026 a contact also has userId, phoneNumber and username.
-    columns = person_columns(result.get("from") or contact.get("phoneNumber"), text(contact.get("userId")))
-    columns["message_id"] = message_id
-    if what == "REACTION":
-        kind, emoji = Kind.REACTED, message.get("emoji")
-        readable = emoji if type(emoji) is str and emoji else None  # unreadable is not taken back
-        columns["emoji"] = "" if message.get("action") == "REMOVED" else readable
-        said = {"action", "emoji"} if columns["emoji"] else {"action"}
-    elif what in TYPES:
-        kind = Kind.REPLIED
-        content, said = _read_content(message, *TYPES[what])
-        columns |= content
-    else:
-        aside = _aside(columns, result.get("receivedAt"))
-        return other(origin, result, "messages", what or None, message_id, **aside)
-    paired = reference(result.get("pairedMessageId"), "pairedMessageId")
-    columns["about_message_id"] = reference(context.get("id"), "context.id") or paired
-    columns["business_phone"] = e164(text(result.get("to")))
-    columns["profile_name"] = text(contact.get("name"))
-    rest = {part: result[part] for part in result if part not in OF_AN_ANSWER}
-    rest["message"] = {part: message[part] for part in message if part not in said | OF_A_MESSAGE} or None
-    rest["contact"] = {part: contact[part] for part in contact if part not in ("name", "userId")} or None
-    rest["context"] = {part: context[part] for part in context if part != "id"} or None
-    return _response(origin, kind, result, result.get("receivedAt"), columns, rest)
-
-
-def _read_content(
-    message: Object, reply_type: str, readable: tuple[str, ...], payload: str | None
-) -> tuple[Object, set[str]]:
-    """Return the reply columns of `message`, and which of its parts they say in full."""
-    found = next((path for path in readable if text(dig(message, path))), "")
-    columns: Object = {"reply_type": reply_type, "reply_text": text(dig(message, found))}
-    if payload == WHOLE:
-        whole = {part: message[part] for part in message if part not in OF_A_MESSAGE}
-        columns["reply_payload"] = as_json(whole)
-        return columns, set(whole)
-    if payload is not None:
-        columns["reply_payload"] = verbatim(message.get(payload))
-    elif url := text(message.get("url")):
-        columns["media_id"] = last[1] if (last := _LAST_PART.search(url)) else url
-    return columns, {found, payload or ""}
-
-
-def _notice(origin: Origin, notice: Object) -> Record:
-    """Return what a person wants from now on, or that something about their account changed."""
-    content = mapping(notice["content"])
-    status = text(content.get("notificationMessagesStatus"))
-    columns = person_columns(content.get("from") or content.get("userNumber"))
-    kind = PREFERENCES.get(re.split(r"[^A-Z]", (status or "").upper())[0])
-    if kind is None:
-        name = status or text(content.get("type"))
-        return other(origin, notice, "system", name, **_aside(columns, notice.get("createdAt")))
-    person = identifier(columns["user_id"] or columns["phone_raw"], "the person of a preference")
-    key = make_key(NAME, kind, f"{person}\x1f{text(notice.get('createdAt')) or origin.notice_time()}")
-    columns["business_phone"] = e164(text(content.get("sender") or notice.get("from")))
-    details = as_json(notice)
-    return origin.record(Response, key, notice.get("createdAt"), kind=kind, details=details, **columns)
-
-
-def _template(origin: Origin, notice: Object) -> Record:
-    """Return the notice about a template whole: which of Infobip's accounts it concerns is not in it."""
-    name = text(mapping(notice.get("change")).get("type"))
-    return other(origin, notice, "templates", name, id_space=NAME, at=notice.get("timestamp"))
-
-
-def _response(
-    origin: Origin, kind: Kind, result: Object, at: object, columns: Object, rest: Object
-) -> Response:
-    message_id = columns["message_id"]
-    key = make_key(_space(message_id), kind, message_id)
-    columns["client_reference"] = verbatim(result.get("callbackData"))  # an answer: of its paired message
-    return origin.record(Response, key, at, kind=kind, details=kept(**rest), **columns)
-
-
-def _space(message_id: str | None) -> str:
-    """Return who gave out `message_id`."""
-    return WHATSAPP if message_id is not None and _WHATSAPP_ID.match(message_id) else NAME
-
-
-def _aside(columns: Object, at: object) -> Any:
-    """Return what an other event shares with the response that it is not."""
-    shared = {column: columns.get(column) for column in ("message_id", "phone", "user_id")}
-    return {"id_space": _space(shared["message_id"]), "at": at, **shared}
-
-
 # The field that tells what a result is; the first that is there counts.
 SHAPES: Final = (
-    ("message", _answer),
-    ("receivedAt", _answer),
-    ("seenAt", _seen),
-    ("deletedAt", _deleted),
-    ("status", _delivery),
-    ("messageTemplateId", _template),
-    ("content", _notice),
+    ("message", decode_answer),
+    ("receivedAt", decode_answer),
+    ("seenAt", decode_seen),
+    ("deletedAt", decode_deleted),
+    ("status", decode_delivery),
+    ("messageTemplateId", decode_template),
+    ("content", decode_notice),
 )
 
 PROVIDER: Final = Provider(
