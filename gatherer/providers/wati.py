@@ -34,15 +34,17 @@ from msgspec.structs import replace
 from gatherer import timestamps
 from gatherer.notification import Notification
 from gatherer.phones import e164
+from gatherer.providers import wati_events
 from gatherer.providers.base import BadElement, Decoded, Provider, reject
-from gatherer.providers.elements import as_json, identifier, integer, kept, mapping, reference, text
-from gatherer.providers.origin import Origin, decode_one, other
+from gatherer.providers.elements import as_json, integer, mapping, reference, text
+from gatherer.providers.origin import Origin, decode_one
 from gatherer.providers.payload import Unreadable, load_json
+from gatherer.providers.wati_events import NAME
+from gatherer.providers.wati_messages import decode_message
 from gatherer.providers.whatsapp_envelope import Post, is_body
 from gatherer.providers.whatsapp_statuses import read_errors
-from gatherer.records import WHATSAPP, Kind, Reason, Record, Response, TemplateEvent, make_key
+from gatherer.records import Kind, Reason, Record, Response, TemplateEvent, make_key
 
-NAME: Final = "wati"
 VERSION: Final = re.compile(r"_v\d.*", re.IGNORECASE | re.DOTALL)  # _v2, _v2_bsuid, whatever comes next
 
 # stem of the eventType → what it says about our message
@@ -58,19 +60,6 @@ RECEIPTS: Final = {
 MESSAGES: Final = frozenset({"message", "messagereceived"})  # the second in public handlers only
 CLICK: Final = "ctabuttonclicked"  # undocumented, seen live
 
-# `type` of an inbound message: https://docs.wati.io/reference/message-received
-# The `data` of media is a link to the file, and their `text`, which ought to be the caption, sometimes is too.
-MEDIA: Final = frozenset(["image", "video", "document", "audio", "voice", "sticker"])
-LINK_TO_A_FILE: Final = "showFile?fileName="
-REPLIES: Final = frozenset(
-    [*MEDIA, "text", "button", "interactive", "location", "contacts", "order", "catalog", "media_placeholder"]
-)
-# What was tapped → our reply_type, what the person read, what a program reads. All three are null elsewhere.
-CHOICES: Final = {
-    "buttonReply": ("button", "text", "payload"),  # quick reply of a template; payload is JSON of Wati's
-    "interactiveButtonReply": ("button", "title", "id"),
-    "listReply": ("list", "title", "id"),
-}
 # notices about templates; each may carry any of CHANGES
 TEMPLATES: Final = frozenset({"templatereviewed", "templatequalityupdated", "templatecategoryupdated"})
 # what changed → the words, Meta's, behind Wati's integers: https://support.wati.io/en/articles/15068845
@@ -79,15 +68,6 @@ CHANGES: Final = {
     "Quality": ["UNKNOWN", "GREEN", "RED", "YELLOW"],
     "Category": [],  # says the word itself
 }
-# Said by columns, or by nothing that lasts. Everything else that an event says goes into the details.
-COLUMNS: Final = (
-    "eventType whatsappMessageId localMessageId waId channelId channelPhoneNumber timestamp created owner type"
-    " statusString failedCode failedDetail"
-)
-IN_COLUMNS: Final = frozenset(COLUMNS.split())
-# The person's business-scoped user id: which key `_v2_bsuid` puts it under is not public. Its form tells it
-# from an operator's id; where WhatsApp withholds the phone it may also stand in for it.
-USER_ID: Final = re.compile(r"[A-Z]{2}\.(?:ENT\.)?[A-Za-z0-9]{1,128}\Z", re.ASCII)
 # Ids in the samples of Wati's documentation
 SAMPLES: Final = frozenset({"abcdefghi_jklmnop", "gBEGkXmJQZVJAgkRHwjjZsITS6M", "634930ab82538bf0845a116a"})
 
@@ -123,75 +103,31 @@ def _decode(origin: Origin, event: Any) -> Record:
     if stem in RECEIPTS:
         return _receipt(origin, event, RECEIPTS[stem])
     if stem in MESSAGES:
-        return _message(origin, event)
+        return decode_message(origin, event)
     if stem in TEMPLATES:
         return _template(origin, event, name)
     if stem == CLICK and get("whatsappMessageId") and get("waId"):
-        key = make_key(NAME, Kind.CLICKED, _content(event))  # the content tells one tap from the next
-        return replace(_response(origin, event, Kind.CLICKED, key), about_message_id=_identity(event)[1])
+        # the content tells one tap from the next
+        key = make_key(NAME, Kind.CLICKED, wati_events.content(event))
+        return replace(
+            wati_events.response(origin, event, Kind.CLICKED, key),
+            about_message_id=wati_events.identity(event)[1],
+        )
     # newContactMessageReceived among them: no text and no WhatsApp id; the words come as `message` too.
-    return _other(origin, event, "events", name, (NAME, f"{stem}\x1f{_content(event)}"))
+    return wati_events.other_event(
+        origin, event, "events", name, (NAME, f"{stem}\x1f{wati_events.content(event)}")
+    )
 
 
 def _receipt(origin: Origin, event: dict[str, Any], kind: Kind) -> Response:
     """Return what became of our message, or that somebody replied to it."""
-    id_space, message_id = _identity(event)
-    response = _response(origin, event, kind, make_key(id_space, kind, message_id))
+    id_space, message_id = wati_events.identity(event)
+    response = wati_events.response(origin, event, kind, make_key(id_space, kind, message_id))
     if kind is Kind.REPLY_MARKER:
         return replace(response, about_message_id=message_id)
     failure = {"code": event.get("failedCode"), "details": event.get("failedDetail")}
     errors = read_errors(failure) if any(failure.values()) else {}
     return replace(response, message_id=message_id, **errors)
-
-
-def _message(origin: Origin, event: dict[str, Any]) -> Record:
-    """Return the answer in an event `message`, or an other event if it is ours or of an unknown type."""
-    id_space, message_id = _identity(event)
-    what = text(event.get("type")) or ("text" if event.get("text") else "")
-    if str(event.get("owner")).lower() == "true":  # a boolean in the documentation, seen as text
-        return _other(origin, event, "message_echoes", what, (id_space, message_id))
-    if what != "reaction" and what not in REPLIES:
-        return _other(origin, event, "messages", what, (id_space, message_id))
-    kind = Kind.REACTED if what == "reaction" else Kind.REPLIED
-    rest = dict(event)  # what no column says, once the columns are taken out
-    columns = {"message_id": message_id, "profile_name": text(rest.pop("senderName", None))}
-    columns |= _take_reaction(rest) if kind is Kind.REACTED else _take_reply(rest, what)
-    return replace(_response(origin, rest, kind, make_key(id_space, kind, message_id)), **columns)
-
-
-def _take_reaction(event: dict[str, Any]) -> dict[str, Any]:
-    """Take the columns of a reaction out of `event`.
-
-    The emoji is the `text`; empty or null when it was taken back. Anything else there, or something in
-    `data` that could be the emoji, is one that cannot be read: never one that was taken back.
-    """
-    inner = event.get("data") or event.get("reaction")
-    emoji = event.get("text")
-    if emoji is None:
-        emoji = mapping(inner).get("emoji") if inner else ""
-    elif type(emoji) is str:
-        del event["text"]
-    about = reference(event.pop("replyContextId", None) or mapping(inner).get("message_id"), "replyContextId")
-    return {"emoji": emoji if type(emoji) is str else None, "about_message_id": about}
-
-
-def _take_reply(event: dict[str, Any], what: str) -> dict[str, Any]:
-    """Take the columns of a reply of type `what` out of `event`."""
-    about = reference(event.pop("replyContextId", None), "replyContextId")
-    columns: dict[str, Any] = {"reply_type": what, "about_message_id": about}
-    said = text(event.get("text"))
-    if said is not None and not (what in MEDIA and LINK_TO_A_FILE in said):
-        columns["reply_text"] = text(event.pop("text"))
-    for name, (reply_type, readable, payload) in CHOICES.items():
-        chosen = mapping(event.get(name))
-        if chosen:
-            columns["reply_type"] = reply_type
-            columns["reply_text"] = text(chosen.get(readable)) or said
-            columns["reply_payload"] = text(chosen.get(payload))
-            event[name] = {key: chosen[key] for key in chosen if key not in (readable, payload)} or None
-    if what not in MEDIA and type(event.get("data")) in (dict, list) and "reply_payload" not in columns:
-        columns["reply_payload"] = as_json(event.pop("data"))
-    return columns
 
 
 def _template(origin: Origin, event: dict[str, Any], field: str) -> Record:
@@ -202,8 +138,10 @@ def _template(origin: Origin, event: dict[str, Any], field: str) -> Record:
     )
     return origin.record(
         TemplateEvent,
-        make_key(NAME, "template", f"{origin.notice_time()}\x1f{field.lower()}\x1f{_content(event)}"),
-        _when(event),
+        make_key(
+            NAME, "template", f"{origin.notice_time()}\x1f{field.lower()}\x1f{wati_events.content(event)}"
+        ),
+        wati_events.when(event),
         field=field,
         event=new_value if change == "Status" else None,
         template_id=reference(event.get("templateId"), "templateId"),
@@ -221,71 +159,6 @@ def _word(value: object, words: list[str]) -> str | None:
     if number is not None and 0 <= number < len(words):
         return words[number]
     return (text(value) or "").upper() or None
-
-
-def _response(origin: Origin, event: dict[str, Any], kind: Kind, key: bytes) -> Response:
-    """Return what all responses have in common. What no column says goes into the details."""
-    occurred_at, source = origin.when(_when(event))
-    user_id = _user_id(event)
-    raw = None if event.get("waId") == user_id else reference(event.get("waId"), "waId")
-    rest = {name: part for name, part in event.items() if name not in IN_COLUMNS and part not in (False, "")}
-    return replace(
-        origin.blank(),
-        key=key,
-        occurred_at=occurred_at,
-        occurred_at_source=source,
-        kind=kind,
-        phone=e164(raw),
-        phone_raw=raw,
-        user_id=user_id,
-        client_reference=reference(event.get("localMessageId"), "localMessageId"),
-        details=kept(**rest),
-    )
-
-
-def _other(origin: Origin, event: dict[str, Any], family: str, name: str, fact: tuple[str, str]) -> Record:
-    """Return `event` whole. `fact` is an id space, and what makes the event this one and no other there."""
-    return other(
-        origin,
-        event,
-        family,
-        name or None,
-        fact[1],
-        id_space=fact[0],
-        at=_when(event),
-        message_id=text(event.get("whatsappMessageId")),
-        phone=e164(text(event.get("waId"))),
-        user_id=_user_id(event),
-    )
-
-
-def _identity(event: dict[str, Any]) -> tuple[str, str]:
-    """Return id space and id of the message that `event` is about. It must have one.
-
-    Where WhatsApp has given it none, it is Wati's own: the record's, which v1 and v2 share, before the one
-    that only v2 has. Both are unique without an account.
-    """
-    if message_id := reference(event.get("whatsappMessageId"), "whatsappMessageId"):
-        return WHATSAPP, message_id
-    return NAME, identifier(event.get("id") or event.get("localMessageId"), "whatsappMessageId")
-
-
-def _when(event: dict[str, Any]) -> object:
-    """Return when it happened (`timestamp`, Unix seconds as text), else when Wati stored it (`created`)."""
-    claimed = event.get("timestamp")
-    return event.get("created") if timestamps.parse(claimed) is None else claimed
-
-
-def _content(event: dict[str, Any]) -> str:
-    """Return all that v1 and v2 of one event have in common."""
-    return as_json(
-        {name: part for name, part in event.items() if name not in ("eventType", "localMessageId")}
-    )
-
-
-def _user_id(event: dict[str, Any]) -> str | None:
-    told = (text(event.get(name)) for name in ("waId", "bsuid", "userId", "user_id"))
-    return next((one for one in told if one and USER_ID.match(one)), None)
 
 
 PROVIDER: Final = Provider(
