@@ -26,27 +26,23 @@ Quirks
     that is primary: list the new one before it is promoted. Event Streams post JSON and are not understood.
 """
 
-import re
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 from gatherer.notification import Notification
 from gatherer.phones import e164
 from gatherer.providers.base import Decoded, Provider, reject
 from gatherer.providers.elements import as_json, identifier, integer, kept, reference, text
 from gatherer.providers.origin import Origin, decode_one, other
-from gatherer.providers.payload import Unreadable, load_form, load_json
+from gatherer.providers.payload import Unreadable, load_form
 from gatherer.providers.people import person_columns
+from gatherer.providers.twilio_contents import TYPES, Columns, Form, read_content
 from gatherer.records import Kind, Reason, Record, Response, make_key
 
 # Sources, all below twilio.com/docs: [S] messaging/guides/track-outbound-message-status,
-# [I] messaging/guides/webhook-request (incoming messages), [C] the page on WhatsApp Business Calling.
-# [P] a real post that its receiver published.
+# [I] messaging/guides/webhook-request (incoming messages). [P] a real post that its receiver published.
 
 NAME: Final = "twilio"
 SANDBOX: Final = "+14155238886"  # shared by everybody who tries WhatsApp at Twilio
-
-Form: TypeAlias = dict[str, str | list[str]]  # a list: the parameter came with different values
-Columns: TypeAlias = dict[str, Any]
 
 KINDS: Final = {
     "sent": Kind.SENT,
@@ -75,22 +71,6 @@ WHAT: Final = frozenset(
 COUNTS: Final = frozenset({"NumMedia", "NumSegments", "ReferralNumMedia"})  # of what is there to be counted
 IN_COLUMNS: Final = WHO | WHAT | COUNTS | {*IDS, "ApiVersion"}
 ERRORS: Final = ("ErrorCode", "ErrorMessage", "ChannelStatusMessage")
-
-# A parameter that tells what was sent → our reply_type, what a person read, what a program reads; the first
-# parameter that is there counts. [I], except FlowData and InteractiveData, which only receivers' code names.
-CHOICES: Final = (
-    ("ListId", "list", ("ListTitle", "Body"), ("ListId",)),
-    ("ButtonPayload", "button", ("ButtonText", "Body"), ("ButtonPayload",)),
-    ("ButtonText", "button", ("ButtonText", "Body"), ("ButtonPayload",)),
-    ("FlowData", "flow", ("Body",), ("FlowData",)),
-    ("InteractiveData", "flow", ("Body",), ("InteractiveData",)),
-)
-LOCATION: Final = ("Latitude", "Longitude", "Address", "Label")
-MEDIA: Final = frozenset({"image", "video", "audio", "voice", "document", "sticker", "contacts"})
-TYPES: Final = MEDIA | {"text", "button", "interactive", "location"}
-CALL_PERMISSION: Final = "VOICE_CALL_REQUEST"  # the Body; ButtonPayload is ACCEPTED or REJECTED [C]
-
-_MEDIA_SID: Final = re.compile(r"/Media/(ME\w+)\Z")
 
 
 def decode(notification: Notification) -> Decoded:
@@ -182,67 +162,12 @@ def _answer(origin: Origin, form: Form, columns: Columns) -> Record:
         return _response(
             origin, Kind.REACTED, columns | {"emoji": body}, _rest(form, ("Body",), columns["phone"])
         )
-    content, used = _read_content(form, what)
+    content, used = read_content(form, what)
     readable = any(content.get(name) for name in ("reply_text", "reply_payload", "media_id"))
     if what and what not in TYPES and not readable:
         return other(origin, form, "messages", what, columns["message_id"], **_aside(columns))
     rest = _rest(form, used, columns["phone"]) | content.pop("details", {})
     return _response(origin, Kind.REPLIED, columns | content, rest)
-
-
-def _read_content(form: Form, what: str) -> tuple[Columns, tuple[str, ...]]:
-    """Return the reply columns of a message of the type `what`, and the parameters that they say in full."""
-    for telling, reply_type, readable, payload in CHOICES:
-        if form.get(telling):
-            columns: Columns = {
-                "reply_type": reply_type,
-                "reply_text": _first(form, readable),
-                "reply_payload": _first(form, payload),
-            }
-            if form.get("Body") == CALL_PERMISSION:
-                columns |= {"reply_type": "call_permission", "reply_text": columns["reply_payload"]}
-            if reply_type == "flow":
-                columns["details"] = {"flow": _parse(columns["reply_payload"])}
-            said = (columns["reply_text"], columns["reply_payload"], CALL_PERMISSION)
-            return columns, tuple(name for name in (*readable, *payload) if form.get(name) in said)
-    if form.get("Latitude"):
-        place = {name.lower(): form[name] for name in LOCATION if form.get(name)}
-        label = _first(form, ("Label", "Address", "Body"))
-        used = (*LOCATION, "Body") if form.get("Body") in (label, "") else LOCATION
-        return {"reply_type": "location", "reply_text": label, "reply_payload": as_json(place)}, used
-    if form.get("MediaUrl0") or (integer(form.get("NumMedia")) or 0) > 0:
-        return _media(form, what)
-    reply_type = what if what not in ("", "interactive") else "text"
-    return {"reply_type": reply_type, "reply_text": _first(form, ("Body",))}, ("Body",)
-
-
-def _media(form: Form, what: str) -> tuple[Columns, tuple[str, ...]]:
-    """Return the reply columns of the first medium; WhatsApp sends one per message. Body is its caption."""
-    url = text(form.get("MediaUrl0"))
-    mime = text(form.get("MediaContentType0"))
-    sid = _MEDIA_SID.search(url or "")
-    if what not in MEDIA:
-        family, _, form_of_it = (mime or "").partition("/")
-        what = family if family in MEDIA else "contacts" if "vcard" in form_of_it else "document"
-    columns = {
-        "reply_type": what,
-        "reply_text": _first(form, ("Body",)),
-        "media_id": sid[1] if sid else url,
-        "media_type": mime,
-    }
-    return columns, ("Body", "MediaContentType0", *(() if sid else ("MediaUrl0",)))
-
-
-def _first(form: Form, names: tuple[str, ...]) -> str | None:
-    return next((value for name in names if (value := text(form.get(name)))), None)
-
-
-def _parse(payload: str | None) -> Any:
-    """Return the answers of a Flow as JSON, or None when `payload` holds none."""
-    try:
-        return load_json((payload or "").encode())
-    except Unreadable:
-        return None
 
 
 def _person(form: Form, name: str) -> tuple[str, Columns]:
