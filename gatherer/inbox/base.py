@@ -50,6 +50,16 @@ def as_notification(row: Row, inbox_id: str) -> Notification:
     return Notification(row[0], inbox_id, timestamps.from_milliseconds(row[1]), *row[2:])
 
 
+def within(rows: list[Row], bounds: Bounds) -> list[Row]:
+    """Return as many of `rows` as `bounds` have room for, one at least."""
+    size = 0
+    for i, row in enumerate(rows[: bounds.rows]):
+        size += len(row[4])
+        if size > bounds.bytes and i:
+            return rows[:i]
+    return rows[: bounds.rows]
+
+
 class Inbox(Protocol):
     """A log of notifications that can be read while it grows."""
 

@@ -12,8 +12,11 @@ text), remote address, and the digest of what was received if something was eras
 the last four may be nil. The payload of the end is a MessagePack map: `inbox_id`,
 the identity of the inbox; `count`, how many notifications the answer has; `last_id`, the id of the last of
 them, nil if there is none. An answer without an end was cut off. Whatever came before is whole.
+
+What is JSON goes without frames: the header `Content-Digest` says whether it has arrived as it was sent.
 """
 
+import base64
 import hashlib
 import struct
 import zlib
@@ -49,6 +52,11 @@ class Damaged(Exception):
 _encode: Final = msgspec.msgpack.Encoder().encode
 _decode_rows: Final = msgspec.msgpack.Decoder(list[Row]).decode
 _decode_end: Final = msgspec.msgpack.Decoder(End).decode
+
+
+def digest(content: bytes) -> str:
+    """Return the header `Content-Digest` (RFC 9530) of `content`."""
+    return f"sha-256=:{base64.b64encode(hashlib.sha256(content).digest()).decode()}:"
 
 
 def of_batch(rows: Sequence[Row]) -> bytes:

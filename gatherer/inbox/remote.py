@@ -15,8 +15,8 @@ import requests
 from gatherer import timestamps
 from gatherer.errors import GathererError, InboxError
 from gatherer.inbox import frames
-from gatherer.inbox.base import Bounds, InboxStatus, Row, Selection, as_notification
-from gatherer.inbox.transport import Address, Passing, Patience, Transport, digest
+from gatherer.inbox.base import Bounds, InboxStatus, Row, Selection, as_notification, within
+from gatherer.inbox.transport import Address, Passing, Patience, Transport
 from gatherer.notification import Notification
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class RemoteInbox:
             rows = ahead.rows.result()
         else:
             rows = self._fetch(_EVERYTHING, after, bounds)
-        rows = _within(rows, bounds)
+        rows = within(rows, bounds)  # what came ahead may be more
         if rows and rows[-1][0] < self._end:
             last = rows[-1][0]
             self._ahead = _Ahead(last, self._thread.submit(self._fetch, _EVERYTHING, last, bounds))
@@ -103,7 +103,7 @@ class RemoteInbox:
         """Tell the server that `consumer` has everything up to `notification_id`; if possible: it is advisory."""
         said = {"inbox_id": self.identity, "consumer": consumer, "notification_id": notification_id}
         content = json.dumps(said).encode()
-        headers = {"Content-Type": "application/json", "Content-Digest": digest(content)}
+        headers = {"Content-Type": "application/json", "Content-Digest": frames.digest(content)}
         attempts = 2 if not self._unheard else 1  # it is advisory: no reason to wait for long
         for attempt in range(attempts):
             try:
@@ -132,7 +132,7 @@ class RemoteInbox:
         for step in list(steps(scrubbings)) or [[]]:
             said = {"inbox_id": self.identity, "notifications": to_plain(step)}
             content = json.dumps(said).encode()
-            headers = {"Content-Type": "application/json", "Content-Digest": digest(content)}
+            headers = {"Content-Type": "application/json", "Content-Digest": frames.digest(content)}
             done += self._persistently_scrub(content, headers)
         return done
 
@@ -223,16 +223,6 @@ class RemoteInbox:
 
 def _receive(response: requests.Response) -> Any:
     return lambda length: response.raw.read(length, decode_content=False)
-
-
-def _within(rows: list[Row], bounds: Bounds) -> list[Row]:
-    """Return as many of `rows` as `bounds` have room for, one at least: what came ahead may be more."""
-    size = 0
-    for i, row in enumerate(rows[: bounds.rows]):
-        size += len(row[4])
-        if size > bounds.bytes and i:
-            return rows[:i]
-    return rows[: bounds.rows]
 
 
 def _query(selection: Selection, inbox_id: str, after: int, bounds: Bounds) -> dict[str, str]:

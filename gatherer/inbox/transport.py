@@ -1,7 +1,5 @@
 """Asking the `gatherer serve` of another machine: certificates, the token, and which failures will pass."""
 
-import base64
-import hashlib
 import logging
 import random
 import re
@@ -20,6 +18,7 @@ from requests.adapters import HTTPAdapter
 
 from gatherer import __version__
 from gatherer.errors import InboxError, TemporaryError
+from gatherer.inbox import frames
 
 log = logging.getLogger(__name__)
 
@@ -31,8 +30,6 @@ _ADVICE: Final[dict[int, str]] = {
     HTTPStatus.FORBIDDEN: "something in between refuses the request",
     HTTPStatus.NOT_FOUND: "that is no [pull] of a gatherer that speaks version 1 of the protocol: is the URL right?",
 }
-
-
 _WHO: Final = re.compile(r"^(<[^>]*>|\w+\(host=[^)]*\)): ")  # which connection, as urllib3 writes it
 
 
@@ -156,7 +153,7 @@ class Transport:
             content = response.content
         if "Content-Digest" not in response.headers:
             raise InboxError(f"{self.name}: that is no [pull] of a gatherer: is the URL right?")
-        if response.headers.get("Content-Digest") != digest(content):
+        if response.headers.get("Content-Digest") != frames.digest(content):
             raise Passing("the checksum of an answer is wrong")
         return content
 
@@ -207,11 +204,6 @@ class _Pinned(HTTPAdapter):
 
     def proxy_manager_for(self, proxy: Any, **keywords: Any) -> Any:
         return super().proxy_manager_for(proxy, **keywords, assert_fingerprint=self._pin)
-
-
-def digest(content: bytes) -> str:
-    """Return the header `Content-Digest` (RFC 9530) of `content`."""
-    return f"sha-256=:{base64.b64encode(hashlib.sha256(content).digest()).decode()}:"
 
 
 def _is_about_the_certificate(error: BaseException) -> bool:

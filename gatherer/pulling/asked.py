@@ -1,8 +1,6 @@
 """What a request to the pull listener says: its query, its body; and how it is refused."""
 
 import asyncio
-import base64
-import hashlib
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Final
@@ -10,6 +8,7 @@ from typing import Final
 from aiohttp import web
 
 from gatherer import timestamps
+from gatherer.inbox import frames
 from gatherer.inbox.base import Selection
 
 HIGHEST_ID: Final = 2**63 - 1
@@ -42,14 +41,9 @@ async def body(request: web.BaseRequest, most: int) -> bytes:
     content = bytes(read)
     if len(content) > most:
         raise Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "the body is too long")
-    if request.headers.get("Content-Digest") != digest(content):
+    if request.headers.get("Content-Digest") != frames.digest(content):
         raise Refused(HTTPStatus.BAD_REQUEST, "the body is not the one that Content-Digest speaks of")
     return content
-
-
-def digest(content: bytes) -> str:
-    """Return the header `Content-Digest` (RFC 9530) of `content`."""
-    return f"sha-256=:{base64.b64encode(hashlib.sha256(content).digest()).decode()}:"
 
 
 def selection(query: Mapping[str, str]) -> Selection:

@@ -124,7 +124,7 @@ class Pulling:
     async def _inbox(self, request: web.BaseRequest) -> web.Response:
         wanted = request.rel_url.query.get("statistics") == "1"
         content = json.dumps(await self._source.about(statistics=wanted)).encode()
-        headers = CIMultiDict(_HEADERS, **{"Content-Digest": asked.digest(content)})
+        headers = CIMultiDict(_HEADERS, **{"Content-Digest": frames.digest(content)})
         return web.Response(body=content, content_type="application/json", headers=headers)
 
     async def _notifications(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -215,7 +215,7 @@ class Pulling:
             raise _unavailable("the inbox cannot be written just now") from None
         log.info("people were erased from %d notifications, as %s asked", done, self._address(request))
         answer = json.dumps({"done": done}).encode()
-        headers = CIMultiDict(_HEADERS, **{"Content-Digest": asked.digest(answer)})
+        headers = CIMultiDict(_HEADERS, **{"Content-Digest": frames.digest(answer)})
         return web.Response(body=answer, content_type="application/json", headers=headers)
 
 

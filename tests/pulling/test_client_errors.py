@@ -11,7 +11,7 @@ from gatherer.errors import GathererError, InboxError, TemporaryError
 from gatherer.inbox import frames
 from gatherer.inbox.base import Bounds
 from gatherer.inbox.remote import RemoteInbox
-from gatherer.inbox.transport import Address, Patience, digest
+from gatherer.inbox.transport import Address, Patience
 
 URL = "https://web1.example.org:8443/gatherer"
 QUICK = Patience(attempts=3, first_wait_seconds=0.001, longest_wait_seconds=0.002)
@@ -24,7 +24,7 @@ ROWS = [
 
 def about(**changes: Any) -> dict[str, Any]:
     body = json.dumps(ABOUT | changes).encode()
-    return {"body": body, "headers": {"Content-Digest": digest(body)}}
+    return {"body": body, "headers": {"Content-Digest": frames.digest(body)}}
 
 
 def opened() -> RemoteInbox:

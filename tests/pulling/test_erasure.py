@@ -12,8 +12,8 @@ import pytest
 
 from gatherer.errors import InboxError, TemporaryError
 from gatherer.inbox.base import Bounds
+from gatherer.inbox.frames import digest
 from gatherer.inbox.scrubbing import Scrubbing
-from gatherer.inbox.transport import digest
 from gatherer.notification import body_key
 from tests.making import fill_inbox
 from tests.pulling.offering import TOKEN, Offered, offering

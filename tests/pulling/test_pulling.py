@@ -383,7 +383,7 @@ def test_an_acknowledgement_that_fails_costs_nothing(
     ],
 )
 def test_an_acknowledgement_that_is_none_is_refused(offered: Offered, content: bytes) -> None:
-    from gatherer.inbox.transport import digest
+    from gatherer.inbox.frames import digest
 
     identity = json.loads(ask(offered, "/v1/inbox")[2])["inbox_id"]
     content = content.replace(b"ID", identity.encode())
@@ -393,7 +393,7 @@ def test_an_acknowledgement_that_is_none_is_refused(offered: Offered, content: b
 
 
 def test_an_acknowledgement_without_its_checksum_or_for_another_inbox_is_refused(offered: Offered) -> None:
-    from gatherer.inbox.transport import digest
+    from gatherer.inbox.frames import digest
 
     content = b'{"inbox_id": "another", "consumer": "a", "notification_id": 1}'
     assert ask(offered, "/v1/acknowledgement", "POST", content)[0] == 400
