@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from gatherer import timestamps
-from gatherer.freeing import Held
+from gatherer.holding import Held
 from gatherer.tracing import Found
 
 _INTERNAL: Final = ("id", "key")  # columns that say nothing about anybody

@@ -1,0 +1,131 @@
+"""Choosing what goes of a notification with some people, so that what it says about others is still said."""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable
+from typing import Any, Final, NamedTuple
+
+from gatherer import bodies, separating
+from gatherer.erasure import Whom
+from gatherer.freeing import is_of_people
+from gatherer.notification import Notification
+from gatherer.records import Record, Rejected
+from gatherer.separating import Mention, Path, is_inside
+
+Facts = Iterable[Record | Rejected]
+DecodeOne = Callable[[Notification], Facts]
+
+# Who an element is about, as far as that can be told of one that is rejected.
+_NAMES: Final = ("from", "from_user_id", "recipient_id", "recipient_user_id", "wa_id", "waId", "user_id")
+_STEP: Final = re.compile(r"\.(\w+)|\[(\d+)\]")
+
+
+class Cut(NamedTuple):
+    """What goes of a body."""
+
+    elements: frozenset[Path]
+    places: frozenset[Path] = frozenset()  # of the people's names in elements that are about others
+    keep: frozenset[Path] = frozenset()  # elements that stay, whatever goes of what is in them
+
+    def __bool__(self) -> bool:
+        """Whether anything goes."""
+        return bool(self.elements or self.places)
+
+
+def cut(
+    notification: Notification, whom: Whom, found: Iterable[Mention], theirs: Facts, decode: DecodeOne
+) -> Cut:
+    """Return what goes of `notification`, so that nobody else loses a fact.
+
+    An element that is about `whom` goes. In one that is about somebody else, who shares a contact or quotes them,
+    the innermost element does, and where there is none, only their number or user id.
+
+    Args:
+        notification: the notification.
+        whom: who goes.
+        found: where its body mentions them.
+        theirs: what it says about others.
+        decode: tells what a notification says.
+
+    """
+    found = list(found)
+    needed = _Needed(notification, whom, theirs, decode)
+    elements = {one.element for one in found}
+    if needed.is_in(Cut(frozenset(elements))):
+        return Cut(frozenset(elements))
+    keep, loose = set[Path](), set[Path]()
+    for element in separating.surroundings(elements):
+        if not is_inside(element, loose):
+            fits = needed.is_in(Cut(frozenset({element}), keep=frozenset(keep)))
+            (loose if fits else keep).add(element)
+    chosen = Cut(frozenset(elements - keep), keep=frozenset(keep))
+    if not needed.is_in(chosen):  # each of them could go, but not all of them
+        chosen = Cut(frozenset(), keep=frozenset(keep | elements))
+    places = {one.place for one in found if one.element in chosen.keep and whom.is_named(one.text)}
+    whole = chosen._replace(places=frozenset(places))
+    if needed.is_ours_in(whole):
+        return whole
+    return whole._replace(
+        places=frozenset(one for one in places if needed.is_ours_in(chosen._replace(places=frozenset({one}))))
+    )
+
+
+def free(notification: Notification, chosen: Cut) -> Notification:
+    """Return `notification` without what was `chosen`."""
+    rest = separating.without(bodies.load(notification.body), *chosen)
+    return notification._replace(body=b"" if rest is None else bodies.dump(rest))
+
+
+class _Needed:
+    """What a notification says that is not about some people."""
+
+    def __init__(self, notification: Notification, whom: Whom, theirs: Facts, decode: DecodeOne) -> None:
+        self._notification = notification
+        self._decode = decode
+        records = [one for one in theirs if not isinstance(one, Rejected)]
+        self._keys = {one.key for one in records}
+        # What is about our own account has nothing of people, and is to stay as it is.
+        self._ours = {one.key: one for one in records if not is_of_people(one)}
+        refused = [one for one in theirs if isinstance(one, Rejected)]
+        self._refused = Counter(
+            names for names in _names(notification, refused) if names and not any(map(whom.is_named, names))
+        )
+
+    def is_in(self, chosen: Cut) -> bool:
+        """Tell whether all of it is there without what was `chosen`."""
+        if not chosen:
+            return True
+        rest = free(self._notification, chosen)
+        facts = list(self._decode(rest)) if rest.body else []
+        there = {one.key: one for one in facts if not isinstance(one, Rejected)}
+        refused = Counter(_names(rest, [one for one in facts if isinstance(one, Rejected)]))
+        return self._keys <= there.keys() and self._has_ours(there) and self._refused <= refused
+
+    def is_ours_in(self, chosen: Cut) -> bool:
+        """Tell whether that part of it is there which is about our own account."""
+        if not self._ours or not chosen:
+            return True
+        rest = free(self._notification, chosen)
+        facts = self._decode(rest) if rest.body else []
+        return self._has_ours({one.key: one for one in facts if not isinstance(one, Rejected)})
+
+    def _has_ours(self, there: dict[bytes, Record]) -> bool:
+        return all(there.get(key) == one for key, one in self._ours.items())
+
+
+def _names(notification: Notification, refused: list[Rejected]) -> list[tuple[str, ...]]:
+    """Return who the elements of `notification` name that were `refused`, one by one."""
+    if not refused:
+        return []
+    value = bodies.load(notification.body)
+    return [_named(value, one.path) for one in refused]
+
+
+def _named(value: Any, path: str) -> tuple[str, ...]:
+    try:
+        element = separating.at(value, tuple(int(i) if i else name for name, i in _STEP.findall(path)))
+    except (LookupError, TypeError):  # it is not where it is said to be
+        return ()
+    if not isinstance(element, dict):
+        return ()
+    return tuple(name for part in _NAMES if isinstance(name := element.get(part), str) and name)
