@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable
+from itertools import groupby
 from typing import Any, Final, NamedTuple
 
 from gatherer import bodies, separating
@@ -17,6 +18,7 @@ DecodeOne = Callable[[Notification], Facts]
 
 # Who an element is about, as far as that can be told of one that is rejected.
 _NAMES: Final = ("from", "from_user_id", "recipient_id", "recipient_user_id", "wa_id", "waId", "user_id")
+_MOST_TRIALS: Final = 500  # of one body: each decodes it
 _STEP: Final = re.compile(r"\.(\w+)|\[(\d+)\]")
 
 
@@ -54,20 +56,31 @@ def cut(
     if needed.is_in(Cut(frozenset(elements))):
         return Cut(frozenset(elements))
     keep, loose = set[Path](), set[Path]()
-    for element in separating.surroundings(elements):
-        if not is_inside(element, loose):
-            fits = needed.is_in(Cut(frozenset({element}), keep=frozenset(keep)))
-            (loose if fits else keep).add(element)
+    for _, level in groupby(separating.surroundings(elements), len):
+        some = [element for element in level if not is_inside(element, loose)]
+        fitting = _fitting(some, lambda part: needed.is_in(Cut(part, keep=frozenset(keep))))
+        loose |= fitting
+        keep.update(element for element in some if element not in fitting)
     chosen = Cut(frozenset(elements - keep), keep=frozenset(keep))
     if not needed.is_in(chosen):  # each of them could go, but not all of them
         chosen = Cut(frozenset(), keep=frozenset(keep | elements))
-    places = {one.place for one in found if one.element in chosen.keep and whom.is_named(one.text)}
-    whole = chosen._replace(places=frozenset(places))
-    if needed.is_ours_in(whole):
-        return whole
-    return whole._replace(
-        places=frozenset(one for one in places if needed.is_ours_in(chosen._replace(places=frozenset({one}))))
+    places = [one.place for one in found if one.element in chosen.keep and whom.is_named(one.text)]
+    return chosen._replace(
+        places=_fitting(places, lambda part: needed.is_ours_in(chosen._replace(places=part)))
     )
+
+
+def _fitting(paths: list[Path], fits: Callable[[frozenset[Path]], bool]) -> frozenset[Path]:
+    """Return those of `paths` that fit. Few do not: as many as possible are tried together."""
+    found: set[Path] = set()
+    parts = [paths] if paths else []
+    while parts:
+        part = parts.pop()
+        if fits(frozenset(part)):
+            found.update(part)
+        elif len(part) > 1:
+            parts += [part[: len(part) // 2], part[len(part) // 2 :]]
+    return frozenset(found)
 
 
 def free(notification: Notification, chosen: Cut) -> Notification:
@@ -82,6 +95,7 @@ class _Needed:
     def __init__(self, notification: Notification, whom: Whom, theirs: Facts, decode: DecodeOne) -> None:
         self._notification = notification
         self._decode = decode
+        self._trials = 0
         records = [one for one in theirs if not isinstance(one, Rejected)]
         self._keys = {one.key for one in records}
         # What is about our own account has nothing of people, and is to stay as it is.
@@ -92,9 +106,12 @@ class _Needed:
         )
 
     def is_in(self, chosen: Cut) -> bool:
-        """Tell whether all of it is there without what was `chosen`."""
+        """Tell whether all of it is there without what was `chosen`; no if it would take too long to tell."""
         if not chosen:
             return True
+        self._trials += 1
+        if self._trials > _MOST_TRIALS:
+            return False
         rest = free(self._notification, chosen)
         facts = list(self._decode(rest)) if rest.body else []
         there = {one.key: one for one in facts if not isinstance(one, Rejected)}
@@ -102,9 +119,12 @@ class _Needed:
         return self._keys <= there.keys() and self._has_ours(there) and self._refused <= refused
 
     def is_ours_in(self, chosen: Cut) -> bool:
-        """Tell whether that part of it is there which is about our own account."""
+        """Tell the same of that part of it which is about our own account."""
         if not self._ours or not chosen:
             return True
+        self._trials += 1
+        if self._trials > _MOST_TRIALS:
+            return False
         rest = free(self._notification, chosen)
         facts = self._decode(rest) if rest.body else []
         return self._has_ours({one.key: one for one in facts if not isinstance(one, Rejected)})
