@@ -157,8 +157,10 @@ def test_what_a_freed_notification_does_not_say_any_more_stays_when_all_is_built
     assert len(bobs) == 2
     erase(folder)
     assert facts(folder) == bobs
-    assert call(folder, "replay", "--all", "--rebuild").returncode == 0
-    assert facts(folder) == bobs
+    for chosen in ("--all", "--rejected"):
+        assert call(folder, "replay", chosen, "--rebuild").returncode == 0
+        assert facts(folder) == bobs
+        assert len(rows(folder / "responses.db", "rejected")) == 1
 
 
 # --- what is redelivered --------------------------------------------------------------------------
