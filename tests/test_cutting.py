@@ -1,10 +1,14 @@
-"""What goes of a post is chosen without decoding it once for each element."""
+"""What goes of a post is chosen without decoding it once for each element, and goes from wherever it stands."""
 
+import json
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from gatherer import cutting
+from gatherer import bodies, cutting, separating
 from gatherer.decoding import decode_batch
 from gatherer.erasure import Person
 from gatherer.holding import hold
@@ -48,3 +52,30 @@ def test_where_it_would_take_too_long_to_tell_nobody_loses_anything_either(
     left = decode_batch([notification(held.rest)], frozenset()).records if held.rest else []
     said = {getattr(record, "message_id", None) for record in [*left, *held.entangled]}
     assert said == {one["id"] for one in OTHERS}
+
+
+names = st.sampled_from(["a", "b", "phone", ANN])
+leaves = st.sampled_from([ANN, f"+{ANN}", int(ANN), BOB, "x", "", None, 1, True, "{", "[]"])
+values = st.recursive(
+    leaves,
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(names, inner, max_size=3) | inner.map(json.dumps)
+    ),
+    max_leaves=12,
+)
+
+
+@given(st.dictionaries(names, values, min_size=1), st.randoms(use_true_random=False))
+def test_whatever_is_to_stay_nothing_of_the_person_does(value: Any, random: Any) -> None:
+    found = separating.mentions(value, PERSON.knows)
+    elements = {one.element for one in found}
+    keep = {one for one in separating.surroundings(elements) if random.random() < 0.5}
+    places = {one.place for one in found if one.element in keep}
+    body = bodies.dump(value)
+    rest = separating.without(bodies.load(body), elements - keep, places, keep)
+    assert separating.mentions(rest, PERSON.knows) == []
+    assert rest is None or bodies.load(bodies.dump(rest)) == rest
+    held = hold(notification(body), PERSON, lambda posts: decode_batch(posts, frozenset()))
+    assert (held is None) == (not found)
+    assert held is None or ANN.encode() not in held.rest
+    json.dumps(held and held.theirs)
