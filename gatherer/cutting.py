@@ -1,7 +1,6 @@
 """Choosing what goes of a notification with some people, so that what it says about others is still said."""
 
 import re
-from collections import Counter
 from collections.abc import Callable, Iterable
 from itertools import groupby
 from typing import Any, Final, NamedTuple
@@ -50,24 +49,31 @@ def cut(
         decode: tells what a notification says.
 
     """
-    found = list(found)
-    needed = _Needed(notification, whom, theirs, decode)
+    found, theirs = list(found), list(theirs)
+    needed = _Needed(notification, theirs, decode)
     elements = {one.element for one in found}
-    if needed.is_in(Cut(frozenset(elements))):
-        return Cut(frozenset(elements))
-    keep, loose = set[Path](), set[Path]()
-    for _, level in groupby(separating.surroundings(elements), len):
-        some = [element for element in level if not is_inside(element, loose)]
-        fitting = _fitting(some, lambda part: needed.is_in(Cut(part, keep=frozenset(keep))))
-        loose |= fitting
-        keep.update(element for element in some if element not in fitting)
+    keep = _refused(notification, whom, theirs) if elements else set()
     chosen = Cut(frozenset(elements - keep), keep=frozenset(keep))
-    if not needed.is_in(chosen):  # each of them could go, but not all of them
-        chosen = Cut(frozenset(), keep=frozenset(keep | elements))
+    if not needed.is_in(chosen):
+        chosen = _apart(elements, keep, needed)
     places = [one.place for one in found if one.element in chosen.keep and whom.is_named(one.text)]
     return chosen._replace(
         places=_fitting(places, lambda part: needed.is_ours_in(chosen._replace(places=part)))
     )
+
+
+def _apart(elements: set[Path], keep: set[Path], needed: "_Needed") -> Cut:
+    """Return which of the `elements` can go, and which of them and of those around them are to `keep`, as others are."""
+    keep, loose = set(keep), set[Path]()
+    for _, level in groupby(separating.surroundings(elements), len):
+        some = [element for element in level if element not in keep and not is_inside(element, loose)]
+        fitting = _fitting(some, lambda part: needed.is_in(Cut(part, keep=frozenset(keep))))
+        loose |= fitting
+        keep.update(element for element in some if element not in fitting)
+    chosen = Cut(frozenset(elements - keep), keep=frozenset(keep))
+    if needed.is_in(chosen):
+        return chosen
+    return Cut(frozenset(), keep=frozenset(keep | elements))  # each of them could go, but not all of them
 
 
 def _fitting(paths: list[Path], fits: Callable[[frozenset[Path]], bool]) -> frozenset[Path]:
@@ -92,7 +98,7 @@ def free(notification: Notification, chosen: Cut) -> Notification:
 class _Needed:
     """What a notification says that is not about some people."""
 
-    def __init__(self, notification: Notification, whom: Whom, theirs: Facts, decode: DecodeOne) -> None:
+    def __init__(self, notification: Notification, theirs: Facts, decode: DecodeOne) -> None:
         self._notification = notification
         self._decode = decode
         self._trials = 0
@@ -100,10 +106,6 @@ class _Needed:
         self._keys = {one.key for one in records}
         # What is about our own account has nothing of people, and is to stay as it is.
         self._ours = {one.key: one for one in records if not is_of_people(one)}
-        refused = [one for one in theirs if isinstance(one, Rejected)]
-        self._refused = Counter(
-            names for names in _names(notification, refused) if names and not any(map(whom.is_named, names))
-        )
 
     def is_in(self, chosen: Cut) -> bool:
         """Tell whether all of it is there without what was `chosen`; no if it would take too long to tell."""
@@ -113,10 +115,9 @@ class _Needed:
         if self._trials > _MOST_TRIALS:
             return False
         rest = free(self._notification, chosen)
-        facts = list(self._decode(rest)) if rest.body else []
+        facts = self._decode(rest) if rest.body else []
         there = {one.key: one for one in facts if not isinstance(one, Rejected)}
-        refused = Counter(_names(rest, [one for one in facts if isinstance(one, Rejected)]))
-        return self._keys <= there.keys() and self._has_ours(there) and self._refused <= refused
+        return self._keys <= there.keys() and self._has_ours(there)
 
     def is_ours_in(self, chosen: Cut) -> bool:
         """Tell the same of that part of it which is about our own account."""
@@ -133,19 +134,24 @@ class _Needed:
         return all(there.get(key) == one for key, one in self._ours.items())
 
 
-def _names(notification: Notification, refused: list[Rejected]) -> list[tuple[str, ...]]:
-    """Return who the elements of `notification` name that were `refused`, one by one."""
-    if not refused:
-        return []
-    value = bodies.load(notification.body)
-    return [_named(value, one.path) for one in refused]
+def _refused(notification: Notification, whom: Whom, theirs: Facts) -> set[Path]:
+    """Return the elements that were refused although they name somebody else, and those around them."""
+    refused = [element_of(one) for one in theirs if isinstance(one, Rejected)]
+    value = bodies.load(notification.body) if refused else None
+    names = {element: _names(value, element) for element in refused}
+    others = [element for element, some in names.items() if some and not any(map(whom.is_named, some))]
+    return set(separating.surroundings(others)) if others else set()
 
 
-def _named(value: Any, path: str) -> tuple[str, ...]:
+def _names(value: Any, element: Path) -> list[str]:
     try:
-        element = separating.at(value, tuple(int(i) if i else name for name, i in _STEP.findall(path)))
+        said = separating.at(value, element)
     except (LookupError, TypeError):  # it is not where it is said to be
-        return ()
-    if not isinstance(element, dict):
-        return ()
-    return tuple(name for part in _NAMES if isinstance(name := element.get(part), str) and name)
+        return []
+    some = [said.get(part) for part in _NAMES] if isinstance(said, dict) else []
+    return [one for one in some if isinstance(one, str) and one]
+
+
+def element_of(refused: Rejected) -> Path:
+    """Return which element of a body was `refused`."""
+    return tuple(int(number) if number else name for name, number in _STEP.findall(refused.path))

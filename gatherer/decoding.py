@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from gatherer import bodies, merging, opt_outs, providers, separating, timestamps
-from gatherer.cutting import Cut, cut, free
+from gatherer.cutting import Cut, cut, element_of, free
 from gatherer.erased import Erased
 from gatherer.freeing import columns, names_somebody, without
 from gatherer.notification import Notification, body_key
@@ -79,23 +79,25 @@ def without_erased(notification: Notification, erased: Erased) -> tuple[Notifica
     """
     facts = providers.decode(notification)
     before = _there_before(notification, facts, erased)
-    own: Decoded = []  # what others need of the body
+    own: Decoded = []  # what is still needed of the body
     kept: Decoded = []
     for one in facts:
         fact = of_others(one, erased, before.moment_of(one))
         if fact is not None:
             kept.append(fact)
-            if fact is one or isinstance(fact, Rejected) or names_somebody(columns(fact)):
+            if isinstance(fact, Rejected):
+                own += [fact] if element_of(fact) not in before.elements else []
+            elif fact is one or names_somebody(columns(fact)):
                 own.append(fact)
     redelivered = before.is_whole or len(kept) < len(facts)
     if redelivered or any(isinstance(fact, Rejected) for fact in kept):
-        of_now = erased.at(notification.received_at)
+        whom = erased if redelivered else erased.at(notification.received_at)
         found = [
             one
             for one in separating.mentions(bodies.load(notification.body), erased.knows)
-            if redelivered or one.element in before.elements or of_now.knows(one.text)
+            if one.element in before.elements or whom.knows(one.text)
         ]
-        chosen = cut(notification, erased, found, own, providers.decode)
+        chosen = cut(notification, whom, found, own, providers.decode)
         if chosen:
             digest = notification.digest()
             notification = free(notification, chosen)._replace(received_digest=digest)

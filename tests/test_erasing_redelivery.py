@@ -176,6 +176,17 @@ def test_an_undecodable_element_that_is_redelivered_with_others_stays_away(tmp_p
     assert len(rows(folder / "responses.db", "rejected")) == 1, "that is a new one"
 
 
+def test_an_undecodable_element_that_is_new_stays_although_it_quotes_an_old_message(tmp_path: Path) -> None:
+    folder = place(tmp_path, [post(message(ANN, "wamid.A1000000")), post(undecodable)])
+    erase(folder)
+    new = undecodable | {"text": {"body": "NEW"}, "context": {"id": "wamid.A1000000"}}
+    later(folder, [post(new, undecodable)])
+    assert len(rows(folder / "responses.db", "rejected")) == 1
+    ((kept,),) = ask(folder, "SELECT body FROM rejected_notification")
+    assert b"NEW" in kept
+    assert b"OLD" not in kept
+
+
 def strange_post() -> bytes:
     return json.dumps(
         {"business_phone": "15550002222", "from": ANN, "type": "weird", "payload": "words"}
