@@ -17,7 +17,7 @@ DecodeOne = Callable[[Notification], Facts]
 
 # Who an element is about, as far as that can be told of one that is rejected.
 _NAMES: Final = ("from", "from_user_id", "recipient_id", "recipient_user_id", "wa_id", "waId", "user_id")
-_MOST_TRIALS: Final = 500  # of one body: each decodes it
+_MOST_TRIALS: Final = 200  # of one body: each decodes it
 _STEP: Final = re.compile(r"\.(\w+)|\[(\d+)\]")
 
 
