@@ -2,17 +2,20 @@
 
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
 from typing import Any
 
 from gatherer import merging, timestamps
 from gatherer.decoding import of_others
-from gatherer.erasure import Erased, Erasure, Hashing, Person, Tombstone
-from gatherer.freeing import Decode, Freed, Held, freed, is_told_by_message
+from gatherer.erased import Erased
+from gatherer.erasure import Erasure, Hashing, Person, Tombstone
+from gatherer.freeing import Freed, freed, is_about, is_told_by_message, names_somebody
+from gatherer.holding import Decode, Held
 from gatherer.inbox.scrubbing import Scrubbing
-from gatherer.notification import body_key
+from gatherer.notification import Notification, body_key
 from gatherer.records import Record
 from gatherer.targets.base import Batch, Outcome, Target
-from gatherer.tracing import NOBODY, Found, Mention, kept_about, messages_of, sorted_out
+from gatherer.tracing import Found, Mention, kept_about, messages_of, sorted_out
 
 
 def erase(
@@ -72,20 +75,30 @@ def sweep(target: Target, hashing: Hashing, tombstones: list[Tombstone], decode:
 
     """
     erased = Erased(hashing, tombstones)
-    person = _known(target, erased)
-    for row in (row for rows in target.find(person, timestamps.LATEST).values() for row in rows):
-        person |= messages_of(row) if erased.covers_row(row) else NOBODY
-    rejected = kept_about(target, person, decode)
+
+    def is_theirs(row: Mapping[str, Any]) -> bool:
+        if erased.covers_row(row):
+            return True
+        return not names_somebody(row) and is_about(row, erased.at(erased.row_occurred_by(row)))
 
     def freed_row(row: Mapping[str, Any]) -> Freed:
-        moment = erased.occurred_by(row["key"], row["occurred_at"])
-        return freed(
-            row,
-            lambda text: erased.knows_since(text, moment),
-            lambda text: erased.names_since(text, moment),
-        )
+        return freed(row, erased.at(erased.row_occurred_by(row)))
 
-    rows, mentions = sorted_out(target.find(person, timestamps.LATEST), erased.covers_row, freed_row)
+    rows: dict[str, list[dict[str, Any]]] = {}
+    mentions: dict[str, list[Mention]] = {}
+    messages: set[str] = set()
+    for table, some in target.about_people():
+        theirs, others = sorted_out({table: some}, is_theirs, freed_row)
+        rows.setdefault(table, []).extend(theirs[table])
+        mentions.setdefault(table, []).extend(others[table])
+        messages.update(*(messages_of(row).message_ids for row in theirs[table]))
+    # What arrived only here tells of messages that nobody knew of when the people were erased.
+    new = Person(message_ids=frozenset(one for one in messages if not erased.has_message(one)))
+    for table, some in (target.find(new, timestamps.LATEST) if new.message_ids else {}).items():
+        known = {row["id"] for row in rows.get(table, ())}
+        more = [row for row in some if row["id"] not in known and is_about(row, new)]
+        rows.setdefault(table, []).extend(more)
+    rejected = kept_about(target, lambda one: erased.at(_there_by(one, erased)), decode)
     return target.erase(
         rows=_ids(rows),
         texts=_texts(mentions),
@@ -96,16 +109,8 @@ def sweep(target: Target, hashing: Hashing, tombstones: list[Tombstone], decode:
     )
 
 
-def _known(target: Target, erased: Erased) -> Person:
-    """Return everybody in `target` who was `erased`, as one."""
-    phones, user_ids = set(), set()
-    for batch in target.known_people():
-        for phone, user_id in batch:
-            if phone is not None and erased.knows(phone):
-                phones.add(phone)
-            if user_id is not None and erased.knows(user_id):
-                user_ids.add(user_id)
-    return Person(phones=frozenset(phones), user_ids=frozenset(user_ids))
+def _there_by(notification: Notification, erased: Erased) -> datetime:
+    return erased.there_by(body_key(notification.body)) or notification.received_at
 
 
 def entangled(found: Iterable[Held], erased: Erased | None) -> list[Record]:
@@ -119,12 +124,13 @@ def entangled(found: Iterable[Held], erased: Erased | None) -> list[Record]:
 def redeliverable(found: Found) -> frozenset[str]:
     """Return what tells that something was there, when it comes again, where no phone number, time or message does.
 
-    That is the notifications that were found, of which parts may be kept with rejections, and the keys of facts.
+    That is the notifications that were found, of which parts may be kept with rejections, elements of them, and the
+    keys of facts.
     """
     held = [*found.rejected, *(one for some in found.inboxes.values() for one in some)]
     theirs = [row for rows in found.rows.values() for row in rows if "key" in row]
-    mentioning = [mention.row for mentions in found.mentions.values() for mention in mentions]
-    keys = {row["key"] for row in theirs + mentioning if not is_told_by_message(row, found.person)}
+    keys = {row["key"] for row in theirs if not is_told_by_message(row, found.person)}
+    keys |= {mention.row["key"] for mentions in found.mentions.values() for mention in mentions}
     bodies = {body_key(one.notification.body) for one in held}
     return frozenset(one.hex() for one in bodies | keys.union(*(one.keys for one in held)))
 

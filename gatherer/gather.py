@@ -11,7 +11,7 @@ from typing import Final
 
 from gatherer import __version__, opt_outs, timestamps
 from gatherer.decoding import decode_batch
-from gatherer.erasure import Erased
+from gatherer.erased import Erased
 from gatherer.errors import GathererError, InboxError
 from gatherer.inbox.base import Bounds, Inbox
 from gatherer.targets.base import Outcome, Position, Run, Target

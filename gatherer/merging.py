@@ -24,6 +24,8 @@ TOGETHER: tuple[tuple[str, ...], ...] = (
 
 # What a person wrote. A target blanks it when it has become too old, and then never fills it again.
 TEXT: Final = ("reply_text", "reply_payload", "details")
+# Where people can be mentioned in what is about somebody else.
+MENTIONING: Final = (*TEXT, "client_reference")
 
 
 def blanked(record: Response) -> Response:

@@ -3,8 +3,18 @@
 import re
 from typing import Final
 
-SEPARATORS: Final = "+ ()-.\u00a0\u202a\u202c"  # what people write between the digits of a number
-_WITHOUT_SEPARATORS: Final = str.maketrans("", "", SEPARATORS)
+_SEPARATORS: Final = (
+    "+ ()-.\u00a0\u202a\u202c"  # what stands between the digits of numbers that are sent to us
+)
+_WITHOUT_SEPARATORS: Final = str.maketrans("", "", _SEPARATORS)
+# What people and their programs write there besides: hyphens, narrow blanks, marks of the direction of writing. Facts
+# are known by the numbers that `e164` has always made, so this is for comparing alone.
+SEPARATORS: Final = (
+    _SEPARATORS + "/\t\r\n\u200e\u200f\u2010\u2011\u2013\u202b\u202d\u202e\u202f\u2066\u2067\u2068\u2069"
+)
+_BARE: Final = str.maketrans("", "", SEPARATORS)
+_SCHEME: Final = "tel:"
+_FROM_ABROAD: Final = "00"  # in place of the plus
 # Where WhatsApp's id of an account may be another spelling than the number that people dial. Meta, of `wa_id`: it may
 # not match the phone number; Brazil has added a 9 to mobile numbers, Mexico had a 1, Argentina has a 9 from abroad.
 _SPELLINGS: Final = tuple(
@@ -28,15 +38,21 @@ def e164(raw: str | None) -> str | None:
     """
     if not raw:
         return None
-    digits = raw if raw.isdigit() else bare(raw)
+    digits = raw if raw.isdigit() else raw.translate(_WITHOUT_SEPARATORS)
     if 7 <= len(digits) <= 15 and digits.isascii() and (digits is raw or digits.isdigit()):
         return "+" + digits
     return None
 
 
+def comparable(text: str) -> str | None:
+    """Return the international number that `text` is, however it is written, as E.164; None if it is none."""
+    number = text[len(_SCHEME) :] if text[: len(_SCHEME)].lower() == _SCHEME else text
+    return e164(bare(number).removeprefix(_FROM_ABROAD))
+
+
 def bare(text: str) -> str:
     """Return `text` without what stands between the digits of numbers in it."""
-    return text.translate(_WITHOUT_SEPARATORS)
+    return text.translate(_BARE)
 
 
 def spellings(number: str) -> frozenset[str]:

@@ -7,7 +7,7 @@ from typing import Final
 
 from gatherer import opt_outs
 from gatherer.decoding import decode_batch
-from gatherer.erasure import Erased
+from gatherer.erased import Erased
 from gatherer.inbox.base import Bounds, Inbox, Selection
 from gatherer.notification import Notification
 from gatherer.targets.base import Batch, Outcome, Retired, Target
@@ -79,19 +79,50 @@ def replay(
     left_out: list[int] = []
     open_rejections = target.open_rejections()
     if rebuild:
-        # What came from a notification that people were erased from may be in the target alone by now.
+        # What came from a notification that people were erased from may be in the target alone by now: all of it, or
+        # what it does not say any more.
         ids = {(one.inbox_id, one.id) for batch in chosen() for one in batch if not one.is_erased}
+        # What the target kept does not tell what became of the notification in the inbox.
+        there = chosen() if selection is not None or inbox is None else inbox.select(EVERYTHING, BOUNDS)
+        freed = ids & _freed(there)
+        said = _said(chosen(), freed, opt_out_words, erased)
+        keep = target.keys_from(freed) - said if freed else set[bytes]()
         keys = target.keys_from(ids)
         # The target forgets which rejections it kept before it asks for them anew: so decode those first.
         again = decoded() if selection is not None else iter(list(decoded()))
         batches = _and_others(again, inbox, ids, keys, opt_out_words, erased)
-        summary.outcome = target.rebuild(ids, batches)
+        summary.outcome = target.rebuild(ids, batches, keep)
     else:
         for batch in decoded():
             summary.outcome.add(target.apply(batch))
     summary.outcome.erased = sum(left_out)
     summary.seconds = time.perf_counter() - clock
     return summary
+
+
+def _freed(batches: Iterable[list[Notification]]) -> set[tuple[str, int]]:
+    """Return from which notifications somebody was erased who is not all that they are about."""
+    return {
+        (one.inbox_id, one.id)
+        for batch in batches
+        for one in batch
+        if one.received_digest is not None and not one.is_erased
+    }
+
+
+def _said(
+    batches: Iterable[list[Notification]],
+    freed: set[tuple[str, int]],
+    opt_out_words: opt_outs.Words,
+    erased: Erased | None,
+) -> set[bytes]:
+    """Return the keys of the facts that those which were `freed` still say."""
+    keys: set[bytes] = set()
+    for batch in batches if freed else ():
+        some = [one for one in batch if (one.inbox_id, one.id) in freed]
+        records = decode_batch(some, frozenset(), opt_out_words=opt_out_words, erased=erased).records
+        keys.update(record.key for record in records)
+    return keys
 
 
 def _and_others(

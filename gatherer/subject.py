@@ -1,11 +1,11 @@
-"""What is held about a person, as plain values to hand out to them: nothing of anybody else's."""
+"""What is held about a person, as plain values to hand out to them."""
 
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
 from gatherer import timestamps
-from gatherer.freeing import Held
+from gatherer.holding import Held
 from gatherer.tracing import Found
 
 _INTERNAL: Final = ("id", "key")  # columns that say nothing about anybody
@@ -14,7 +14,8 @@ _INTERNAL: Final = ("id", "key")  # columns that say nothing about anybody
 def describe(found: Found) -> dict[str, Any]:
     """Return what was `found` as values that JSON can carry.
 
-    Of notifications, and of rows about others, only the elements about the person.
+    Of notifications, and of rows about others, only the elements about the person, and where somebody else's element
+    names them, what names them.
     """
     return {
         "known_by": {

@@ -5,9 +5,10 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
-from gatherer.erasure import Person, canonical
+from gatherer.erasure import Person, Whom, canonical
 from gatherer.errors import ConfigurationError
-from gatherer.freeing import Decode, Freed, Held, columns, freed, hold, is_about
+from gatherer.freeing import Freed, columns, freed, is_about
+from gatherer.holding import Decode, Held, hold
 from gatherer.inbox.base import Bounds, Inbox, Selection
 from gatherer.notification import Notification
 from gatherer.phones import spellings
@@ -97,8 +98,9 @@ def trace(
             done += len(batch)
             progress(min(done, 2 * count), 2 * count)
 
-    given = person
+    given, is_named = person, False  # is it so in any row or record?
     for row in _rows(target.find(given, until)):
+        is_named |= _is_named(row, given)
         person |= _also_known_by(row, given)
     before = None
     while before is None or _names(before) < _names(person):  # again with what has been learned
@@ -108,6 +110,7 @@ def trace(
                 for record in decode(batch).records:
                     values = columns(record)
                     _refuse_ours(values, given)
+                    is_named |= _is_named(values, given)
                     person |= _also_known_by(values, given) | _messages(values, before)
     for row in _rows(target.find(person, until)):
         _refuse_ours(row, given)
@@ -116,21 +119,21 @@ def trace(
         name: [one for batch in batches(inbox) for each in batch if (one := hold(each, person, decode))]
         for name, inbox in inboxes.items()
     }
-    if person == given and sum(map(len, held.values())) > max(FEW, count // 2):
+    if person == given and not is_named and sum(map(len, held.values())) > max(FEW, count // 2):
         raise ConfigurationError("nobody is known by that, but most notifications have it: it is no person's")
     rows, mentions = sorted_out(
         target.find(person, until),
         lambda row: is_about(row, person),
-        lambda row: freed(row, person.knows, person.is_named),
+        lambda row: freed(row, person),
     )
-    rejected = kept_about(target, person, decode)
+    rejected = kept_about(target, lambda _: person, decode)
     return Found(person=person, rows=rows, mentions=mentions, inboxes=held, rejected=rejected)
 
 
-def kept_about(target: Target, person: Person, decode: Decode) -> list[Held]:
-    """Return what the notifications that `target` keeps with rejections say about `person`."""
+def kept_about(target: Target, whom: Callable[[Notification], Whom], decode: Decode) -> list[Held]:
+    """Return what the notifications that `target` keeps with rejections say about those whom `whom` tells of each."""
     kept = (notification for batch in target.kept_notifications() for notification in batch)
-    return [held for one in kept if (held := hold(one, person, decode)) is not None]
+    return [held for one in kept if (held := hold(one, whom(one), decode)) is not None]
 
 
 def sorted_out(
@@ -165,8 +168,7 @@ def messages_of(values: Mapping[str, Any]) -> Person:
 
 def _also_known_by(values: Mapping[str, Any], person: Person) -> Person:
     """Return what a record or row says that `person` is known by, besides."""
-    named = [values.get(name) for name in ("phone", "phone_raw", "user_id")]
-    if not any(one is not None and person.knows(one) for one in named):
+    if not _is_named(values, person):
         return NOBODY
     phone, user_id = values.get("phone"), values.get("user_id")
     also = Person(
@@ -174,6 +176,11 @@ def _also_known_by(values: Mapping[str, Any], person: Person) -> Person:
         user_ids=frozenset([user_id] if user_id else []),
     )
     return also | messages_of(values)
+
+
+def _is_named(values: Mapping[str, Any], person: Person) -> bool:
+    named = [values.get(name) for name in ("phone", "phone_raw", "user_id")]
+    return any(one is not None and person.knows(one) for one in named)
 
 
 def _names(person: Person) -> frozenset[str]:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from gatherer import providers
 from gatherer.decoding import decode_batch
 from gatherer.erasure import Person
-from gatherer.freeing import Held, hold
+from gatherer.holding import Held, hold
 from gatherer.notification import Notification
 from gatherer.records import Record, Response
 from gatherer.targets.base import Batch
@@ -48,8 +48,8 @@ def rest_of(body: Any) -> Any:
         ({"results": [{"to": ANN}], "n": 1}, None),
         ({"a": [{"to": ANN}], "b": [{"to": BOB}]}, {"b": [{"to": BOB}]}),
         (
-            {"a": [{"b": [{"to": f"00{ANN}"}, {"to": f"whatsapp:+{ANN}"}]}]},
-            {"a": [{"b": [{"to": f"00{ANN}"}]}]},
+            {"a": [{"b": [{"to": f"0{ANN}"}, {"to": f"00{ANN}"}, {"to": f"whatsapp:+{ANN}"}]}]},
+            {"a": [{"b": [{"to": f"0{ANN}"}]}]},
         ),
     ],
 )

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Final
 from gatherer import example
 from gatherer.app.opening import opt_out_words
 from gatherer.config import Configuration
-from gatherer.erasure import Erased, Hashing, latest
+from gatherer.erased import Erased, latest
+from gatherer.erasure import Hashing
 from gatherer.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from gatherer.freeing import Decode
+    from gatherer.holding import Decode
     from gatherer.targets.base import Target
 
 log = logging.getLogger(__name__)
@@ -50,13 +51,19 @@ def erased_people(configuration: Configuration, target: "Target", *, dry_run: bo
         # Also where the target knows them: a pass here may have begun before somebody else erased them there.
         new = list(latest([*new_to_target, *new_to_file]).values())
         removed = sweep(target, hashing, new, decoder(configuration)).removed
-        if removed or new_to_target:
+        if new_to_target:
             log.warning(
                 "%s did not know of %d erased phone numbers, user ids and messages: it was restored from a copy, they "
                 "were erased meanwhile, or `gatherer erase` was interrupted and has to be repeated for the inboxes; "
                 "%d rows about them were removed",
                 target.name,
                 len(new_to_target),
+                removed,
+            )
+        elif removed:
+            log.warning(
+                "%s: %d rows about people who were erased by another machine meanwhile were removed",
+                target.name,
                 removed,
             )
     if new_to_file and not dry_run:

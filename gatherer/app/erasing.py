@@ -14,7 +14,8 @@ from gatherer.app.burying import decoder, erased_people, file_of, hashing_of
 from gatherer.app.opening import open_inbox, open_target
 from gatherer.app.turns import alone
 from gatherer.config import Configuration
-from gatherer.erasure import Erased, Erasure, Person
+from gatherer.erased import Erased
+from gatherer.erasure import Erasure, Person
 from gatherer.errors import ConfigurationError, TemporaryError
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from gatherer import __version__, gather, opt_outs, timestamps
 from gatherer.app.opening import open_inbox
 from gatherer.config import Configuration
-from gatherer.erasure import Erased
+from gatherer.erased import Erased
 from gatherer.errors import GathererError, TemporaryError
 from gatherer.targets.base import Outcome, Retired, Run, Target
 

@@ -41,7 +41,7 @@ def command(
     """Erase a person: from all inboxes, from the target, and from what is kept with rejections.
 
     Shows what it found and by what the person is known, then asks. What the same notifications say about others
-    stays. Tombstones, from which nobody can tell who it was, keep the person away when something is delivered again,
+    stays, and what is about our own account: templates, Flows. Tombstones, from which nobody can tell who it was, keep the person away when something is delivered again,
     replayed or restored; what happens afterwards is gathered as usual. Opt-outs go as well: note them elsewhere
     first. Backups and what was exported are not changed.
 

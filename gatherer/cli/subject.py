@@ -41,8 +41,10 @@ def command(
 ) -> None:
     """Export what is held about a person, as JSON: rows of the target, and what inboxes and rejections hold.
 
-    Nothing of others is in it. What one identifier leads to counts as well: the user ids that came with a phone
-    number, the messages exchanged.
+    Of what others said there is only what an erasure would take out of it: the number, or the contact with the
+    number. What the person said is whole, also where it is about others: whom they quoted, which contacts they
+    shared. What one identifier leads to counts as well: the user ids that came with a phone number, the messages
+    exchanged.
 
     \b
     Examples: gatherer subject --phone +4917012345678

@@ -125,10 +125,16 @@ class Target(Protocol):
     def apply(self, batch: Batch) -> Outcome:
         """Apply `batch` in one transaction, in which the position only moves forward."""
 
-    def rebuild(self, notifications: Iterable[tuple[str, int]], batches: Iterable[Batch]) -> Outcome:
-        """In one transaction, remove all rows first received in `notifications`, then apply `batches`.
+    def rebuild(
+        self,
+        notifications: Iterable[tuple[str, int]],
+        batches: Iterable[Batch],
+        keep: Collection[bytes] = (),
+    ) -> Outcome:
+        """In one transaction, remove the rows first received in `notifications`, then apply `batches`.
 
-        `notifications` are pairs of inbox id and notification id. `batches` is read after the removal.
+        `notifications` are pairs of inbox id and notification id. `batches` is read after the removal. Records of
+        which the key is one of those to `keep` are not removed.
         """
 
     def keys_from(self, notifications: Iterable[tuple[str, int]]) -> set[bytes]:
@@ -162,11 +168,11 @@ class Target(Protocol):
         Of `message_map`: what was sent to one of the numbers, or is about one of the messages.
         """
 
-    def known_people(self) -> Iterator[list[tuple[str | None, str | None]]]:
-        """Yield all pairs of phone number and user id that there are, as rows have them, in batches.
+    def about_people(self) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+        """Yield all rows of the tables that `find` looks in, in batches, each with its table.
 
-        In place of a phone number that could not be understood stands what was received. Nothing else may be asked of
-        the target until the last batch.
+        Of their columns there are those that tell when something occurred, whom it is about and whom it mentions.
+        Nothing else may be asked of the target until the last batch.
         """
 
     def kept_notifications(self) -> Iterator[list[Notification]]:

@@ -6,13 +6,26 @@ from typing import Final, NamedTuple
 
 from gatherer import phones
 from gatherer.erasure import Person
-from gatherer.merging import TEXT
-from gatherer.records import TABLES
+from gatherer.merging import MENTIONING
+from gatherer.records import TABLES, OtherEvent, Response
 from gatherer.targets.base import Texts
 
-FOUND_IN: Final = ("response", "other_event", "message_map")  # the tables that are about people
+# What tells when a row occurred, whom it is about and whom it mentions.
+_TELLING: Final = (
+    "id", "key", "occurred_at", "phone", "phone_raw", "user_id", "message_id", "about_message_id", "group_id",
+    *MENTIONING,
+)  # fmt: skip
+TELLING: Final = {
+    **{
+        record.table: tuple(name for name in _TELLING if name in ("id", *record.__struct_fields__))
+        for record in (Response, OtherEvent)
+    },
+    "message_map": ("id", "message_id", "phone", "sent_at", "inserted_at"),
+}
+FOUND_IN: Final = tuple(TELLING)  # the tables that are about people
 _ERASABLE: Final = frozenset({*(table.table for table in TABLES), "message_map"})
-_PREFIXES: Final = ("", "+", "whatsapp:+", "00")  # of the digits of a phone number, as providers write it
+# Of the digits of a phone number, as providers and the site write it.
+_PREFIXES: Final = ("", "+", "00", "+00", "whatsapp:", "whatsapp:+", "tel:", "tel:+")
 
 
 class Traces(NamedTuple):
@@ -49,5 +62,5 @@ def check(rows: Iterable[str], texts: Texts) -> None:
     if unknown := {*rows, *texts} - _ERASABLE:
         raise ValueError(f"no rows of {', '.join(sorted(unknown))} can be erased")
     columns = {name for table in texts.values() for row in table.values() for name in row}
-    if unknown := columns - set(TEXT):
-        raise ValueError(f"{', '.join(sorted(unknown))}: not what people wrote")
+    if unknown := columns - set(MENTIONING):
+        raise ValueError(f"{', '.join(sorted(unknown))}: nobody can be mentioned there")

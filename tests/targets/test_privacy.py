@@ -218,25 +218,29 @@ def test_people_with_thousands_of_messages_are_found(target: Target) -> None:
     assert found(target, many)["response"] == [key(number) for number in range(5, 10)]
 
 
-def test_everybody_is_known_once(target: Target, place: Place) -> None:
+def test_all_rows_that_may_be_about_people_can_be_walked_through(target: Target, place: Place) -> None:
     records = [
-        response(key(1), phone=PHONE, phone_raw="15550001111", user_id=USER),
-        response(key(2), phone=PHONE, phone_raw="+15550001111", user_id=USER),
-        response(key(3), phone=PHONE),
-        response(key(4), phone_raw="12"),
-        response(key(5)),
-        other(key(6), user_id="US.2"),
-        other(key(7), phone=PHONE),
-        other(key(8)),
+        response(
+            key(1), phone=PHONE, phone_raw="15550001111", user_id=USER, reply_text="hi", client_reference="r"
+        ),
+        response(key(2)),
+        other(key(3), message_id="wamid.A", details="{}"),
+        template(key(4)),
     ]
     target.apply(Batch(records=records))
-    map_message(place, phone="+15550003333")
-    map_message(place, phone=PHONE)
-    map_message(place, message_id="wamid.A")
-    everybody = [tuple(pair) for batch in target.known_people() for pair in batch]
-    assert sorted(everybody, key=repr) == sorted(
-        [(PHONE, USER), (PHONE, None), ("12", None), (None, "US.2"), ("+15550003333", None)], key=repr
-    )
+    map_message(place, phone="+15550003333", sent_at="2026-09-01 10:00:00")
+    found = [(table, row) for table, some in target.about_people() for row in some]
+    assert [table for table, _ in found] == ["response", "response", "other_event", "message_map"]
+    rows = {row["key"]: row for _, row in found[:3]}
+    assert rows[key(1)]["occurred_at"] == NOW
+    assert {rows[key(1)][name] for name in ("phone", "user_id", "reply_text", "client_reference")} == {
+        PHONE, USER, "hi", "r"
+    }  # fmt: skip
+    assert rows[key(3)]["details"] == "{}"
+    mapped = found[3][1]
+    assert mapped["phone"] == "+15550003333"
+    assert mapped["sent_at"] == timestamps.parse("2026-09-01T10:00:00Z")
+    assert mapped["inserted_at"] > mapped["sent_at"]
 
 
 def test_kept_notifications_are_those_of_all_rejections(target: Target) -> None:

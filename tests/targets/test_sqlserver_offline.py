@@ -41,7 +41,7 @@ PARAMETERS = {
     "begin": [0, 1],
     "blank": [1, 2],
     "carry": [0, 1],
-    "choose": [0, 1],
+    "choose": [0, 1, 1],
     "delete_old": [1, 1],
     "delete_rejected": [1, 1],
     "export_campaign": [6],

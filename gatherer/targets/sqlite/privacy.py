@@ -2,6 +2,7 @@
 
 import dataclasses
 import logging
+import re
 import sqlite3
 from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime
@@ -16,6 +17,7 @@ from gatherer.targets.sqlite.schema import sql
 log = logging.getLogger(__name__)
 
 _FETCHED: Final = 2000
+_AS_JSON: Final = re.compile(r"\\[trn]")  # of separators, those that JSON writes in another way
 
 
 def find(connection: sqlite3.Connection, person: Person, until: datetime) -> dict[str, list[dict[str, Any]]]:
@@ -33,7 +35,8 @@ def find(connection: sqlite3.Connection, person: Person, until: datetime) -> dic
 
 
 def _bare(text: object) -> str | None:
-    return phones.bare(text) if isinstance(text, str) else None
+    """Return `text` without what stands between the digits of numbers, be it as JSON writes it."""
+    return phones.bare(_AS_JSON.sub("", text)) if isinstance(text, str) else None
 
 
 def _plain(name: str, value: Any) -> Any:
@@ -41,11 +44,20 @@ def _plain(name: str, value: Any) -> Any:
     return timestamps.parse(value) or value if name.endswith("_at") else value
 
 
-def known_people(connection: sqlite3.Connection) -> Iterator[list[tuple[str | None, str | None]]]:
-    """Yield all pairs of phone number and user id that there are, in batches."""
-    cursor = connection.execute(sql("select_known_people"))
-    while pairs := cursor.fetchmany(_FETCHED):
-        yield pairs
+def about_people(connection: sqlite3.Connection) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """Yield all rows that may be about people in batches, each with its table."""
+    for table, names in traces.TELLING.items():
+        cursor = connection.execute(f"SELECT {', '.join(map(_read, names))} FROM {table}")
+        while rows := cursor.fetchmany(_FETCHED):
+            yield (
+                table,
+                [{name: _plain(name, value) for name, value in zip(names, row, strict=True)} for row in rows],
+            )
+
+
+def _read(name: str) -> str:
+    """Return what reads the column `name`: the site writes `sent_at` in any way that SQLite reads."""
+    return "coalesce(strftime('%Y-%m-%d %H:%M:%f', sent_at), sent_at)" if name == "sent_at" else name
 
 
 def remove(

@@ -78,11 +78,16 @@ class SQLiteTarget:
         with self._transaction():
             return apply(self._connection, batch)
 
-    def rebuild(self, notifications: Iterable[tuple[str, int]], batches: Iterable[Batch]) -> Outcome:
-        """In one transaction, remove all rows first received in `notifications`, then apply `batches`."""
+    def rebuild(
+        self,
+        notifications: Iterable[tuple[str, int]],
+        batches: Iterable[Batch],
+        keep: Collection[bytes] = (),
+    ) -> Outcome:
+        """In one transaction, remove the rows first received in `notifications`, then apply `batches`."""
         outcome = Outcome()
         with self._transaction():
-            chosen_rows.choose(self._connection, notifications)
+            chosen_rows.choose(self._connection, notifications, keep)
             outcome.removed += chosen_rows.remove(self._connection)
             for batch in batches:
                 outcome.add(apply(self._connection, batch))
@@ -137,10 +142,10 @@ class SQLiteTarget:
         with self._explained():
             return privacy.find(self._connection, person, until)
 
-    def known_people(self) -> Iterator[list[tuple[str | None, str | None]]]:
-        """Yield all pairs of phone number and user id that there are, as rows have them, in batches."""
+    def about_people(self) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+        """Yield all rows that may be about people in batches, each with its table."""
         with self._explained():
-            yield from privacy.known_people(self._connection)
+            yield from privacy.about_people(self._connection)
 
     def kept_notifications(self) -> Iterator[list[Notification]]:
         """Yield all notifications kept with rejections, settled or not, in batches."""

@@ -1,20 +1,31 @@
 """The rows that were first received in chosen notifications: found by key, and taken out. For `replay`."""
 
+from collections.abc import Collection
 from typing import Final
 
+from gatherer.records import Rejected
 from gatherer.targets.sqlserver.rows import chunks, encode
 from gatherer.targets.sqlserver.schema import WITH_KEYS, batches, placed
 from gatherer.targets.sqlserver.session import Session
 
 _REMOVED_AT_ONCE: Final = 2000  # rows of one DELETE: a larger one may lock the table
+_NOT_KEPT: Final = " AND NOT EXISTS (SELECT 1 FROM #kept AS k WHERE k.[key] = t.[key])"
 
 
-def choose(session: Session, schema: str, notifications: set[tuple[str, int]]) -> None:
-    """Put `notifications`, pairs of inbox id and notification id, where the statements below find them."""
-    _, insert = batches("choose", schema)
+def choose(
+    session: Session, schema: str, notifications: set[tuple[str, int]], keep: Collection[bytes] = ()
+) -> None:
+    """Put `notifications`, pairs of inbox id and notification id, where the statements below find them.
+
+    And the keys of records to `keep` whatever is removed.
+    """
+    _, insert, insert_kept = batches("choose", schema)
     session.run("DELETE FROM #chosen")
     for rows, _ in chunks(sorted(notifications), encode):
         session.run(insert, rows)
+    session.run("DELETE FROM #kept")
+    for rows, _ in chunks(sorted({key.hex() for key in keep}), encode):
+        session.run(insert_kept, rows)
 
 
 def keys(session: Session, schema: str) -> set[bytes]:
@@ -35,7 +46,8 @@ def remove(session: Session, schema: str) -> int:
             session,
             schema,
             f"FROM $(schema).{table} AS t WHERE EXISTS (SELECT 1 FROM #chosen AS c "
-            "WHERE c.inbox_id = t.inbox_id AND c.notification_id = t.notification_id)",
+            "WHERE c.inbox_id = t.inbox_id AND c.notification_id = t.notification_id)"
+            + ("" if table == Rejected.table else _NOT_KEPT),
         )
         for table in WITH_KEYS
     )

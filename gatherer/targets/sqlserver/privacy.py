@@ -34,16 +34,17 @@ def find(session: Session, schema: str, person: Person, until: datetime) -> dict
     return found
 
 
-def known_people(session: Session, schema: str) -> Iterator[list[tuple[str | None, str | None]]]:
-    """Yield all pairs of phone number and user id that there are, in batches.
+def about_people(session: Session, schema: str) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """Yield all rows that may be about people in batches, each with its table.
 
     Raises:
         Faulted: they cannot be read.
 
     """
-    (query,) = batches("select_known_people", schema)
-    for rows in session.stream(query):
-        yield [(row.phone, row.user_id) for row in rows]
+    for table, names in traces.TELLING.items():
+        columns = ", ".join(f"[{name}]" for name in names)
+        for rows in session.stream(placed(f"SELECT {columns} FROM $(schema).{table}", schema)):
+            yield table, [as_dictionary(row) for row in rows]
 
 
 def remove(

@@ -119,8 +119,13 @@ class SQLServerTarget:
 
         return self._committer.commit(batch, work)
 
-    def rebuild(self, notifications: Iterable[tuple[str, int]], batches: Iterable[Batch]) -> Outcome:
-        """In one transaction, remove all rows first received in `notifications`, then apply `batches`.
+    def rebuild(
+        self,
+        notifications: Iterable[tuple[str, int]],
+        batches: Iterable[Batch],
+        keep: Collection[bytes] = (),
+    ) -> Outcome:
+        """In one transaction, remove the rows first received in `notifications`, then apply `batches`.
 
         `batches` can be read only once: after a fault nothing is written, and the command has to be repeated.
         """
@@ -128,7 +133,7 @@ class SQLServerTarget:
         chosen = set(notifications)
 
         def work(now: datetime) -> None:
-            chosen_rows.choose(self.session, self._schema, chosen)
+            chosen_rows.choose(self.session, self._schema, chosen, keep)
             outcome.removed += chosen_rows.remove(self.session, self._schema)
             for batch in batches:
                 outcome.add(self._writer.apply(batch, now))
@@ -186,10 +191,10 @@ class SQLServerTarget:
         """Return the rows about `person` by table, each with all its columns."""
         return self._persistently(lambda: privacy.find(self.session, self._schema, person, until))
 
-    def known_people(self) -> Iterator[list[tuple[str | None, str | None]]]:
-        """Yield all pairs of phone number and user id that there are, as rows have them, in batches."""
+    def about_people(self) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+        """Yield all rows that may be about people in batches, each with its table."""
         with self._explained():
-            yield from privacy.known_people(self.session, self._schema)
+            yield from privacy.about_people(self.session, self._schema)
 
     def kept_notifications(self) -> Iterator[list[Notification]]:
         """Yield all notifications kept with rejections, settled or not, in batches."""

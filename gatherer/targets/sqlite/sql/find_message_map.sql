@@ -1,8 +1,9 @@
--- What the site sent to a person: by number or by message. The site writes sent_at in any way that SQLite reads.
+-- What the site sent to a person: by number, in whatever way the site writes it, or by message. It writes sent_at in
+-- any way that SQLite reads.
 SELECT
     id, message_id, client_reference, campaign, communication_key, urn, phone, business_phone, message_name,
     coalesce(strftime('%Y-%m-%d %H:%M:%f', sent_at), sent_at) AS sent_at, inserted_at
 FROM message_map
-WHERE phone IN (SELECT value FROM json_each(:phones))
+WHERE bare(phone) IN (SELECT value FROM json_each(:phones))
     OR message_id IN (SELECT value FROM json_each(:message_ids))
 ORDER BY id

@@ -13,6 +13,7 @@ WHERE
             OR EXISTS (
                 SELECT 1 FROM json_each(:fragments)
                 WHERE instr(bare(details), value) OR instr(bare(reply_payload), value) OR instr(bare(reply_text), value)
+                    OR instr(bare(client_reference), value)
             )
         )
     )

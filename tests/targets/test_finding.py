@@ -1,0 +1,65 @@
+"""What every target does so that people are found however numbers are written, and nothing of others is removed."""
+
+from typing import Any
+
+import pytest
+
+from gatherer.bodies import written
+from gatherer.erasure import Person
+from gatherer.phones import SEPARATORS
+from gatherer.targets.base import Batch, Target
+from tests.targets.engines import Place, rows
+from tests.targets.test_contract import NOW, response
+from tests.targets.test_privacy import key, map_message, other
+
+ANN = Person(phones=frozenset({"+4917011111111"}))
+SPELLINGS = [
+    *(f"+49{between}170{between}11111111" for between in SEPARATORS),
+    "tel:+4917011111111",
+    "0049 170/11111111",
+    "+004917011111111",
+    "whatsapp:+49 170 11111111",
+    "4917011111111\n",
+]
+
+
+def test_rows_of_message_map_are_found_however_the_site_writes_the_number(
+    target: Target, place: Place
+) -> None:
+    for spelling in [*SPELLINGS, "+4917011111112", "+49170111111112", "017011111111"]:
+        map_message(place, phone=spelling)
+    found = [row["phone"] for row in target.find(ANN, NOW)["message_map"]]
+    assert found == SPELLINGS
+
+
+def test_numbers_in_texts_are_found_however_they_are_written(target: Target) -> None:
+    """A text as such and, with what JSON writes in another way, in JSON."""
+    columns: list[dict[str, Any]] = []
+    for spelling in SPELLINGS:
+        columns += [{"reply_text": f"call {spelling}."}, {"details": written({"phone": spelling})}]
+    columns.append({"client_reference": "+4917011111111"})
+    records = [response(key(number), **one) for number, one in enumerate(columns, start=1)]
+    events = [
+        other(key(100 + number), details=written([spelling])) for number, spelling in enumerate(SPELLINGS)
+    ]
+    target.apply(Batch(records=[*records, *events, response(key(99), reply_text="+49 170 1111111 2")]))
+    found = target.find(ANN, NOW)
+    assert {row["key"] for row in found["response"]} == {one.key for one in records}
+    assert {row["key"] for row in found["other_event"]} == {one.key for one in events}
+
+
+def test_who_is_named_with_two_zeros_after_the_plus_is_found(target: Target) -> None:
+    """As numbers that were received with two zeros in place of it are kept."""
+    target.apply(Batch(records=[response(key(1), phone="+004917011111111"), response(key(2), phone_raw="tel:+4917011111111")]))  # fmt: skip
+    assert [row["key"] for row in target.find(ANN, NOW)["response"]] == [key(1), key(2)]
+
+
+@pytest.mark.parametrize("keep", [[], [key(1)], [key(1), key(2)], [key(3)]])
+def test_a_rebuild_keeps_records_that_it_is_told_to(target: Target, place: Place, keep: list[bytes]) -> None:
+    target.apply(Batch(records=[response(key(1)), response(key(2)), response(key(3), notification_id=9)]))
+    number = response(key(1)).notification_id
+    outcome = target.rebuild([("inbox-a", number)], [], keep)
+    left = {key(3), *(one for one in keep)}
+    assert {row["key"] for row in rows(place)} == left
+    assert outcome.removed == 3 - len(left)
+    assert target.rebuild([("inbox-a", number)], []).removed == len(left) - 1, "nothing is remembered"

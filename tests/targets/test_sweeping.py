@@ -1,0 +1,61 @@
+"""A target that does not know of somebody who was erased is swept of them, whichever engine it has."""
+
+import json
+from collections.abc import Sequence
+from datetime import timedelta
+
+from gatherer.decoding import decode_batch
+from gatherer.erase import sweep
+from gatherer.erasure import Hashing, Person
+from gatherer.notification import Notification
+from gatherer.targets.base import Batch, Target
+from tests.making import envelope, notification, text, value
+from tests.targets.engines import Place, rows
+from tests.targets.test_contract import NOW, response
+from tests.targets.test_privacy import key, map_message, other
+
+ANN, BOB = "4917011111111", "4917022222222"
+HASHING = Hashing("a key that nobody guesses")
+ERASED_AT = NOW + timedelta(hours=1)
+LATER = NOW + timedelta(hours=2)
+
+
+def decode(posts: Sequence[Notification]) -> Batch:
+    return decode_batch(posts, frozenset())
+
+
+def test_all_that_is_about_them_goes_and_what_is_about_others_stays(target: Target, place: Place) -> None:
+    person = Person(phones=frozenset({f"+{ANN}"}), message_ids=frozenset({"wamid.OUT00001"}))
+    broken = [text("", **{"from": who}) | {"id": None} for who in (ANN, BOB)]
+    target.apply(decode([notification(envelope(value(messages=broken)), 7)]))
+    target.apply(
+        Batch(
+            records=[
+                response(key(1), phone=f"+{ANN}", message_id="wamid.OUT00002"),
+                response(key(2), phone=f"+{ANN}", message_id="wamid.LATER", occurred_at=LATER),
+                response(key(3), phone=f"+{BOB}", reply_text=ANN, details=json.dumps({"a": ANN, "b": 1})),
+                response(key(4), message_id="wamid.OUT00001", occurred_at=LATER),
+                response(key(5), message_id="wamid.OUT00002"),
+                response(key(6), message_id="wamid.OUT00003"),
+                other(key(7), details=json.dumps({"people": [{"p": ANN}, {"p": BOB}]})),
+                other(key(8), details=json.dumps({"people": [{"p": ANN}]})),
+            ]
+        )
+    )
+    map_message(place, phone=f"+{ANN}", sent_at="2020-01-01 00:00:00")
+    map_message(place, phone=f"+{ANN}", campaign="not sent yet")
+    map_message(place, message_id="wamid.OUT00001", sent_at="2020-01-01 00:00:00")
+    outcome = sweep(target, HASHING, HASHING.bury(person, ERASED_AT), decode)
+    left = {row["key"]: row for row in rows(place)}
+    assert left.keys() == {key(2), key(3), key(6)}
+    assert (left[key(3)]["reply_text"], left[key(3)]["details"]) == (None, '{"b":1}')
+    (event,) = rows(place, "other_event")
+    assert json.loads(event["details"]) == {"people": [{"p": BOB}]}
+    mapped = place.query("SELECT campaign FROM $(schema).message_map")
+    assert [row["campaign"] for row in mapped] == ["not sent yet"]
+    ((kept,),) = target.kept_notifications()
+    assert BOB.encode() in kept.body
+    assert ANN.encode() not in kept.body
+    assert len(rows(place, "rejected")) == 1
+    assert outcome.removed > 0
+    assert len(target.tombstones()) == 2
