@@ -13,6 +13,7 @@ from gatherer.inbox.base import Bounds, Inbox, Selection
 from gatherer.notification import Notification
 from gatherer.phones import spellings
 from gatherer.records import OtherEvent, Response
+from gatherer.sieve import Sieve
 from gatherer.targets.base import Target
 
 EVERYTHING: Final = Selection()
@@ -91,10 +92,11 @@ def trace(
     """
     done, count = 0, sum(inbox.status().count for inbox in inboxes.values())
 
-    def batches(inbox: Inbox) -> Iterator[list[Notification]]:
+    def batches(inbox: Inbox, person: Person) -> Iterator[list[Notification]]:
         nonlocal done
+        sieve = Sieve(person)
         for batch in inbox.select(EVERYTHING, BOUNDS):
-            yield batch
+            yield [one for one in batch if sieve.lets_through(one.body)]
             done += len(batch)
             progress(min(done, 2 * count), 2 * count)
 
@@ -106,7 +108,7 @@ def trace(
     while before is None or _names(before) < _names(person):  # again with what has been learned
         before = person
         for inbox in inboxes.values():
-            for batch in batches(inbox):
+            for batch in batches(inbox, before):
                 for record in decode(batch).records:
                     values = columns(record)
                     _refuse_ours(values, given)
@@ -116,7 +118,9 @@ def trace(
         _refuse_ours(row, given)
         person |= _messages(row, person)
     held = {
-        name: [one for batch in batches(inbox) for each in batch if (one := hold(each, person, decode))]
+        name: [
+            one for batch in batches(inbox, person) for each in batch if (one := hold(each, person, decode))
+        ]
         for name, inbox in inboxes.items()
     }
     if person == given and not is_named and sum(map(len, held.values())) > max(FEW, count // 2):

@@ -1,6 +1,7 @@
 """People in the embedded target: found, taken out, and remembered as tombstones."""
 
 import dataclasses
+import json
 import logging
 import re
 import sqlite3
@@ -22,8 +23,15 @@ _AS_JSON: Final = re.compile(r"\\[trn]")  # of separators, those that JSON write
 
 def find(connection: sqlite3.Connection, person: Person, until: datetime) -> dict[str, list[dict[str, Any]]]:
     """Return the rows about `person` by table."""
-    connection.create_function("bare", 1, _bare, deterministic=True)
-    values = traces.of(person)._asdict() | {"until": sql_times.text(until)}
+    look_for = traces.of(person)
+    fragments = json.loads(look_for.fragments)
+
+    def mentions(*texts: str | None) -> bool:
+        return any(part in _bare(text) for text in texts if text for part in fragments)
+
+    connection.create_function("bare", 1, lambda text: _bare(text or ""), deterministic=True)
+    connection.create_function("mentions", -1, mentions, deterministic=True)
+    values = look_for._asdict() | {"until": sql_times.text(until)}
     found = {}
     for table in traces.FOUND_IN:
         cursor = connection.execute(sql(f"find_{table}"), values)
@@ -34,9 +42,10 @@ def find(connection: sqlite3.Connection, person: Person, until: datetime) -> dic
     return found
 
 
-def _bare(text: object) -> str | None:
+def _bare(text: object) -> str:
     """Return `text` without what stands between the digits of numbers, be it as JSON writes it."""
-    return phones.bare(_AS_JSON.sub("", text)) if isinstance(text, str) else None
+    bare = phones.bare(str(text))
+    return _AS_JSON.sub("", bare) if "\\" in bare else bare
 
 
 def _plain(name: str, value: Any) -> Any:

@@ -8,7 +8,7 @@ WHERE
         AND (
             phone IN (SELECT value FROM json_each(:phones))
             OR user_id IN (SELECT value FROM json_each(:user_ids))
-            OR EXISTS (SELECT 1 FROM json_each(:fragments) WHERE instr(bare(details), value))
+            OR mentions(details)
         )
     )
     OR (

@@ -1,6 +1,6 @@
 -- Responses about a person: theirs up to a time; what has a number or user id of theirs in its texts up to then; and,
 -- whenever it was, what is about one of their messages and says of nobody else that it is theirs. Lists are JSON.
--- Numbers in texts are written in many ways: `bare` leaves out what may stand between their digits.
+-- Numbers in texts are written in many ways: `mentions` leaves out what may stand between their digits.
 SELECT *
 FROM response
 WHERE
@@ -10,11 +10,7 @@ WHERE
             phone IN (SELECT value FROM json_each(:phones))
             OR phone_raw IN (SELECT value FROM json_each(:phones))
             OR user_id IN (SELECT value FROM json_each(:user_ids))
-            OR EXISTS (
-                SELECT 1 FROM json_each(:fragments)
-                WHERE instr(bare(details), value) OR instr(bare(reply_payload), value) OR instr(bare(reply_text), value)
-                    OR instr(bare(client_reference), value)
-            )
+            OR mentions(details, reply_payload, reply_text, client_reference)
         )
     )
     OR (
