@@ -61,14 +61,24 @@ def erase(
     )
 
 
-def sweep(target: Target, hashing: Hashing, tombstones: list[Tombstone], decode: Decode) -> Outcome:
+def sweep(
+    target: Target,
+    hashing: Hashing,
+    tombstones: list[Tombstone],
+    decode: Decode,
+    *,
+    since: datetime = timestamps.EARLIEST,
+) -> Outcome:
     """Take those out of `target` of whom it does not know that they were erased: it was restored from an older copy.
+
+    Or of whom a pass did not know that was running meanwhile.
 
     Args:
         target: where responses are.
         hashing: what `tombstones` were made with.
         tombstones: of whoever was erased.
         decode: as above.
+        since: rows that were written earlier have nothing of them.
 
     Raises:
         GathererError: the target cannot be read or written.
@@ -87,7 +97,7 @@ def sweep(target: Target, hashing: Hashing, tombstones: list[Tombstone], decode:
     rows: dict[str, list[dict[str, Any]]] = {}
     mentions: dict[str, list[Mention]] = {}
     messages: set[str] = set()
-    for table, some in target.about_people():
+    for table, some in target.about_people(since):
         theirs, others = sorted_out({table: some}, is_theirs, freed_row)
         rows.setdefault(table, []).extend(theirs[table])
         mentions.setdefault(table, []).extend(others[table])

@@ -1,10 +1,11 @@
 """Who was erased, as the target and a file beside it remember: both are made to agree before each pass."""
 
 import logging
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from gatherer import example
+from gatherer import example, timestamps
 from gatherer.app.opening import opt_out_words
 from gatherer.config import Configuration
 from gatherer.erased import Erased, latest
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 FILE_NAME: Final = "tombstones.ndjson"
+CLOCKS_DIFFER: Final = timedelta(days=1)  # of machines that gather into one target, at most
 
 
 def erased_people(configuration: Configuration, target: "Target", *, dry_run: bool = False) -> Erased | None:
@@ -50,7 +52,8 @@ def erased_people(configuration: Configuration, target: "Target", *, dry_run: bo
 
         # Also where the target knows them: a pass here may have begun before somebody else erased them there.
         new = list(latest([*new_to_target, *new_to_file]).values())
-        removed = sweep(target, hashing, new, decoder(configuration)).removed
+        since = timestamps.EARLIEST if new_to_target else min(one.erased_at for one in new) - CLOCKS_DIFFER
+        removed = sweep(target, hashing, new, decoder(configuration), since=since).removed
         if new_to_target:
             log.warning(
                 "%s did not know of %d erased phone numbers, user ids and messages: it was restored from a copy, they "

@@ -168,8 +168,8 @@ class Target(Protocol):
         Of `message_map`: what was sent to one of the numbers, or is about one of the messages.
         """
 
-    def about_people(self) -> Iterator[tuple[str, list[dict[str, Any]]]]:
-        """Yield all rows of the tables that `find` looks in, in batches, each with its table.
+    def about_people(self, since: datetime) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+        """Yield the rows of the tables that `find` looks in written at `since` or later, in batches, each with its table.
 
         Of their columns there are those that tell when something occurred, whom it is about and whom it mentions.
         Nothing else may be asked of the target until the last batch.

@@ -22,6 +22,9 @@ TELLING: Final = {
     },
     "message_map": ("id", "message_id", "phone", "sent_at", "inserted_at"),
 }
+WRITTEN_AT: Final = {
+    table: "changed_at" if "key" in names else "inserted_at" for table, names in TELLING.items()
+}
 FOUND_IN: Final = tuple(TELLING)  # the tables that are about people
 _ERASABLE: Final = frozenset({*(table.table for table in TABLES), "message_map"})
 # Of the digits of a phone number, as providers and the site write it.

@@ -229,7 +229,7 @@ def test_all_rows_that_may_be_about_people_can_be_walked_through(target: Target,
     ]
     target.apply(Batch(records=records))
     map_message(place, phone="+15550003333", sent_at="2026-09-01 10:00:00")
-    found = [(table, row) for table, some in target.about_people() for row in some]
+    found = [(table, row) for table, some in target.about_people(timestamps.EARLIEST) for row in some]
     assert [table for table, _ in found] == ["response", "response", "other_event", "message_map"]
     rows = {row["key"]: row for _, row in found[:3]}
     assert rows[key(1)]["occurred_at"] == NOW
@@ -241,6 +241,11 @@ def test_all_rows_that_may_be_about_people_can_be_walked_through(target: Target,
     assert mapped["phone"] == "+15550003333"
     assert mapped["sent_at"] == timestamps.parse("2026-09-01T10:00:00Z")
     assert mapped["inserted_at"] > mapped["sent_at"]
+    minute = timedelta(minutes=1)
+    assert [row for _, some in target.about_people(timestamps.now() - minute) for row in some] == [
+        row for _, row in found
+    ]
+    assert [row for _, some in target.about_people(timestamps.now() + minute) for row in some] == []
 
 
 def test_kept_notifications_are_those_of_all_rejections(target: Target) -> None:

@@ -53,10 +53,13 @@ def _plain(name: str, value: Any) -> Any:
     return timestamps.parse(value) or value if name.endswith("_at") else value
 
 
-def about_people(connection: sqlite3.Connection) -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    """Yield all rows that may be about people in batches, each with its table."""
+def about_people(
+    connection: sqlite3.Connection, since: datetime
+) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """Yield the rows that may be about people, written at `since` or later, in batches, each with its table."""
     for table, names in traces.TELLING.items():
-        cursor = connection.execute(f"SELECT {', '.join(map(_read, names))} FROM {table}")
+        query = f"SELECT {', '.join(map(_read, names))} FROM {table} WHERE {traces.WRITTEN_AT[table]} >= ?"
+        cursor = connection.execute(query, (sql_times.text(since),))
         while rows := cursor.fetchmany(_FETCHED):
             yield (
                 table,

@@ -142,10 +142,10 @@ class SQLiteTarget:
         with self._explained():
             return privacy.find(self._connection, person, until)
 
-    def about_people(self) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    def about_people(self, since: datetime) -> Iterator[tuple[str, list[dict[str, Any]]]]:
         """Yield all rows that may be about people in batches, each with its table."""
         with self._explained():
-            yield from privacy.about_people(self._connection)
+            yield from privacy.about_people(self._connection, since)
 
     def kept_notifications(self) -> Iterator[list[Notification]]:
         """Yield all notifications kept with rejections, settled or not, in batches."""

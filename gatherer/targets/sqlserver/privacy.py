@@ -34,8 +34,10 @@ def find(session: Session, schema: str, person: Person, until: datetime) -> dict
     return found
 
 
-def about_people(session: Session, schema: str) -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    """Yield all rows that may be about people in batches, each with its table.
+def about_people(
+    session: Session, schema: str, since: datetime
+) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """Yield the rows that may be about people, written at `since` or later, in batches, each with its table.
 
     Raises:
         Faulted: they cannot be read.
@@ -43,7 +45,8 @@ def about_people(session: Session, schema: str) -> Iterator[tuple[str, list[dict
     """
     for table, names in traces.TELLING.items():
         columns = ", ".join(f"[{name}]" for name in names)
-        for rows in session.stream(placed(f"SELECT {columns} FROM $(schema).{table}", schema)):
+        query = f"SELECT {columns} FROM $(schema).{table} WHERE {traces.WRITTEN_AT[table]} >= CONVERT(datetime2(3), ?)"
+        for rows in session.stream(placed(query, schema), sql_times.text(since)):
             yield table, [as_dictionary(row) for row in rows]
 
 

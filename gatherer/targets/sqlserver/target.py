@@ -191,10 +191,10 @@ class SQLServerTarget:
         """Return the rows about `person` by table, each with all its columns."""
         return self._persistently(lambda: privacy.find(self.session, self._schema, person, until))
 
-    def about_people(self) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    def about_people(self, since: datetime) -> Iterator[tuple[str, list[dict[str, Any]]]]:
         """Yield all rows that may be about people in batches, each with its table."""
         with self._explained():
-            yield from privacy.about_people(self.session, self._schema)
+            yield from privacy.about_people(self.session, self._schema, since)
 
     def kept_notifications(self) -> Iterator[list[Notification]]:
         """Yield all notifications kept with rejections, settled or not, in batches."""
