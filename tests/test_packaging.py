@@ -70,8 +70,11 @@ def test_the_command_and_the_requirements_are_declared(wheel: Path) -> None:
 
 
 @pytest.mark.nightly
-def test_the_wheel_works_where_nothing_else_is_installed(wheel: Path, tmp_path: Path) -> None:
+def test_the_wheel_works_where_nothing_else_is_installed(
+    wheel: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """With all it needs from the package index: the command runs, and the whole path does."""
+    monkeypatch.delenv("PYTHONPATH", raising=False)  # pip would take a checkout there for installed
     subprocess.run([sys.executable, "-m", "venv", tmp_path / "venv"], check=True)
     scripts = tmp_path / "venv" / ("Scripts" if os.name == "nt" else "bin")
     pip = [scripts / "python", "-m", "pip", "--disable-pip-version-check", "--quiet", "install", wheel]
