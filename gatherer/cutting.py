@@ -109,26 +109,24 @@ class _Needed:
 
     def is_in(self, chosen: Cut) -> bool:
         """Tell whether all of it is there without what was `chosen`; no if it would take too long to tell."""
-        if not chosen:
-            return True
-        self._trials += 1
-        if self._trials > _MOST_TRIALS:
-            return False
-        rest = free(self._notification, chosen)
-        facts = self._decode(rest) if rest.body else []
-        there = {one.key: one for one in facts if not isinstance(one, Rejected)}
-        return self._keys <= there.keys() and self._has_ours(there)
+        there = self._left(chosen)
+        return there is not None and self._keys <= there.keys() and self._has_ours(there)
 
     def is_ours_in(self, chosen: Cut) -> bool:
         """Tell the same of that part of it which is about our own account."""
-        if not self._ours or not chosen:
+        if not self._ours:
             return True
+        there = self._left(chosen)
+        return there is not None and self._has_ours(there)
+
+    def _left(self, chosen: Cut) -> dict[bytes, Record] | None:
+        """Return what is said without what was `chosen`, by key; None if that was asked too often."""
         self._trials += 1
         if self._trials > _MOST_TRIALS:
-            return False
+            return None
         rest = free(self._notification, chosen)
         facts = self._decode(rest) if rest.body else []
-        return self._has_ours({one.key: one for one in facts if not isinstance(one, Rejected)})
+        return {one.key: one for one in facts if not isinstance(one, Rejected)}
 
     def _has_ours(self, there: dict[bytes, Record]) -> bool:
         return all(there.get(key) == one for key, one in self._ours.items())

@@ -143,7 +143,7 @@ class SQLiteTarget:
             return privacy.find(self._connection, person, until)
 
     def about_people(self, since: datetime) -> Iterator[tuple[str, list[dict[str, Any]]]]:
-        """Yield all rows that may be about people in batches, each with its table."""
+        """Yield the rows that may be about people, written at `since` or later, in batches, each with its table."""
         with self._explained():
             yield from privacy.about_people(self._connection, since)
 

@@ -192,7 +192,7 @@ class SQLServerTarget:
         return self._persistently(lambda: privacy.find(self.session, self._schema, person, until))
 
     def about_people(self, since: datetime) -> Iterator[tuple[str, list[dict[str, Any]]]]:
-        """Yield all rows that may be about people in batches, each with its table."""
+        """Yield the rows that may be about people, written at `since` or later, in batches, each with its table."""
         with self._explained():
             yield from privacy.about_people(self.session, self._schema, since)
 
