@@ -109,12 +109,14 @@ class _Needed:
 
     def is_in(self, chosen: Cut) -> bool:
         """Tell whether all of it is there without what was `chosen`; no if it would take too long to tell."""
+        if not chosen:
+            return True
         there = self._left(chosen)
         return there is not None and self._keys <= there.keys() and self._has_ours(there)
 
     def is_ours_in(self, chosen: Cut) -> bool:
         """Tell the same of that part of it which is about our own account."""
-        if not self._ours:
+        if not (self._ours and chosen):
             return True
         there = self._left(chosen)
         return there is not None and self._has_ours(there)
