@@ -249,3 +249,15 @@ def test_notices_about_our_templates_stay_whole(tmp_path: Path, gathered: bool) 
         assert all(json.loads(event["details"]) == change["value"] for event in events)
         assert sorted(fact[4] for fact in facts(folder)) == ["wamid.B0", "wamid.B1"]
     assert json.loads(inbox(folder)[1]) == alone
+
+
+def test_answers_of_flows_go_also_where_json_writes_the_number_in_another_way(tmp_path: Path) -> None:
+    reply = flow({})
+    reply["interactive"]["nfm_reply"]["response_json"] = (
+        r'{"friend": "+49\/170\u00a011111111", "colour": "red"}'
+    )
+    folder = place(tmp_path, [post(reply)])
+    erase(folder)
+    ((payload,),) = ask(folder, "SELECT reply_payload FROM response")
+    assert json.loads(payload) == {"colour": "red"}
+    assert b"11111111" not in inbox(folder)[0]

@@ -48,6 +48,28 @@ def test_numbers_in_texts_are_found_however_they_are_written(target: Target) -> 
     assert {row["key"] for row in found["other_event"]} == {one.key for one in events}
 
 
+@pytest.mark.parametrize(
+    "number",
+    [r"+49\/170\/11111111", r"49\u00a0170 11111111", r"\u002b491701111111\u0031", r"49\t170\n11111111"],
+)
+def test_numbers_in_json_that_others_wrote_are_found(target: Target, number: str) -> None:
+    """A Flow's answers are kept as they came."""
+    theirs = f'{{"friend": "{number}"}}'
+    target.apply(
+        Batch(
+            records=[
+                response(key(1), phone="+15550009999", reply_payload=theirs),
+                response(key(2), phone="+15550009999", reply_payload='{"friend": "49170\\/2"}'),
+                other(key(3), details=theirs),
+            ]
+        )
+    )
+    found = target.find(ANN, NOW)
+    assert [row["key"] for row in found["response"]] == [key(1)]
+    assert [row["key"] for row in found["other_event"]] == [key(3)]
+    assert target.find(Person(message_ids=frozenset({"wamid.1"})), NOW)["response"] == []
+
+
 def test_who_is_named_with_two_zeros_after_the_plus_is_found(target: Target) -> None:
     """As numbers that were received with two zeros in place of it are kept."""
     target.apply(Batch(records=[response(key(1), phone="+004917011111111"), response(key(2), phone_raw="tel:+4917011111111")]))  # fmt: skip

@@ -18,7 +18,10 @@ from gatherer.targets.sqlite.schema import sql
 log = logging.getLogger(__name__)
 
 _FETCHED: Final = 2000
-_AS_JSON: Final = re.compile(r"\\[trn]")  # of separators, those that JSON writes in another way
+_AS_JSON: Final = re.compile(
+    r"\\[trn]?"
+)  # before separators that JSON writes in another way, a slash among them
+_NUMBERED: Final = "\\u"  # in JSON, before the number of any character
 
 
 def find(connection: sqlite3.Connection, person: Person, until: datetime) -> dict[str, list[dict[str, Any]]]:
@@ -27,7 +30,8 @@ def find(connection: sqlite3.Connection, person: Person, until: datetime) -> dic
     fragments = json.loads(look_for.fragments)
 
     def mentions(*texts: str | None) -> bool:
-        return any(part in _bare(text) for text in texts if text for part in fragments)
+        said = [text for text in texts if text and fragments]
+        return any(_NUMBERED in text or any(part in _bare(text) for part in fragments) for text in said)
 
     connection.create_function("bare", 1, lambda text: _bare(text or ""), deterministic=True)
     connection.create_function("mentions", -1, mentions, deterministic=True)

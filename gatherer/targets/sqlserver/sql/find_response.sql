@@ -1,8 +1,8 @@
 -- Responses about a person: theirs up to a time; what has a number or user id of theirs in its texts up to then; and,
 -- whenever it was, what is about one of their messages and says of nobody else that it is theirs.
 -- Parameters: the phone numbers in every way of writing them, user ids, message ids, what to look for in texts, all
--- as JSON lists; the time. Numbers in texts are written in many ways: what may stand between their digits is left out, and how
--- JSON writes it.
+-- as JSON lists; the time. Numbers in texts are written in many ways: what may stand between their digits
+-- is left out, and how JSON writes it; where JSON numbers a character, that is for the caller to tell.
 SET NOCOUNT ON;
 DECLARE
     @phones nvarchar(max) = ?, @user_ids nvarchar(max) = ?, @message_ids nvarchar(max) = ?,
@@ -30,13 +30,13 @@ CROSS APPLY (
     SELECT
         REPLACE(REPLACE(REPLACE(REPLACE(REPLACE(REPLACE(REPLACE(REPLACE(REPLACE(REPLACE(REPLACE(REPLACE(
         REPLACE(REPLACE(REPLACE(REPLACE(REPLACE(REPLACE(REPLACE(REPLACE(REPLACE(REPLACE(REPLACE(REPLACE(
-        REPLACE(REPLACE(REPLACE(REPLACE(REPLACE(
+        REPLACE(REPLACE(REPLACE(REPLACE(REPLACE(REPLACE(
             texts.said, N'\t', N''), N'\r', N''), N'\n', N''), N'+', N''), N' ', N''), N'(', N''), N')', N''),
             N'-', N''), N'.', N''), NCHAR(0x00A0), N''), NCHAR(0x202A), N''), NCHAR(0x202C), N''), N'/', N''),
             NCHAR(0x0009), N''), NCHAR(0x000D), N''), NCHAR(0x000A), N''), NCHAR(0x200E), N''),
             NCHAR(0x200F), N''), NCHAR(0x2010), N''), NCHAR(0x2011), N''), NCHAR(0x2013), N''),
             NCHAR(0x202B), N''), NCHAR(0x202D), N''), NCHAR(0x202E), N''), NCHAR(0x202F), N''),
-            NCHAR(0x2066), N''), NCHAR(0x2067), N''), NCHAR(0x2068), N''), NCHAR(0x2069), N'') AS said
+            NCHAR(0x2066), N''), NCHAR(0x2067), N''), NCHAR(0x2068), N''), NCHAR(0x2069), N''), N'\', N'') AS said
 ) AS bare
 WHERE
     (
@@ -45,6 +45,7 @@ WHERE
             t.phone IN (SELECT value FROM @phone)
             OR t.phone_raw IN (SELECT value FROM @phone)
             OR t.user_id IN (SELECT value FROM @user)
+            OR @fragments <> N'[]' AND CHARINDEX(N'\u', texts.said) > 0
             OR EXISTS (
                 SELECT 1 FROM OPENJSON(@fragments) AS f
                 WHERE CHARINDEX(CAST(f.value AS nvarchar(450)) COLLATE Latin1_General_BIN2, bare.said) > 0
