@@ -1,13 +1,20 @@
-"""What is noted down beside the facts: the settings of the site, which views need, and what each pass did."""
+"""What is noted down beside the facts: positions, the settings of the site, which views need, what each pass did."""
 
 import dataclasses
 from collections.abc import Mapping
 
 from gatherer import sql_times, time_zones
-from gatherer.targets.base import Run
+from gatherer.targets.base import Position, Run
 from gatherer.targets.sqlserver.rows import to_json
 from gatherer.targets.sqlserver.schema import batches, placed
 from gatherer.targets.sqlserver.session import Session
+
+
+def position(session: Session, schema: str, inbox_id: str) -> Position | None:
+    """Return up to where the inbox `inbox_id` has been gathered; None if it never was."""
+    query = "SELECT inbox_id, notification_id, digest FROM $(schema).inbox_position WHERE inbox_id = ?"
+    (found,) = session.run(placed(query, schema), inbox_id)
+    return Position(*found[0]) if found else None
 
 
 def settings(session: Session, schema: str) -> dict[str, str]:

@@ -1,11 +1,13 @@
-"""What people ask the tables for: how many rows there are, how the last pass went, the responses themselves."""
+"""What the tables are asked for: how many rows there are, how the last pass went, rejections, the responses."""
 
 import dataclasses
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from gatherer import sql_times
+from gatherer.notification import Notification
 from gatherer.targets.base import Export, Run, TargetStatus
 from gatherer.targets.sqlserver.rows import to_json
 from gatherer.targets.sqlserver.schema import WITH_KEYS, batches, placed
@@ -36,6 +38,34 @@ def status(session: Session, schema: str) -> TargetStatus:
         rejected_open=count("$(schema).rejected WHERE resolved_at IS NULL"),
         last_run=run,
     )
+
+
+def open_rejections(session: Session, schema: str) -> set[bytes]:
+    """Return the body keys of all rejections that nothing has settled yet."""
+    query = "SELECT DISTINCT body_key FROM $(schema).rejected WHERE resolved_at IS NULL"
+    (found,) = session.run(placed(query, schema))
+    return {row.body_key for row in found}
+
+
+def kept_notifications(session: Session, schema: str, *, settled: bool) -> Iterator[list[Notification]]:
+    """Yield the notifications kept with rejections in batches, those with nothing but settled ones only if `settled`.
+
+    Raises:
+        TargetError: they cannot be read.
+        TemporaryError: nor just now.
+
+    """
+    (select,) = batches("select_kept_notifications", schema)
+    after = b"\x00" * 16
+    while True:
+        (found,) = session.persistently(partial(session.run, select, after, settled))
+        if not found:
+            return
+        yield [
+            Notification(number, inbox_id, received_at.replace(tzinfo=UTC), *rest)
+            for _, number, inbox_id, received_at, *rest in found
+        ]
+        after = found[-1].body_key
 
 
 def export(session: Session, schema: str, what: Export) -> Iterator[list[dict[str, Any]]]:

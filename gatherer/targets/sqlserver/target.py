@@ -3,7 +3,7 @@
 import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, TypeVar
 
 from gatherer.erasure import Erasure, Person, Tombstone
@@ -25,7 +25,6 @@ from gatherer.targets.sqlserver.committing import Committer, Done, trace_of
 from gatherer.targets.sqlserver.connection import Access
 from gatherer.targets.sqlserver.faults import Class
 from gatherer.targets.sqlserver.retiring import Retirement
-from gatherer.targets.sqlserver.schema import batches
 from gatherer.targets.sqlserver.session import PATIENCE, Faulted, Patience, Session
 from gatherer.targets.sqlserver.transactions import Transactions
 
@@ -62,7 +61,7 @@ class SQLServerTarget:
             *(f"upsert_{table.table}" for table in TABLES),
         )
         self.session = Session(
-            access, patience=patience, prepare=[batches(name, schema_name)[0] for name in staging]
+            access, patience=patience, prepare=[schema.batches(name, schema_name)[0] for name in staging]
         )
         self.name = self.session.name
         self._transactions = Transactions(
@@ -101,11 +100,7 @@ class SQLServerTarget:
 
     def position(self, inbox_id: str) -> Position | None:
         """Return up to where the inbox `inbox_id` has been gathered; None if it never was."""
-        found = self._rows(
-            "SELECT inbox_id, notification_id, digest FROM $(schema).inbox_position WHERE inbox_id = ?",
-            inbox_id,
-        )
-        return Position(*found[0]) if found else None
+        return self._persistently(lambda: bookkeeping.position(self.session, self._schema, inbox_id))
 
     def apply(self, batch: Batch) -> Outcome:
         """Apply `batch` in one transaction, in which the position only moves forward.
@@ -163,12 +158,11 @@ class SQLServerTarget:
 
     def open_rejections(self) -> set[bytes]:
         """Return the body keys of all rejections that nothing has settled yet."""
-        found = self._rows("SELECT DISTINCT body_key FROM $(schema).rejected WHERE resolved_at IS NULL")
-        return {row.body_key for row in found}
+        return self._persistently(lambda: reading.open_rejections(self.session, self._schema))
 
     def rejected_notifications(self) -> Iterator[list[Notification]]:
         """Yield the notifications with open rejections in batches, from the bytes kept with them."""
-        return self._kept_notifications(settled=False)
+        return reading.kept_notifications(self.session, self._schema, settled=False)
 
     def record_run(self, run: Run) -> None:
         """Write down what a pass did."""
@@ -198,7 +192,7 @@ class SQLServerTarget:
 
     def kept_notifications(self) -> Iterator[list[Notification]]:
         """Yield all notifications kept with rejections, settled or not, in batches."""
-        return self._kept_notifications(settled=True)
+        return reading.kept_notifications(self.session, self._schema, settled=True)
 
     def erase(
         self,
@@ -236,16 +230,6 @@ class SQLServerTarget:
         """Let go of the connection."""
         self.session.disconnect()
 
-    def _kept_notifications(self, *, settled: bool) -> Iterator[list[Notification]]:
-        (select,) = batches("select_kept_notifications", self._schema)
-        after = b"\x00" * 16
-        while found := self._rows(select, after, settled):
-            yield [
-                Notification(number, inbox_id, received_at.replace(tzinfo=UTC), *rest)
-                for _, number, inbox_id, received_at, *rest in found
-            ]
-            after = found[-1].body_key
-
     @contextmanager
     def _explained(self) -> Iterator[None]:
         """Turn a fault that trying again does not mend, or has not, into an error of ours."""
@@ -260,12 +244,6 @@ class SQLServerTarget:
 
     def _in_transaction(self, work: Callable[[], None]) -> None:
         self._persistently(lambda: self._transactions.run(lambda _: work()))
-
-    def _rows(self, query: str, *parameters: object) -> list[Any]:
-        return self._persistently(lambda: self._run(query, *parameters)[0])
-
-    def _run(self, statement: str, *parameters: object) -> list[list[Any]]:
-        return self.session.run(schema.placed(statement, self._schema), *parameters)
 
     def _persistently(self, action: Callable[[], T]) -> T:
         return self.session.persistently(action)
