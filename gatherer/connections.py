@@ -10,26 +10,26 @@ import logging
 import socket
 import struct
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final, cast
 
-from aiohttp import HttpVersion10, HttpVersion11, web
+from aiohttp import web
+
+from gatherer.malformed import Handler, of_a_known_version, page, refusal
 
 log = logging.getLogger(__name__)
 
 LINGER_SECONDS: Final = 3  # to read on after a refusal: closing at once could cost the client the answer
 STALLED_SECONDS: Final = 5  # for an answer that the client does not read, and for a close it does not follow
-RETRY_AFTER_SECONDS: Final = 5
 _LONGEST_LINE: Final = 8190
 _MOST_HEADERS: Final = 128
 _NEVER_SECONDS: Final = 86_400 * 365  # aiohttp's own timer is not needed beside ours
-_HEADERS: Final = {"Server": "gatherer", "X-Content-Type-Options": "nosniff"}
+_REFUSALS: Final = {
+    status: refusal(status) for status in (HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+}
 
-_VERSIONS: Final = (HttpVersion11, HttpVersion10)
-
-Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 Certificate = Mapping[str, Any]  # of a client, as ssl.SSLSocket.getpeercert gives it
 
 
@@ -59,7 +59,7 @@ class Guests(web.Server):
         """Hand the requests to `handle`; where `admits` is given, it decides by the client's certificate."""
         longest = min(_LONGEST_LINE, limits.max_header_bytes)
         super().__init__(
-            _of_a_known_version(handle),
+            of_a_known_version(handle),
             access_log=None,
             keepalive_timeout=_NEVER_SECONDS,
             lingering_time=LINGER_SECONDS,
@@ -135,6 +135,12 @@ class Connection(web.RequestHandler):
         super().data_received(data)
         if self._request_count != before:
             self._since, self._head_since, self._head_bytes = self._loop.time(), None, 0
+            if self._messages and (error := getattr(self._messages[-1][0], "exc", None)) is not None:
+                error.__traceback__ = (
+                    None  # its frames hold it: only the garbage collector would let go of both
+                )
+                if in_head and len(self._messages) == 1:  # no answer is due before
+                    self._refuse(HTTPStatus.BAD_REQUEST, f"not well-formed HTTP ({type(error).__name__})")
         elif in_head and self._head_bytes > self._guests.limits.max_header_bytes:
             self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "the headers do not end")
 
@@ -171,12 +177,7 @@ class Connection(web.RequestHandler):
         log.info("%d to %s: not well-formed HTTP (%s)", status, request.remote, type(exc).__name__)
         if request.writer.output_size > 0:
             raise ConnectionError("an answer is on its way already")
-        headers = dict(_HEADERS)
-        if status == HTTPStatus.SERVICE_UNAVAILABLE:
-            headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
-        response = web.Response(status=status, text=f"{HTTPStatus(status).phrase}\n", headers=headers)
-        response.force_close()
-        return response
+        return page(HTTPStatus(status))
 
     @property
     def waiting_since(self) -> float | None:
@@ -227,11 +228,10 @@ class Connection(web.RequestHandler):
         if wire is None or wire.is_closing() or self._force_close:
             return
         log.info("%d to %s: %s", status, _address(wire), because)
-        body = f"{status.phrase}\n"
-        lines = [f"HTTP/1.1 {status.value} {status.phrase}", *(f"{k}: {v}" for k, v in _HEADERS.items())]
-        lines += ["Content-Type: text/plain", f"Content-Length: {len(body)}", "Connection: close", "", body]
-        wire.write("\r\n".join(lines).encode("ascii"))
+        wire.write(_REFUSALS[status])
         self.force_close()
+        if self._task_handler is not None:  # it has nothing left to do
+            self._task_handler.cancel()
 
     def _abort(self) -> None:
         """Close the connection; the system, too, forgets at once what the client has not read."""
@@ -242,20 +242,6 @@ class Connection(web.RequestHandler):
             with contextlib.suppress(OSError):  # it is closed already
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, at_once)
         self._wire.abort()
-
-
-def _of_a_known_version(handle: Handler) -> Handler:
-    """Return `handle`, but for requests of HTTP/0.9 and 2.0, which aiohttp lets through: they get no answer at all."""
-
-    def checked(request: web.BaseRequest) -> Awaitable[web.StreamResponse]:
-        return handle(request) if request.version in _VERSIONS else _unanswered(request)
-
-    return checked
-
-
-async def _unanswered(request: web.BaseRequest) -> web.StreamResponse:
-    log.info("closed to %s: not HTTP/1.0 or 1.1", request.remote)
-    raise ConnectionAbortedError
 
 
 def _address(transport: asyncio.BaseTransport) -> str:

@@ -98,8 +98,12 @@ class Receiver:
         except Refused as refused:
             log.warning("%d to %s: %s", refused.status, request.remote, refused)
             response = _refusal(refused)
-        except (ConnectionError, asyncio.CancelledError):
+        except asyncio.CancelledError:
             raise
+        except ConnectionError as gone:
+            # aiohttp keeps it with the request, which its frames hold: only the garbage collector would let go of both.
+            gone.__traceback__ = None
+            return web.Response()  # for nobody
         except Exception:
             log.exception("a request could not be handled")
             response = _refusal(Refused(HTTPStatus.SERVICE_UNAVAILABLE))
