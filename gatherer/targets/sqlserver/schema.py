@@ -7,11 +7,13 @@ from importlib.resources import files
 from typing import Final
 
 from gatherer.errors import TargetError
+from gatherer.phones import SEPARATORS
 from gatherer.records import TABLES, Rejected
 from gatherer.targets.sqlserver.session import Session
 
 _GO: Final = re.compile(r"^\s*GO\s*;?\s*$", re.MULTILINE | re.IGNORECASE)
 _COMMENT: Final = re.compile(r"^\s*--.*\n?", re.MULTILINE)
+_BARE: Final = re.compile(r"\$\(bare:([^()]*)\)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +43,16 @@ WITH_KEYS: Final = (*(record.table for record in TABLES), Rejected.table)  # the
 @cache
 def text(name: str, schema: str) -> str:
     """Return the packaged file `sql/<name>.sql` for the tables in `schema`."""
-    return placed((files(__package__) / "sql" / f"{name}.sql").read_text(encoding="utf-8"), schema)
+    script = (files(__package__) / "sql" / f"{name}.sql").read_text(encoding="utf-8")
+    return placed(_BARE.sub(lambda found: _bare(found[1]), script), schema)
+
+
+def _bare(expression: str) -> str:
+    """Return T-SQL for a text without what may stand between the digits of a number, also as JSON writes it."""
+    escaped = [r"N'\t'", r"N'\r'", r"N'\n'", *(f"NCHAR({ord(one)})" for one in SEPARATORS), r"N'\'"]
+    for one in escaped:
+        expression = f"REPLACE({expression}, {one}, N'')"
+    return expression
 
 
 def placed(statement: str, schema: str) -> str:

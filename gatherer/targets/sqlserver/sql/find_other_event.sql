@@ -21,19 +21,7 @@ WHERE DATALENGTH(value) <= 900;
 
 SELECT t.*
 FROM $(schema).other_event AS t
-CROSS APPLY (
-    SELECT
-        REPLACE(REPLACE(REPLACE(REPLACE(REPLACE(REPLACE(REPLACE(REPLACE(REPLACE(REPLACE(REPLACE(REPLACE(
-        REPLACE(REPLACE(REPLACE(REPLACE(REPLACE(REPLACE(REPLACE(REPLACE(REPLACE(REPLACE(REPLACE(REPLACE(
-        REPLACE(REPLACE(REPLACE(REPLACE(REPLACE(REPLACE(
-            t.details COLLATE Latin1_General_BIN2, N'\t', N''), N'\r', N''), N'\n', N''), N'+', N''), N' ', N''),
-            N'(', N''), N')', N''), N'-', N''), N'.', N''), NCHAR(0x00A0), N''), NCHAR(0x202A), N''),
-            NCHAR(0x202C), N''), N'/', N''), NCHAR(0x0009), N''), NCHAR(0x000D), N''), NCHAR(0x000A), N''),
-            NCHAR(0x200E), N''), NCHAR(0x200F), N''), NCHAR(0x2010), N''), NCHAR(0x2011), N''),
-            NCHAR(0x2013), N''), NCHAR(0x202B), N''), NCHAR(0x202D), N''), NCHAR(0x202E), N''),
-            NCHAR(0x202F), N''), NCHAR(0x2066), N''), NCHAR(0x2067), N''), NCHAR(0x2068), N''),
-            NCHAR(0x2069), N''), N'\', N'') AS said
-) AS bare
+CROSS APPLY (SELECT $(bare:t.details COLLATE Latin1_General_BIN2) AS said) AS bare
 WHERE
     (
         t.occurred_at <= @until
