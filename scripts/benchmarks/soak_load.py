@@ -102,6 +102,11 @@ class Load:
         self._over = True
         written.write_bytes(self._acknowledged.tobytes())
         found = sorted(self._latencies)
+        minutes = max(1, round(seconds / 60))
+        parts = [
+            sorted(self._latencies[len(found) * n // minutes : len(found) * (n + 1) // minutes])
+            for n in range(minutes)
+        ]
         shares = (("p50_ms", 0.5), ("p90_ms", 0.9), ("p99_ms", 0.99), ("p99_9_ms", 0.999), ("max_ms", 1.0))
         latency = {
             name: round(found[min(int(len(found) * share), len(found) - 1)] * 1000, 2)
@@ -111,6 +116,7 @@ class Load:
             "posts": sum(self._statuses.values()),
             "per_second": round(sum(self._statuses.values()) / took),
             **latency,
+            "p99_ms_by_minute": [round(part[int(len(part) * 0.99)] * 1000, 1) for part in parts if part],
             "answers": dict(sorted(self._statuses.items())),
             "lost_connections": self._lost,
             "unanswered": CONNECTIONS - len(self._idle) + len(self._overdue),
