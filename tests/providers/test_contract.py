@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 from itertools import permutations
 from typing import Any
 
@@ -48,7 +49,17 @@ def payloads(name: str) -> list[Any]:
 def test_a_payload_becomes_the_records_that_were_written_down_for_it(one: Case) -> None:
     payload = json.loads(one.body) if one.path.suffix == ".json" else None
     decoded = [readable(record) for record in one.decode()]
-    assert decoded == [resolve(record, payload) for record in one.expected]
+    assert _worded(decoded) == _worded([resolve(record, payload) for record in one.expected])
+
+
+def _worded(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return `records` without what Python says about broken JSON: each version has its own words for that."""
+    for record in records:
+        if "reason" in record:
+            record["reason"] = re.sub(
+                r"(?<=^the body is not JSON: ).* at character \d+$", "…", record["reason"]
+            )
+    return records
 
 
 @every_provider
