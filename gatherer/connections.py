@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final, cast
 
-from aiohttp import web
+from aiohttp import StreamReader, web
 
 from gatherer.malformed import Handler, of_a_known_version, page, refusal
 
@@ -82,6 +82,8 @@ class Connection(web.RequestHandler):
     """A connection that does not wait for ever."""
 
     __slots__ = (
+        "_answered",
+        "_body",
         "_closing_since",
         "_guests",
         "_head_bytes",
@@ -100,6 +102,8 @@ class Connection(web.RequestHandler):
             None  # when the first byte of a request arrived that is not whole yet
         )
         self._head_bytes = 0
+        self._body: StreamReader | None = None  # of the last request that has begun
+        self._answered: StreamReader | None = None  # the body of the last request that was answered
         self._stalled_since: float | None = None
         self._closing_since: float | None = None
 
@@ -121,7 +125,7 @@ class Connection(web.RequestHandler):
     def connection_lost(self, exc: BaseException | None) -> None:
         """Forget the connection."""
         self._guests.present.discard(self)
-        self._wire = None
+        self._wire = self._body = self._answered = None
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -135,12 +139,11 @@ class Connection(web.RequestHandler):
         super().data_received(data)
         if self._request_count != before:
             self._since, self._head_since, self._head_bytes = self._loop.time(), None, 0
-            if self._messages and (error := getattr(self._messages[-1][0], "exc", None)) is not None:
-                error.__traceback__ = (
-                    None  # its frames hold it: only the garbage collector would let go of both
-                )
-                if in_head and len(self._messages) == 1:  # no answer is due before
-                    self._refuse(HTTPStatus.BAD_REQUEST, f"not well-formed HTTP ({type(error).__name__})")
+            message, body = self._messages[-1]
+            if (error := getattr(message, "exc", None)) is None:
+                self._body = body
+            else:
+                self._broken(error, alone=in_head and len(self._messages) == 1)
         elif in_head and self._head_bytes > self._guests.limits.max_header_bytes:
             self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "the headers do not end")
 
@@ -159,6 +162,8 @@ class Connection(web.RequestHandler):
     ) -> tuple[web.StreamResponse, bool]:
         """Send the answer; from now on the client keeps us waiting."""
         result = await super().finish_response(request, resp, start_time)
+        if self._wire is not None:  # else nothing is to hold the two together any more
+            self._answered = request.content
         self._since = self._loop.time()
         return result
 
@@ -182,10 +187,14 @@ class Connection(web.RequestHandler):
     @property
     def waiting_since(self) -> float | None:
         """Since when the client keeps us waiting; None while it is waiting for us."""
-        if self._messages or self._closing_since is not None:
+        if self._closing_since is not None:
             return None
         request = self._current_request
-        return None if request is not None and request.content.is_eof() else self._since
+        if request is not None:
+            return None if request.content.is_eof() else self._since
+        if self._lingers:
+            return self._since
+        return None if self._messages else self._since
 
     def check(self, now: float) -> None:
         """Close the connection if it has kept us waiting for too long. `now` is the event loop's time."""
@@ -222,6 +231,21 @@ class Connection(web.RequestHandler):
         # aiohttp's loop may not have come to the request that is here: what follows it is its body.
         return not self._messages and (self._waiter is not None or self._request_count == 0)
 
+    @property
+    def _lingers(self) -> bool:
+        """Whether the rest of a body is only read so that the answer, which is sent, does not get lost."""
+        return self._answered is not None and self._answered is self._body and not self._answered.is_eof()
+
+    def _broken(self, error: Exception, *, alone: bool) -> None:
+        """End what can no longer be framed; `alone` if no answer is due before."""
+        error.__traceback__ = None  # its frames hold it: only the garbage collector would let go of both
+        if self._lingers:
+            self._end()
+        elif self._body is not None and not self._body.is_eof():
+            self._body.set_exception(error)  # aiohttp would leave its reader to wait for the rest
+        elif alone:
+            self._refuse(HTTPStatus.BAD_REQUEST, f"not well-formed HTTP ({type(error).__name__})")
+
     def _refuse(self, status: HTTPStatus, because: str) -> None:
         """Answer before there is a request, and close."""
         wire = self._wire
@@ -229,8 +253,12 @@ class Connection(web.RequestHandler):
             return
         log.info("%d to %s: %s", status, _address(wire), because)
         wire.write(_REFUSALS[status])
+        self._end()
+
+    def _end(self) -> None:
+        """Close the connection, of which nothing is to be answered any more."""
         self.force_close()
-        if self._task_handler is not None:  # it has nothing left to do
+        if self._task_handler is not None:
             self._task_handler.cancel()
 
     def _abort(self) -> None:

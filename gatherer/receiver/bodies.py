@@ -76,8 +76,17 @@ class Bodies:
         except TimeoutError:
             if one is None or not one.makes_room:
                 raise NoBody(HTTPStatus.REQUEST_TIMEOUT, "the body did not arrive in time") from None
-        except (web.RequestPayloadError, HttpProcessingError):
+        except (web.RequestPayloadError, HttpProcessingError) as error:
+            error.__traceback__ = None  # kept with the request, which its frames hold
             raise NoBody(HTTPStatus.BAD_REQUEST, "the body is not framed as HTTP wants it") from None
+        except (
+            OSError,
+            RuntimeError,
+        ) as gone:  # TLS that breaks off; reading on where the connection was closed
+            if request.transport is not None:
+                raise
+            gone.__traceback__ = None
+            raise ConnectionAbortedError from None
         finally:
             if one is not None:
                 self._forget(one)

@@ -136,9 +136,8 @@ class Receiver:
             raise Refused(HTTPStatus.LENGTH_REQUIRED, f"neither a length nor chunks at {endpoint.name}")
         if length is not None and length > self._max_body_bytes:
             raise Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"{length} bytes announced at {endpoint.name}")
-        if (
-            headers.get("Content-Encoding", "identity").lower() != "identity"
-            or headers.get("Transfer-Encoding", "chunked").lower() != "chunked"
+        if any(one.strip().lower() != "identity" for one in headers.getall("Content-Encoding", ())) or any(
+            one.strip().lower() != "chunked" for one in headers.getall("Transfer-Encoding", ())
         ):
             raise Refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"compressed body at {endpoint.name}")
         remote = sender(request.remote or "", headers.getall("X-Forwarded-For", ()), self._trusted)

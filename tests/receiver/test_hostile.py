@@ -173,6 +173,35 @@ def test_slow_bodies_beyond_all_places_keep_nobody_out(server):
                 assert server.post(b"good %d" % n).status == 200
 
 
+@pytest.mark.parametrize("path", ["/open", "/webhook/meta", "/nowhere"])
+def test_bodies_that_break_in_the_middle_keep_no_place(server, path):
+    """What aiohttp queues behind an open body looks like a request that waits for us."""
+    opened = head("POST", path, {"Host": "x", "Transfer-Encoding": "chunked"}) + b"3\r\nabc\r\n"
+    with contextlib.ExitStack() as open_:
+        for _ in range(2 * PLACES):
+            connection = open_.enter_context(server.connect())
+            with contextlib.suppress(ConnectionError):
+                connection.sendall(opened)
+                time.sleep(0.003)
+                connection.sendall(b"zz\r\n")
+        for n in range(PLACES):
+            assert server.post(b"good %d" % n).status == 200
+        assert _connections(server) <= PLACES + 5
+
+
+def test_bodies_that_trickle_on_while_they_make_room_are_no_errors_of_ours(server):
+    """The log must not show a traceback, which the fixture looks for."""
+    with contextlib.ExitStack() as open_:
+        slow = [open_.enter_context(server.connect()) for _ in range(PLACES)]
+        for connection in slow:
+            connection.sendall(post_bytes(b"x" * 1000)[:-900])
+        for _ in range(2 * PLACES):
+            open_.enter_context(server.connect()).sendall(b"POST")
+            for connection in slow[:: PLACES // 8]:
+                with contextlib.suppress(OSError):
+                    connection.sendall(b"x")
+
+
 def test_a_flood_of_wrong_posts_from_an_address_does_not_lock_the_address_out(server):
     for n in range(300):
         assert server.post(b"x", X_Hub_Signature_256=signature(b"y")).status == 401
@@ -258,6 +287,31 @@ def test_what_is_no_proper_http_is_refused_and_stored_nowhere(server, name):
     assert set(statuses(received)) <= {400, 408, 411, 413, 415, 431}, received
     for line in BROKEN[name].split(b"\r\n")[:2]:
         assert len(line) < 6 or line not in received, "nothing of the request comes back"
+
+
+def test_a_chunk_that_is_broken_later_is_refused_at_once(server):
+    before = len(server.bodies())
+    with server.connect() as connection:
+        connection.sendall(
+            head("POST", "/open", {"Host": "x", "Transfer-Encoding": "chunked"}) + b"3\r\nabc\r\n"
+        )
+        time.sleep(0.1)
+        connection.sendall(b"zz\r\n")
+        took, received = closed_after(connection)
+    assert statuses(received) == [400]
+    assert took < SECONDS
+    assert len(server.bodies()) == before
+
+
+def test_a_good_post_before_a_body_that_breaks_is_answered(server):
+    with server.connect() as connection:
+        opened = head("POST", "/open", {"Host": "x", "Transfer-Encoding": "chunked"}) + b"3\r\nabc\r\n"
+        connection.sendall(post_bytes(b"good, before a broken one") + opened)
+        time.sleep(0.1)  # in one piece with what is broken, it would go with it
+        connection.sendall(b"zz\r\n")
+        received = closed_after(connection)[1]
+    assert statuses(received) == [200, 400]
+    assert server.bodies()[-1] == b"good, before a broken one"
 
 
 @pytest.mark.parametrize(

@@ -165,6 +165,11 @@ def test_a_compressed_body_is_refused(server, coding):
     assert server.post(b"\x1f\x8b", Content_Encoding=coding).status == 415
 
 
+def test_a_body_that_says_twice_how_it_is_coded_is_refused(server):
+    request = post_bytes(b"\x1f\x8b", Content_Encoding="identity")
+    assert server.exchange(request.replace(b"\r\n", b"\r\nContent-Encoding: gzip\r\n", 1)).status == 415
+
+
 def test_a_compressed_transfer_is_refused(server):
     assert server.exchange(_chunked(b"x", 1, **{"Transfer-Encoding": "gzip, chunked"})).status in (
         400,
