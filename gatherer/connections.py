@@ -11,12 +11,12 @@ import socket
 import struct
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final, cast
 
 from aiohttp import StreamReader, web
 
+from gatherer.limits import Limits
 from gatherer.malformed import Handler, of_a_known_version, page, refusal
 
 log = logging.getLogger(__name__)
@@ -31,20 +31,6 @@ _REFUSALS: Final = {
 }
 
 Certificate = Mapping[str, Any]  # of a client, as ssl.SSLSocket.getpeercert gives it
-
-
-@dataclass(frozen=True, kw_only=True)
-class Limits:
-    """What the clients of one listener may take of it."""
-
-    header_timeout_seconds: float = 10  # for request line and headers, from their first byte on
-    keepalive_timeout_seconds: float = 15  # from an answer to the first byte of the next request
-    max_header_bytes: int = 16_384  # request line and headers together
-    max_connections: int = 2000  # whoever has kept us waiting longest makes room for the next one
-    tls_handshake_timeout_seconds: float = 10
-    send_buffer_bytes: int | None = (
-        None  # what the system keeps of answers that are not read; None leaves it to it
-    )
 
 
 class Guests(web.Server):

@@ -16,8 +16,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from gatherer.connections import Certificate, Connection, Guests, Limits
+from gatherer.connections import Certificate, Connection, Guests
 from gatherer.errors import ConfigurationError
+from gatherer.limits import Limits
 from gatherer.malformed import Handler
 
 log = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from typing import Any, Final
 
-from gatherer.connections import Limits
+from gatherer.limits import Limits
 from gatherer.listening import Door, Listener
 
 __all__ = ["Limits", "Listener", "run"]

@@ -14,7 +14,7 @@ from gatherer.explanations import with_home
 from gatherer.secret import Secret
 
 if TYPE_CHECKING:
-    from gatherer.connections import Limits
+    from gatherer.limits import Limits
     from gatherer.tls import ServerTLS
 
 log = logging.getLogger(__name__)
@@ -47,7 +47,7 @@ def server_tls(settings: Server) -> "ServerTLS | None":
 
 def limits_of(settings: Server) -> "Limits":
     """Return the limits of a listener: as configured, but no more connections than this process can open."""
-    from gatherer.connections import Limits
+    from gatherer.limits import Limits
 
     most = _openable_files() - SPARE_FILES
     if most < settings.max_connections:
