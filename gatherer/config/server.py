@@ -32,7 +32,9 @@ class Server(Section):
     tls_key: ResolvedPath | None = None
     tls_key_password: Secret | None = None
     client_ca: ResolvedPath | None = None
-    client_names: list[Annotated[str, Field(min_length=1)]] = []
+    client_names: list[
+        Annotated[str, Field(min_length=1)]
+    ] = []  # left out: every name; an empty list is refused
     # What clients may take of it.
     header_timeout_seconds: float = Field(10, gt=0, strict=True, allow_inf_nan=False)
     keepalive_timeout_seconds: float = Field(15, gt=0, strict=True, allow_inf_nan=False)
@@ -43,6 +45,10 @@ class Server(Section):
 
     @model_validator(mode="after")
     def _whole(self) -> "Server":
+        if "client_names" in self.model_fields_set and not self.client_names:
+            raise ValueError(
+                "client_names is empty: name who may come in, or leave it out to let in all of client_ca"
+            )
         for name, needed in _NEEDS:
             if getattr(self, name) and not getattr(self, needed):
                 raise ValueError(f"{name} is of no use without {needed}")

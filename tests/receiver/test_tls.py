@@ -263,6 +263,7 @@ def test_settings_that_would_fail_open_are_refused(tmp_path, authority):
         (key, "tls_key is of no use without tls_certificate"),
         (f"client_ca = '{authority.root}'", "client_ca is of no use without tls_certificate"),
         (good + f'client_names = ["{META}"]', "client_names is of no use without client_ca"),
+        (good + "client_names = []", "client_names is empty"),
     ):
         assert words in _no_start(tmp_path, settings)
 
