@@ -16,20 +16,12 @@ from typing import Any, Final, cast
 
 from aiohttp import StreamReader, web
 
-from gatherer.limits import Limits
+from gatherer.limits import LINGER_SECONDS, LONGEST_LINE, MOST_HEADERS, STALLED_SECONDS, Limits
 from gatherer.malformed import Handler, of_a_known_version, page, refusal
 
 log = logging.getLogger(__name__)
 
-LINGER_SECONDS: Final = 3  # to read on after a refusal: closing at once could cost the client the answer
-STALLED_SECONDS: Final = 5  # for an answer that the client does not read, and for a close it does not follow
-_LONGEST_LINE: Final = 8190
-_MOST_HEADERS: Final = 128
 _NEVER_SECONDS: Final = 86_400 * 365  # aiohttp's own timer is not needed beside ours
-_REFUSALS: Final = {
-    status: refusal(status) for status in (HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
-}
-
 Certificate = Mapping[str, Any]  # of a client, as ssl.SSLSocket.getpeercert gives it
 
 
@@ -43,7 +35,7 @@ class Guests(web.Server):
         admits: Callable[[Certificate], bool] | None,
     ) -> None:
         """Hand the requests to `handle`; where `admits` is given, it decides by the client's certificate."""
-        longest = min(_LONGEST_LINE, limits.max_header_bytes)
+        longest = min(LONGEST_LINE, limits.max_header_bytes)
         super().__init__(
             of_a_known_version(handle),
             access_log=None,
@@ -53,7 +45,7 @@ class Guests(web.Server):
             auto_decompress=False,
             max_line_size=longest,
             max_field_size=longest,
-            max_headers=_MOST_HEADERS,
+            max_headers=MOST_HEADERS,
         )
         self.limits = limits
         self.admits = admits
@@ -84,9 +76,7 @@ class Connection(web.RequestHandler):
         self._guests = guests
         self._wire: asyncio.Transport | None = None  # aiohttp forgets it before it is closed
         self._since = self._loop.time()  # when the client was last done with something, or we with an answer
-        self._head_since: float | None = (
-            None  # when the first byte of a request arrived that is not whole yet
-        )
+        self._head_since: float | None = None  # when a request began of which the head is not whole yet
         self._head_bytes = 0
         self._body: StreamReader | None = None  # of the last request that has begun
         self._answered: StreamReader | None = None  # the body of the last request that was answered
@@ -99,10 +89,8 @@ class Connection(web.RequestHandler):
         if self._guests.admits is not None:
             certificate = transport.get_extra_info("peercert")
             if not certificate or not self._guests.admits(certificate):
-                log.warning(
-                    "%s showed the certificate of somebody else than client_names", _address(transport)
-                )
-                self.force_close()
+                peer = _address(transport)
+                log.warning("%s showed the certificate of somebody else than client_names", peer)
                 self._abort()
                 return
         self._guests.present.add(self)
@@ -194,7 +182,6 @@ class Connection(web.RequestHandler):
                 self._abort()
         elif self._stalled_since is not None and now - self._stalled_since > STALLED_SECONDS:
             log.info("%s does not read its answers: closed", _address(wire))
-            self.force_close()
             self._abort()
         elif self._waits_for_a_head:
             if self._head_since is not None or self._request_count == 0:
@@ -209,7 +196,6 @@ class Connection(web.RequestHandler):
         """Close the connection at once, for the sake of others, whom its place belongs to from now on."""
         self._guests.present.discard(self)
         self._closing_since = self._loop.time()
-        self.force_close()
         self._abort()
 
     @property
@@ -238,7 +224,7 @@ class Connection(web.RequestHandler):
         if wire is None or wire.is_closing() or self._force_close:
             return
         log.info("%d to %s: %s", status, _address(wire), because)
-        wire.write(_REFUSALS[status])
+        wire.write(refusal(status))
         self._end()
 
     def _end(self) -> None:
@@ -249,6 +235,7 @@ class Connection(web.RequestHandler):
 
     def _abort(self) -> None:
         """Close the connection; the system, too, forgets at once what the client has not read."""
+        self.force_close()
         if self._wire is None:
             return
         at_once = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)

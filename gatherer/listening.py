@@ -25,9 +25,7 @@ log = logging.getLogger(__name__)
 
 BACKLOG: Final = 4096  # whoever finds it full tries again after a second
 CHECK_SECONDS: Final = 0.5  # between two looks at who is late
-_AT_ONCE: Final = (
-    24  # connections accepted before others get their turn, at most: those let in want to be answered
-)
+_AT_ONCE: Final = 24  # connections accepted before those let in get their turn, at most
 _ROOM: Final = 0.1  # the part of all places that is cleared when they are taken
 _NO_ROOM: Final = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 _TLS_SHUTDOWN_SECONDS: Final = 3.0  # for the client's goodbye

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Awaitable, Callable
+from functools import cache
 from http import HTTPStatus
 from typing import Final
 
@@ -16,6 +17,7 @@ _VERSIONS: Final = (HttpVersion11, HttpVersion10)
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 
+@cache
 def refusal(status: HTTPStatus) -> bytes:
     """Return a whole answer as it goes over the wire, for what never became a request."""
     body = f"{status.phrase}\n"

@@ -32,9 +32,7 @@ class Server(Section):
     tls_key: ResolvedPath | None = None
     tls_key_password: Secret | None = None
     client_ca: ResolvedPath | None = None
-    client_names: list[
-        Annotated[str, Field(min_length=1)]
-    ] = []  # left out: every name; an empty list is refused
+    client_names: list[Annotated[str, Field(min_length=1)]] = []  # left out, not empty: every name
     # What clients may take of it.
     header_timeout_seconds: float = Field(10, gt=0, strict=True, allow_inf_nan=False)
     keepalive_timeout_seconds: float = Field(15, gt=0, strict=True, allow_inf_nan=False)
