@@ -12,68 +12,50 @@ import struct
 import sys
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
-from typing import Any, Final, cast
+from typing import Any, cast
 
 from aiohttp import StreamReader, web
 
-from gatherer.limits import LINGER_SECONDS, LONGEST_LINE, MOST_HEADERS, STALLED_SECONDS, Limits
-from gatherer.malformed import Handler, of_a_known_version, page, refusal
+from gatherer.limits import STALLED_SECONDS, Limits
+from gatherer.malformed import page, refusal
 
 log = logging.getLogger(__name__)
 
-_NEVER_SECONDS: Final = 86_400 * 365  # aiohttp's own timer is not needed beside ours
 Certificate = Mapping[str, Any]  # of a client, as ssl.SSLSocket.getpeercert gives it
-
-
-class Guests(web.Server):
-    """The connections of one listener that are open."""
-
-    def __init__(
-        self,
-        handle: Handler,
-        limits: Limits,
-        admits: Callable[[Certificate], bool] | None,
-    ) -> None:
-        """Hand the requests to `handle`; where `admits` is given, it decides by the client's certificate."""
-        longest = min(LONGEST_LINE, limits.max_header_bytes)
-        super().__init__(
-            of_a_known_version(handle),
-            access_log=None,
-            keepalive_timeout=_NEVER_SECONDS,
-            lingering_time=LINGER_SECONDS,
-            tcp_keepalive=False,  # whoever is gone without a word is closed by `Connection.check`
-            auto_decompress=False,
-            max_line_size=longest,
-            max_field_size=longest,
-            max_headers=MOST_HEADERS,
-        )
-        self.limits = limits
-        self.admits = admits
-        self.present: set[Connection] = set()
-
-    def __call__(self) -> "Connection":
-        """Return the protocol of a new connection."""
-        return Connection(self, loop=self._loop, **self._kwargs)
 
 
 class Connection(web.RequestHandler):
     """A connection that does not wait for ever."""
 
     __slots__ = (
+        "_admits",
         "_answered",
         "_body",
         "_closing_since",
-        "_guests",
         "_head_bytes",
         "_head_since",
+        "_limits",
+        "_present",
         "_since",
         "_stalled_since",
         "_wire",
+        "arrival",
     )
 
-    def __init__(self, guests: Guests, **options: Any) -> None:
-        super().__init__(guests, **options)
-        self._guests = guests
+    def __init__(
+        self,
+        server: web.Server,
+        present: "set[Connection]",
+        limits: Limits,
+        admits: Callable[[Certificate], bool] | None,
+        **options: Any,
+    ) -> None:
+        """Be one of those that are `present`, until it ends; `options` are aiohttp's."""
+        super().__init__(server, **options)
+        self._present = present
+        self._limits = limits
+        self._admits = admits
+        self.arrival: asyncio.Task[None] | None = None  # while there is no transport: what will bring one
         self._wire: asyncio.Transport | None = None  # aiohttp forgets it before it is closed
         self._since = self._loop.time()  # when the client was last done with something, or we with an answer
         self._head_since: float | None = None  # when a request began of which the head is not whole yet
@@ -86,19 +68,21 @@ class Connection(web.RequestHandler):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the connection in, unless its certificate is not one of those that may come in."""
         self._wire = cast("asyncio.Transport", transport)  # uvloop's is no subclass
-        if self._guests.admits is not None:
+        if self._force_close:  # it had to make room before it was here
+            self._abort()
+            return
+        if self._admits is not None:
             certificate = transport.get_extra_info("peercert")
-            if not certificate or not self._guests.admits(certificate):
+            if not certificate or not self._admits(certificate):
                 peer = _address(transport)
                 log.warning("%s showed the certificate of somebody else than client_names", peer)
                 self._abort()
                 return
-        self._guests.present.add(self)
         super().connection_made(transport)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Forget the connection."""
-        self._guests.present.discard(self)
+        self._present.discard(self)
         self._wire = self._body = self._answered = None
         super().connection_lost(exc)
 
@@ -118,7 +102,7 @@ class Connection(web.RequestHandler):
                 self._body = body
             else:
                 self._broken(error, alone=in_head and len(self._messages) == 1)
-        elif in_head and self._head_bytes > self._guests.limits.max_header_bytes:
+        elif in_head and self._head_bytes > self._limits.max_header_bytes:
             self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "the headers do not end")
 
     def pause_writing(self) -> None:
@@ -136,7 +120,10 @@ class Connection(web.RequestHandler):
     ) -> tuple[web.StreamResponse, bool]:
         """Send the answer; from now on the client keeps us waiting."""
         result = await super().finish_response(request, resp, start_time)
-        if self._wire is not None:  # else nothing is to hold the two together any more
+        if (error := request.content.exception()) is not None:
+            error.__traceback__ = None  # its frames hold the body, and that the error
+            self.force_close()  # aiohttp would read on, to the error
+        elif self._wire is not None:  # else nothing is to hold the two together any more
             self._answered = request.content
         self._since = self._loop.time()
         return result
@@ -172,7 +159,7 @@ class Connection(web.RequestHandler):
 
     def check(self, now: float) -> None:
         """Close the connection if it has kept us waiting for too long. `now` is the event loop's time."""
-        limits, wire = self._guests.limits, self._wire
+        limits, wire = self._limits, self._wire
         if wire is None:
             return
         if wire.is_closing():
@@ -194,8 +181,10 @@ class Connection(web.RequestHandler):
 
     def make_room(self) -> None:
         """Close the connection at once, for the sake of others, whom its place belongs to from now on."""
-        self._guests.present.discard(self)
+        self._present.discard(self)
         self._closing_since = self._loop.time()
+        if self.arrival is not None:
+            self.arrival.cancel()
         self._abort()
 
     @property
@@ -240,7 +229,7 @@ class Connection(web.RequestHandler):
             return
         at_once = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
         if (connection := self._wire.get_extra_info("socket")) is not None:
-            with contextlib.suppress(OSError):  # it is closed already
+            with contextlib.suppress(OSError, ValueError):  # it is closed already: uvloop has -1 for it then
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, at_once)
         self._wire.abort()
 

@@ -8,7 +8,6 @@ taken, a newcomer gets the place of whoever has kept us waiting longest, instead
 import asyncio
 import contextlib
 import errno
-import heapq
 import logging
 import socket
 import ssl
@@ -16,8 +15,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from gatherer.connections import Certificate, Connection, Guests
+from gatherer.connections import Certificate, Connection
 from gatherer.errors import ConfigurationError
+from gatherer.guests import Guests
 from gatherer.limits import Limits
 from gatherer.malformed import Handler
 
@@ -26,7 +26,6 @@ log = logging.getLogger(__name__)
 BACKLOG: Final = 4096  # whoever finds it full tries again after a second
 CHECK_SECONDS: Final = 0.5  # between two looks at who is late
 _AT_ONCE: Final = 24  # connections accepted before those let in get their turn, at most
-_ROOM: Final = 0.1  # the part of all places that is cleared when they are taken
 _NO_ROOM: Final = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 _TLS_SHUTDOWN_SECONDS: Final = 3.0  # for the client's goodbye
 
@@ -56,8 +55,6 @@ class Door:
         """
         self._listener = listener
         self._guests = Guests(listener.handle, listener.limits, listener.admits)
-        self._room = max(1, int(listener.limits.max_connections * _ROOM))
-        self._arriving: dict[asyncio.Task[None], float] = {}  # oldest first
         self._tasks: list[asyncio.Task[None]] = []
         try:
             self._sockets = _bound(listener.host, listener.port)
@@ -74,6 +71,11 @@ class Door:
         scheme = "https" if self._listener.tls else "http"
         return f"{scheme}://{host}:{self._sockets[0].getsockname()[1]}"
 
+    @property
+    def connections(self) -> int:
+        """How many there are, those in their handshake among them."""
+        return len(self._guests.present)
+
     def open(self) -> None:
         """Let clients in from now on."""
         self._tasks = [asyncio.create_task(self._accept(listening)) for listening in self._sockets]
@@ -81,7 +83,8 @@ class Door:
 
     async def close(self) -> None:
         """Accept no more connections; those that are there stay."""
-        tasks = [*self._tasks, *self._arriving]
+        arriving = [one.arrival for one in self._guests.present if one.arrival is not None]
+        tasks = [*self._tasks, *arriving]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -107,7 +110,7 @@ class Door:
             except OSError as error:
                 if error.errno in _NO_ROOM:
                     log.error("no more connections can be opened: %s", error.strerror)
-                    self._make_room()
+                    self._guests.make_room()
                 # Else a client that went away again; on Windows that can be reported here.
                 await asyncio.sleep(0.05)
             except Exception:
@@ -123,7 +126,7 @@ class Door:
             OSError: one of them could not be accepted.
 
         """
-        for _ in range(min(_AT_ONCE, self._room) - 1):  # else newcomers would take each other's places
+        for _ in range(min(_AT_ONCE, self._guests.room) - 1):  # else newcomers would take each other's places
             try:
                 connection, _ = listening.accept()
             except BlockingIOError:  # that was all of them
@@ -132,18 +135,13 @@ class Door:
             self._let_in(connection)
 
     def _let_in(self, connection: socket.socket) -> None:
-        """Start to shake hands; somebody else has to make room for that if all places are taken."""
-        if len(self._arriving) + len(self._guests.present) >= self._listener.limits.max_connections:
-            self._make_room()
-        task = asyncio.create_task(self._welcome(connection))
-        self._arriving[task] = asyncio.get_running_loop().time()
-        task.add_done_callback(self._arrived)
+        """Start to shake hands."""
+        guest = self._guests()
+        guest.arrival = asyncio.create_task(self._welcome(connection, guest))
+        guest.arrival.add_done_callback(lambda task: _arrived(connection, guest, task))
 
-    def _arrived(self, task: asyncio.Task[None]) -> None:
-        self._arriving.pop(task, None)
-
-    async def _welcome(self, connection: socket.socket) -> None:
-        """Shake hands and hand the connection over to its protocol."""
+    async def _welcome(self, connection: socket.socket, guest: Connection) -> None:
+        """Shake hands and hand the connection over to `guest`, its protocol."""
         loop = asyncio.get_running_loop()
         tls, timeouts = self._listener.tls, {}
         if callable(tls):
@@ -156,40 +154,16 @@ class Door:
         try:
             if buffer is not None:
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffer)
-            await loop.connect_accepted_socket(self._guests, connection, ssl=tls, **timeouts)
-        except (
-            OSError
-        ) as error:  # SSLError and TimeoutError are some; the event loop has closed the connection
+            await loop.connect_accepted_socket(lambda: guest, connection, ssl=tls, **timeouts)
+        except OSError as error:  # SSLError and TimeoutError are some
             if tls is not None:
                 log.info("no TLS with %s: %s", peer, getattr(error, "reason", None) or type(error).__name__)
-
-    def _make_room(self) -> None:
-        """Close the connections that have kept us waiting longest, handshakes among them."""
-        waiting: list[tuple[float, int, asyncio.Task[None] | Connection]] = [
-            (since, id(task), task) for task, since in self._arriving.items()
-        ]
-        waiting += [
-            (since, id(one), one) for one in self._guests.present if (since := one.waiting_since) is not None
-        ]
-        leaving = heapq.nsmallest(self._room, waiting)
-        for _, _, one in leaving:
-            if isinstance(one, asyncio.Task):
-                one.cancel()
-                self._arriving.pop(one, None)
-            else:
-                one.make_room()
-        log.warning("all connections are taken: closed the %d that waited longest", len(leaving))
 
     async def _check(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(CHECK_SECONDS)
-            now = loop.time()
-            for connection in list(self._guests.present):
-                try:
-                    connection.check(now)
-                except Exception:
-                    log.exception("a connection could not be looked at")
+            self._guests.check(loop.time())
 
 
 def _bound(host: str, port: int) -> list[socket.socket]:
@@ -210,6 +184,14 @@ def _bound(host: str, port: int) -> list[socket.socket]:
             sockets.append(listening)
         opened.pop_all()
     return sockets
+
+
+def _arrived(connection: socket.socket, guest: Connection, task: "asyncio.Task[None]") -> None:
+    """Note that the handshake has ended, one way or another."""
+    guest.arrival = None
+    if task.cancelled() or guest.transport is None:
+        guest.make_room()  # uvloop may still hand it a transport, and never tell it that it is closed
+        connection.close()  # the task may not even have begun
 
 
 def _peer(connection: socket.socket) -> str:

@@ -289,7 +289,7 @@ def test_what_is_no_proper_http_is_refused_and_stored_nowhere(server, name):
 
 
 def test_a_chunk_that_is_broken_later_is_refused_at_once(server):
-    before = len(server.bodies())
+    before, said = len(server.bodies()), len(server.log())
     with server.connect() as connection:
         connection.sendall(
             head("POST", "/open", {"Host": "x", "Transfer-Encoding": "chunked"}) + b"3\r\nabc\r\n"
@@ -300,6 +300,7 @@ def test_a_chunk_that_is_broken_later_is_refused_at_once(server):
     assert statuses(received) == [400]
     assert took < SECONDS
     assert len(server.bodies()) == before
+    assert "ERROR" not in server.log()[said:], "it is no fault of ours"
 
 
 def test_a_good_post_before_a_body_that_breaks_is_answered(server):
