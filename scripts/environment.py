@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from ctypes.util import find_library
 from pathlib import Path
 from typing import Final, NoReturn
 
@@ -12,11 +13,12 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 VENV: Final = ROOT / ".venv"
 PYTHON: Final = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 STAMP: Final = VENV / "installed"  # one line: what was installed, and from which declarations
-PACKAGES: Final = {
+PACKAGES: Final = {  # Debian's, for programs and, without the "lib", libraries
     "strace": "strace",
     "fiu-run": "fiu-utils",
     "faketime": "faketime",
     "mkfs.ext4": "e2fsprogs",
+    "odbc": "unixodbc",
 }
 DECLARED_IN: Final = ("setup.cfg", "setup.py")
 
@@ -51,14 +53,14 @@ def run(*arguments: str, folder: Path | None = None) -> int:
     return _call([str(PYTHON), *arguments], folder)
 
 
-def offer_programs(*programs: str) -> None:
-    """Install the Debian packages that bring `programs`, as root; elsewhere say which tests will be skipped."""
-    missing = {PACKAGES[name] for name in programs if shutil.which(name) is None}
+def offer(*names: str) -> None:
+    """Install the Debian packages that bring programs and libraries, as root; elsewhere say which tests are skipped."""
+    missing = {PACKAGES[name] for name in names if not _there(name)}
     if not missing or not sys.platform.startswith("linux"):
         return
-    names = " ".join(sorted(missing))
+    packages = " ".join(sorted(missing))
     if os.geteuid() == 0 and shutil.which("apt-get"):
-        _tell(f"installing {names} with apt-get, for the tests of faults")
+        _tell(f"installing {packages} with apt-get, for the tests of faults and of SQL Server")
         quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
         for command in (
@@ -66,8 +68,13 @@ def offer_programs(*programs: str) -> None:
             ["apt-get", "install", "-y", "--no-install-recommends", *missing],
         ):
             subprocess.run(command, check=False, env=environment, **quiet)  # type: ignore[call-overload]
-    if any(shutil.which(name) is None for name in programs):
-        _tell(f"tests that need {names} will be skipped: on Debian and Ubuntu, apt-get install {names}")
+    if not all(_there(name) for name in names):
+        _tell(f"tests that need {packages} will be skipped: on Debian and Ubuntu, apt-get install {packages}")
+
+
+def _there(name: str) -> bool:
+    """Tell whether the system has the program or the library `name`."""
+    return shutil.which(name) is not None or find_library(name) is not None
 
 
 def _declared() -> str:

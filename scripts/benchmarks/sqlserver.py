@@ -32,8 +32,9 @@ from gatherer.inbox.base import Bounds
 from gatherer.inbox.reader import LocalInbox
 from gatherer.records import Response
 from gatherer.targets.sqlserver import connection_string, schema
-from gatherer.targets.sqlserver.connection import Access, connect, find_driver
+from gatherer.targets.sqlserver.connection import Access, connect
 from gatherer.targets.sqlserver.connection_string import get
+from gatherer.targets.sqlserver.driver import find
 from gatherer.targets.sqlserver.rows import as_row, chunks, encode
 from gatherer.targets.sqlserver.session import Session
 from gatherer.targets.sqlserver.target import SQLServerTarget
@@ -206,7 +207,7 @@ def dlt_environment(folder: Path) -> dict[str, str]:
     """Return the environment in which dlt finds our driver by the name it insists on, whether installed or not."""
     import pyodbc
 
-    driver = get(list(access().pairs), "driver") or find_driver(pyodbc.drivers())
+    driver = get(list(access().pairs), "driver") or find(pyodbc.drivers())
     if driver in pyodbc.drivers():
         return dict(os.environ)
     (folder / "odbcinst.ini").write_text(f"[{DRIVER_NAME}]\nDriver={driver}\n", encoding="utf-8")

@@ -1,35 +1,16 @@
-"""Connecting to SQL Server: which driver, with what, and the settings that every session has."""
+"""Connecting to SQL Server: with what, and the settings that every session has."""
 
-import os
-import platform
-import re
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from gatherer.config import SQLServerTarget
 from gatherer.errors import ConfigurationError
-from gatherer.targets.sqlserver import connection_string
+from gatherer.targets.sqlserver import connection_string, driver
 from gatherer.targets.sqlserver.connection_string import Pairs
 
 if TYPE_CHECKING:
     import pyodbc
-
-OLDEST_DRIVER: Final = 17
-_MICROSOFT: Final = re.compile(r"ODBC Driver (\d+) for SQL Server")
-_PACKAGE: Final = "mssql_python_odbc"
-
-NO_PYODBC: Final = "SQL Server needs pyodbc, which is not installed: pip install 'gatherer[sqlserver]'"
-NO_DRIVER: Final = (
-    "Microsoft's ODBC driver for SQL Server (17 or later) is not installed. "
-    "Windows: winget install --id Microsoft.msodbcsql.18. "
-    "Linux: pip install 'gatherer[sqlserver]' brings one, or add Microsoft's package source "
-    "(learn.microsoft.com, 'Install the Microsoft ODBC driver') and: apt install msodbcsql18, or "
-    "dnf install msodbcsql18. [target] driver names one that is elsewhere"
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,14 +100,11 @@ def connect(access: Access) -> "pyodbc.Connection":
     """Open a connection that commits nothing by itself but single statements.
 
     Raises:
-        ConfigurationError: there is no driver.
+        ConfigurationError: there is no driver, or no pyodbc.
         pyodbc.Error: it cannot be opened.
 
     """
-    try:
-        import pyodbc
-    except ImportError as error:
-        raise ConfigurationError(f"{NO_PYODBC} ({error})") from None
+    pyodbc = driver.load()
     # A pool would hand back the very connection that has just broken.
     pyodbc.pooling = False
     connection = pyodbc.connect(
@@ -154,65 +132,10 @@ def complete(pairs: Sequence[tuple[str, str]], installed: Sequence[str]) -> str:
     """
     given: Pairs = list(pairs)
     if connection_string.get(given, "driver", "dsn", "filedsn") is None:
-        given.insert(0, ("Driver", find_driver(installed)))
+        given.insert(0, ("Driver", driver.find(installed)))
     # Driver 17 does not encrypt by default, 18 does.
     if connection_string.get(given, "encrypt") is None:
         given.append(("Encrypt", "yes"))
     if connection_string.get(given, "app") is None:
         given.append(("APP", "gatherer"))
     return connection_string.build(given)
-
-
-def find_driver(installed: Sequence[str]) -> str:
-    """Return Microsoft's newest driver: a name among `installed`, else the path of the one from PyPI.
-
-    Raises:
-        ConfigurationError: there is none; the message has the commands that mend it.
-
-    """
-    versions = {int(found[1]): name for name in installed if (found := _MICROSOFT.fullmatch(name))}
-    newest = max(versions, default=0)
-    if newest >= OLDEST_DRIVER:
-        return versions[newest]
-    # The driver manager of Windows only loads drivers that were installed; unixODBC loads any by its path.
-    if os.name != "nt" and (packaged := _packaged_driver()) is not None:
-        return str(packaged)
-    raise ConfigurationError(NO_DRIVER)
-
-
-def _packaged_driver() -> Path | None:
-    """Return the driver in the package `mssql-python-odbc` that fits this system; None if there is none."""
-    package = find_spec(_PACKAGE)
-    if package is None or package.origin is None:
-        return None
-    libraries = Path(package.origin).parent / "libs"
-    machine = {"aarch64": "arm64", "amd64": "x86_64"}.get(
-        platform.machine().lower(), platform.machine().lower()
-    )
-    if sys.platform == "darwin":
-        folders, pattern = [libraries / "macos" / machine / "lib"], "libmsodbcsql*.dylib"
-    else:
-        folders = [libraries / "linux" / family / machine / "lib" for family in _families()]
-        pattern = "libmsodbcsql-*.so*"
-    return next((found for folder in folders for found in sorted(folder.glob(pattern), reverse=True)), None)
-
-
-def _families() -> list[str]:
-    """Return the package's names for Linux distributions, the most fitting first."""
-    known = {
-        "alpine": "alpine",
-        "debian": "debian_ubuntu",
-        "ubuntu": "debian_ubuntu",
-        "rhel": "rhel",
-        "fedora": "rhel",
-        "centos": "rhel",
-        "suse": "suse",
-        "sles": "suse",
-    }
-    try:
-        release = platform.freedesktop_os_release()
-    except OSError:
-        release = {}
-    names = [release.get("ID", ""), *release.get("ID_LIKE", "").split()]
-    fitting = [known[name] for name in names if name in known]
-    return list(dict.fromkeys([*fitting, "debian_ubuntu", "rhel", "suse"]))

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from gatherer import timestamps
 from gatherer.records import TABLES, Rejected
-from gatherer.targets.sqlserver import requirements, schema
+from gatherer.targets.sqlserver import driver, requirements, schema
 from gatherer.targets.sqlserver.connection import Access, complete
 from gatherer.targets.sqlserver.connection_string import get, parse
 from gatherer.targets.sqlserver.session import Faulted, Session
@@ -83,9 +83,7 @@ def _login(session: Session) -> str:
 
 
 def _driver(access: Access) -> str:
-    import pyodbc
-
-    given = parse(complete(access.pairs, pyodbc.drivers()))
+    given = parse(complete(access.pairs, driver.load().drivers()))
     return get(given, "driver", "dsn", "filedsn") or "?"
 
 

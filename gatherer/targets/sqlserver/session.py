@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from gatherer.errors import GathererError, TargetError, TemporaryError
+from gatherer.targets.sqlserver import driver
 from gatherer.targets.sqlserver.connection import Access, connect
 from gatherer.targets.sqlserver.faults import Class, Fault, understand
 
@@ -65,8 +66,7 @@ class Session:
             Faulted: it failed.
 
         """
-        import pyodbc
-
+        pyodbc = driver.load()
         try:
             cursor = self._cursor(statement)
             cursor.execute(statement, *parameters)
@@ -86,8 +86,7 @@ class Session:
             Faulted: it failed.
 
         """
-        import pyodbc
-
+        pyodbc = driver.load()
         try:
             cursor = self._cursor(query)
             cursor.execute(query, *parameters)
@@ -118,12 +117,10 @@ class Session:
 
     def disconnect(self) -> None:
         """Give the connection up. The server rolls back what was not committed."""
-        import pyodbc
-
         connection, self._connection = self._connection, None
         self._cursors.clear()
         if connection is not None:
-            with suppress(pyodbc.Error):
+            with suppress(driver.load().Error):
                 connection.close()
 
     def persistently(self, action: Callable[[], T]) -> T:

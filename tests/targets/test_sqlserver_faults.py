@@ -1,0 +1,57 @@
+"""What errors of the driver and the server mean, with real error objects of pyodbc."""
+
+import pytest
+
+from gatherer.targets.sqlserver import faults
+from gatherer.targets.sqlserver.faults import Class
+
+# Its wheels for Linux need the driver manager of the system, which not everybody may install.
+pyodbc = pytest.importorskip(
+    "pyodbc", reason="LOUD: unixODBC is missing, so the table of faults was not tried", exc_type=ImportError
+)
+
+_DRIVER = "[Microsoft][ODBC Driver 18 for SQL Server][SQL Server]"
+
+
+@pytest.mark.parametrize(
+    ("error", "number", "kind"),
+    [
+        (pyodbc.Error("40001", f"[40001] {_DRIVER}Deadlock victim. (1205) (SQLExecDirectW)"), 1205, Class.TRANSIENT),
+        (pyodbc.OperationalError("08S01", f"[08S01] {_DRIVER}Link failure (0) (SQLExecute)"), 0, Class.TRANSIENT),
+        (pyodbc.OperationalError("HYT00", "[HYT00] [Microsoft][ODBC Driver 18 for SQL Server]Login timeout expired (0) (SQLDriverConnect)"), 0, Class.TRANSIENT),
+        (pyodbc.ProgrammingError("42000", f"[42000] {_DRIVER}Lock request time out. (1222) (SQLExecDirectW)"), 1222, Class.TRANSIENT),
+        (pyodbc.ProgrammingError("42000", f"[42000] {_DRIVER}Database is busy. (40613) (SQLDriverConnect)"), 40613, Class.TRANSIENT),
+        (pyodbc.ProgrammingError("42000", f"[42000] {_DRIVER}The service is busy. (40501) (SQLExecute)"), 40501, Class.TRANSIENT),
+        (pyodbc.ProgrammingError("42000", f"[42000] {_DRIVER}The log is full. (9002) (SQLExecute)"), 9002, Class.TRANSIENT),
+        (pyodbc.IntegrityError("23000", f"[23000] {_DRIVER}Duplicate key row. (2601) (SQLExecDirectW)"), 2601, Class.TRANSIENT),
+        (pyodbc.IntegrityError("23000", f"[23000] {_DRIVER}Cannot insert NULL. (515) (SQLExecDirectW)"), 515, Class.ROW),
+        (pyodbc.ProgrammingError("42000", f"[42000] {_DRIVER}String would be truncated in column 'emoji'. (2628) (SQLExecute)"), 2628, Class.ROW),
+        (pyodbc.DataError("22001", f"[22001] {_DRIVER}String would be truncated. (8152) (SQLExecute)"), 8152, Class.ROW),
+        (pyodbc.DataError("22003", f"[22003] {_DRIVER}Numeric value out of range (0) (SQLExecute)"), 0, Class.ROW),
+        (pyodbc.InterfaceError("28000", f"[28000] {_DRIVER}Login failed for user 'g'. (18456) (SQLDriverConnect); [28000] {_DRIVER}Login failed (18456)"), 18456, Class.TERMINAL),
+        (pyodbc.ProgrammingError("42000", f"[42000] {_DRIVER}INSERT permission was denied. (229) (SQLExecute)"), 229, Class.TERMINAL),
+        (pyodbc.ProgrammingError("42S02", f"[42S02] {_DRIVER}Invalid object name 'gatherer.response'. (208) (SQLExecDirectW)"), 208, Class.TERMINAL),
+        (pyodbc.ProgrammingError("42000", f"[42000] {_DRIVER}Cannot open database \"x\". (4060) (SQLDriverConnect)"), 4060, Class.TERMINAL),
+        (pyodbc.OperationalError("08001", "[08001] [Microsoft][ODBC Driver 18 for SQL Server]SSL Provider: [error:0A000086:SSL routines::certificate verify failed:self-signed certificate] (-1) (SQLDriverConnect)"), -1, Class.TERMINAL),
+        (pyodbc.OperationalError("08001", "[08001] [Microsoft][ODBC Driver 18 for SQL Server]TCP Provider: Error code 0x2749 (10061) (SQLDriverConnect)"), 10061, Class.TRANSIENT),
+        (pyodbc.Error("IM002", "[IM002] [unixODBC][Driver Manager]Data source name not found (0) (SQLDriverConnect)"), 0, Class.TERMINAL),
+        (pyodbc.Error("HY000", f"[HY000] {_DRIVER}Something new. (99999) (SQLExecute)"), 99999, Class.TERMINAL),
+        (pyodbc.Error("01000", "[01000] [unixODBC][Driver Manager]Can't open lib '/x' : file not found (0) (SQLDriverConnect)"), 0, Class.TERMINAL),
+    ],
+)  # fmt: skip
+def test_a_fault_is_classified_by_number_and_state(error: Exception, number: int, kind: Class) -> None:
+    fault = faults.understand(error)
+    assert (fault.number, fault.kind) == (number, kind)
+    assert "[Microsoft]" not in str(fault)
+    assert "\n" not in str(fault)
+
+
+def test_faults_say_what_to_do_and_never_a_password() -> None:
+    error = pyodbc.InterfaceError(
+        "28000", f"[28000] {_DRIVER}Login failed: hunter2. (18456) (SQLDriverConnect)"
+    )
+    said = str(faults.understand(error, ["hunter2"]))
+    assert "hunter2" not in said
+    assert "check user and password" in said
+    denied = pyodbc.ProgrammingError("42000", f"[42000] {_DRIVER}Permission denied. (229) (SQLExecute)")
+    assert "grants.sql" in str(faults.understand(denied))
