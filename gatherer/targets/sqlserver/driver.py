@@ -7,7 +7,6 @@ import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
-
 from typing import Any, Final
 
 from gatherer.errors import ConfigurationError
