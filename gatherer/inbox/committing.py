@@ -28,6 +28,11 @@ UNSTORABLE: Final = (
 )
 # Rows to one statement. SQLite lets go of Python's lock at each, and the event loop does not give it back soon.
 _SIZES: Final = (64, 32, 16, 8, 4, 2, 1)
+MOVED_BYTES: Final = 10_000_000  # of the write-ahead log are moved into the file at a time: that takes some 15 ms
+_LONGEST_PAGES: Final = 8_000  # a log that is longer, as a reader kept it from beginning anew, is looked after each time
+_PAGE_BYTES: Final = 4096
+_COMMIT_BYTES: Final = 3 * _PAGE_BYTES  # that a commit writes beside the bodies
+_WORK_BYTES: Final = 2_000_000  # that other work is taken to write: a step of purging, say
 _OF_THE_DISK: Final = ("SQLITE_IOERR", "SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_CANTOPEN", "SQLITE_FULL")
 _Result = TypeVar("_Result")
 _Row = TypeVar("_Row")
@@ -56,6 +61,7 @@ class Committer:
         )
         # Made once: Python keeps the names in every Path that is made, and copies the 2 MB of its table now and then.
         self._files = file.files(self.path)
+        self._unmoved = 0  # bytes in the write-ahead log that are not in the file yet, about
         self._format = format
         self._inserts = {size: format.insert(size) for size in _SIZES}
         with contextlib.ExitStack() as resources, _explained(path):
@@ -94,6 +100,7 @@ class Committer:
                     connection.execute("ROLLBACK")
                     raise
                 connection.execute("COMMIT")
+                self._unmoved += _COMMIT_BYTES + sum(len(row.body or b"") for row in rows)
                 if file.identities(self._files) != self._identities:
                     failed = file.Replaced("another file has taken its place")
             except UNSTORABLE:
@@ -115,9 +122,10 @@ class Committer:
         connection = self.connection
         if connection is None:
             raise InboxUnavailable(self.failure.reason)
+        changes = connection.total_changes
         with self._busy():
             try:
-                return work(connection)
+                result = work(connection)
             except Exception as problem:
                 try:
                     if connection.in_transaction:
@@ -127,6 +135,25 @@ class Committer:
                 except sqlite3.Error as worse:
                     self.fail(worse)
                 raise
+        if connection.total_changes != changes:
+            self._unmoved += _WORK_BYTES
+        return result
+
+    def move_log(self) -> None:
+        """Move the write-ahead log into the file if it has become long; a failure is one of the inbox.
+
+        Nobody has to wait for it: what is in the log is on disk.
+        """
+        connection = self.connection
+        if connection is None or self._unmoved < MOVED_BYTES:
+            return
+        with self._busy():
+            try:
+                pages, moved = file.move_log(connection)
+            except Exception as problem:  # noqa: BLE001 - whatever it was, the connection is in doubt
+                self.fail(problem)
+                return
+        self._unmoved = MOVED_BYTES if pages > _LONGEST_PAGES else (pages - moved) * _PAGE_BYTES
 
     def fail(self, problem: Exception) -> None:
         """Give the connection up: after a failed fsync nothing it believes can be trusted."""
@@ -148,6 +175,7 @@ class Committer:
             self._disconnect()
             self.failure.begin(f"{type(problem).__name__}: {problem}")
             return False
+        self._unmoved = 0
         self.failure.end()
         return True
 

@@ -36,7 +36,6 @@ INBOX: Final = Format(
     columns=("received_at", "endpoint", "provider", "remote", "content_type", "headers", "body"),
 )
 BUSY_SECONDS: Final = 5  # to wait for a reader that happens to be in the way
-WAL_AUTOCHECKPOINT_PAGES: Final = 4000
 LOG_BYTES: Final = 64_000_000  # to which the write-ahead log shrinks once no reader needs what is in it
 
 
@@ -102,7 +101,8 @@ def open_writable(path: Path, versions: Versions = VERSIONS) -> sqlite3.Connecti
         if (mode, connection.execute("PRAGMA synchronous").fetchone()[0]) != ("wal", 2):
             raise sqlite3.OperationalError("the file system does not support a durable write-ahead log")
         connection.execute("PRAGMA secure_delete = FAST")  # zeros where that costs no further page
-        connection.execute(f"PRAGMA wal_autocheckpoint = {WAL_AUTOCHECKPOINT_PAGES}")
+        # Whoever writes moves the log into the file: SQLite, doing so by itself, tells nobody of a failed fsync.
+        connection.execute("PRAGMA wal_autocheckpoint = 0")
         connection.execute(f"PRAGMA journal_size_limit = {LOG_BYTES}")
         if pending:
             versions.apply(connection)
@@ -171,6 +171,21 @@ def empty_log(connection: sqlite3.Connection) -> bool:
     that nobody sees: what is written behind the hole would be lost with the power.
     """
     return not connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+
+
+def move_log(connection: sqlite3.Connection) -> tuple[int, int]:
+    """Move of the write-ahead log into the file what no reader needs there.
+
+    Returns:
+        How many pages the log holds, and how many of them are in the file now. When all are, and no reader is at
+        work, what is written next begins it anew.
+
+    Raises:
+        sqlite3.Error: it cannot be moved, or not durably.
+
+    """
+    _, pages, moved = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+    return pages, moved
 
 
 def probe(connection: sqlite3.Connection, about: str = INBOX.about) -> None:

@@ -169,6 +169,7 @@ class InboxWriter:
                 self._commit(group)
             if work is not None:
                 self._perform(*work)
+            self._file.move_log()
             if self.failure is not None and not self._file.recover():
                 with self._queue.wake:
                     if not self._closing:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from gatherer.errors import ConfigurationError, TemporaryError
-from gatherer.inbox import file, writer
+from gatherer.inbox import committing, file, writer
 from gatherer.inbox.base import Bounds
 from gatherer.inbox.reader import LocalInbox
 from gatherer.inbox.writer import Arrival, InboxUnavailable, InboxWriter
@@ -64,6 +64,30 @@ def test_a_group_of_any_size_is_stored_whole_and_in_order(inbox, path, count):
     bodies = [b"%d" % n for n in range(count)]
     assert append(inbox, *(GOOD._replace(body=body) for body in bodies)) == ["stored"] * count
     assert [body for (body,) in rows(path, "body")] == bodies
+
+
+def log_bytes(path: Path) -> int:
+    return path.with_name(f"{path.name}-wal").stat().st_size
+
+
+def test_the_log_is_moved_into_the_file_as_it_grows(inbox, path):
+    for _ in range(20):
+        assert append(inbox, *[GOOD._replace(body=bytes(100_000))] * 20) == ["stored"] * 20
+    assert log_bytes(path) < 1.5 * committing.MOVED_BYTES
+    assert path.stat().st_size > 30_000_000
+
+
+def test_a_log_that_a_reader_has_kept_begins_anew_when_the_reader_is_gone(inbox, path):
+    with closing(file.open_readable(path)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM notification").fetchone()
+        for _ in range(30):
+            assert append(inbox, *[GOOD._replace(body=bytes(100_000))] * 20) == ["stored"] * 20
+    kept = log_bytes(path)
+    assert kept > 50_000_000, "it could not begin anew"
+    for _ in range(30):
+        assert append(inbox, *[GOOD._replace(body=bytes(100_000))] * 20) == ["stored"] * 20
+    assert log_bytes(path) <= max(kept, file.LOG_BYTES) + 5_000_000
 
 
 @pytest.mark.parametrize("poison", POISONED)

@@ -72,6 +72,33 @@ def test_errors_of_the_disk_are_answered_with_503_and_recovered_from(tmp_path, c
     assert not (tmp_path / "responses.db").exists() or target_rows(tmp_path / "responses.db") == []
 
 
+@faults.needs("strace")
+def test_a_failed_flush_of_the_file_itself_is_an_error_of_the_inbox(tmp_path):
+    """What is acknowledged is in the log, which is flushed on its own; but a disk that fails is not to go unnoticed."""
+    bodies = [b"%d-" % n + b"x" * 300_000 for n in range(200)]
+    acknowledged = []
+
+    def post_all() -> int:
+        for body in bodies[len(acknowledged) :]:
+            if (status := server.post(body).status) != 200:
+                return status
+            acknowledged.append(body)
+        return 200
+
+    with serving(tmp_path) as server:
+        with faults.injected(server.process, faults.SYNCS, "error=EIO", tmp_path / "inbox.db"):
+            assert post_all() == 503
+            assert server.exchange(b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n").status == 503
+            assert "the inbox cannot commit" in server.log()
+            time.sleep(1)
+            assert post_all() == 503, "for as long as the disk fails"
+        faults.wait_until(lambda: post_all() == 200, what=server.log)
+        assert "the inbox commits again" in server.log()
+        assert {*acknowledged} <= {*server.bodies()}
+        assert integrity(server.inbox) == "ok"
+        assert "Traceback" not in server.log()
+
+
 @NIGHTLY
 @faults.needs("fiu-run")
 @pytest.mark.parametrize("point", ["posix/io/sync/*", "posix/io/rw/pwrite*"])
