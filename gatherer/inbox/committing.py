@@ -28,8 +28,12 @@ UNSTORABLE: Final = (
 )
 # Rows to one statement. SQLite lets go of Python's lock at each, and the event loop does not give it back soon.
 _SIZES: Final = (64, 32, 16, 8, 4, 2, 1)
-MOVED_BYTES: Final = 10_000_000  # of the write-ahead log are moved into the file at a time: that takes some 15 ms
-_LONGEST_PAGES: Final = 8_000  # a log that is longer, as a reader kept it from beginning anew, is looked after each time
+MOVED_BYTES: Final = (
+    10_000_000  # of the write-ahead log are moved into the file at a time: that takes some 15 ms
+)
+_LONGEST_PAGES: Final = (
+    8_000  # a log that is longer, as a reader kept it from beginning anew, is looked after each time
+)
 _PAGE_BYTES: Final = 4096
 _COMMIT_BYTES: Final = 3 * _PAGE_BYTES  # that a commit writes beside the bodies
 _WORK_BYTES: Final = 2_000_000  # that other work is taken to write: a step of purging, say
