@@ -1,6 +1,7 @@
 """Times as SQL has them: text that sorts, and that SQL Server casts to datetime2(3)."""
 
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -8,6 +9,7 @@ import msgspec
 _WHOLE_SECONDS: Final = len("2026-11-21T12:00:00Z")
 
 
+@lru_cache(maxsize=8192)  # a campaign's receipts share their seconds
 def text(moment: datetime) -> str:
     """Return `moment` (UTC) as `YYYY-MM-DD HH:MM:SS.mmm`."""
     iso: str = msgspec.to_builtins(moment)  # 2026-11-21T12:00:00[.123456]Z, much faster than isoformat

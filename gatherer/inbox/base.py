@@ -47,7 +47,7 @@ Row = tuple[int, int, str, str, bytes, str | None, str | None, str | None, bytes
 
 def as_notification(row: Row, inbox_id: str) -> Notification:
     """Return the notification that is stored as `row`."""
-    return Notification(row[0], inbox_id, timestamps.from_milliseconds(row[1]), *row[2:])
+    return Notification._make((row[0], inbox_id, timestamps.from_milliseconds(row[1]), *row[2:]))
 
 
 def within(rows: list[Row], bounds: Bounds) -> list[Row]:
