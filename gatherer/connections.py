@@ -36,6 +36,7 @@ class Connection(web.RequestHandler):
         "_head_since",
         "_limits",
         "_present",
+        "_refused",
         "_since",
         "_stalled_since",
         "_wire",
@@ -48,6 +49,7 @@ class Connection(web.RequestHandler):
         present: "set[Connection]",
         limits: Limits,
         admits: Callable[[Certificate], bool] | None,
+        refused: Callable[[int], None],
         **options: Any,
     ) -> None:
         """Be one of those that are `present`, until it ends; `options` are aiohttp's."""
@@ -55,6 +57,7 @@ class Connection(web.RequestHandler):
         self._present = present
         self._limits = limits
         self._admits = admits
+        self._refused = refused
         self.arrival: asyncio.Task[None] | None = None  # while there is no transport: what will bring one
         self._wire: asyncio.Transport | None = None  # aiohttp forgets it before it is closed
         self._since = self._loop.time()  # when the client was last done with something, or we with an answer
@@ -143,6 +146,7 @@ class Connection(web.RequestHandler):
         log.info("%d to %s: not well-formed HTTP (%s)", status, request.remote, type(exc).__name__)
         if request.writer.output_size > 0:
             raise ConnectionError("an answer is on its way already")
+        self._refused(status)
         return page(HTTPStatus(status))
 
     @property
@@ -213,6 +217,7 @@ class Connection(web.RequestHandler):
         if wire is None or wire.is_closing() or self._force_close:
             return
         log.info("%d to %s: %s", status, _address(wire), because)
+        self._refused(status.value)
         wire.write(refusal(status))
         self._end()
 

@@ -25,8 +25,12 @@ class Guests(web.Server):
         handle: Handler,
         limits: Limits,
         admits: Callable[[Certificate], bool] | None,
+        refused: Callable[[int], None],
     ) -> None:
-        """Hand the requests to `handle`; where `admits` is given, it decides by the client's certificate."""
+        """Hand the requests to `handle`; where `admits` is given, it decides by the client's certificate.
+
+        `refused` hears the status of each answer to what never became a request.
+        """
         longest = min(LONGEST_LINE, limits.max_header_bytes)
         super().__init__(
             of_a_known_version(handle),
@@ -41,6 +45,7 @@ class Guests(web.Server):
         )
         self._limits = limits
         self._admits = admits
+        self._refused = refused
         self.present: set[Connection] = set()
         self.room = max(1, int(limits.max_connections * _ROOM))  # places that are cleared at once
 
@@ -48,7 +53,9 @@ class Guests(web.Server):
         """Return the protocol of a new connection. Somebody else makes room for it if all places are taken."""
         if len(self.present) >= self._limits.max_connections:
             self.make_room()
-        guest = Connection(self, self.present, self._limits, self._admits, loop=self._loop, **self._kwargs)
+        guest = Connection(
+            self, self.present, self._limits, self._admits, self._refused, loop=self._loop, **self._kwargs
+        )
         self.present.add(guest)
         return guest
 

@@ -40,6 +40,7 @@ class Listener:
     tls: ssl.SSLContext | Callable[[], ssl.SSLContext] | None = None  # a function is asked at each handshake
     admits: Callable[[Certificate], bool] | None = None  # who may come in, by the certificate they show
     limits: Limits = field(default_factory=Limits)
+    refused: Callable[[int], None] = lambda status: None  # hears the status of answers to what is no request
     announce: Callable[[str], None] = lambda url: None  # called with the URL, when all listeners accept
 
 
@@ -54,7 +55,7 @@ class Door:
 
         """
         self._listener = listener
-        self._guests = Guests(listener.handle, listener.limits, listener.admits)
+        self._guests = Guests(listener.handle, listener.limits, listener.admits, listener.refused)
         self._tasks: list[asyncio.Task[None]] = []
         try:
             self._sockets = _bound(listener.host, listener.port)

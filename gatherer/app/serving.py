@@ -64,6 +64,7 @@ def serve(configuration: Configuration, *, announce: Callable[[str], None]) -> N
                 tls=tls.context if tls else None,
                 admits=Named(settings.client_names) if settings.client_names else None,
                 limits=limits_of(settings),
+                refused=lambda status: observer.answered("-", status, 0.0),
                 announce=announce,
             )
         ]

@@ -39,7 +39,9 @@ def list_(config_path: Path | None, *, endpoint: str | None, as_json: bool) -> N
     from gatherer import app
     from gatherer.cli.output import print_json, print_table
 
-    found = app.quarantined(_load(config_path), endpoint=endpoint)
+    configuration = _load(config_path)
+    found = app.quarantined(configuration, endpoint=endpoint)
+    _check(configuration, endpoint, found)
     if as_json:
         print_json({"posts": [_plain(one) for one in found]})
     elif not found:
@@ -130,7 +132,9 @@ def _dispose(
     from gatherer.cli.output import print_json
 
     configuration = _load(config_path)
-    found = [one.id for one in app.quarantined(configuration, ids=ids or None, endpoint=endpoint)]
+    kept = app.quarantined(configuration, ids=ids or None, endpoint=endpoint)
+    _check(configuration, endpoint, kept)
+    found = [one.id for one in kept]
     missing = sorted({*ids} - {*found})
     if missing:
         raise click.UsageError(f"not in quarantine: {', '.join(map(str, missing))}")
@@ -139,6 +143,13 @@ def _dispose(
         print_json({done: count})
     else:
         click.echo(f"{done} {count} post{'s' * (count != 1)}")
+
+
+def _check(configuration: "Configuration", endpoint: str | None, found: "list[Kept]") -> None:
+    """Refuse an `endpoint` that is none, unless it once was one: then something of it can be `found`."""
+    names = [one.name for one in configuration.endpoint]
+    if endpoint is not None and not found and endpoint not in names:
+        raise click.UsageError(f"there is no endpoint {endpoint!r}; there are: {', '.join(names) or 'none'}")
 
 
 def _load(config_path: Path | None) -> "Configuration":

@@ -27,6 +27,9 @@ from gatherer.receiver.health import Handler, nothing_else
 from gatherer.receiver.observer import Observer
 
 PATH: Final = "/metrics"
+NOBODY: Final = (
+    "nobody"  # the consumer while there is none: an alert has to fire where gather was never set up
+)
 _LATENCIES: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _GROUPS: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 
@@ -142,11 +145,13 @@ def _inbox(path: Path) -> Iterator[Metric]:
             labels=("consumer",),
         )
         (identity,) = connection.execute("SELECT identity FROM inbox").fetchone()
-        for consumer in consumers.known(path):
-            reached = consumer.notification_id if consumer.inbox_id == identity else 0
-            count, oldest = _waiting(connection, reached)
-            backlog.add_metric((consumer.name,), count)
-            age.add_metric((consumer.name,), 0 if oldest is None else max(0.0, time.time() - oldest / 1000))
+        reached = {
+            one.name: one.notification_id if one.inbox_id == identity else 0 for one in consumers.known(path)
+        }
+        for name, number in (reached or {NOBODY: 0}).items():
+            count, oldest = _waiting(connection, number)
+            backlog.add_metric((name,), count)
+            age.add_metric((name,), 0 if oldest is None else max(0.0, time.time() - oldest / 1000))
         yield backlog
         yield age
 

@@ -18,7 +18,7 @@ from tests import faults
 from tests.certifying import Authority
 from tests.making import call
 from tests.pulling.offering import offering
-from tests.serving import ENDPOINT, Serving, configure, refused, serving
+from tests.serving import ENDPOINT, Serving, answer_from, configure, refused, serving
 
 KEEPING = ENDPOINT + 'on_failed_authentication = "quarantine"\n'
 
@@ -85,12 +85,25 @@ def test_the_metrics_count_what_happens(tmp_path, server):
         assert server.post(b"good %d" % n).status == 200
     assert server.post(b"bad", X_Hub_Signature_256=None).status == 200
     assert server.post(b"x", "/nowhere").status == 404
+    assert server.exchange(b"no HTTP at all\r\n\r\n").status == 400
+    with server.connect() as connection:
+        connection.sendall(
+            b"GET / HTTP/1.1\r\n" + b"".join(b"X-%d: %s\r\n" % (n, b"y" * 900) for n in range(40))
+        )
+        assert answer_from(connection).status == 431
+    found = metrics(server)
+    assert found["gatherer_backlog_notifications,nobody"] == 10, (
+        "an alert can fire where gather was never set up"
+    )
+    assert found["gatherer_backlog_age_seconds,nobody"] > 0
     with closing(LocalInbox(server.inbox)) as inbox:
         consumers.acknowledge(server.inbox, "reports", inbox.identity, 4)
         consumers.acknowledge(server.inbox, "archive", inbox.identity, 10)
     found = metrics(server)
     assert found["gatherer_requests_total,meta,200"] == 11
     assert found["gatherer_requests_total,-,404"] == 1
+    assert found["gatherer_requests_total,-,400"] == found["gatherer_requests_total,-,431"] == 1
+    assert "gatherer_backlog_notifications,nobody" not in found
     assert found["gatherer_authentication_failures_total,meta"] == 1
     assert found["gatherer_acknowledgement_seconds_count"] == 11
     assert found["gatherer_commit_notifications_sum"] == 10

@@ -177,6 +177,9 @@ def test_wrong_commands_are_one_clear_line(tmp_path, server):
     assert "choose what to discard" in command(tmp_path, "discard", "1", "--all", code=2)
     assert "not in quarantine: 7" in command(tmp_path, "release", "7", code=2)
     assert "no post 7" in command(tmp_path, "show", "7", code=2)
+    for wrong in (["list"], ["release"], ["discard"]):
+        said = command(tmp_path, *wrong, "--endpoint", "nobody", code=2)
+        assert "there is no endpoint 'nobody'; there are: " in said
     assert command(tmp_path, "list") == "nothing is in quarantine\n"
 
 
