@@ -8,7 +8,6 @@ steadier one. Memory is the peak of a process of its own that runs the pass.
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -18,6 +17,7 @@ from contextlib import closing
 from pathlib import Path
 
 import msgspec
+from memory import peak_bytes
 
 from gatherer import gather as passes
 from gatherer.decoding import decode_batch
@@ -130,8 +130,7 @@ def main() -> None:
         cpu_clock = time.process_time()
         seconds = run_pass(*map(Path, arguments.pass_only))
         cpu_seconds = time.process_time() - cpu_clock
-        scale = 2**20 if sys.platform == "darwin" else 2**10
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / scale
+        peak = peak_bytes() / 2**20
         print(json.dumps({"seconds": seconds, "cpu_seconds": cpu_seconds, "peak_mb": peak}))
     else:
         print(json.dumps(run(arguments.count), indent=2))

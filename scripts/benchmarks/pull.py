@@ -13,7 +13,6 @@ import argparse
 import json
 import os
 import re
-import resource
 import statistics
 import subprocess
 import sys
@@ -28,6 +27,7 @@ import psutil
 import trustme
 from gather import BEGAN, fill
 from ingest_load import PATH, SECRET
+from memory import peak_bytes
 
 from gatherer import gather as passes
 from gatherer.inbox.base import Bounds, Inbox
@@ -68,7 +68,7 @@ def run(count: int = 500_000, *, rate: float = 500, seconds: float = 3) -> dict[
             idle = sum(server.cpu_times()[:2])
             pulled = _worker("pass", url, str(folder / "pulled.db"), str(folder / "ca.pem"))
             served = sum(server.cpu_times()[:2]) - idle
-            peak = _peak(server)
+            peak = peak_bytes(server)
             quiet, busy = [], []
             for _ in range(ROUNDS):
                 quiet.append(_webhooks(port, rate, seconds))
@@ -142,16 +142,6 @@ def _serving(folder: Path) -> Iterator[tuple[psutil.Process, int, str]]:
         process.stdout.close()
 
 
-def _peak(process: psutil.Process) -> int:
-    """Return the most memory that `process` has ever had."""
-    try:
-        status = Path(f"/proc/{process.pid}/status").read_text(encoding="ascii")
-        return int(re.findall(r"VmHWM:\s+(\d+) kB", status)[0]) * 1024
-    except (OSError, IndexError):
-        found = process.memory_info()
-        return int(getattr(found, "peak_wset", found.rss))
-
-
 def _webhooks(port: int, rate: float, seconds: float) -> dict[str, Any]:
     options = [f"--port={port}", f"--connections={CONNECTIONS}", f"--seconds={seconds}", f"--rate={rate}"]
     command = [sys.executable, str(HERE / "ingest_load.py"), *options]
@@ -192,11 +182,10 @@ def work(kind: str, source: str, target_path: str, ca: str = "") -> None:
         with closing(SQLiteTarget(Path(target_path))) as target:
             cpu_clock = time.process_time()
             seconds = passes.gather(inbox, target).seconds
-    scale = 2**20 if sys.platform == "darwin" else 2**10
     found = {
         "seconds": seconds,
         "cpu_seconds": time.process_time() - cpu_clock,
-        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / scale,
+        "peak_mb": peak_bytes() / 2**20,
     }
     print(json.dumps(found))
 

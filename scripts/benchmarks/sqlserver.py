@@ -11,7 +11,6 @@ made there is taken out again. All figures come from one run, on the same rows:
 import argparse
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -25,6 +24,7 @@ from typing import Any, Final
 from urllib.parse import quote, urlencode
 
 import msgspec
+from memory import peak_bytes
 
 from gatherer import gather as passes
 from gatherer.decoding import decode_batch
@@ -267,9 +267,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.pass_only:
         seconds = run_pass(Path(arguments.pass_only[0]), arguments.pass_only[1])
-        scale = 2**20 if sys.platform == "darwin" else 2**10
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / scale
-        print(json.dumps({"seconds": seconds, "peak_mb": peak}))
+        print(json.dumps({"seconds": seconds, "peak_mb": peak_bytes() / 2**20}))
     elif arguments.dlt_only:
         seconds = run_dlt(Path(arguments.dlt_only[0]), arguments.dlt_only[1])
         print(json.dumps({"seconds": seconds}))
