@@ -515,6 +515,8 @@ def test_each_machine_needs_its_own_secrets_of_the_two_only(tmp_path: Path) -> N
         ("", ["target.server", "target.database"]),
         ("server = 's'", ["target.database"]),
         ("connection = 'Server=x'\nuser = 'u'", ["target.user"]),
+        ("connection = 'Server=x'\nencrypt = false", ["target.encrypt"]),
+        ("connection = 'Server=x'\ntrust_server_certificate = true", ["target.trust_server_certificate"]),
         ("connection = 'Server=x'\nauthentication = 'sql'", ["target.authentication"]),
         ("server = 's'\ndatabase = 'd'\nuser = 'u'", ["target.user"]),
         ("server = 's'\ndatabase = 'd'\nauthentication = 'sql'", ["target.user", "target.password"]),

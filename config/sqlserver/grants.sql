@@ -1,7 +1,7 @@
 -- What the login of `gatherer gather` needs, and no more: no right to create, alter or drop anything.
 --
 -- Run it once, after `gatherer schema apply`, under a login that may create roles:
---     sqlcmd -I -v schema=gatherer -i grants.sql
+--     sqlcmd -b -I -v schema=gatherer -i grants.sql
 -- then put the user of the login into the role, with the name of your account:
 --     ALTER ROLE gatherer_writer ADD MEMBER [DOMAIN\svc-gatherer];
 -- Members of gatherer_reader can read everything, for reports and exports.
@@ -29,6 +29,9 @@ GRANT SELECT, INSERT ON $(schema).erasure TO gatherer_writer;
 GRANT SELECT, INSERT, DELETE ON $(schema).setting TO gatherer_writer;
 GRANT SELECT, INSERT, DELETE ON $(schema).time_zone_offset TO gatherer_writer;
 GRANT SELECT ON $(schema).schema_version TO gatherer_writer;
+-- For the views that `gatherer export --format ferg` reads. On the schema, as an update makes views anew, and rights
+-- on single ones are gone then.
+GRANT SELECT ON SCHEMA::$(schema) TO gatherer_writer;
 GO
 GRANT SELECT ON SCHEMA::$(schema) TO gatherer_reader;
 GO

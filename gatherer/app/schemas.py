@@ -71,7 +71,7 @@ def check_schema(configuration: Configuration, *, connection_env: str | None = N
         from gatherer.targets.sqlserver import schema
 
         with _session(settings, connection_env) as session:
-            state = session.persistently(lambda: schema.state(session, settings.schema_name))
+            state = session.persistently(lambda: schema.examine(session, settings.schema_name))
             return {
                 "target": session.name,
                 "schema": settings.schema_name,

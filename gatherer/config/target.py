@@ -132,6 +132,13 @@ def contradictions_of_sqlserver(target: dict[str, Any]) -> Iterator[str]:
                 yield f"target.{name}: connection is a whole connection string: leave this out, or write it there"
         if target.get("authentication", "integrated") != "integrated":
             yield "target.authentication: connection is a whole connection string: leave this out, or write it there"
+        if target.get("encrypt", True) is not True:
+            yield "target.encrypt: connection is a whole connection string: write Encrypt=… there"
+        if target.get("trust_server_certificate", False):
+            yield (
+                "target.trust_server_certificate: connection is a whole connection string: "
+                "write TrustServerCertificate=yes there"
+            )
         return
     for name in ("server", "database"):
         if target.get(name) is None:

@@ -2,7 +2,8 @@
 
 import pytest
 
-from gatherer.targets.sqlserver import faults
+from gatherer.targets.sqlserver import faults, session
+from gatherer.targets.sqlserver.connection import Access
 from gatherer.targets.sqlserver.faults import Class
 
 # Its wheels for Linux need the driver manager of the system, which not everybody may install.
@@ -19,6 +20,9 @@ _DRIVER = "[Microsoft][ODBC Driver 18 for SQL Server][SQL Server]"
         (pyodbc.Error("40001", f"[40001] {_DRIVER}Deadlock victim. (1205) (SQLExecDirectW)"), 1205, Class.TRANSIENT),
         (pyodbc.OperationalError("08S01", f"[08S01] {_DRIVER}Link failure (0) (SQLExecute)"), 0, Class.TRANSIENT),
         (pyodbc.OperationalError("HYT00", "[HYT00] [Microsoft][ODBC Driver 18 for SQL Server]Login timeout expired (0) (SQLDriverConnect)"), 0, Class.TRANSIENT),
+        (pyodbc.Error("IMC06", "[IMC06] [Microsoft][ODBC Driver 18 for SQL Server]The connection is broken and recovery is not possible. (0) (SQLExecDirectW)"), 0, Class.TRANSIENT),
+        (pyodbc.Error("HY000", f"[HY000] {_DRIVER}The server failed to resume the transaction. (3971) (SQLExecute)"), 3971, Class.TRANSIENT),
+        (pyodbc.DataError("22001", f"[22001] {_DRIVER}String would be truncated in column 'media_type'. Truncated value: 'a/b (1205) (SQLx) +15550001234'. (2628) (SQLExecute); [01000] {_DRIVER}The statement has been terminated. (3621)"), 2628, Class.ROW),
         (pyodbc.ProgrammingError("42000", f"[42000] {_DRIVER}Lock request time out. (1222) (SQLExecDirectW)"), 1222, Class.TRANSIENT),
         (pyodbc.ProgrammingError("42000", f"[42000] {_DRIVER}Database is busy. (40613) (SQLDriverConnect)"), 40613, Class.TRANSIENT),
         (pyodbc.ProgrammingError("42000", f"[42000] {_DRIVER}The service is busy. (40501) (SQLExecute)"), 40501, Class.TRANSIENT),
@@ -44,6 +48,43 @@ def test_a_fault_is_classified_by_number_and_state(error: Exception, number: int
     assert (fault.number, fault.kind) == (number, kind)
     assert "[Microsoft]" not in str(fault)
     assert "\n" not in str(fault)
+
+
+def test_what_the_server_repeats_of_a_row_goes_nowhere() -> None:
+    text = f"[22001] {_DRIVER}Cut in column 'phone'. Truncated value: '+15550001234 (5) (SQLx)\nmore'. (2628) (SQLExecute)"
+    assert str(faults.understand(pyodbc.DataError("22001", text))) == "Cut in column 'phone' (error 2628)"
+
+
+class _Connection:
+    """A connection on which the second statement times out."""
+
+    def __init__(self, *, fails: bool) -> None:
+        self.statements: list[str] = []
+        self.closed = False
+        self._fails = fails
+
+    def execute(self, statement: str) -> None:
+        self.statements.append(statement)
+        if self._fails and len(self.statements) == 2:
+            raise pyodbc.OperationalError(
+                "HYT00", f"[HYT00] {_DRIVER}Query timeout expired (0) (SQLExecDirectW)"
+            )
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def test_a_connection_that_could_not_be_prepared_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = [_Connection(fails=True), _Connection(fails=False)]
+    left = list(made)
+    monkeypatch.setattr(session, "connect", lambda access: left.pop(0))
+    opened = session.Session(Access.parse("Server=a"), prepare=["first", "second", "third"])
+    with pytest.raises(session.Faulted):
+        opened.run("SELECT 1")
+    assert made[0].closed
+    with pytest.raises(AttributeError, match="cursor"):  # of a connection of its own, whole this time
+        opened.run("SELECT 1")
+    assert made[1].statements == ["first", "second", "third"]
 
 
 def test_faults_say_what_to_do_and_never_a_password() -> None:

@@ -1,7 +1,7 @@
 """Connecting to SQL Server: with what, and the settings that every session has."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from gatherer.config import SQLServerTarget
@@ -17,9 +17,8 @@ if TYPE_CHECKING:
 class Access:
     """How to get at a database, and how long to wait for it."""
 
-    pairs: Sequence[
-        tuple[str, str]
-    ]  # keywords and values of the connection string; the driver may be missing
+    # Keywords and values of the connection string; the driver may be missing.
+    pairs: Sequence[tuple[str, str]] = field(repr=False)
     login_timeout_seconds: int = 15
     query_timeout_seconds: int = 300
     lock_timeout_seconds: int = 30
@@ -130,12 +129,16 @@ def complete(pairs: Sequence[tuple[str, str]], installed: Sequence[str]) -> str:
         ConfigurationError: no driver is named, and none is installed.
 
     """
-    given: Pairs = list(pairs)
+    # Under MARS a transaction ends with the batch that began it.
+    given: Pairs = [(name, value) for name, value in pairs if name.lower() != "mars_connection"]
     if connection_string.get(given, "driver", "dsn", "filedsn") is None:
         given.insert(0, ("Driver", driver.find(installed)))
     # Driver 17 does not encrypt by default, 18 does.
     if connection_string.get(given, "encrypt") is None:
         given.append(("Encrypt", "yes"))
+    # Where the driver brings a broken connection back by itself, temporary tables and locks are gone without a word.
+    if connection_string.get(given, "connectretrycount") is None:
+        given.append(("ConnectRetryCount", "0"))
     if connection_string.get(given, "app") is None:
         given.append(("APP", "gatherer"))
     return connection_string.build(given)

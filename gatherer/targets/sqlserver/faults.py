@@ -49,9 +49,9 @@ NUMBERS: Final[dict[int, Class]] = {
     -2: _T,  # the client's timeout
     64: _T, 233: _T, 121: _T, 20: _T,  # the connection broke while it was being made
     10053: _T, 10054: _T, 10060: _T, 10061: _T, 10928: _T, 10929: _T,  # broken, refused; worker limits
-    596: _T,  # the session is being killed
+    596: _T, 3971: _T,  # the session is being killed; its transaction cannot be gone on with
     615: _T, 617: _T,  # the database was closed
-    904: _T, 921: _T, 922: _T, 927: _T, 952: _T,  # offline, being recovered, restored, in transition
+    904: _T, 921: _T, 922: _T, 926: _T, 927: _T, 952: _T,  # offline, being recovered, restored, in transition
     976: _T, 978: _T, 983: _T, 988: _T,  # availability group: not readable here, or not joined yet
     3906: _T,  # read-only: the old primary after a failover
     4221: _T,  # login to a read-only replica that is not ready
@@ -91,6 +91,7 @@ STATES: Final[tuple[tuple[str, Class], ...]] = (
     ("HYT", _T),  # timeout
     ("57P", _T),  # shutdown
     ("28", _X),  # login
+    ("IMC", _T),  # connection broken, and the driver could not bring it back
     ("IM", _X),  # the driver manager: no such driver, no such data source
     ("22", _R),  # data
     ("23", _R),  # constraint
@@ -105,6 +106,7 @@ ADVICE: Final[dict[int, str]] = dict.fromkeys(
     207: "`gatherer schema check` says what is missing, `gatherer schema apply` makes it",
     18456: "check user and password of [target]; nothing was tried twice, so that no account is locked out",
     18452: "Windows refuses this account: the server is in another domain, or is reached by another name",
+    20: "if the server cannot encrypt at all: encrypt = false in [target], for a network that nobody else is in",
     4060: "check database of [target], and that the login has a user in it",
     911: "check database of [target]",
     40615: "add this machine's address to the firewall rules of the server",
@@ -118,8 +120,13 @@ CERTIFICATE_ADVICE: Final = (
     "server this is; only for a network that nobody else is in"
 )
 
-# [state] [vendor][driver][server]text (number) (SQLFunction), several joined by "; "
-_NUMBER: Final = re.compile(r" \((-?\d+)\) \(SQL\w+\)|\((-?\d+)\)\s*$|\((-?\d+)\) \(SQL")
+# [state] [vendor][driver][server]text (number) (SQLFunction); further records have no function. The text can hold
+# what somebody has sent, numbers and functions too: the last one is the driver's.
+_NUMBER: Final = re.compile(r" \((-?\d+)\) \(SQL\w+\)")
+_BARE_NUMBER: Final = re.compile(r"\((-?\d+)\)\s*$")
+_OF_SOMEBODY: Final = re.compile(
+    r"\s*Truncated value:.*", re.DOTALL
+)  # since SQL Server 2019: a part of the row
 _PREFIX: Final = re.compile(r"^(\[[^\]]*\]\s*)+")
 
 
@@ -148,9 +155,9 @@ def understand(error: "pyodbc.Error", secrets: Iterable[str] = ()) -> Fault:
     message = arguments[1] if len(arguments) > 1 else state
     for secret in secrets:
         message = message.replace(secret, HIDDEN)
-    found = _NUMBER.search(message)
-    number = int(next(group for group in found.groups() if group)) if found else 0
-    first = message[: found.start()] if found else message
+    found = next(reversed([*_NUMBER.finditer(message)]), None) or _BARE_NUMBER.search(message)
+    number = int(found[1]) if found else 0
+    first = _OF_SOMEBODY.sub("", message[: found.start()] if found else message)
     text = " ".join(_PREFIX.sub("", first).split()).rstrip(".") or state
     return Fault(kind=_classify(state, number, text), state=state, number=number, text=text)
 

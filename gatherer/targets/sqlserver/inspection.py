@@ -26,6 +26,7 @@ RIGHTS: Final[dict[str, tuple[str, ...]]] = {
     "setting": ("SELECT", "INSERT", "DELETE"),
     "time_zone_offset": ("SELECT", "INSERT", "DELETE"),
     "schema_version": ("SELECT",),
+    **dict.fromkeys(("mapped_message", "response_campaign"), ("SELECT",)),  # `export --format ferg`
 }
 _CONNECTION: Final = "SELECT encrypt_option FROM sys.dm_exec_connections WHERE session_id = @@SPID"
 
@@ -48,7 +49,7 @@ def inspect(access: Access, schema_name: str) -> dict[str, Any]:
 
 def _inspect(session: Session, schema_name: str) -> dict[str, Any]:
     server = requirements.check(session)
-    state = schema.state(session, schema_name)
+    state = schema.examine(session, schema_name)
     missing = _missing_rights(session, schema_name) if state.number is not None else []
     problems = [f"schema {schema_name}: {state.problem}"] if state.problem else []
     problems += [f"the login may not {right} in {schema_name}.{table}" for table, right in missing]

@@ -1,7 +1,7 @@
 """The tables and views in SQL Server: their packaged T-SQL, which version is there, and bringing it up to date."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
 from typing import Final
@@ -37,6 +37,11 @@ VERSIONS: Final = (
     Version(number=3, name="0003_privacy", required=3, again="0002_views"),
 )
 LATEST: Final = VERSIONS[-1].number
+_NOT_SEEN: Final = "or this login may not see them: config/sqlserver/grants.sql"
+_CREATED: Final = re.compile(
+    r"CREATE [\w ]+?(?: ON)? \[\w+\]\.(\w+)"
+)  # the table or view, also that of an index
+_MADE: Final = re.compile(r"^CREATE (?:TABLE|VIEW) \[\w+\]\.(\w+)", re.MULTILINE)
 WITH_KEYS: Final = (*(record.table for record in TABLES), Rejected.table)  # the tables of facts
 
 
@@ -81,6 +86,10 @@ def script(schema: str, *, after: int = 0) -> str:
     return "\n".join(parts)
 
 
+def _created(version: Version, schema: str) -> set[str]:
+    return {name for part in version.scripts for name in _CREATED.findall(text(part, schema))}
+
+
 def _record(version: Version, schema: str) -> str:
     found = text("record_version", schema)
     for name in ("number", "name", "required"):
@@ -94,12 +103,13 @@ class State:
 
     number: int | None  # of the last script that was applied; None: there is no table of ours
     required: int  # what a gatherer must know to write
+    missing: tuple[str, ...] = ()  # tables, views and columns, as far as they were looked for
 
     @property
     def problem(self) -> str | None:
         """What is wrong with it for this gatherer, with the command that mends it; None if nothing."""
         if self.number is None:
-            return "there are no tables of gatherer's; make them with: gatherer schema apply"
+            return f"there are no tables of gatherer's; make them with: gatherer schema apply ({_NOT_SEEN})"
         if self.number < LATEST:
             return (
                 f"the tables have version {self.number}, and this gatherer needs {LATEST}; "
@@ -110,6 +120,9 @@ class State:
                 f"the tables have version {self.number}, made by a newer gatherer, and this one, which knows "
                 f"{LATEST}, must not write there; update it with: pip install --upgrade gatherer"
             )
+        if self.missing:
+            what = ", ".join(self.missing)
+            return f"missing: {what}; make them anew with: gatherer schema apply ({_NOT_SEEN})"
         return None
 
 
@@ -121,6 +134,33 @@ def state(session: Session, schema: str) -> State:
     query = "SELECT MAX(number) AS number, MAX(required) AS required FROM $(schema).schema_version"
     (rows,) = session.run(placed(query, schema))
     return State(number=rows[0].number, required=rows[0].required or 0)
+
+
+def examine(session: Session, schema: str) -> State:
+    """Return what :func:`state` does, and what is missing of the tables, columns and views of that version."""
+    found = state(session, schema)
+    if found.number != LATEST:
+        return found
+    query = "SELECT TABLE_NAME AS name, COLUMN_NAME AS part FROM INFORMATION_SCHEMA.COLUMNS WHERE TABLE_SCHEMA = ?"
+    (rows,) = session.run(query, schema)
+    there: dict[str, set[str]] = {}
+    for row in rows:
+        there.setdefault(row.name, set()).add(row.part)
+    columns = {record.table: record.__struct_fields__ for record in TABLES}
+    missing = [name for name in made(schema) if name not in there]
+    missing += [
+        f"{name}.{column}"
+        for name, wanted in columns.items()
+        for column in wanted
+        if name in there and column not in there[name]
+    ]
+    return replace(found, missing=tuple(missing))
+
+
+@cache
+def made(schema: str) -> tuple[str, ...]:
+    """Return the names of all tables and views, in the order in which the scripts make them."""
+    return tuple(dict.fromkeys(_MADE.findall(script(schema))))
 
 
 def check(session: Session, schema: str) -> None:
@@ -138,24 +178,37 @@ def check(session: Session, schema: str) -> None:
 def apply(session: Session, schema: str) -> list[str]:
     """Apply what is missing, and return the names of the scripts. Needs a login that may create tables.
 
-    Each script can be run again: one that was interrupted is simply repeated.
+    Each script can be run again: one that was interrupted is simply repeated. Of those that were applied before,
+    what makes a missing table or view is.
 
     Raises:
-        TargetError: a newer gatherer made the tables, or the login may not create any.
+        TargetError: a newer gatherer made the tables, the login may not create any, or a table lacks columns.
 
     """
     for batch in batches("0000_versions", schema):
         session.run(batch)
-    there = state(session, schema)
+    there = examine(session, schema)
     if there.required > LATEST:
         raise TargetError(f"schema {schema} of {session.name}: {there.problem}")
-    applied = []
+    applied, missing = [], {*there.missing}
     for version in VERSIONS:
-        if there.number is not None and version.number <= there.number:
+        known = there.number is not None and version.number <= there.number
+        if known and missing.isdisjoint(_created(version, schema)):
             continue
         for name in version.scripts:
             for batch in batches(name, schema):
+                creates = {*_CREATED.findall(batch)}
+                if known and creates.isdisjoint(missing):
+                    continue
                 session.run(batch)
+                if batch.startswith("CREATE VIEW"):  # a later version makes it again
+                    missing -= creates
         session.run(_GO.sub("", _record(version, schema)))
         applied.append(version.name)
+    left = examine(session, schema).missing
+    if left:
+        raise TargetError(
+            f"schema {schema} of {session.name}: still missing: {', '.join(left)}. A table that is there is not made "
+            "anew, as that would cost its rows: bring the columns back, or move the table away"
+        )
     return applied

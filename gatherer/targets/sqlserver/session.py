@@ -34,6 +34,7 @@ class Patience:
 
 PATIENCE: Final = Patience()
 STREAMED_ROWS: Final = 2000
+_BROKEN: Final = ("08", "IMC")  # SQLSTATEs of a connection that is no more
 
 
 class Faulted(Exception):
@@ -98,13 +99,21 @@ class Session:
     def _cursor(self, statement: str) -> "pyodbc.Cursor":
         """Return a cursor of this statement's own: pyodbc keeps the plan of the last statement of each."""
         if self._connection is None:
-            self._connection = connect(self.access)
-            for preparation in self._prepare:
-                # Not through `run`: a temporary table made by a statement with parameters ends with it.
-                self._connection.execute(preparation)
+            self._connection = self._prepared(connect(self.access))
         if statement not in self._cursors:
             self._cursors[statement] = self._connection.cursor()
         return self._cursors[statement]
+
+    def _prepared(self, connection: "pyodbc.Connection") -> "pyodbc.Connection":
+        """Return `connection` with everything that its users count on, or close it."""
+        try:
+            for preparation in self._prepare:
+                # Not through `run`: a temporary table made by a statement with parameters ends with it.
+                connection.execute(preparation)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
 
     def rollback(self) -> None:
         """Undo the transaction that is open, if one is. A connection that cannot even do that is given up."""
@@ -143,7 +152,7 @@ class Session:
                     raise
                 if fault.kind is Class.TERMINAL:
                     raise TargetError(f"{self.name}: {fault}") from None
-                if fault.state.startswith("08"):
+                if fault.state.startswith(_BROKEN):
                     self.disconnect()
                 longest = min(patience.first_wait_seconds * 2**attempt, patience.longest_wait_seconds)
                 wait = random.uniform(longest / 2, longest)  # noqa: S311 - so that two do not meet again

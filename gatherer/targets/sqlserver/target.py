@@ -246,4 +246,5 @@ class SQLServerTarget:
         self._persistently(lambda: self._transactions.run(lambda _: work()))
 
     def _persistently(self, action: Callable[[], T]) -> T:
-        return self.session.persistently(action)
+        with self._explained():  # a row outside of any batch that the server will not take
+            return self.session.persistently(action)

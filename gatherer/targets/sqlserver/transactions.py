@@ -52,7 +52,7 @@ class Transactions:
 
         """
         _, begin = batches("begin", self.schema)
-        ((started,),) = self.session.run(begin, self.milliseconds)
+        ((started,),) = self.session.run(begin.replace("$(milliseconds)", str(self.milliseconds)))
         if started.granted < 0:
             raise Faulted(_busy())
         moment: datetime = started.moment.replace(tzinfo=UTC)

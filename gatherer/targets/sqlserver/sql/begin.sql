@@ -6,17 +6,17 @@ CREATE TABLE #applied (
 GO
 -- Begin a transaction, alone: batches of two gatherers wait for each other here, and nowhere else, so that they
 -- never meet in the middle. The lock ends with the transaction, or with the connection.
--- Parameter: how many milliseconds to wait.
+-- $(milliseconds): how long to wait. No parameter: what has one runs as a procedure, and a procedure that ends with
+-- another number of transactions than it began with is error 266.
 SET NOCOUNT ON;
 SET XACT_ABORT ON;
-DECLARE @milliseconds int = ?;
 DECLARE @granted int;
 
 DELETE FROM #applied;
 BEGIN TRANSACTION;
 EXEC @granted = sp_getapplock
     @Resource = N'gatherer $(schema)', @LockMode = N'Exclusive', @LockOwner = N'Transaction',
-    @LockTimeout = @milliseconds;
+    @LockTimeout = $(milliseconds);
 IF @granted < 0
     ROLLBACK TRANSACTION;
 

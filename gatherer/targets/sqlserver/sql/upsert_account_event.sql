@@ -72,6 +72,7 @@ SET @staged = @@ROWCOUNT;
 SELECT @staged AS staged, @staged AS written, @@TRANCOUNT AS transactions;
 GO
 -- Third batch, inside a transaction that holds the application lock. Parameter: the time of writing.
+-- FORCESEEK, because a scan under HOLDLOCK would lock whatever it passes.
 SET NOCOUNT ON;
 DECLARE @now datetime2(3) = ?;
 DECLARE @staged int, @inserted int;
@@ -87,7 +88,7 @@ SELECT
     t.occurred_at_source, t.account_id, t.is_test, t.field, t.event, t.entity_type, t.entity_id,
     t.business_phone, t.severity, t.old_value, t.new_value, t.reason, t.details
 FROM #account_event AS s
-JOIN $(schema).account_event AS t WITH (UPDLOCK, HOLDLOCK) ON t.[key] = s.[key]
+JOIN $(schema).account_event AS t WITH (UPDLOCK, HOLDLOCK, FORCESEEK) ON t.[key] = s.[key]
 WHERE
     t.occurred_at_source <> s.occurred_at_source OR t.occurred_at <> s.occurred_at
     OR s.received_at < t.received_at
@@ -122,7 +123,7 @@ SELECT
     s.occurred_at_source, s.account_id, s.is_test, s.field, s.event, s.entity_type, s.entity_id,
     s.business_phone, s.severity, s.old_value, s.new_value, s.reason, s.details, @now, @now
 FROM #account_event AS s
-WHERE NOT EXISTS (SELECT 1 FROM $(schema).account_event AS t WITH (UPDLOCK, HOLDLOCK) WHERE t.[key] = s.[key]);
+WHERE NOT EXISTS (SELECT 1 FROM $(schema).account_event AS t WITH (UPDLOCK, HOLDLOCK, FORCESEEK) WHERE t.[key] = s.[key]);
 SET @inserted = @@ROWCOUNT;
 SELECT N'account_event' AS word, @inserted AS inserted WHERE @inserted > 0;
 

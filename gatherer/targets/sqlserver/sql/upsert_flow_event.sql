@@ -83,6 +83,7 @@ SET @staged = @@ROWCOUNT;
 SELECT @staged AS staged, @staged AS written, @@TRANCOUNT AS transactions;
 GO
 -- Third batch, inside a transaction that holds the application lock. Parameter: the time of writing.
+-- FORCESEEK, because a scan under HOLDLOCK would lock whatever it passes.
 SET NOCOUNT ON;
 DECLARE @now datetime2(3) = ?;
 DECLARE @staged int, @inserted int;
@@ -99,7 +100,7 @@ SELECT
     t.new_status, t.alert_state, t.threshold, t.error_rate, t.availability, t.p50_latency_ms,
     t.p90_latency_ms, t.requests_count, t.errors, t.warning, t.details
 FROM #flow_event AS s
-JOIN $(schema).flow_event AS t WITH (UPDLOCK, HOLDLOCK) ON t.[key] = s.[key]
+JOIN $(schema).flow_event AS t WITH (UPDLOCK, HOLDLOCK, FORCESEEK) ON t.[key] = s.[key]
 WHERE
     t.occurred_at_source <> s.occurred_at_source OR t.occurred_at <> s.occurred_at
     OR s.received_at < t.received_at
@@ -141,7 +142,7 @@ SELECT
     s.new_status, s.alert_state, s.threshold, s.error_rate, s.availability, s.p50_latency_ms,
     s.p90_latency_ms, s.requests_count, s.errors, s.warning, s.details, @now, @now
 FROM #flow_event AS s
-WHERE NOT EXISTS (SELECT 1 FROM $(schema).flow_event AS t WITH (UPDLOCK, HOLDLOCK) WHERE t.[key] = s.[key]);
+WHERE NOT EXISTS (SELECT 1 FROM $(schema).flow_event AS t WITH (UPDLOCK, HOLDLOCK, FORCESEEK) WHERE t.[key] = s.[key]);
 SET @inserted = @@ROWCOUNT;
 SELECT N'flow_event' AS word, @inserted AS inserted WHERE @inserted > 0;
 

@@ -62,6 +62,7 @@ SET @staged = @@ROWCOUNT;
 SELECT @staged AS staged, @staged AS written, @@TRANCOUNT AS transactions;
 GO
 -- Third batch, inside a transaction that holds the application lock. Parameter: the time of writing.
+-- FORCESEEK, because a scan under HOLDLOCK would lock whatever it passes.
 SET NOCOUNT ON;
 DECLARE @now datetime2(3) = ?;
 DECLARE @staged int, @inserted int;
@@ -77,7 +78,7 @@ SELECT
     t.occurred_at_source, t.account_id, t.is_test, t.family, t.name, t.message_id, t.phone, t.user_id,
     t.details
 FROM #other_event AS s
-JOIN $(schema).other_event AS t WITH (UPDLOCK, HOLDLOCK) ON t.[key] = s.[key]
+JOIN $(schema).other_event AS t WITH (UPDLOCK, HOLDLOCK, FORCESEEK) ON t.[key] = s.[key]
 WHERE
     t.occurred_at_source <> s.occurred_at_source OR t.occurred_at <> s.occurred_at
     OR s.received_at < t.received_at
@@ -107,7 +108,7 @@ SELECT
     s.occurred_at_source, s.account_id, s.is_test, s.family, s.name, s.message_id, s.phone, s.user_id,
     s.details, @now, @now
 FROM #other_event AS s
-WHERE NOT EXISTS (SELECT 1 FROM $(schema).other_event AS t WITH (UPDLOCK, HOLDLOCK) WHERE t.[key] = s.[key]);
+WHERE NOT EXISTS (SELECT 1 FROM $(schema).other_event AS t WITH (UPDLOCK, HOLDLOCK, FORCESEEK) WHERE t.[key] = s.[key]);
 SET @inserted = @@ROWCOUNT;
 SELECT N'other_event' AS word, @inserted AS inserted WHERE @inserted > 0;
 

@@ -108,6 +108,7 @@ SET @staged = @@ROWCOUNT;
 SELECT @staged AS staged, @staged AS written, @@TRANCOUNT AS transactions;
 GO
 -- Third batch, inside a transaction that holds the application lock. Parameter: the time of writing.
+-- FORCESEEK, because a scan under HOLDLOCK would lock whatever it passes.
 SET NOCOUNT ON;
 DECLARE @now datetime2(3) = ?;
 DECLARE @staged int, @inserted int;
@@ -127,7 +128,7 @@ SELECT
     t.error_code, t.error_title, t.error_details, t.errors, t.pricing_category, t.pricing_model,
     t.pricing_type, t.billable, t.details, t.blanked_at
 FROM #response AS s
-JOIN $(schema).response AS t WITH (UPDLOCK, HOLDLOCK) ON t.[key] = s.[key]
+JOIN $(schema).response AS t WITH (UPDLOCK, HOLDLOCK, FORCESEEK) ON t.[key] = s.[key]
 WHERE
     t.occurred_at_source <> s.occurred_at_source OR t.occurred_at <> s.occurred_at
     OR s.received_at < t.received_at
@@ -184,7 +185,7 @@ SELECT
     s.error_code, s.error_title, s.error_details, s.errors, s.pricing_category, s.pricing_model,
     s.pricing_type, s.billable, s.details, @now, @now
 FROM #response AS s
-WHERE NOT EXISTS (SELECT 1 FROM $(schema).response AS t WITH (UPDLOCK, HOLDLOCK) WHERE t.[key] = s.[key]);
+WHERE NOT EXISTS (SELECT 1 FROM $(schema).response AS t WITH (UPDLOCK, HOLDLOCK, FORCESEEK) WHERE t.[key] = s.[key]);
 SET @inserted = @@ROWCOUNT;
 SELECT word, COUNT(*) AS inserted FROM @new GROUP BY word;
 

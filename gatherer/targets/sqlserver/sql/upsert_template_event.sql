@@ -72,6 +72,7 @@ SET @staged = @@ROWCOUNT;
 SELECT @staged AS staged, @staged AS written, @@TRANCOUNT AS transactions;
 GO
 -- Third batch, inside a transaction that holds the application lock. Parameter: the time of writing.
+-- FORCESEEK, because a scan under HOLDLOCK would lock whatever it passes.
 SET NOCOUNT ON;
 DECLARE @now datetime2(3) = ?;
 DECLARE @staged int, @inserted int;
@@ -87,7 +88,7 @@ SELECT
     t.occurred_at_source, t.account_id, t.is_test, t.field, t.event, t.template_id, t.template_name,
     t.template_language, t.template_category, t.reason, t.old_value, t.new_value, t.details
 FROM #template_event AS s
-JOIN $(schema).template_event AS t WITH (UPDLOCK, HOLDLOCK) ON t.[key] = s.[key]
+JOIN $(schema).template_event AS t WITH (UPDLOCK, HOLDLOCK, FORCESEEK) ON t.[key] = s.[key]
 WHERE
     t.occurred_at_source <> s.occurred_at_source OR t.occurred_at <> s.occurred_at
     OR s.received_at < t.received_at
@@ -122,7 +123,7 @@ SELECT
     s.occurred_at_source, s.account_id, s.is_test, s.field, s.event, s.template_id, s.template_name,
     s.template_language, s.template_category, s.reason, s.old_value, s.new_value, s.details, @now, @now
 FROM #template_event AS s
-WHERE NOT EXISTS (SELECT 1 FROM $(schema).template_event AS t WITH (UPDLOCK, HOLDLOCK) WHERE t.[key] = s.[key]);
+WHERE NOT EXISTS (SELECT 1 FROM $(schema).template_event AS t WITH (UPDLOCK, HOLDLOCK, FORCESEEK) WHERE t.[key] = s.[key]);
 SET @inserted = @@ROWCOUNT;
 SELECT N'template_event' AS word, @inserted AS inserted WHERE @inserted > 0;
 
