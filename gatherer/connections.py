@@ -150,16 +150,22 @@ class Connection(web.RequestHandler):
         return page(HTTPStatus(status))
 
     @property
+    def is_here(self) -> bool:
+        """Whether it has arrived, and has not left."""
+        return self._wire is not None
+
+    @property
     def waiting_since(self) -> float | None:
         """Since when the client keeps us waiting; None while it is waiting for us."""
-        if self._closing_since is not None:
-            return None
+        if self._wire is not None and self._wire.is_closing():  # nothing is owed to it any more
+            return self._since
         request = self._current_request
         if request is not None:
             return None if request.content.is_eof() else self._since
-        if self._lingers:
+        if self._lingers or self._stalled_since is not None:
             return self._since
-        return None if self._messages else self._since
+        # aiohttp may have taken a message out of its queue, and not made a request of it yet.
+        return self._since if self._waits_for_a_head else None
 
     def check(self, now: float) -> None:
         """Close the connection if it has kept us waiting for too long. `now` is the event loop's time."""
@@ -229,6 +235,7 @@ class Connection(web.RequestHandler):
 
     def _abort(self) -> None:
         """Close the connection; the system, too, forgets at once what the client has not read."""
+        self.transport = None  # closing it first, asyncio's TLS could not abort it any more
         self.force_close()
         if self._wire is None:
             return

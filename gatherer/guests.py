@@ -52,20 +52,20 @@ class Guests(web.Server):
     def __call__(self) -> Connection:
         """Return the protocol of a new connection. Somebody else makes room for it if all places are taken."""
         if len(self.present) >= self._limits.max_connections:
-            self.make_room()
+            log.warning("all connections are taken: closed the %d that waited longest", self.make_room())
         guest = Connection(
             self, self.present, self._limits, self._admits, self._refused, loop=self._loop, **self._kwargs
         )
         self.present.add(guest)
         return guest
 
-    def make_room(self) -> None:
-        """Close the connections that have kept us waiting longest."""
+    def make_room(self) -> int:
+        """Close the connections that have kept us waiting longest; return how many."""
         waiting = [(since, id(one), one) for one in self.present if (since := one.waiting_since) is not None]
         leaving = heapq.nsmallest(self.room, waiting)
         for _, _, one in leaving:
             one.make_room()
-        log.warning("all connections are taken: closed the %d that waited longest", len(leaving))
+        return len(leaving)
 
     def check(self, now: float) -> None:
         """Close the connections that have kept us waiting for too long. `now` is the event loop's time."""

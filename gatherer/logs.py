@@ -15,11 +15,13 @@ LEVELS: Final = ("debug", "info", "warning", "error")
 _DEEPEST: Final = 5  # exceptions, one after the other
 FLOOD_LINES: Final = 50  # of one kind, in so many seconds
 FLOOD_SECONDS: Final = 10
-STRANGERS: Final = (
+STRANGERS: Final = (  # make these log
     "gatherer.receiver.receiver",
     "gatherer.connections",
+    "gatherer.guests",
     "gatherer.listening",
-)  # make them log
+    "gatherer.malformed",
+)
 
 
 def described(error: BaseException) -> str:

@@ -7,6 +7,7 @@ import pytest
 
 from gatherer import permissions
 from gatherer.permissions import open_to_all
+from tests.certifying import Authority
 from tests.serving import ENDPOINT, serving
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="LOUD: modes are not looked at on Windows")
@@ -93,18 +94,29 @@ def test_serve_tells_which_of_its_files_are_open_to_everybody(tmp_path):
     with serving(tmp_path) as server:
         assert "every account" not in server.log()
         server.stop()
-    for name in ("inbox.db", "inbox.db-wal"):
+    (tmp_path / "inbox.quarantine.db").touch()
+    authority = Authority(tmp_path)
+    pull = authority.issue(as_="pull")
+    authority.certificate("pull").chmod(0o646)
+    for name in ("inbox.db", "inbox.db-wal", "inbox.quarantine.db", "pull.key"):
         (tmp_path / name).chmod(0o644)
+    (tmp_path / "token.txt").touch(0o600)
+    (tmp_path / "token.txt").write_text("t" * 40)
     secret = tmp_path / "secret.txt"
     secret.write_text("app-secret")
     secret.chmod(0o604)
     (tmp_path / "gatherer.toml").chmod(0o646)
     with serving(
-        tmp_path, ENDPOINT.replace('["app-secret"]', '[{ file = "secret.txt" }]'), server=""
+        tmp_path,
+        ENDPOINT.replace('["app-secret"]', '[{ file = "secret.txt" }]'),
+        settings=f'[pull]\nport = 0\ntokens = [{{ file = "token.txt" }}]\n{pull}',
+        server="",
     ) as server:
         log = server.log()
         assert server.post(b"x").status == 200
-    for name in ("inbox.db", "inbox.db-wal", "secret.txt"):
+    for name in ("inbox.db", "inbox.db-wal", "secret.txt", "inbox.quarantine.db", "pull.key"):
         assert f"{name} can be read by every account" in log
-    assert "gatherer.toml can be changed by every account" in log
+    for name in ("gatherer.toml", "pull.pem"):
+        assert f"{name} can be changed by every account" in log
+    assert "pull.pem can be read" not in log
     assert "gatherer.toml can be read" not in log, "there is no secret in it"

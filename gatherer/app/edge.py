@@ -68,13 +68,25 @@ def exposed_files(configuration: Configuration, path: Path) -> list[str]:
     `configuration` was read from `path`. It is only told, also where it is grave: whoever does not start receives
     nothing, and some file systems give every file to everybody.
     """
-    inbox, secrets = configuration.inbox.path, list(_secrets(configuration))
-    private = [inbox, *(inbox.with_name(inbox.name + suffix) for suffix in ("-wal", "-shm"))]
-    if configuration.server.tls_key is not None:
-        private.append(configuration.server.tls_key)
+    from gatherer.inbox import quarantine
+
+    secrets = list(_secrets(configuration))
+    private, public = [], [path]
+    for kept in (configuration.inbox.path, quarantine.path_of(configuration.inbox.path)):
+        private += [kept, *(kept.with_name(kept.name + suffix) for suffix in ("-wal", "-shm"))]
+    for part in (configuration.server, configuration.pull):
+        if part is not None and part.tls_key is not None and part.tls_certificate is not None:
+            private.append(part.tls_key)
+            public.append(part.tls_certificate)
+    if configuration.server.client_ca is not None:  # whoever changes it decides who comes in
+        public.append(configuration.server.client_ca)
     private += [Path(path.absolute().parent, with_home(one.file)) for one in secrets if one.file is not None]
-    hides = any(one.is_written_down for one in secrets)
-    found = list(permissions.problems(path, may_be_read=not hides))
+    if any(one.is_written_down for one in secrets):
+        private.append(path)
+        public.remove(path)
+    found = [
+        problem for one in dict.fromkeys(public) for problem in permissions.problems(one, may_be_read=True)
+    ]
     return found + [problem for one in dict.fromkeys(private) for problem in permissions.problems(one)]
 
 

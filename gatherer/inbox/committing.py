@@ -115,8 +115,10 @@ class Committer:
             self.fail(failed)
             raise InboxUnavailable(self.failure.reason)
 
-    def perform(self, work: Work[_Result]) -> _Result:
+    def perform(self, work: Work[_Result], *, writes: bool = True) -> _Result:
         """Return what `work` does with the connection; it begins and ends its own transaction.
+
+        Whether it `writes` is not to be had from the connection, which counts no page that is given back.
 
         Raises:
             Exception: what `work` raises; a fault of the disk is one of the whole inbox.
@@ -126,10 +128,11 @@ class Committer:
         connection = self.connection
         if connection is None:
             raise InboxUnavailable(self.failure.reason)
-        changes = connection.total_changes
+        if writes:
+            self._unmoved += _WORK_BYTES
         with self._busy():
             try:
-                result = work(connection)
+                return work(connection)
             except Exception as problem:
                 try:
                     if connection.in_transaction:
@@ -139,9 +142,6 @@ class Committer:
                 except sqlite3.Error as worse:
                     self.fail(worse)
                 raise
-        if connection.total_changes != changes:
-            self._unmoved += _WORK_BYTES
-        return result
 
     def move_log(self) -> None:
         """Move the write-ahead log into the file if it has become long; a failure is one of the inbox.

@@ -39,11 +39,11 @@ class Lookout:
         # What was refused for its size has to fit before anything else does.
         size = self._too_large = size if self._shortage.reason is None else max(size, self._too_large)
         try:
-            usage = self._file.perform(self._usage)
+            usage = self._file.perform(self._usage, writes=False)
             if self._make_room is not None and self._space.over(usage, size) and now >= self._purge_at:
                 self._purge_at = now + PURGE_SECONDS
                 self._file.perform(self._make_room)
-                usage = self._file.perform(self._usage)
+                usage = self._file.perform(self._usage, writes=False)
             short = self._space.shortage(usage, size, short=self._shortage.reason is not None)
         except Exception as problem:  # noqa: BLE001 - whatever it was, the thread has to live
             if self._file.failure.reason is None:

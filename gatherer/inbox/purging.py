@@ -126,7 +126,8 @@ def give_back_some(connection: sqlite3.Connection) -> int:
     surplus = min(STEP_PAGES, free - max(RESERVE_PAGES, pages // RESERVE_SHARE))
     if surplus <= 0 or connection.execute("PRAGMA auto_vacuum").fetchone() == (0,):
         return 0
-    connection.execute(f"PRAGMA incremental_vacuum({surplus})").fetchall()
+    # A script, as Python before 3.12 ends a statement that returns nothing after its first page.
+    connection.executescript(f"PRAGMA incremental_vacuum({surplus})")
     return int(surplus)
 
 

@@ -75,7 +75,7 @@ async def scrub(writer: InboxWriter, scrubbings: Iterable[Scrubbing]) -> int:
 
 def _give_back_some(connection: sqlite3.Connection) -> int:
     """Give free pages back to the file system, all but those beyond one step; return how many are left."""
-    connection.execute(f"PRAGMA incremental_vacuum({STEP_PAGES})").fetchall()
+    connection.executescript(f"PRAGMA incremental_vacuum({STEP_PAGES})")  # a script, as in purging
     (free,) = connection.execute("PRAGMA freelist_count").fetchone()
     (mode,) = connection.execute("PRAGMA auto_vacuum").fetchone()
     return int(free) if mode else 0

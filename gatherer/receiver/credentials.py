@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable
 from typing import Final
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, unquote_plus
 
 # Headers that every client or proxy sends and that prove nothing.
 _ORDINARY: Final = frozenset(
@@ -68,9 +68,14 @@ def describe(headers: Iterable[tuple[str, str]], query: str, url_key: str) -> li
     found = []
     if url_key.strip("/"):
         found.append(f"URL key: {_form(url_key.strip('/'))}")
+    parameters = [one for one in query.split("&") if one]
+    found += [
+        f"URL parameter without a name: {_form(unquote_plus(one))}" for one in parameters if "=" not in one
+    ]
+    named = "&".join(one for one in parameters if "=" in one)
     found += [
         f"URL parameter {_name(name)}: {_form(value)}"
-        for name, value in parse_qsl(query, keep_blank_values=True, max_num_fields=None)[:_MOST]
+        for name, value in parse_qsl(named, keep_blank_values=True, max_num_fields=None)[:_MOST]
     ]
     for name, value in headers:
         if name.lower() == "cookie":

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from gatherer import timestamps
-from gatherer.inbox import consumers, file, housekeeping, purging
+from gatherer.inbox import committing, consumers, file, housekeeping, purging
 from gatherer.inbox.base import Bounds
 from gatherer.inbox.housekeeping import Housekeeping, purge_now
 from gatherer.inbox.purging import Retention
@@ -183,6 +183,30 @@ def test_the_space_is_given_back(writer, path):
     assert len(ids(path)) == 50
     with closing(file.open_readable(path)) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+def test_the_log_stays_short_while_much_is_purged_and_given_back(writer, path):
+    append(writer, [40] * 3000, body=bytes(20_000))
+    append(writer, [1] * 50)
+    assert writer.perform(purging.shrink_log).result()
+    acknowledge(path, 3000)
+    known, now = consumers.known(path), timestamps.now()
+    log, longest, steps = Path(f"{path}-wal"), 0, 0
+    while writer.perform(lambda c: purging.purge_some(c, MONTH, known, now)).result().count:
+        longest = max(longest, log.stat().st_size)
+    while given := writer.perform(_given_back).result():
+        assert given <= purging.STEP_PAGES
+        longest, steps = max(longest, log.stat().st_size), steps + 1
+    assert steps > 20
+    assert longest < 2 * committing.MOVED_BYTES
+
+
+def _given_back(connection: sqlite3.Connection) -> int:
+    (before,) = connection.execute("PRAGMA freelist_count").fetchone()
+    said = purging.give_back_some(connection)
+    (after,) = connection.execute("PRAGMA freelist_count").fetchone()
+    assert before - after == said
+    return said
 
 
 def test_the_log_is_emptied_when_nothing_is_written_for_a_round(writer, path):

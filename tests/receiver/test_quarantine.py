@@ -223,5 +223,7 @@ def test_what_every_client_sends_is_no_credential_and_floods_are_cut():
     assert credentials.describe(ordinary, "", "") == []
     assert len(credentials.describe([(f"X-{n}", "v") for n in range(500)], "a=b&" * 500, "/key")) == 40
     assert credentials.describe([], "=&a&a=&%ff=%00", "") == [
-        "URL parameter : empty", "URL parameter a: empty", "URL parameter a: empty", "URL parameter \\ufffd: 1 character",
+        "URL parameter without a name: 1 character, hexadecimal",
+        "URL parameter : empty", "URL parameter a: empty", "URL parameter \\ufffd: 1 character",
     ]  # fmt: skip
+    assert "s3cr3t" not in " ".join(credentials.describe([], "s3cr3t-token", ""))
