@@ -16,6 +16,7 @@ from collections.abc import Iterator
 import psutil
 import pytest
 
+from gatherer.logs import FLOOD_LINES
 from tests.certifying import Authority, connected, post
 from tests.receiver.attacking import BROKEN
 from tests.serving import (
@@ -199,6 +200,22 @@ def test_tls_that_breaks_inside_a_body_is_no_error_of_ours(tmp_path):
             os.write(tls.fileno(), b"\x17\x03\x03\x00\x20" + bytes(32))
             time.sleep(0.5)
         assert "ERROR" not in server.log()
+
+
+def test_a_flood_of_strangers_does_not_fill_the_log(tmp_path):
+    with (
+        serving(tmp_path, ENDPOINT, OPEN, server="max_connections = 20\n") as server,
+        contextlib.ExitStack() as open_,
+    ):
+        for _ in range(400):
+            open_.enter_context(server.connect())
+        for _ in range(100):
+            with server.connect() as connection:
+                connection.sendall(BROKEN["HTTP/0.9 with headers"])
+                closed_after(connection)
+        said = server.log()
+    for line in ("all connections are taken", "not HTTP/1.0 or 1.1"):
+        assert 0 < said.count(line) <= FLOOD_LINES + 1, line
 
 
 def test_a_flood_of_wrong_posts_from_an_address_does_not_lock_the_address_out(server):
