@@ -178,17 +178,18 @@ def run_dlt(inbox_path: Path, schema_name: str) -> float:
             dataset_name=f"{schema_name}_dlt",
             pipelines_dir=folder,
         )
-        started = time.perf_counter()
-        pipeline.run(
-            plain,
-            table_name="response",
-            primary_key="key",
-            write_disposition={"disposition": "merge", "strategy": "delete-insert"},
-        )
-        seconds = time.perf_counter() - started
-        with pipeline.sql_client() as client:
-            client.drop_dataset()
-        return seconds
+        try:
+            started = time.perf_counter()
+            pipeline.run(
+                plain,
+                table_name="response",
+                primary_key="key",
+                write_disposition={"disposition": "merge", "strategy": "delete-insert"},
+            )
+            return time.perf_counter() - started
+        finally:
+            with pipeline.sql_client() as client:
+                client.drop_dataset()
 
 
 def _url() -> str:

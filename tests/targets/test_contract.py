@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -18,7 +19,7 @@ from gatherer.providers.base import reject
 from gatherer.records import TABLES, Kind, OtherEvent, Reason, Record, Response
 from gatherer.targets.base import Batch, Outcome, Position, Run, Target
 from tests.making import envelope, notification, receipts, status, text, value
-from tests.targets.engines import Place, all_rows, clear, rows
+from tests.targets.engines import Place, SQLitePlace, all_rows, clear, rows
 
 NOW = timestamps.from_milliseconds(1_790_000_000_000)
 
@@ -367,3 +368,18 @@ def test_other_events_are_counted_by_their_table(target: Target) -> None:
         family="calls",
     )
     assert target.apply(Batch(records=[event])).inserted == {"other_event": 1}
+
+
+def test_the_time_of_writing_never_goes_back_with_the_clock_of_this_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In SQL Server it is the server's clock, and `begin.sql` sees to it."""
+    moments = iter([NOW, NOW - timedelta(seconds=5)])
+    monkeypatch.setattr(timestamps, "now", lambda: next(moments))
+    with closing(SQLitePlace(tmp_path).open()) as target:
+        for number in (1, 2):
+            target.apply(Batch(records=[response(number.to_bytes(16, "big"))]))
+    first, second = (
+        row["changed_at"] for row in SQLitePlace(tmp_path).query("SELECT changed_at FROM response")
+    )
+    assert second == first

@@ -31,7 +31,9 @@ sqlite3.register_adapter(Kind, str.__str__)  # half of what asking for its value
 
 def apply(connection: sqlite3.Connection, batch: Batch) -> Outcome:
     """Upsert what `batch` holds, advance the position, and return what that changed."""
-    now = sql_times.text(timestamps.now())
+    # Also where the clock goes back: whoever reads by changed_at must not miss what is written now.
+    (latest,) = connection.execute("SELECT max(changed_at) FROM response").fetchone()
+    now = max(sql_times.text(timestamps.now()), latest or "")
     outcome = Outcome(duplicates=batch.folded)
     by_table: dict[type[Record], list[Record]] = {}
     for record in batch.records:
