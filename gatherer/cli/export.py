@@ -24,7 +24,8 @@ from gatherer.cli.choosing import Moment
 @click.option(
     "--since-last",
     metavar="NAME",
-    help="Only what was written since the last export of this name, however long ago it occurred.",
+    help="Only what was written since the last export of this name, however long ago it occurred; with ferg also "
+    "what only since then has a campaign.",
 )
 @click.option("--endpoint", metavar="NAME", help="Received at this endpoint.")
 @click.option("--kind", "kinds", multiple=True, metavar="KIND", help="sent, read, replied …; repeatable.")

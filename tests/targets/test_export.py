@@ -16,6 +16,7 @@ import pytest
 from gatherer import export as exports
 from gatherer.errors import ConfigurationError, TargetError
 from gatherer.targets.base import Batch, Export
+from gatherer.timestamps import EARLIEST, LATEST
 from tests.making import call, configure, fill_inbox, receipts, run
 from tests.targets.engines import ENGINES, PLACES, Place
 from tests.targets.test_views import Facts, at, fact
@@ -142,6 +143,77 @@ def test_a_row_mapped_later_is_in_the_next_ferg_export(facts: Facts) -> None:
     facts.map("spring", message_id="w1", communication_key="CK-1")
     later = Export(changed_from=first)
     assert exports.export(facts.target, later, exports.Layout(format="ferg"), str) == 1
+
+
+def news(facts: Facts, first: datetime, second: datetime) -> list[str]:
+    """Return the message types that ferg gets of what was written between two times."""
+    what = Export(changed_from=first, changed_to=second)
+    text = exported(facts, what, format="ferg").splitlines()[1:]
+    return sorted(row[3] for row in csv.reader(text, delimiter="\t"))
+
+
+LATER = {
+    "a receipt brings the reference": (
+        {"client_reference": "REF-1"},
+        [fact("replied", "r1", about_message_id="w1"), fact("read", "w1")],
+        [fact("sent", "w1", client_reference="REF-1")],
+        ([], ["Read", "Replied", "Sent"]),
+    ),
+    "a receipt learns the reference": (
+        {"client_reference": "REF-1"},
+        [fact("replied", "r1", about_message_id="w1"), fact("sent", "w1")],
+        [fact("sent", "w1", client_reference="REF-1")],
+        ([], ["Replied", "Sent"]),
+    ),
+    "a receipt learns whose of several rows with the reference it is": (
+        {"client_reference": "REF-1", "phone": "+15550001111"},
+        [fact("read", "w1", client_reference="REF-1", phone=None)],
+        [fact("sent", "w1", client_reference="REF-1")],
+        (["Read"], ["Read", "Sent"]),
+    ),
+    "a receipt says that the message was sent before the answer": (
+        {"message_id": "w1"},
+        [fact("replied", "r1", "12:03"), fact("delivered", "w1", "12:04")],
+        [fact("sent", "w1", "12:00")],
+        (["Delivered"], ["Replied", "Sent"]),
+    ),
+    "a receipt says that the message did not fail": (
+        {"message_id": "w1", "sent_at": "2026-11-20 11:00:00.000"},
+        [fact("failed", "w1", "12:00"), fact("replied", "r1", "12:03")],
+        [fact("delivered", "w1", "12:01")],
+        (["Failed"], ["Delivered", "Replied"]),
+    ),
+    "a receipt of a message with an id of its own and a reference of many": (
+        {"message_id": "w1", "client_reference": "REF-1"},
+        [fact("sent", "w2", client_reference="REF-1"), fact("replied", "r1", about_message_id="w1")],
+        [fact("sent", "w1")],
+        (["Sent"], ["Replied", "Sent"]),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LATER)
+def test_a_row_whose_campaign_another_row_tells_is_in_the_next_ferg_export(facts: Facts, name: str) -> None:
+    mapped, before, after, (in_first, in_second) = LATER[name]
+    facts.map("spring", **mapped).tell(*before)
+    first = horizon(facts)
+    assert news(facts, EARLIEST, first) == in_first
+    facts.tell(*after)
+    second = horizon(facts)
+    assert news(facts, first, second) == in_second
+    assert news(facts, second, LATEST) == []
+
+
+@pytest.mark.parametrize("mapped", [{"client_reference": "REF-1"}, {"message_id": "w1"}])
+def test_a_further_receipt_repeats_no_row(facts: Facts, mapped: dict[str, str]) -> None:
+    facts.map("spring", **mapped)
+    facts.tell(
+        fact("sent", "w1", client_reference="REF-1"),
+        fact("replied", "r1", about_message_id="w1", client_reference="REF-1"),
+    )
+    first = horizon(facts)
+    facts.tell(fact("read", "w1", client_reference="REF-1"))
+    assert news(facts, first, LATEST) == ["Read"]
 
 
 def test_a_large_export_streams(facts: Facts) -> None:
