@@ -2,10 +2,17 @@
 -- was, when its place in the map was made, or when a receipt of the message it belongs to told where that is:
 -- whichever came last. But not when all that happened was that its text became too old to be kept: who imports
 -- responses took it for another one. Parameters as in export_response.sql.
+--
+-- The site's loader takes none of our locks: a row of message_map can be committed long after the time it bears, when
+-- the export that had that time has gone by. Its place counts as made a quarter of an hour later, and it waits until
+-- then: what is loaded in shorter transactions is neither missed nor repeated. In SQLite nobody writes beside another.
 SET NOCOUNT ON;
 DECLARE
     @since datetime2(3) = ?, @until datetime2(3) = ?, @changed_from datetime2(3) = ?, @changed_to datetime2(3) = ?,
     @endpoint nvarchar(100) = ?, @kinds nvarchar(max) = ?;
+DECLARE
+    @mapped_from datetime2(3) = DATEADD(minute, -15, @changed_from),
+    @mapped_to datetime2(3) = DATEADD(minute, -15, @changed_to);
 
 WITH receipt AS (
     SELECT message_id, client_reference, phone, changed_at
@@ -21,7 +28,7 @@ JOIN $(schema).message_map AS m ON m.id = r.map_id
 LEFT JOIN $(schema).mapped_message AS s ON s.map_id = m.id AND s.message_id = r.our_message_id
 WHERE r.occurred_at >= @since AND r.occurred_at < @until
     AND (
-        m.inserted_at >= @changed_from
+        m.inserted_at >= @mapped_from
         OR (
             r.changed_at >= @changed_from
             AND (r.blanked_at IS NULL OR r.blanked_at < r.changed_at OR r.inserted_at >= @changed_from)
@@ -46,7 +53,7 @@ WHERE r.occurred_at >= @since AND r.occurred_at < @until
             )
         )
     )
-    AND r.changed_at < @changed_to AND m.inserted_at < @changed_to
+    AND r.changed_at < @changed_to AND m.inserted_at < @mapped_to
     AND (@endpoint = N'' OR r.endpoint = @endpoint)
     AND (@kinds = N'[]' OR r.kind IN (SELECT value COLLATE Latin1_General_BIN2 FROM OPENJSON(@kinds)))
 ORDER BY r.changed_at, r.id;
