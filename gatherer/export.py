@@ -63,22 +63,54 @@ def export(target: Target, what: Export, layout: Layout, write: Callable[[str], 
     return max(0, count - (layout.format != "ndjson"))
 
 
-def to_file(target: Target, what: Export, layout: Layout, path: Path) -> int:
+def to_file(target: Target, what: Export, layout: Layout, path: Path, *, replace: bool = True) -> int:
     """Write the responses that `what` asks for to `path`, which appears when it is complete; return how many.
 
-    Without any, there is no file.
+    Without any, there is no file. Without `replace`, no file that is there already is touched.
+
+    Raises:
+        ConfigurationError: there is one, and it is not to be replaced.
+        TargetError: the target cannot be read, or the file cannot be written.
+        TemporaryError: not just now.
+
     """
     part = path.with_name(f".{path.name}.{os.getpid()}.export")
     with replacing(part) as write:
         count = export(target, what, layout, write)
     try:
-        if count:
+        if count and replace:
             part.replace(path)
+        elif count:
+            _name(part, path)
+    except FileExistsError:
+        raise taken(path) from None
     except OSError as error:
         raise TargetError(f"{path} cannot be written: {error.strerror or error}") from None
     finally:
         part.unlink(missing_ok=True)
     return count
+
+
+def taken(path: Path) -> ConfigurationError:
+    """Return the error that says that there is a file at `path`, and why it stays."""
+    return ConfigurationError(
+        f"{path} exists, and with --since-last no file is replaced: nothing would ever write its rows again; "
+        "have the time in the name, as in %Y%m%d_%H%M%S"
+    )
+
+
+def _name(part: Path, path: Path) -> None:
+    """Give the file `part` the name `path`, unless another has it, even one that appears just now."""
+    if os.name == "nt":
+        part.rename(path)  # there it refuses by itself
+        return
+    try:
+        path.hardlink_to(part)
+    except FileExistsError:
+        raise
+    except OSError:  # some network drives have no links: the name is taken first, by an empty file
+        path.touch(exist_ok=False)
+        part.replace(path)
 
 
 def _lines(batches: Iterable[list[dict[str, Any]]], layout: Layout) -> Iterator[str]:

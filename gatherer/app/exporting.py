@@ -1,6 +1,7 @@
 """An export, from the command line's options to the file."""
 
 import io
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -52,6 +53,9 @@ def export_once(configuration: Configuration, options: ExportOptions, *, tell: C
     if unknown := sorted(set(options.kinds) - set(Kind)):
         raise ConfigurationError(f"there is no kind {unknown[0]!r}; there are: {', '.join(Kind)}")
     cursor = export.Cursor(settings.state_folder, options.since_last) if options.since_last else None
+    path = None if options.output is None else Path(timestamps.now().strftime(str(options.output)))
+    if path is not None and cursor is not None and os.path.lexists(path):
+        raise export.taken(path)
     with open_target(configuration) as target:
         horizon = target.horizon()
         what = Export(
@@ -62,14 +66,13 @@ def export_once(configuration: Configuration, options: ExportOptions, *, tell: C
             endpoint=options.endpoint,
             kinds=options.kinds,
         )
-        if options.output is None:
+        if path is None:
             if isinstance(sys.stdout, io.TextIOWrapper):
                 sys.stdout.reconfigure(newline="")  # Windows would add to the line ends that CSV has already
             count = export.export(target, what, layout, sys.stdout.write)
             sys.stdout.flush()
         else:
-            path = Path(timestamps.now().strftime(str(options.output)))
-            count = export.to_file(target, what, layout, path)
+            count = export.to_file(target, what, layout, path, replace=cursor is None)
             tell(f"{path}: {count} responses" if count else "nothing to export")
     if cursor is not None:
         cursor.write(horizon)  # last, so that what could not be written comes again

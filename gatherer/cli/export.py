@@ -34,7 +34,8 @@ from gatherer.cli.choosing import Moment
     type=click.Path(path_type=Path),
     metavar="FILE",
     help="Write this file, all at once, when it is complete. Times as in strftime are filled in, as in "
-    "whatsapp_%Y%m%d_%H%M%S.txt. Nothing to write: no file. Default: standard output.",
+    "whatsapp_%Y%m%d_%H%M%S.txt. With --since-last no file that is there is replaced. Nothing to write: no file. "
+    "Default: standard output.",
 )
 @click.option(
     "--date-format",

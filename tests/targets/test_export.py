@@ -1,6 +1,7 @@
 """What is handed on to other programs, from either target."""
 
 import csv
+import errno
 import io
 import json
 import time
@@ -261,6 +262,45 @@ def test_a_file_appears_whole_or_not_at_all(facts: Facts, tmp_path: Path) -> Non
         raise RuntimeError
     assert [found.name for found in path.parent.iterdir()] == ["responses.csv"]
     assert "w1" in path.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_a_file_that_appeared_in_the_meantime_is_not_replaced(
+    facts: Facts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, links: bool
+) -> None:
+    def without(self: Path, target: Path) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    if not links:
+        monkeypatch.setattr(Path, "hardlink_to", without)
+    path = tmp_path / "out" / "responses.csv"
+    facts.tell(fact("sent", "w1"))
+    assert exports.to_file(facts.target, Export(), exports.Layout(), path, replace=False) == 1
+    assert "w1" in path.read_text(encoding="utf-8")
+    path.write_text("not read yet", encoding="utf-8")
+    with pytest.raises(ConfigurationError, match="no file is replaced"):
+        exports.to_file(facts.target, Export(), exports.Layout(), path, replace=False)
+    assert path.read_text(encoding="utf-8") == "not read yet"
+    assert [found.name for found in path.parent.iterdir()] == ["responses.csv"]
+    assert exports.to_file(facts.target, Export(), exports.Layout(), path) == 1
+    assert "w1" in path.read_text(encoding="utf-8")
+
+
+def test_a_cursor_does_not_pass_by_a_file_that_may_not_have_been_read(tmp_path: Path) -> None:
+    configure(tmp_path)
+    fill_inbox(tmp_path / "inbox.db", [receipts("wamid.A")])
+    call(tmp_path, "gather")
+    (tmp_path / "r.csv").write_text("not read yet", encoding="utf-8")
+    since_last = ("export", "--since-last", "x", "--output", "r.csv")
+    refused = call(tmp_path, *since_last)
+    assert (refused.returncode, refused.stderr.count(b"\n")) == (2, 1), refused.stderr
+    assert (tmp_path / "r.csv").read_text(encoding="utf-8") == "not read yet"
+    (tmp_path / "r.csv").unlink()
+    assert call(tmp_path, *since_last).returncode == 0
+    assert "wamid.A" in (tmp_path / "r.csv").read_text(encoding="utf-8")
+    assert call(tmp_path, "export", "--output", "r.csv").returncode == 0, (
+        "without a cursor it is written anew"
+    )
 
 
 def test_a_cursor_is_kept_in_a_file(tmp_path: Path) -> None:
