@@ -57,12 +57,13 @@ def export_once(configuration: Configuration, options: ExportOptions, *, tell: C
     if path is not None and cursor is not None and os.path.lexists(path):
         raise export.taken(path)
     with open_target(configuration) as target:
-        horizon = target.horizon()
+        # It waits for whoever is writing. Without a cursor nothing can be missed for good.
+        horizon = target.horizon() if cursor else timestamps.LATEST
         what = Export(
             since=options.since or timestamps.EARLIEST,
             until=options.until or timestamps.LATEST,
             changed_from=(cursor and cursor.read()) or timestamps.EARLIEST,
-            changed_to=horizon if cursor else timestamps.LATEST,
+            changed_to=horizon,
             endpoint=options.endpoint,
             kinds=options.kinds,
         )

@@ -16,8 +16,9 @@ import pytest
 
 from gatherer import export as exports
 from gatherer import sql_times, timestamps
-from gatherer.errors import ConfigurationError, TargetError
+from gatherer.errors import ConfigurationError, TargetError, TemporaryError
 from gatherer.targets.base import Batch, Export
+from gatherer.targets.sqlite.target import SQLiteTarget
 from gatherer.timestamps import EARLIEST, LATEST
 from tests.making import call, configure, fill_inbox, receipts, run
 from tests.targets.engines import ENGINES, PLACES, Place, SQLitePlace
@@ -301,6 +302,22 @@ def test_a_cursor_does_not_pass_by_a_file_that_may_not_have_been_read(tmp_path: 
     assert call(tmp_path, "export", "--output", "r.csv").returncode == 0, (
         "without a cursor it is written anew"
     )
+
+
+def test_only_an_export_with_a_cursor_waits_for_whoever_is_writing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configure(tmp_path)
+    fill_inbox(tmp_path / "inbox.db", [receipts("wamid.A")])
+    call(tmp_path, "gather")
+
+    def locked(self: SQLiteTarget) -> datetime:
+        raise TemporaryError("locked")
+
+    monkeypatch.setattr(SQLiteTarget, "horizon", locked)
+    plain = call(tmp_path, "export")
+    assert (plain.returncode, plain.stdout.count(b"wamid.A")) == (0, 1), plain.stderr
+    assert call(tmp_path, "export", "--since-last", "x").returncode == 75
 
 
 def test_a_cursor_is_kept_in_a_file(tmp_path: Path) -> None:
