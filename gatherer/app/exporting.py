@@ -15,7 +15,7 @@ from gatherer.app.opening import open_target
 from gatherer.config import Configuration
 from gatherer.errors import ConfigurationError
 from gatherer.records import Kind
-from gatherer.targets.base import Export
+from gatherer.targets.base import Export, Target
 
 if TYPE_CHECKING:
     from gatherer import export
@@ -57,6 +57,8 @@ def export_once(configuration: Configuration, options: ExportOptions, *, tell: C
     if path is not None and cursor is not None and os.path.lexists(path):
         raise export.taken(path)
     with open_target(configuration) as target:
+        if options.endpoint is not None:
+            _check_endpoint(configuration, target, options.endpoint)
         # It waits for whoever is writing. Without a cursor nothing can be missed for good.
         horizon = target.horizon() if cursor else timestamps.LATEST
         what = Export(
@@ -78,6 +80,19 @@ def export_once(configuration: Configuration, options: ExportOptions, *, tell: C
     if cursor is not None:
         cursor.write(horizon)  # last, so that what could not be written comes again
     return count
+
+
+def _check_endpoint(configuration: Configuration, target: Target, name: str) -> None:
+    """Refuse an endpoint that is none: a cursor would pass by what its right name has.
+
+    It may be one that is configured on another machine, or was once: then there is something from it.
+    """
+    names = [one.name for one in configuration.endpoint]
+    if name in names or (name.isprintable() and list(target.export(Export(view="endpoint", endpoint=name)))):
+        return
+    raise ConfigurationError(
+        f"there is no endpoint {name!r}, and nothing from one; there are: {', '.join(names) or 'none'}"
+    )
 
 
 def _layout(options: ExportOptions, settings: config.Target) -> "export.Layout":

@@ -68,6 +68,12 @@ def test_rows_are_chosen_by_time_endpoint_and_kind(facts: Facts) -> None:
     assert ids(facts, endpoint="other") == ["w2"]
     assert ids(facts, kinds=("read", "failed")) == ["w1"]
     assert ids(facts, endpoint="nobody") == []
+    assert [
+        list(facts.target.export(Export(view="endpoint", endpoint=name))) for name in ("other", "nobody")
+    ] == [
+        [[{"endpoint": "other"}]],
+        [],
+    ]
 
 
 def test_a_late_row_is_in_the_next_export(facts: Facts) -> None:
@@ -351,6 +357,9 @@ def test_a_cursor_is_kept_in_a_file(tmp_path: Path) -> None:
         ),
         ("--output", "\udcff.csv"),
         ("--date-format", "\udcff"),
+        ("--endpoint", "nobody"),
+        ("--endpoint", ""),
+        ("--endpoint", "\udcff"),
     ],
 )
 def test_a_wrong_option_is_told_in_one_line(tmp_path: Path, wrong: tuple[str, str]) -> None:
@@ -374,6 +383,17 @@ def test_a_directive_that_windows_does_not_know_is_told_in_one_line(
     monkeypatch.setattr(timestamps, "now", lambda: Windows(2026, 11, 20, tzinfo=UTC))
     ended = call(tmp_path, "export", option, "%Q")
     assert (ended.returncode, ended.stderr.count(b"\n")) == (2, 1), ended.stderr
+
+
+def test_an_endpoint_that_is_none_moves_no_cursor(tmp_path: Path) -> None:
+    """One of another machine, of which something has come, is one; so is one that is configured."""
+    configure(tmp_path)
+    fill_inbox(tmp_path / "inbox.db", [receipts("wamid.A")], endpoint="elsewhere")
+    call(tmp_path, "gather")
+    since_last = ("export", "--since-last", "x", "--endpoint")
+    assert call(tmp_path, *since_last, "elsewheer").returncode == 2
+    assert call(tmp_path, *since_last, "elsewhere").stdout.count(b"wamid.A") == 1
+    assert call(tmp_path, *since_last, "apteco").returncode == 0
 
 
 def test_the_command_goes_on_where_it_ended(tmp_path: Path) -> None:

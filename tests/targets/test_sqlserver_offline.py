@@ -48,6 +48,7 @@ PARAMETERS = {
     "delete_old": [1, 1],
     "delete_rejected": [1, 1],
     "export_campaign": [6],
+    "export_endpoint": [6],
     "export_response": [6],
     "find_message_map": [2],
     "find_other_event": [5],
