@@ -86,6 +86,12 @@ def test_every_batch_has_the_parameters_that_its_caller_gives(name: str) -> None
     assert counted == PARAMETERS.get(name, [0] * len(counted))
 
 
+@pytest.mark.parametrize("name", [name for name in NAMES if name.startswith("export_")])
+def test_what_is_exported_has_a_plan_for_its_ranges(name: str) -> None:
+    (query,) = schema.batches(name, "gatherer")
+    assert query.rstrip("; \n").endswith("OPTION (RECOMPILE)")
+
+
 @pytest.mark.parametrize("table", TABLES)
 def test_rows_are_staged_in_the_order_of_the_fields(table: type[Record]) -> None:
     _, stage, _, _ = schema.batches(f"upsert_{table.table}", "gatherer")

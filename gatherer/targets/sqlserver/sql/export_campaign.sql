@@ -1,7 +1,7 @@
 -- Responses whose campaign is known, with what message_map says of it. A row counts as changed when the response
 -- was, when its place in the map was made, or when a receipt of the message it belongs to told where that is:
 -- whichever came last. But not when all that happened was that its text became too old to be kept: who imports
--- responses took it for another one. Parameters as in export_response.sql.
+-- responses took it for another one. Parameters and RECOMPILE as in export_response.sql.
 --
 -- The site's loader takes none of our locks: a row of message_map can be committed long after the time it bears, when
 -- the export that had that time has gone by. Its place counts as made a quarter of an hour later, and it waits until
@@ -56,4 +56,5 @@ WHERE r.occurred_at >= @since AND r.occurred_at < @until
     AND r.changed_at < @changed_to AND m.inserted_at < @mapped_to
     AND (@endpoint = N'' OR r.endpoint = @endpoint)
     AND (@kinds = N'[]' OR r.kind IN (SELECT value COLLATE Latin1_General_BIN2 FROM OPENJSON(@kinds)))
-ORDER BY r.changed_at, r.id;
+ORDER BY r.changed_at, r.id
+OPTION (RECOMPILE);
