@@ -175,7 +175,7 @@ def _ferg_row(row: dict[str, Any], layout: Layout) -> list[Any]:
     said = row["emoji"] if kind == "reacted" else row["reply_text"]
     if kind == "failed":
         said = ": ".join(text for text in (row["error_title"], row["error_details"]) if text)
-    return [
+    values = (
         row["communication_key"],
         row["urn"],
         row["phone"],
@@ -184,9 +184,10 @@ def _ferg_row(row: dict[str, Any], layout: Layout) -> list[Any]:
         _moment(row["sent_at"], layout),
         row["message_id"],
         row["message_name"],
-        # One row, one line: whether FERG reads a line break inside quotes is not documented.
-        None if said is None else _BREAKS.sub(" ", said),
-    ]
+        said,
+    )
+    # One row, one line: whether FERG reads a line break inside quotes is not documented.
+    return [_BREAKS.sub(" ", value) if isinstance(value, str) else value for value in values]
 
 
 class Cursor:

@@ -91,7 +91,7 @@ def _check_endpoint(configuration: Configuration, target: Target, name: str) -> 
     if name in names or (name.isprintable() and list(target.export(Export(view="endpoint", endpoint=name)))):
         return
     raise ConfigurationError(
-        f"there is no endpoint {name!r}, and nothing from one; there are: {', '.join(names) or 'none'}"
+        f"there is no endpoint {name!r}, nor any response from one; there are: {', '.join(names) or 'none'}"
     )
 
 

@@ -148,6 +148,19 @@ def test_ferg_gets_what_the_map_knows_in_its_own_form(facts: Facts) -> None:
     assert f'"{int(at("08:00").timestamp())}"' in unix
 
 
+def test_a_row_for_ferg_is_one_line_whatever_is_in_it(facts: Facts) -> None:
+    awkward = "a\tb\r\nc\u2028d"
+    columns = {"message_name": awkward, "communication_key": awkward, "urn": awkward}
+    facts.map("spring", message_id="w1", **columns).tell(
+        fact("failed", "w1", error_title=awkward),
+        fact("replied", "r1", about_message_id="w1", reply_text=awkward),
+    )
+    lines = exported(facts, Export(), format="ferg").splitlines()
+    assert [line.count("\t") for line in lines] == [len(exports.FERG_COLUMNS) - 1] * 3
+    for line in lines[1:]:
+        assert line.count('"a b c d"') == 4, line
+
+
 def test_a_row_mapped_later_is_in_the_next_ferg_export(facts: Facts) -> None:
     facts.tell(fact("sent", "w1"))
     first = horizon(facts)
