@@ -6,7 +6,6 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, tzinfo
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any, Final, Literal
 from gatherer import timestamps
 from gatherer.errors import ConfigurationError, TargetError
 from gatherer.targets.base import Export, Target
+from gatherer.whole_files import give_name, replacing
 
 Format = Literal["csv", "tsv", "ndjson", "ferg"]
 UNIX: Final = "UnixTimeStamp"  # FERG's own word for a date format
@@ -81,7 +81,7 @@ def to_file(target: Target, what: Export, layout: Layout, path: Path, *, replace
         if count and replace:
             part.replace(path)
         elif count:
-            _name(part, path)
+            give_name(part, path)
     except FileExistsError:
         raise taken(path) from None
     except OSError as error:
@@ -97,20 +97,6 @@ def taken(path: Path) -> ConfigurationError:
         f"{path} exists, and with --since-last no file is replaced: nothing would ever write its rows again; "
         "have the time in the name, as in %Y%m%d_%H%M%S"
     )
-
-
-def _name(part: Path, path: Path) -> None:
-    """Give the file `part` the name `path`, unless another has it, even one that appears just now."""
-    if os.name == "nt":
-        part.rename(path)  # there it refuses by itself
-        return
-    try:
-        path.hardlink_to(part)
-    except FileExistsError:
-        raise
-    except OSError:  # some network drives have no links: the name is taken first, by an empty file
-        path.touch(exist_ok=False)
-        part.replace(path)
 
 
 def _lines(batches: Iterable[list[dict[str, Any]]], layout: Layout) -> Iterator[str]:
@@ -229,26 +215,3 @@ class Cursor:
         """
         with replacing(self._path) as write:
             write(json.dumps({"changed_to": timestamps.iso(moment)}))
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Callable[[str], object]]:
-    """Let the block write a file that appears at `path` whole, or not at all. Yields what to call with text.
-
-    Raises:
-        TargetError: it cannot be written.
-
-    """
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with part.open("w", encoding="utf-8", newline="") as file:
-                yield file.write
-                file.flush()
-                os.fsync(file.fileno())
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
-    except OSError as error:
-        raise TargetError(f"{path} cannot be written: {error.strerror or error}") from None

@@ -21,6 +21,7 @@ from gatherer.errors import ConfigurationError, TargetError, TemporaryError
 from gatherer.targets.base import Batch, Export
 from gatherer.targets.sqlite.target import SQLiteTarget
 from gatherer.timestamps import EARLIEST, LATEST
+from gatherer.whole_files import replacing
 from tests.making import call, configure, fill_inbox, receipts, run
 from tests.targets.engines import ENGINES, PLACES, Place, SQLitePlace
 from tests.targets.test_views import Facts, at, fact
@@ -278,7 +279,7 @@ def test_a_file_appears_whole_or_not_at_all(facts: Facts, tmp_path: Path) -> Non
     assert list(path.parent.iterdir()) == [], "nothing to write, no file"
     facts.tell(fact("sent", "w1"))
     assert exports.to_file(facts.target, Export(), exports.Layout(), path) == 1
-    with pytest.raises(RuntimeError), exports.replacing(path) as write:  # noqa: PT012
+    with pytest.raises(RuntimeError), replacing(path) as write:  # noqa: PT012
         write("half")
         raise RuntimeError
     assert [found.name for found in path.parent.iterdir()] == ["responses.csv"]
