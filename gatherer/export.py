@@ -6,7 +6,6 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, tzinfo
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any, Final, Literal
 from gatherer import timestamps
 from gatherer.errors import ConfigurationError, TargetError
 from gatherer.targets.base import Export, Target
+from gatherer.whole_files import give_name, replacing
 
 Format = Literal["csv", "tsv", "ndjson", "ferg"]
 UNIX: Final = "UnixTimeStamp"  # FERG's own word for a date format
@@ -63,22 +63,40 @@ def export(target: Target, what: Export, layout: Layout, write: Callable[[str], 
     return max(0, count - (layout.format != "ndjson"))
 
 
-def to_file(target: Target, what: Export, layout: Layout, path: Path) -> int:
+def to_file(target: Target, what: Export, layout: Layout, path: Path, *, replace: bool = True) -> int:
     """Write the responses that `what` asks for to `path`, which appears when it is complete; return how many.
 
-    Without any, there is no file.
+    Without any, there is no file. Without `replace`, no file that is there already is touched.
+
+    Raises:
+        ConfigurationError: there is one, and it is not to be replaced.
+        TargetError: the target cannot be read, or the file cannot be written.
+        TemporaryError: not just now.
+
     """
     part = path.with_name(f".{path.name}.{os.getpid()}.export")
     with replacing(part) as write:
         count = export(target, what, layout, write)
     try:
-        if count:
+        if count and replace:
             part.replace(path)
+        elif count:
+            give_name(part, path)
+    except FileExistsError:
+        raise taken(path) from None
     except OSError as error:
         raise TargetError(f"{path} cannot be written: {error.strerror or error}") from None
     finally:
         part.unlink(missing_ok=True)
     return count
+
+
+def taken(path: Path) -> ConfigurationError:
+    """Return the error that says that there is a file at `path`, and why it stays."""
+    return ConfigurationError(
+        f"{path} exists, and with --since-last no file is replaced: nothing would ever write its rows again; "
+        "have the time in the name, as in %Y%m%d_%H%M%S"
+    )
 
 
 def _lines(batches: Iterable[list[dict[str, Any]]], layout: Layout) -> Iterator[str]:
@@ -143,7 +161,7 @@ def _ferg_row(row: dict[str, Any], layout: Layout) -> list[Any]:
     said = row["emoji"] if kind == "reacted" else row["reply_text"]
     if kind == "failed":
         said = ": ".join(text for text in (row["error_title"], row["error_details"]) if text)
-    return [
+    values = (
         row["communication_key"],
         row["urn"],
         row["phone"],
@@ -152,9 +170,10 @@ def _ferg_row(row: dict[str, Any], layout: Layout) -> list[Any]:
         _moment(row["sent_at"], layout),
         row["message_id"],
         row["message_name"],
-        # One row, one line: whether FERG reads a line break inside quotes is not documented.
-        None if said is None else _BREAKS.sub(" ", said),
-    ]
+        said,
+    )
+    # One row, one line: whether FERG reads a line break inside quotes is not documented.
+    return [_BREAKS.sub(" ", value) if isinstance(value, str) else value for value in values]
 
 
 class Cursor:
@@ -196,26 +215,3 @@ class Cursor:
         """
         with replacing(self._path) as write:
             write(json.dumps({"changed_to": timestamps.iso(moment)}))
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Callable[[str], object]]:
-    """Let the block write a file that appears at `path` whole, or not at all. Yields what to call with text.
-
-    Raises:
-        TargetError: it cannot be written.
-
-    """
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with part.open("w", encoding="utf-8", newline="") as file:
-                yield file.write
-                file.flush()
-                os.fsync(file.fileno())
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
-    except OSError as error:
-        raise TargetError(f"{path} cannot be written: {error.strerror or error}") from None

@@ -1,20 +1,24 @@
 """An export, from the command line's options to the file."""
 
 import io
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 from zoneinfo import ZoneInfo
 
-from gatherer import timestamps
+from gatherer import config, timestamps
 from gatherer.app.opening import open_target
 from gatherer.config import Configuration
 from gatherer.errors import ConfigurationError
 from gatherer.records import Kind
-from gatherer.targets.base import Export
+from gatherer.targets.base import Export, Target
+
+if TYPE_CHECKING:
+    from gatherer import export
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,37 +47,98 @@ def export_once(configuration: Configuration, options: ExportOptions, *, tell: C
     from gatherer import export
 
     settings = configuration.target
-    ferg = options.format_name == "ferg"
-    layout = export.Layout(
-        format=cast("export.Format", options.format_name),
-        date_format=options.date_format or ("%d.%m.%Y %H:%M" if ferg else None),
-        zone=_zone(options.time_zone or (settings.time_zone if ferg else "UTC")),
-    )
+    layout = _layout(options, settings)
     if unknown := sorted(set(options.kinds) - set(Kind)):
         raise ConfigurationError(f"there is no kind {unknown[0]!r}; there are: {', '.join(Kind)}")
-    cursor = export.Cursor(settings.state_folder, options.since_last) if options.since_last else None
+    cursor = (
+        export.Cursor(settings.state_folder, options.since_last) if options.since_last is not None else None
+    )
+    path = None if options.output is None else _file(options.output)
+    if path is not None and cursor is not None and os.path.lexists(path):
+        raise export.taken(path)
     with open_target(configuration) as target:
-        horizon = target.horizon()
+        if options.endpoint is not None:
+            _check_endpoint(configuration, target, options.endpoint)
+        # It waits for whoever is writing. Without a cursor nothing can be missed for good.
+        horizon = target.horizon() if cursor else timestamps.LATEST
         what = Export(
             since=options.since or timestamps.EARLIEST,
             until=options.until or timestamps.LATEST,
             changed_from=(cursor and cursor.read()) or timestamps.EARLIEST,
-            changed_to=horizon if cursor else timestamps.LATEST,
+            changed_to=horizon,
             endpoint=options.endpoint,
             kinds=options.kinds,
         )
-        if options.output is None:
+        if path is None:
             if isinstance(sys.stdout, io.TextIOWrapper):
                 sys.stdout.reconfigure(newline="")  # Windows would add to the line ends that CSV has already
             count = export.export(target, what, layout, sys.stdout.write)
             sys.stdout.flush()
         else:
-            path = Path(timestamps.now().strftime(str(options.output)))
-            count = export.to_file(target, what, layout, path)
+            count = export.to_file(target, what, layout, path, replace=cursor is None)
             tell(f"{path}: {count} responses" if count else "nothing to export")
     if cursor is not None:
         cursor.write(horizon)  # last, so that what could not be written comes again
     return count
+
+
+def _check_endpoint(configuration: Configuration, target: Target, name: str) -> None:
+    """Refuse an endpoint that is none: a cursor would pass by what its right name has.
+
+    It may be one that is configured on another machine, or was once: then there is something from it.
+    """
+    names = [one.name for one in configuration.endpoint]
+    if name in names or (name.isprintable() and list(target.export(Export(view="endpoint", endpoint=name)))):
+        return
+    raise ConfigurationError(
+        f"there is no endpoint {name!r}, nor any response from one; there are: {', '.join(names) or 'none'}"
+    )
+
+
+def _layout(options: ExportOptions, settings: config.Target) -> "export.Layout":
+    """Return how the export is written, with what its format usually has where nothing was said.
+
+    Raises:
+        ConfigurationError: there is no such time zone, or no time can be written like that.
+
+    """
+    from gatherer import export
+
+    ferg = options.format_name == "ferg"
+    date_format = options.date_format or ("%d.%m.%Y %H:%M" if ferg else None)
+    if date_format is not None and date_format != export.UNIX:
+        _filled("--date-format", date_format)
+    return export.Layout(
+        format=cast("export.Format", options.format_name),
+        date_format=date_format,
+        zone=_zone(options.time_zone or (settings.time_zone if ferg else "UTC")),
+    )
+
+
+def _file(output: Path) -> Path:
+    """Return the file that `output`, with the present time filled in, is.
+
+    Raises:
+        ConfigurationError: it is a folder, or cannot be the name of a file.
+
+    """
+    path = Path(_filled("--output", str(output)))
+    try:
+        is_folder = not path.name or path.is_dir()
+    except OSError as error:
+        raise ConfigurationError(f"--output: {path} cannot be a file: {error.strerror or error}") from None
+    if is_folder:
+        raise ConfigurationError(f"--output: {path} is a folder; write the name of a file")
+    return path
+
+
+def _filled(option: str, text: str) -> str:
+    """Return the present time in the form of `text`, as strftime has it."""
+    try:
+        text.encode()  # bytes that were none of UTF-8 reach us as lone surrogates, which go into no file
+        return timestamps.now().strftime(text)
+    except ValueError as error:  # Windows refuses directives that it does not know
+        raise ConfigurationError(f"{option} {text!r} is no text with times as in strftime: {error}") from None
 
 
 def _zone(name: str) -> tzinfo:

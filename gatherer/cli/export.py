@@ -24,7 +24,8 @@ from gatherer.cli.choosing import Moment
 @click.option(
     "--since-last",
     metavar="NAME",
-    help="Only what was written since the last export of this name, however long ago it occurred.",
+    help="Only what was written since the last export of this name, however long ago it occurred; with ferg also "
+    "what only since then has a campaign.",
 )
 @click.option("--endpoint", metavar="NAME", help="Received at this endpoint.")
 @click.option("--kind", "kinds", multiple=True, metavar="KIND", help="sent, read, replied …; repeatable.")
@@ -33,7 +34,8 @@ from gatherer.cli.choosing import Moment
     type=click.Path(path_type=Path),
     metavar="FILE",
     help="Write this file, all at once, when it is complete. Times as in strftime are filled in, as in "
-    "whatsapp_%Y%m%d_%H%M%S.txt. Nothing to write: no file. Default: standard output.",
+    "whatsapp_%Y%m%d_%H%M%S.txt. With --since-last no file that is there is replaced. Nothing to write: no file. "
+    "Default: standard output.",
 )
 @click.option(
     "--date-format",

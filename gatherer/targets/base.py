@@ -88,7 +88,8 @@ class TargetStatus:
 class Export:
     """Which responses to hand on. All ranges are half open."""
 
-    view: Literal["response", "campaign"] = "response"  # alone, or with what message_map knows, where it does
+    # Alone; with what message_map knows, where it does; or no more than a row if there are any from the endpoint.
+    view: Literal["response", "campaign", "endpoint"] = "response"
     since: datetime = timestamps.EARLIEST  # occurred at or after
     until: datetime = timestamps.LATEST  # occurred before
     changed_from: datetime = timestamps.EARLIEST  # last written at or after

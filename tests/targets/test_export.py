@@ -1,8 +1,10 @@
 """What is handed on to other programs, from either target."""
 
 import csv
+import errno
 import io
 import json
+import os
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -14,11 +16,17 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from gatherer import export as exports
-from gatherer.errors import ConfigurationError, TargetError
+from gatherer import sql_times, timestamps
+from gatherer.errors import ConfigurationError, TargetError, TemporaryError
 from gatherer.targets.base import Batch, Export
+from gatherer.targets.sqlite.target import SQLiteTarget
+from gatherer.timestamps import EARLIEST, LATEST
+from gatherer.whole_files import replacing
 from tests.making import call, configure, fill_inbox, receipts, run
-from tests.targets.engines import ENGINES, PLACES, Place
+from tests.targets.engines import ENGINES, PLACES, Place, SQLitePlace
 from tests.targets.test_views import Facts, at, fact
+
+LONG_AGO = "2026-01-01 00:00:00.000"
 
 
 @pytest.fixture(params=ENGINES)
@@ -61,6 +69,12 @@ def test_rows_are_chosen_by_time_endpoint_and_kind(facts: Facts) -> None:
     assert ids(facts, endpoint="other") == ["w2"]
     assert ids(facts, kinds=("read", "failed")) == ["w1"]
     assert ids(facts, endpoint="nobody") == []
+    assert [
+        list(facts.target.export(Export(view="endpoint", endpoint=name))) for name in ("other", "nobody")
+    ] == [
+        [[{"endpoint": "other"}]],
+        [],
+    ]
 
 
 def test_a_late_row_is_in_the_next_export(facts: Facts) -> None:
@@ -75,7 +89,7 @@ def test_a_late_row_is_in_the_next_export(facts: Facts) -> None:
 
 
 def test_an_answer_whose_text_goes_is_news_to_a_copy_of_the_rows_and_none_to_ferg(facts: Facts) -> None:
-    facts.map("spring", message_id="w1", communication_key="CK-1", urn="U1")
+    facts.map("spring", message_id="w1", communication_key="CK-1", urn="U1", inserted_at=LONG_AGO)
     facts.tell(fact("sent", "w1", "08:00"), fact("replied", "r1", about_message_id="w1", reply_text="yes"))
     first = horizon(facts)
     assert facts.target.retire(text_before=at("23:00"), rows_before=None).blanked == 1
@@ -135,6 +149,19 @@ def test_ferg_gets_what_the_map_knows_in_its_own_form(facts: Facts) -> None:
     assert f'"{int(at("08:00").timestamp())}"' in unix
 
 
+def test_a_row_for_ferg_is_one_line_whatever_is_in_it(facts: Facts) -> None:
+    awkward = "a\tb\r\nc\u2028d"
+    columns = {"message_name": awkward, "communication_key": awkward, "urn": awkward}
+    facts.map("spring", message_id="w1", **columns).tell(
+        fact("failed", "w1", error_title=awkward),
+        fact("replied", "r1", about_message_id="w1", reply_text=awkward),
+    )
+    lines = exported(facts, Export(), format="ferg").splitlines()
+    assert [line.count("\t") for line in lines] == [len(exports.FERG_COLUMNS) - 1] * 3
+    for line in lines[1:]:
+        assert line.count('"a b c d"') == 4, line
+
+
 def test_a_row_mapped_later_is_in_the_next_ferg_export(facts: Facts) -> None:
     facts.tell(fact("sent", "w1"))
     first = horizon(facts)
@@ -142,6 +169,101 @@ def test_a_row_mapped_later_is_in_the_next_ferg_export(facts: Facts) -> None:
     facts.map("spring", message_id="w1", communication_key="CK-1")
     later = Export(changed_from=first)
     assert exports.export(facts.target, later, exports.Layout(format="ferg"), str) == 1
+
+
+def news(facts: Facts, first: datetime, second: datetime) -> list[str]:
+    """Return the message types that ferg gets of what was written between two times."""
+    what = Export(changed_from=first, changed_to=second)
+    text = exported(facts, what, format="ferg").splitlines()[1:]
+    return sorted(row[3] for row in csv.reader(text, delimiter="\t"))
+
+
+def test_a_row_of_the_map_that_is_committed_after_an_export_is_in_a_later_one(facts: Facts) -> None:
+    if isinstance(facts.place, SQLitePlace):
+        pytest.skip("a file has one writer at a time, and the horizon waits for it")
+    facts.tell(fact("sent", "w1"))
+    first = horizon(facts)
+    assert news(facts, EARLIEST, first) == []
+    facts.map("spring", message_id="w1", inserted_at=sql_times.text(first - timedelta(minutes=10)))
+    second = first + timedelta(minutes=3)
+    third = second + timedelta(minutes=3)
+    assert news(facts, first, second) == [], "it may have company that is not committed yet"
+    assert (news(facts, second, third), news(facts, third, LATEST)) == (["Sent"], [])
+
+
+def test_a_row_of_the_map_that_is_updated_is_news_if_it_says_so(facts: Facts) -> None:
+    facts.map("spring", message_id="w1", urn="U1", inserted_at=LONG_AGO).tell(fact("sent", "w1"))
+    first = horizon(facts)
+    assert news(facts, first, LATEST) == []
+    facts.place.query(
+        "UPDATE $(schema).message_map SET urn = 'U2', inserted_at = ? WHERE message_id = 'w1'",
+        sql_times.text(timestamps.now()),
+    )
+    assert news(facts, first, LATEST) == ["Sent"]
+
+
+LATER = {
+    "a receipt brings the reference": (
+        {"client_reference": "REF-1"},
+        [fact("replied", "r1", about_message_id="w1"), fact("read", "w1")],
+        [fact("sent", "w1", client_reference="REF-1")],
+        ([], ["Read", "Replied", "Sent"]),
+    ),
+    "a receipt learns the reference": (
+        {"client_reference": "REF-1"},
+        [fact("replied", "r1", about_message_id="w1"), fact("sent", "w1")],
+        [fact("sent", "w1", client_reference="REF-1")],
+        ([], ["Replied", "Sent"]),
+    ),
+    "a receipt learns whose of several rows with the reference it is": (
+        {"client_reference": "REF-1", "phone": "+15550001111"},
+        [fact("read", "w1", client_reference="REF-1", phone=None)],
+        [fact("sent", "w1", client_reference="REF-1")],
+        (["Read"], ["Read", "Sent"]),
+    ),
+    "a receipt says that the message was sent before the answer": (
+        {"message_id": "w1"},
+        [fact("replied", "r1", "12:03"), fact("delivered", "w1", "12:04")],
+        [fact("sent", "w1", "12:00")],
+        (["Delivered"], ["Replied", "Sent"]),
+    ),
+    "a receipt says that the message did not fail": (
+        {"message_id": "w1", "sent_at": "2026-11-20 11:00:00.000"},
+        [fact("failed", "w1", "12:00"), fact("replied", "r1", "12:03")],
+        [fact("delivered", "w1", "12:01")],
+        (["Failed"], ["Delivered", "Replied"]),
+    ),
+    "a receipt of a message with an id of its own and a reference of many": (
+        {"message_id": "w1", "client_reference": "REF-1"},
+        [fact("sent", "w2", client_reference="REF-1"), fact("replied", "r1", about_message_id="w1")],
+        [fact("sent", "w1")],
+        (["Sent"], ["Replied", "Sent"]),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LATER)
+def test_a_row_whose_campaign_another_row_tells_is_in_the_next_ferg_export(facts: Facts, name: str) -> None:
+    mapped, before, after, (in_first, in_second) = LATER[name]
+    facts.map("spring", inserted_at=LONG_AGO, **mapped).tell(*before)
+    first = horizon(facts)
+    assert news(facts, EARLIEST, first) == in_first
+    facts.tell(*after)
+    second = horizon(facts)
+    assert news(facts, first, second) == in_second
+    assert news(facts, second, LATEST) == []
+
+
+@pytest.mark.parametrize("mapped", [{"client_reference": "REF-1"}, {"message_id": "w1"}])
+def test_a_further_receipt_repeats_no_row(facts: Facts, mapped: dict[str, str]) -> None:
+    facts.map("spring", inserted_at=LONG_AGO, **mapped)
+    facts.tell(
+        fact("sent", "w1", client_reference="REF-1"),
+        fact("replied", "r1", about_message_id="w1", client_reference="REF-1"),
+    )
+    first = horizon(facts)
+    facts.tell(fact("read", "w1", client_reference="REF-1"))
+    assert news(facts, first, LATEST) == ["Read"]
 
 
 def test_a_large_export_streams(facts: Facts) -> None:
@@ -157,11 +279,66 @@ def test_a_file_appears_whole_or_not_at_all(facts: Facts, tmp_path: Path) -> Non
     assert list(path.parent.iterdir()) == [], "nothing to write, no file"
     facts.tell(fact("sent", "w1"))
     assert exports.to_file(facts.target, Export(), exports.Layout(), path) == 1
-    with pytest.raises(RuntimeError), exports.replacing(path) as write:  # noqa: PT012
+    with pytest.raises(RuntimeError), replacing(path) as write:  # noqa: PT012
         write("half")
         raise RuntimeError
     assert [found.name for found in path.parent.iterdir()] == ["responses.csv"]
     assert "w1" in path.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_a_file_that_appeared_in_the_meantime_is_not_replaced(
+    facts: Facts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, links: bool
+) -> None:
+    def without(self: Path, target: Path) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    if not links:
+        monkeypatch.setattr(Path, "hardlink_to", without)
+    path = tmp_path / "out" / "responses.csv"
+    facts.tell(fact("sent", "w1"))
+    assert exports.to_file(facts.target, Export(), exports.Layout(), path, replace=False) == 1
+    assert "w1" in path.read_text(encoding="utf-8")
+    path.write_text("not read yet", encoding="utf-8")
+    with pytest.raises(ConfigurationError, match="no file is replaced"):
+        exports.to_file(facts.target, Export(), exports.Layout(), path, replace=False)
+    assert path.read_text(encoding="utf-8") == "not read yet"
+    assert [found.name for found in path.parent.iterdir()] == ["responses.csv"]
+    assert exports.to_file(facts.target, Export(), exports.Layout(), path) == 1
+    assert "w1" in path.read_text(encoding="utf-8")
+
+
+def test_a_cursor_does_not_pass_by_a_file_that_may_not_have_been_read(tmp_path: Path) -> None:
+    configure(tmp_path)
+    fill_inbox(tmp_path / "inbox.db", [receipts("wamid.A")])
+    call(tmp_path, "gather")
+    (tmp_path / "r.csv").write_text("not read yet", encoding="utf-8")
+    since_last = ("export", "--since-last", "x", "--output", "r.csv")
+    refused = call(tmp_path, *since_last)
+    assert (refused.returncode, refused.stderr.count(b"\n")) == (2, 1), refused.stderr
+    assert (tmp_path / "r.csv").read_text(encoding="utf-8") == "not read yet"
+    (tmp_path / "r.csv").unlink()
+    assert call(tmp_path, *since_last).returncode == 0
+    assert "wamid.A" in (tmp_path / "r.csv").read_text(encoding="utf-8")
+    assert call(tmp_path, "export", "--output", "r.csv").returncode == 0, (
+        "without a cursor it is written anew"
+    )
+
+
+def test_only_an_export_with_a_cursor_waits_for_whoever_is_writing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configure(tmp_path)
+    fill_inbox(tmp_path / "inbox.db", [receipts("wamid.A")])
+    call(tmp_path, "gather")
+
+    def locked(self: SQLiteTarget) -> datetime:
+        raise TemporaryError("locked")
+
+    monkeypatch.setattr(SQLiteTarget, "horizon", locked)
+    plain = call(tmp_path, "export")
+    assert (plain.returncode, plain.stdout.count(b"wamid.A")) == (0, 1), plain.stderr
+    assert call(tmp_path, "export", "--since-last", "x").returncode == 75
 
 
 def test_a_cursor_is_kept_in_a_file(tmp_path: Path) -> None:
@@ -177,6 +354,62 @@ def test_a_cursor_is_kept_in_a_file(tmp_path: Path) -> None:
         exports.Cursor(tmp_path, "../x")
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ("--kind", "sennt"),
+        ("--time-zone", "Mars/X"),
+        ("--since-last", "a/b"),
+        ("--since-last", ""),
+        ("--output", ""),
+        ("--output", "."),
+        ("--output", ".."),
+        ("--output", "/"),
+        ("--output", "folder"),
+        pytest.param(
+            ("--output", "x" * 300), marks=pytest.mark.skipif(os.name == "nt", reason="exit 3 there")
+        ),
+        ("--output", "\udcff.csv"),
+        ("--date-format", "\udcff"),
+        ("--endpoint", "nobody"),
+        ("--endpoint", ""),
+        ("--endpoint", "\udcff"),
+    ],
+)
+def test_a_wrong_option_is_told_in_one_line(tmp_path: Path, wrong: tuple[str, str]) -> None:
+    configure(tmp_path)
+    (tmp_path / "folder").mkdir()
+    fill_inbox(tmp_path / "inbox.db", [receipts("wamid.A")])
+    call(tmp_path, "gather")
+    ended = call(tmp_path, "export", *wrong)
+    assert (ended.returncode, ended.stderr.count(b"\n")) == (2, 1), ended.stderr
+
+
+@pytest.mark.parametrize("option", ["--output", "--date-format"])
+def test_a_directive_that_windows_does_not_know_is_told_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: str
+) -> None:
+    class Windows(datetime):
+        def strftime(self, format: str) -> str:  # noqa: A002
+            raise ValueError("Invalid format string")
+
+    configure(tmp_path)
+    monkeypatch.setattr(timestamps, "now", lambda: Windows(2026, 11, 20, tzinfo=UTC))
+    ended = call(tmp_path, "export", option, "%Q")
+    assert (ended.returncode, ended.stderr.count(b"\n")) == (2, 1), ended.stderr
+
+
+def test_an_endpoint_that_is_none_moves_no_cursor(tmp_path: Path) -> None:
+    """One of another machine, of which something has come, is one; so is one that is configured."""
+    configure(tmp_path)
+    fill_inbox(tmp_path / "inbox.db", [receipts("wamid.A")], endpoint="elsewhere")
+    call(tmp_path, "gather")
+    since_last = ("export", "--since-last", "x", "--endpoint")
+    assert call(tmp_path, *since_last, "elsewheer").returncode == 2
+    assert call(tmp_path, *since_last, "elsewhere").stdout.count(b"wamid.A") == 1
+    assert call(tmp_path, *since_last, "apteco").returncode == 0
+
+
 def test_the_command_goes_on_where_it_ended(tmp_path: Path) -> None:
     configure(tmp_path)
     fill_inbox(tmp_path / "inbox.db", [receipts("wamid.A")])
@@ -185,9 +418,6 @@ def test_the_command_goes_on_where_it_ended(tmp_path: Path) -> None:
     assert (first.returncode, first.stdout.count(b"\n")) == (0, 1)
     assert call(tmp_path, "export", "--since-last", "x", "--format", "ndjson").stdout == b""
     assert call(tmp_path, "export", "--kind", "sent").stdout.count(b"wamid.A") == 1
-    for wrong in (["--kind", "sennt"], ["--time-zone", "Mars/X"], ["--since-last", "a/b"]):
-        ended = call(tmp_path, "export", *wrong)
-        assert (ended.returncode, ended.stderr.count(b"\n")) == (2, 1), ended.stderr
     named = call(tmp_path, "export", "--output", "out/r_%Y.csv")
     assert named.returncode == 0
     assert [path.name[:2] for path in (tmp_path / "out").iterdir()] == ["r_"]

@@ -48,6 +48,7 @@ PARAMETERS = {
     "delete_old": [1, 1],
     "delete_rejected": [1, 1],
     "export_campaign": [6],
+    "export_endpoint": [6],
     "export_response": [6],
     "find_message_map": [2],
     "find_other_event": [5],
@@ -83,6 +84,12 @@ def test_every_file_is_t_sql(name: str) -> None:
 def test_every_batch_has_the_parameters_that_its_caller_gives(name: str) -> None:
     counted = [batch.count("?") for batch in schema.batches(name, "gatherer")]
     assert counted == PARAMETERS.get(name, [0] * len(counted))
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name.startswith("export_")])
+def test_what_is_exported_has_a_plan_for_its_ranges(name: str) -> None:
+    (query,) = schema.batches(name, "gatherer")
+    assert query.rstrip("; \n").endswith("OPTION (RECOMPILE)")
 
 
 @pytest.mark.parametrize("table", TABLES)

@@ -1,6 +1,12 @@
 -- Responses whose campaign is known, with what message_map says of it. A row counts as changed when the response
--- was, or when its place in the map was made: whichever came later; but not when all that happened was that its text
--- became too old to be kept: who imports responses took it for another one. Parameters as in export_response.sql.
+-- was, when its place in the map was made, or when a receipt of the message it belongs to told where that is:
+-- whichever came last. But not when all that happened was that its text became too old to be kept: who imports
+-- responses took it for another one. Parameters as in export_response.sql.
+WITH receipt AS (
+    SELECT message_id, client_reference, phone, changed_at
+    FROM response
+    WHERE kind IN ('sent', 'delivered', 'read', 'played', 'failed') AND is_test = 0
+)
 SELECT
     m.communication_key, m.urn, coalesce(r.phone, m.phone) AS phone, r.kind, r.occurred_at, s.sent_at,
     coalesce(r.our_message_id, m.message_id) AS message_id, m.message_name, m.campaign,
@@ -14,6 +20,25 @@ WHERE r.occurred_at >= :since AND r.occurred_at < :until
         OR (
             r.changed_at >= :changed_from
             AND (r.blanked_at IS NULL OR r.blanked_at < r.changed_at OR r.inserted_at >= :changed_from)
+        )
+        OR (
+            r.our_message_id IN (
+                SELECT q.message_id FROM receipt AS q
+                WHERE q.changed_at >= :changed_from AND q.changed_at < :changed_to
+            )
+            -- Any receipt can tell that an answer without a context came after the message, or that the message
+            -- arrived. Else it is the first that makes the link by itself: the further ones repeat nothing.
+            AND (
+                r.rule = 'recent'
+                OR NOT EXISTS (
+                    SELECT 1 FROM receipt AS q
+                    WHERE q.message_id = r.our_message_id AND q.changed_at < :changed_from
+                        AND (
+                            q.message_id = m.message_id
+                            OR (q.client_reference = m.client_reference AND q.phone IS NOT NULL)
+                        )
+                )
+            )
         )
     )
     AND r.changed_at < :changed_to AND m.inserted_at < :changed_to

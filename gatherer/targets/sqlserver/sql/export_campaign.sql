@@ -1,11 +1,24 @@
 -- Responses whose campaign is known, with what message_map says of it. A row counts as changed when the response
--- was, or when its place in the map was made: whichever came later; but not when all that happened was that its text
--- became too old to be kept: who imports responses took it for another one. Parameters as in export_response.sql.
+-- was, when its place in the map was made, or when a receipt of the message it belongs to told where that is:
+-- whichever came last. But not when all that happened was that its text became too old to be kept: who imports
+-- responses took it for another one. Parameters and RECOMPILE as in export_response.sql.
+--
+-- The site's loader takes none of our locks: a row of message_map can be committed long after the time it bears, when
+-- the export that had that time has gone by. Its place counts as made a quarter of an hour later, and it waits until
+-- then: what is loaded in shorter transactions is neither missed nor repeated. In SQLite nobody writes beside another.
 SET NOCOUNT ON;
 DECLARE
     @since datetime2(3) = ?, @until datetime2(3) = ?, @changed_from datetime2(3) = ?, @changed_to datetime2(3) = ?,
     @endpoint nvarchar(100) = ?, @kinds nvarchar(max) = ?;
+DECLARE
+    @mapped_from datetime2(3) = DATEADD(minute, -15, @changed_from),
+    @mapped_to datetime2(3) = DATEADD(minute, -15, @changed_to);
 
+WITH receipt AS (
+    SELECT message_id, client_reference, phone, changed_at
+    FROM $(schema).response
+    WHERE kind IN (N'sent', N'delivered', N'read', N'played', N'failed') AND is_test = 0
+)
 SELECT
     m.communication_key, m.urn, COALESCE(r.phone, m.phone) AS phone, r.kind, r.occurred_at, s.sent_at,
     COALESCE(r.our_message_id, m.message_id) AS message_id, m.message_name, m.campaign,
@@ -15,13 +28,33 @@ JOIN $(schema).message_map AS m ON m.id = r.map_id
 LEFT JOIN $(schema).mapped_message AS s ON s.map_id = m.id AND s.message_id = r.our_message_id
 WHERE r.occurred_at >= @since AND r.occurred_at < @until
     AND (
-        m.inserted_at >= @changed_from
+        m.inserted_at >= @mapped_from
         OR (
             r.changed_at >= @changed_from
             AND (r.blanked_at IS NULL OR r.blanked_at < r.changed_at OR r.inserted_at >= @changed_from)
         )
+        OR (
+            r.our_message_id IN (
+                SELECT q.message_id FROM receipt AS q
+                WHERE q.changed_at >= @changed_from AND q.changed_at < @changed_to
+            )
+            -- Any receipt can tell that an answer without a context came after the message, or that the message
+            -- arrived. Else it is the first that makes the link by itself: the further ones repeat nothing.
+            AND (
+                r.[rule] = N'recent'
+                OR NOT EXISTS (
+                    SELECT 1 FROM receipt AS q
+                    WHERE q.message_id = r.our_message_id AND q.changed_at < @changed_from
+                        AND (
+                            q.message_id = m.message_id
+                            OR (q.client_reference = m.client_reference AND q.phone IS NOT NULL)
+                        )
+                )
+            )
+        )
     )
-    AND r.changed_at < @changed_to AND m.inserted_at < @changed_to
+    AND r.changed_at < @changed_to AND m.inserted_at < @mapped_to
     AND (@endpoint = N'' OR r.endpoint = @endpoint)
     AND (@kinds = N'[]' OR r.kind IN (SELECT value COLLATE Latin1_General_BIN2 FROM OPENJSON(@kinds)))
-ORDER BY r.changed_at, r.id;
+ORDER BY r.changed_at, r.id
+OPTION (RECOMPILE);

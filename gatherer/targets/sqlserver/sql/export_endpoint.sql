@@ -1,0 +1,11 @@
+-- One row if there is any response from the endpoint, whatever else is asked for. Parameters and RECOMPILE as in
+-- export_response.sql.
+SET NOCOUNT ON;
+DECLARE
+    @since datetime2(3) = ?, @until datetime2(3) = ?, @changed_from datetime2(3) = ?, @changed_to datetime2(3) = ?,
+    @endpoint nvarchar(100) = ?, @kinds nvarchar(max) = ?;
+
+SELECT TOP (1) endpoint
+FROM $(schema).response
+WHERE endpoint = @endpoint
+OPTION (RECOMPILE);
