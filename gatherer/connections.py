@@ -94,8 +94,7 @@ class Connection(web.RequestHandler):
         in_head = self._waits_for_a_head
         if in_head and data:
             self._head_bytes += len(data)
-            if self._head_since is None:
-                self._head_since = self._loop.time()
+            self._head_since = self._head_since or self._loop.time()
         before = self._request_count
         super().data_received(data)
         if self._request_count != before:

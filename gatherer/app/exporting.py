@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, cast
 from zoneinfo import ZoneInfo
 
 from gatherer import config, timestamps
+from gatherer.app.naming import dated_file, filled
 from gatherer.app.opening import open_target
 from gatherer.config import Configuration
 from gatherer.errors import ConfigurationError
@@ -53,7 +54,7 @@ def export_once(configuration: Configuration, options: ExportOptions, *, tell: C
     cursor = (
         export.Cursor(settings.state_folder, options.since_last) if options.since_last is not None else None
     )
-    path = None if options.output is None else _file(options.output)
+    path = None if options.output is None else dated_file("--output", options.output)
     if path is not None and cursor is not None and os.path.lexists(path):
         raise export.taken(path)
     with open_target(configuration) as target:
@@ -107,38 +108,12 @@ def _layout(options: ExportOptions, settings: config.Target) -> "export.Layout":
     ferg = options.format_name == "ferg"
     date_format = options.date_format or ("%d.%m.%Y %H:%M" if ferg else None)
     if date_format is not None and date_format != export.UNIX:
-        _filled("--date-format", date_format)
+        filled("--date-format", date_format)
     return export.Layout(
         format=cast("export.Format", options.format_name),
         date_format=date_format,
         zone=_zone(options.time_zone or (settings.time_zone if ferg else "UTC")),
     )
-
-
-def _file(output: Path) -> Path:
-    """Return the file that `output`, with the present time filled in, is.
-
-    Raises:
-        ConfigurationError: it is a folder, or cannot be the name of a file.
-
-    """
-    path = Path(_filled("--output", str(output)))
-    try:
-        is_folder = not path.name or path.is_dir()
-    except OSError as error:
-        raise ConfigurationError(f"--output: {path} cannot be a file: {error.strerror or error}") from None
-    if is_folder:
-        raise ConfigurationError(f"--output: {path} is a folder; write the name of a file")
-    return path
-
-
-def _filled(option: str, text: str) -> str:
-    """Return the present time in the form of `text`, as strftime has it."""
-    try:
-        text.encode()  # bytes that were none of UTF-8 reach us as lone surrogates, which go into no file
-        return timestamps.now().strftime(text)
-    except ValueError as error:  # Windows refuses directives that it does not know
-        raise ConfigurationError(f"{option} {text!r} is no text with times as in strftime: {error}") from None
 
 
 def _zone(name: str) -> tzinfo:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gatherer import providers, timestamps
+from gatherer.app.naming import dated_file
 from gatherer.app.opening import open_inbox
 from gatherer.app.writing import open_writer, retention
 from gatherer.config import Configuration
@@ -175,10 +176,14 @@ def backup(configuration: Configuration, destination: Path) -> tuple[Path, int]:
     """Copy the inbox to a new file, also while `serve` runs; return which, and its size in bytes.
 
     Times in the name are filled in as in strftime.
+
+    Raises:
+        ConfigurationError: no file can have that name, or one has it.
+
     """
     from gatherer.inbox.backup import backup as copy
 
-    path = Path(timestamps.now().strftime(str(destination)))
+    path = dated_file("FILE", destination)
     with open_local_inbox(configuration) as inbox:
         return path, copy(inbox, path)
 
