@@ -19,7 +19,10 @@ PACKAGES: Final = {  # Debian's, for programs and, without the "lib", libraries
     "faketime": "faketime",
     "mkfs.ext4": "e2fsprogs",
     "odbc": "unixodbc",
+    "nginx": "nginx-light",
+    "caddy": "caddy",
 }
+SERVERS: Final = {"nginx-light", "caddy"}  # installed only where no systemd would start them at once
 DECLARED_IN: Final = ("setup.cfg", "setup.py")
 
 
@@ -59,13 +62,15 @@ def offer(*names: str) -> None:
     if not missing or not sys.platform.startswith("linux"):
         return
     packages = " ".join(sorted(missing))
-    if os.geteuid() == 0 and shutil.which("apt-get"):
-        _tell(f"installing {packages} with apt-get, for the tests of faults and of SQL Server")
+    wanted = missing - (SERVERS if Path("/run/systemd/system").exists() else set())
+    if wanted and os.geteuid() == 0 and shutil.which("apt-get"):
+        _tell(f"installing {' '.join(sorted(wanted))} with apt-get, for tests that need them")
         quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
+        # In runlevel 1 nothing is started that has just been installed.
+        environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
         for command in (
             ["apt-get", "update"],
-            ["apt-get", "install", "-y", "--no-install-recommends", *missing],
+            ["apt-get", "install", "-y", "--no-install-recommends", *sorted(wanted)],
         ):
             subprocess.run(command, check=False, env=environment, **quiet)  # type: ignore[call-overload]
     if not all(_there(name) for name in names):
