@@ -190,6 +190,8 @@ def _bound(host: str, port: int) -> list[socket.socket]:
 def _arrived(connection: socket.socket, guest: Connection, task: "asyncio.Task[None]") -> None:
     """Note that the handshake has ended, one way or another."""
     guest.arrival = None
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.error("a connection could not be let in", exc_info=error)
     if task.cancelled() or not guest.is_here:
         guest.make_room()  # uvloop may still hand it a transport, and never tell it that it is closed
         connection.close()  # the task may not even have begun

@@ -163,3 +163,18 @@ def test_clients_that_never_say_goodbye_keep_no_place(run, tmp_path):
                     left_open.close()
 
     run(play())
+
+
+def test_whoever_cannot_be_let_in_keeps_no_place_and_is_told_of(caplog):
+    def broken() -> ssl.SSLContext:
+        raise ValueError("no context")
+
+    async def play() -> None:
+        async with opened(PLACES, tls=broken) as (_, port, _):
+            with closing(Guest(port)) as client:
+                with contextlib.suppress(ConnectionError):
+                    assert await client.received() == b""
+
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
+        runner.run(asyncio.wait_for(play(), 30))
+    assert [one.getMessage() for one in caplog.records] == ["a connection could not be let in"]

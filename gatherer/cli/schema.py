@@ -39,8 +39,9 @@ def print_script(config_path: Path | None, *, remove: bool) -> None:
 def apply(config_path: Path | None, *, connection_env: str | None) -> None:
     """Make the tables and views, or bring them up to date. Needs a login that may create tables.
 
-    Applies the numbered scripts that are not there yet, and writes down which. The login of `gather`
-    needs no such right: let a DBA run this once, under their own login.
+    Applies the numbered scripts that are not there yet, and writes down which; makes tables and views anew
+    that somebody has taken away. The login of `gather` needs no such right: let a DBA run this once, under
+    their own login.
 
     \b
     Example: GATHERER_DDL='Server=sql01;Database=Campaigns;Trusted_Connection=yes' \\

@@ -28,9 +28,7 @@ UNSTORABLE: Final = (
 )
 # Rows to one statement. SQLite lets go of Python's lock at each, and the event loop does not give it back soon.
 _SIZES: Final = (64, 32, 16, 8, 4, 2, 1)
-MOVED_BYTES: Final = (
-    10_000_000  # of the write-ahead log are moved into the file at a time: that takes some 15 ms
-)
+MOVED_BYTES: Final = 10_000_000  # of the write-ahead log are moved into the file at a time: that took 16 ms
 _LONGEST_PAGES: Final = (
     8_000  # a log that is longer, as a reader kept it from beginning anew, is looked after each time
 )

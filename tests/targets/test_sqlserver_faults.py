@@ -50,9 +50,18 @@ def test_a_fault_is_classified_by_number_and_state(error: Exception, number: int
     assert "\n" not in str(fault)
 
 
-def test_what_the_server_repeats_of_a_row_goes_nowhere() -> None:
-    text = f"[22001] {_DRIVER}Cut in column 'phone'. Truncated value: '+15550001234 (5) (SQLx)\nmore'. (2628) (SQLExecute)"
-    assert str(faults.understand(pyodbc.DataError("22001", text))) == "Cut in column 'phone' (error 2628)"
+@pytest.mark.parametrize(
+    ("number", "words", "left"),
+    [
+        (2628, "Cut in table 'd.s.t', column 'phone'. Truncated value: '+15550001234 (5) (SQLx)\nmore'.", "Cut in table 'd.s.t', column 'phone'"),
+        (2628, "Abgeschnitten in Spalte 'phone'. Abgeschnittener Wert: '+15550001234'.", "Abgeschnitten in Spalte 'phone'"),
+        (245, "Conversion failed when converting the nvarchar value '+15550001234' to data type int.", "Conversion failed when converting the nvarchar value"),
+    ],
+)  # fmt: skip
+def test_what_the_server_repeats_of_a_row_goes_nowhere(number: int, words: str, left: str) -> None:
+    """In whatever language: it would be in logs, and in rejections that outlive the row."""
+    error = pyodbc.DataError("22001", f"[22001] {_DRIVER}{words} ({number}) (SQLExecute)")
+    assert str(faults.understand(error)) == f"{left} (error {number})"
 
 
 class _Connection:

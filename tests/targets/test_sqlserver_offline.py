@@ -165,6 +165,13 @@ def test_the_printed_script_holds_everything_and_records_it() -> None:
     assert all(f"VALUES ({version.number}, N'{version.name}'" in script for version in schema.VERSIONS)
 
 
+def test_a_table_that_is_made_anew_gets_what_later_scripts_gave_it() -> None:
+    (column,) = (one for one in schema.batches("0003_privacy", "campaigns") if "blanked_at datetime2" in one)
+    assert schema._CREATED.findall(column) == ["response"]
+    (indexes,) = (one for one in schema.batches("0003_privacy", "campaigns") if "CREATE INDEX" in one)
+    assert {"response", "rejected"} <= {*schema._CREATED.findall(indexes)}
+
+
 def test_the_grants_are_what_the_check_asks_for() -> None:
     text = Path("config/sqlserver/grants.sql").read_text(encoding="utf-8")
     granted = {

@@ -124,9 +124,8 @@ CERTIFICATE_ADVICE: Final = (
 # what somebody has sent, numbers and functions too: the last one is the driver's.
 _NUMBER: Final = re.compile(r" \((-?\d+)\) \(SQL\w+\)")
 _BARE_NUMBER: Final = re.compile(r"\((-?\d+)\)\s*$")
-_OF_SOMEBODY: Final = re.compile(
-    r"\s*Truncated value:.*", re.DOTALL
-)  # since SQL Server 2019: a part of the row
+# Errors that go on with a value of the row, and what stands before it in every language of the server.
+_BEFORE_A_VALUE: Final = {2628: ". ", 245: "'"}
 _PREFIX: Final = re.compile(r"^(\[[^\]]*\]\s*)+")
 
 
@@ -157,8 +156,10 @@ def understand(error: "pyodbc.Error", secrets: Iterable[str] = ()) -> Fault:
         message = message.replace(secret, HIDDEN)
     found = next(reversed([*_NUMBER.finditer(message)]), None) or _BARE_NUMBER.search(message)
     number = int(found[1]) if found else 0
-    first = _OF_SOMEBODY.sub("", message[: found.start()] if found else message)
-    text = " ".join(_PREFIX.sub("", first).split()).rstrip(".") or state
+    first = _PREFIX.sub("", message[: found.start()] if found else message)
+    if number in _BEFORE_A_VALUE:
+        first = first.partition(_BEFORE_A_VALUE[number])[0]
+    text = " ".join(first.split()).rstrip(".") or state
     return Fault(kind=_classify(state, number, text), state=state, number=number, text=text)
 
 

@@ -38,9 +38,8 @@ VERSIONS: Final = (
 )
 LATEST: Final = VERSIONS[-1].number
 _NOT_SEEN: Final = "or this login may not see them: config/sqlserver/grants.sql"
-_CREATED: Final = re.compile(
-    r"CREATE [\w ]+?(?: ON)? \[\w+\]\.(\w+)"
-)  # the table or view, also that of an index
+# The table or view that is made, or that gets an index or a column.
+_CREATED: Final = re.compile(r"(?:CREATE [\w ]+?(?: ON)?|ALTER TABLE) \[\w+\]\.(\w+)")
 _MADE: Final = re.compile(r"^CREATE (?:TABLE|VIEW) \[\w+\]\.(\w+)", re.MULTILINE)
 WITH_KEYS: Final = (*(record.table for record in TABLES), Rejected.table)  # the tables of facts
 
@@ -137,9 +136,9 @@ def state(session: Session, schema: str) -> State:
 
 
 def examine(session: Session, schema: str) -> State:
-    """Return what :func:`state` does, and what is missing of the tables, columns and views of that version."""
+    """Return what :func:`state` does, and what is missing of the tables, columns and views that this gatherer knows."""
     found = state(session, schema)
-    if found.number != LATEST:
+    if found.number is None:
         return found
     query = "SELECT TABLE_NAME AS name, COLUMN_NAME AS part FROM INFORMATION_SCHEMA.COLUMNS WHERE TABLE_SCHEMA = ?"
     (rows,) = session.run(query, schema)
