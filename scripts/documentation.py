@@ -69,14 +69,14 @@ def reference() -> str:
 
 def matrix() -> str:
     """Return the provider matrix: what `gatherer providers` says."""
-    from gatherer import report
+    from gatherer.cli.providers import WILL_NOT_COME, provider_matrix
 
-    rows = report.provider_matrix()
+    rows = provider_matrix()
     lines = [".. list-table::", "   :header-rows: 1", ""]
     for row in ({name: name.replace("_", " ") for name in rows[0]}, *rows):
         for bullet, cell in zip(("   * -", *("     -",) * (len(row) - 1)), row.values(), strict=True):
             lines.append(f"{bullet} {cell}")
-    note = textwrap.fill(report.WILL_NOT_COME, 100)
+    note = textwrap.fill(WILL_NOT_COME, 100)
     return "\n".join(lines) + f"\n\n{note}\n"
 
 

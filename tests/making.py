@@ -17,8 +17,8 @@ from unittest import mock
 
 from gatherer import cli
 from gatherer.inbox.writer import Arrival, InboxWriter
-from gatherer.notification import Notification
-from gatherer.timestamps import from_milliseconds
+from gatherer.model.notification import Notification
+from gatherer.model.timestamps import from_milliseconds
 
 STREAMS = ("stdin", "stdout", "stderr")
 RECEIVED_AT = 1_790_000_000_000  # milliseconds; the first notification, then one every second

@@ -8,8 +8,11 @@ from typing import Any
 
 import pytest
 
-from gatherer import advice, app, config, example
-from gatherer.errors import ConfigurationError
+from gatherer import config
+from gatherer.app import config_warnings, resources
+from gatherer.app.resources import ENDPOINTS, GATHERING, TARGET, access_of
+from gatherer.config import example
+from gatherer.model.errors import ConfigurationError
 from gatherer.targets.sqlserver import connection
 from tests.making import call, configure, run
 
@@ -21,7 +24,7 @@ EXAMPLE = Path(example.__file__).with_name("example.toml")
 
 
 def load(folder: Path, text: str, *, secrets: bool = True) -> config.Configuration:
-    return app.load(configure(folder, text), secrets=secrets)
+    return resources.load(configure(folder, text), secrets=secrets)
 
 
 def problems(folder: Path, text: str) -> list[str]:
@@ -145,7 +148,7 @@ def test_windows_paths_in_single_quotes_stay_as_they_are(tmp_path: Path) -> None
 def test_a_byte_order_mark_is_accepted(tmp_path: Path) -> None:
     path = tmp_path / "gatherer.toml"
     path.write_bytes(b"\xef\xbb\xbf[server]\r\nport = 81\r\n")
-    assert app.load(path, secrets=True).server.port == 81
+    assert resources.load(path, secrets=True).server.port == 81
 
 
 def test_what_is_no_utf_8_or_not_there_is_one_clear_line(tmp_path: Path) -> None:
@@ -157,7 +160,7 @@ def test_what_is_no_utf_8_or_not_there_is_one_clear_line(tmp_path: Path) -> None
         (tmp_path, "cannot be read"),
     ):
         with pytest.raises(ConfigurationError, match=words) as caught:
-            app.load(wrong, secrets=False)
+            resources.load(wrong, secrets=False)
         assert "\n" not in str(caught.value)
 
 
@@ -252,13 +255,15 @@ def test_check_says_ok_and_what_is_unwise(tmp_path: Path) -> None:
 )
 def test_what_is_unwise_is_a_warning_and_no_error(tmp_path: Path, text: str, words: str) -> None:
     path = configure(tmp_path, text)
-    assert any(words in warning for warning in advice.warnings(app.load(path, secrets=True), path))
+    assert any(
+        words in warning for warning in config_warnings.warnings(resources.load(path, secrets=True), path)
+    )
 
 
 def test_a_careful_configuration_has_no_warnings(tmp_path: Path) -> None:
     path = configure(tmp_path, ENDPOINT + 'verify_token = "v"\napp_secrets = ["0123456789abcdef"]')
     path.chmod(0o600)
-    assert advice.warnings(app.load(path, secrets=True), path) == []
+    assert config_warnings.warnings(resources.load(path, secrets=True), path) == []
 
 
 def test_check_as_json(tmp_path: Path) -> None:
@@ -375,7 +380,7 @@ def test_the_target_in_sql_server_of_the_example_works(
 
 def connection_string(configuration: config.Configuration) -> str:
     assert isinstance(configuration.target, config.SQLServerTarget)
-    pairs = connection.access(configuration.target).pairs
+    pairs = access_of(configuration.target).pairs
     return connection.complete([("Driver", "d"), *(pair for pair in pairs if pair[0] != "Driver")], [])
 
 
@@ -503,10 +508,10 @@ def test_each_machine_needs_its_own_secrets_of_the_two_only(tmp_path: Path) -> N
     )
     path = configure(tmp_path, text)
     with pytest.raises(config.InvalidConfiguration, match=r"(?s)^(?!.*inbox\[).*GATHERER_NO "):
-        app.load(path, secrets=app.ENDPOINTS)
+        resources.load(path, secrets=ENDPOINTS)
     with pytest.raises(config.InvalidConfiguration, match=r"(?s)^(?!.*pull).*GATHERER_NEITHER"):
-        app.load(path, secrets=app.GATHERING)
-    app.load(path, secrets=app.TARGET)
+        resources.load(path, secrets=GATHERING)
+    resources.load(path, secrets=TARGET)
 
 
 @pytest.mark.parametrize(
@@ -549,9 +554,9 @@ def test_the_web_server_needs_no_secret_of_the_target_and_a_pass_none_of_the_end
     configure(tmp_path, text)
     path = tmp_path / "gatherer.toml"
     with pytest.raises(config.InvalidConfiguration, match=r"(?s)^(?!.*target).*GATHERER_NEITHER"):
-        app.load(path, secrets=app.ENDPOINTS)
+        resources.load(path, secrets=ENDPOINTS)
     with pytest.raises(config.InvalidConfiguration, match=r"(?s)^(?!.*endpoint).*GATHERER_NO "):
-        app.load(path, secrets=app.TARGET)
+        resources.load(path, secrets=TARGET)
     assert "GATHERER_NO" in call(tmp_path, "config", "show").stdout.decode()
 
 
@@ -588,7 +593,7 @@ def test_each_commented_key_of_the_example_works_when_it_is_switched_on(
 def test_a_token_that_can_be_guessed_is_advised_against(tmp_path: Path) -> None:
     text = "[pull]\ntokens = ['short']\n[[inbox]]\nname = 'a'\nurl = 'https://x'\ntoken = 'CHANGE-ME-AND-SO-ON'\n"
     path = configure(tmp_path, text + OPEN)
-    warned = " ".join(advice.warnings(app.load(path, secrets=True), path))
+    warned = " ".join(config_warnings.warnings(resources.load(path, secrets=True), path))
     assert "pull: tokens[0] is short" in warned
     assert "inbox a: token is still the example's" in warned
 
@@ -596,6 +601,6 @@ def test_a_token_that_can_be_guessed_is_advised_against(tmp_path: Path) -> None:
 def test_an_unencrypted_or_unverified_target_is_advised_against(tmp_path: Path) -> None:
     keys = 'server = "s"\ndatabase = "d"\nencrypt = false\ntrust_server_certificate = true\n'
     path = configure(tmp_path, f'[target]\nkind = "sqlserver"\n{keys}' + OPEN)
-    warned = " ".join(advice.warnings(app.load(path, secrets=True), path))
+    warned = " ".join(config_warnings.warnings(resources.load(path, secrets=True), path))
     assert "target.encrypt" in warned
     assert "target.trust_server_certificate" in warned

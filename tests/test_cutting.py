@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gatherer import bodies, cutting, separating
-from gatherer.decoding import decode_batch
-from gatherer.erasure import Person
-from gatherer.holding import hold
-from gatherer.notification import Notification
+from gatherer.model.notification import Notification
+from gatherer.model.person import Person
+from gatherer.pipeline.decode import decode_batch
+from gatherer.privacy import bodies, cutting, separating
+from gatherer.privacy.holding import hold
 from gatherer.targets.base import Batch
 from tests.making import notification
 from tests.test_erasing_others import ANN, BOB, card, message, post

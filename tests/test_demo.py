@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from gatherer.demo import Demo
+from gatherer.app.demo import Demo
 from tests.making import call, rows, run
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -13,8 +13,9 @@ from xml.etree import ElementTree
 import click
 import pytest
 
-from gatherer import config, errors
+from gatherer import config
 from gatherer.cli import COMMANDS, gatherer
+from gatherer.model import errors
 from tests.test_cli_help import parse
 
 ROOT = Path(__file__).resolve().parent.parent

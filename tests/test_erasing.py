@@ -364,9 +364,9 @@ def test_another_key_is_noticed_before_anybody_comes_back(place: Path) -> None:
 
 
 def test_a_passing_gather_is_not_disturbed(place: Path) -> None:
-    from gatherer import locks
+    from gatherer.files import lock
 
-    with locks.exclusive(place / "responses.db.gather.lock"):
+    with lock.exclusive(place / "responses.db.gather.lock"):
         assert "a pass is running" in erase(place, "--phone", f"+{ANN}", "--yes", code=75)
 
 

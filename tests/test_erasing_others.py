@@ -13,10 +13,10 @@ from urllib.parse import urlencode
 import pytest
 
 from gatherer.app import load
-from gatherer.app.turns import turn
-from gatherer.decoding import decode_batch
+from gatherer.app.run_lock import turn
 from gatherer.inbox.base import Bounds
 from gatherer.inbox.reader import LocalInbox
+from gatherer.pipeline.decode import decode_batch
 from gatherer.targets.sqlite.target import SQLiteTarget
 from tests.making import CONFIGURATION, call, configure, envelope, fill_inbox, rows, status, text, value
 
@@ -397,7 +397,7 @@ def test_nothing_is_replayed_while_somebody_is_being_erased_and_the_other_way_ro
 
 
 def test_what_arrives_meanwhile_goes_as_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from gatherer import erase as verb
+    from gatherer.privacy import erase as verb
 
     folder = place(tmp_path, [post(message(ANN, "wamid.A1"))])
     work, arrived = verb.erase, threading.Event()

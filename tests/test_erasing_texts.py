@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from gatherer import bodies, separating
-from gatherer.phones import comparable
+from gatherer.model.phones import comparable
+from gatherer.privacy import bodies, separating
 from tests.making import call, fill_inbox, rows
 from tests.test_erasing_others import (
     ANN,

@@ -17,11 +17,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gatherer import gather as passes
-from gatherer import locks, timestamps
-from gatherer.errors import InboxError
+from gatherer.files.lock import exclusive
 from gatherer.inbox.base import Bounds
 from gatherer.inbox.reader import LocalInbox
+from gatherer.model import timestamps
+from gatherer.model.errors import InboxError
+from gatherer.pipeline import gather as passes
 from gatherer.targets.sqlite.target import SQLiteTarget
 from tests.making import (
     all_rows,
@@ -137,7 +138,7 @@ def test_the_order_of_applying_does_not_matter_to_any_column(
 ) -> None:
     """The same notifications of one inbox, applied in any order by replay, give the same rows to the last column."""
     from gatherer.inbox.base import Selection
-    from gatherer.replay import replay
+    from gatherer.pipeline.replay import replay
 
     folder = tmp_path_factory.mktemp("apply")
     fill_inbox(folder / "inbox.db", CAMPAIGN)
@@ -357,7 +358,7 @@ def test_a_dry_run_counts_and_writes_nothing(tmp_path: Path) -> None:
 @contextmanager
 def _held_since(folder: Path, ago: timedelta) -> Iterator[None]:
     lock = folder / "responses.db.gather.lock"
-    with locks.exclusive(lock):
+    with exclusive(lock):
         since = timestamps.iso(timestamps.now() - ago)
         holder = {"pid": 4711, "host": "app-server", "since": since}
         lock.with_name(lock.name + ".holder").write_text(json.dumps(holder))
@@ -433,7 +434,7 @@ def test_a_folder_that_cannot_be_written_is_no_defect(tmp_path: Path) -> None:
 def test_a_locked_target_exits_75_and_nothing_is_lost(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from gatherer.errors import TemporaryError
+    from gatherer.model.errors import TemporaryError
 
     fill_inbox(tmp_path / "inbox.db", CAMPAIGN)
     gather(tmp_path, limit=1)

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from gatherer import timestamps
 from gatherer.inbox import consumers
 from gatherer.inbox.reader import LocalInbox
+from gatherer.model import timestamps
 from tests.making import RECEIVED_AT, all_rows, call, configure, fill_inbox, receipts, run
 from tests.serving import Load, rows, serving
 

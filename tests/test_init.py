@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from gatherer import app, example
+from gatherer.app.resources import load
+from gatherer.config import example
 from tests.making import call, run
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -18,7 +19,7 @@ def test_what_it_writes_works_and_is_private(tmp_path: Path) -> None:
     assert result.returncode == 0, result.stderr
     path = tmp_path / "here" / "gatherer.toml"
     assert os.name != "posix" or stat.S_IMODE(path.stat().st_mode) == 0o600
-    [endpoint] = app.load(path, secrets=True).endpoint
+    [endpoint] = load(path, secrets=True).endpoint
     said = result.stdout.decode()
     assert endpoint.verify_token is not None
     assert endpoint.verify_token.reveal() in said
@@ -32,7 +33,7 @@ def test_the_secrets_are_new_each_time(tmp_path: Path) -> None:
     found = set()
     for name in ("one", "two"):
         call(tmp_path, "init", "--directory", name)
-        [endpoint] = app.load(tmp_path / name / "gatherer.toml", secrets=True).endpoint
+        [endpoint] = load(tmp_path / name / "gatherer.toml", secrets=True).endpoint
         assert endpoint.verify_token is not None
         assert endpoint.url_key is not None
         found |= {endpoint.verify_token.reveal(), endpoint.url_key.reveal()}
@@ -49,13 +50,13 @@ def test_it_never_overwrites_unless_told_and_then_keeps_the_old_one(tmp_path: Pa
     assert path.read_text(encoding="utf-8") == "# mine\n"
     assert call(tmp_path, "init", "--force").returncode == 0
     assert (tmp_path / "gatherer.toml.old").read_text(encoding="utf-8") == "# mine\n"
-    assert len(app.load(path, secrets=True).endpoint) == 1
+    assert len(load(path, secrets=True).endpoint) == 1
 
 
 def test_the_public_url_and_the_folder_of_the_data_are_taken_over(tmp_path: Path) -> None:
     result = call(tmp_path, "init", "--public-url", "https://hooks.example.org/", "--data", "it's data")
     assert result.returncode == 0, result.stderr
-    loaded = app.load(tmp_path / "gatherer.toml", secrets=True)
+    loaded = load(tmp_path / "gatherer.toml", secrets=True)
     assert f"https://hooks.example.org{loaded.endpoint[0].url_path}\n" in result.stdout.decode().replace(
         "\r", ""
     )

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from gatherer.limits import Limits
-from gatherer.listening import Door, Listener
-from gatherer.serve import loop_factory
+from gatherer.server.http.connection import Limits
+from gatherer.server.http.listener import Door, Listener
+from gatherer.server.http.server import loop_factory
 from tests.certifying import Authority
 from tests.serving import post_bytes
 

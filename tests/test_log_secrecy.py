@@ -9,7 +9,7 @@ import subprocess
 
 import pytest
 
-from gatherer import logs
+from gatherer.cli import logs
 from tests.certifying import HOST, Authority
 from tests.making import call, envelope, reaction, status, text, value
 from tests.receiver.attacking import BROKEN

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from gatherer import logs
+from gatherer.cli import logs
 from tests.making import configure, fill_inbox, receipts, run
 
 

@@ -8,8 +8,8 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gatherer.merging import TOGETHER, fold, merge
-from gatherer.records import Kind, Response, TimeSource, make_key
+from gatherer.model.merge import TOGETHER, fold, merge
+from gatherer.model.records import Kind, Response, TimeSource, make_key
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 moments = st.integers(0, 3).map(lambda minutes: NOON + timedelta(minutes=minutes))

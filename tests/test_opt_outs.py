@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from gatherer import opt_outs
-from gatherer.decoding import decode_batch
-from gatherer.records import Kind, Response
+from gatherer.model import opt_outs
+from gatherer.model.records import Kind, Response
+from gatherer.pipeline.decode import decode_batch
 from tests.making import CONFIGURATION, call, configure, envelope, fill_inbox, notification, rows, text, value
 
 

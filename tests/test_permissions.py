@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from gatherer import permissions
-from gatherer.permissions import open_to_all
+from gatherer.files import permissions
+from gatherer.files.permissions import open_to_all
 from tests.certifying import Authority
 from tests.serving import ENDPOINT, serving
 

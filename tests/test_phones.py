@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gatherer import phones
-from gatherer.phones import e164
+from gatherer.model import phones
+from gatherer.model.phones import e164
 
 
 @pytest.mark.parametrize(

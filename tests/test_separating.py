@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gatherer import providers
-from gatherer.decoding import decode_batch
-from gatherer.erasure import Person
-from gatherer.holding import Held, hold
-from gatherer.notification import Notification
-from gatherer.records import Record, Response
+from gatherer.model.notification import Notification
+from gatherer.model.person import Person
+from gatherer.model.records import Record, Response
+from gatherer.pipeline.decode import decode_batch
+from gatherer.privacy.holding import Held, hold
 from gatherer.targets.base import Batch
 from tests.making import envelope, notification, status, text, value
 

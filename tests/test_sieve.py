@@ -8,9 +8,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from gatherer import bodies, phones, separating
-from gatherer.erasure import Person
-from gatherer.sieve import Sieve
+from gatherer.model import phones
+from gatherer.model.person import Person
+from gatherer.privacy import bodies, separating
+from gatherer.privacy.sieve import Sieve
 
 ANN = Person(
     phones=frozenset({"+4917011111111"}),

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from gatherer import providers
-from gatherer.records import Record, Rejected, Response
-from gatherer.simulation import wire
+from gatherer.model.records import Record, Rejected, Response
+from gatherer.simulation import meta_payload
 from gatherer.simulation.campaign import Campaign
 from tests.making import call, notification, run
 from tests.serving import PATH, SECRET, serving
@@ -89,11 +89,11 @@ def test_a_large_campaign_is_made_as_it_is_posted() -> None:
 
 
 def test_bodies_are_escaped_and_signed_as_meta_does() -> None:
-    body = wire.encode({"text": "é/😂"})
+    body = meta_payload.encode({"text": "é/😂"})
     assert body == rb'{"text":"\u00e9\/\ud83d\ude02"}'
     assert json.loads(body) == {"text": "é/😂"}
     # echo -n '{}' | openssl dgst -sha256 -hmac secret
-    assert wire.signature(b"{}", "secret") == (
+    assert meta_payload.signature(b"{}", "secret") == (
         "sha256=77325902caca812dc259733aacd046b73817372c777b8d95b402647474516e13"
     )
 

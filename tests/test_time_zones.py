@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from gatherer import time_zones
+from gatherer.model import time_zones
 from tests.making import CONFIGURATION, call, configure, envelope, fill_inbox, status, value
 
 

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gatherer import sql_times, timestamps
+from gatherer.model import timestamps
+from gatherer.targets import sql_datetime
 
 MOMENT = datetime(2026, 9, 21, 14, 13, 20, tzinfo=UTC)
 moments = st.integers(
@@ -60,7 +61,7 @@ def test_fractions_are_cut_to_milliseconds() -> None:
 
 @given(moments)
 def test_a_moment_survives_every_writing_of_ours(moment: datetime) -> None:
-    assert sql_times.parse(sql_times.text(moment)) == moment
+    assert sql_datetime.parse(sql_datetime.text(moment)) == moment
     assert timestamps.from_milliseconds(timestamps.to_milliseconds(moment)) == moment
     assert timestamps.parse(timestamps.iso(moment)) == moment
 
@@ -80,7 +81,7 @@ def test_nothing_that_is_given_to_parse_raises(written: object) -> None:
 
 @given(moments, moments)
 def test_sql_text_sorts_like_the_moments(one: datetime, other: datetime) -> None:
-    assert (sql_times.text(one) < sql_times.text(other)) == (one < other)
+    assert (sql_datetime.text(one) < sql_datetime.text(other)) == (one < other)
 
 
 def test_now_is_aware_and_has_whole_milliseconds() -> None:

@@ -9,8 +9,8 @@ from typing import Final, NoReturn
 import click
 
 from gatherer import __version__
-from gatherer.errors import GathererError, TemporaryError
-from gatherer.logs import LEVELS, described, set_up
+from gatherer.cli.logs import LEVELS, described, set_up
+from gatherer.model.errors import GathererError, TemporaryError
 
 # In the order in which one meets them.
 COMMANDS: Final = (

@@ -24,18 +24,20 @@ def check(config_path: Path | None, *, as_json: bool) -> None:
     \b
     Example: gatherer --config /etc/gatherer/gatherer.toml config check
     """
-    from gatherer import advice, app, config
+    from gatherer import config
+    from gatherer.app import config_warnings
+    from gatherer.app.resources import load
     from gatherer.cli.output import print_json
 
     path = config.find(config_path)
     try:
-        configuration = app.load(path, secrets=True)
+        configuration = load(path, secrets=True)
     except config.InvalidConfiguration as invalid:
         if not as_json:
             raise
         print_json({"file": str(path), "ok": False, "errors": invalid.problems, "warnings": []})
         sys.exit(invalid.exit_code)
-    warnings = advice.warnings(configuration, path)
+    warnings = config_warnings.warnings(configuration, path)
     if as_json:
         print_json({"file": str(path), "ok": True, "errors": [], "warnings": warnings})
         return
@@ -53,10 +55,10 @@ def show(config_path: Path | None, *, as_json: bool) -> None:
     \b
     Example: gatherer config show
     """
-    from gatherer import app
+    from gatherer.app.resources import load
     from gatherer.cli.output import print_json
 
-    values: dict[str, Any] = app.load(config_path, secrets=False).model_dump(
+    values: dict[str, Any] = load(config_path, secrets=False).model_dump(
         mode="json", exclude_none=True, by_alias=True
     )
     if as_json:
@@ -74,6 +76,6 @@ def example() -> None:
     \b
     Example: gatherer config example > gatherer.toml
     """
-    from gatherer import example as shipped
+    from gatherer.config import example as shipped
 
     click.echo(shipped.text(), nl=False)

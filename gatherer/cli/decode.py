@@ -1,9 +1,16 @@
 """`gatherer decode`."""
 
 import sys
+from datetime import datetime
 from pathlib import Path
+from typing import Any, Final
 
 import click
+import msgspec
+
+from gatherer import providers
+from gatherer.model import timestamps
+from gatherer.model.records import OtherEvent, Record, Rejected, Response
 
 BRIEF = [
     "kind",
@@ -34,10 +41,10 @@ def command(provider: str, files: tuple[Path, ...], *, as_json: bool) -> None:
     Examples: gatherer decode meta payload.json
               curl -s https://example.org/sample | gatherer decode meta - --json
     """
-    from gatherer import providers, report, timestamps
     from gatherer.cli.output import print_json
-    from gatherer.errors import ConfigurationError
-    from gatherer.notification import Notification
+    from gatherer.model import timestamps
+    from gatherer.model.errors import ConfigurationError
+    from gatherer.model.notification import Notification
 
     providers.get(provider)
     received_at = timestamps.now()
@@ -48,8 +55,36 @@ def command(provider: str, files: tuple[Path, ...], *, as_json: bool) -> None:
             raise ConfigurationError(f"{file} cannot be read: {error.strerror}") from None
         notification = Notification(number, "", received_at, "decode", provider, body)
         for fact in providers.decode(notification):
-            line = report.describe(fact)
+            line = describe(fact)
             if not as_json:
                 brief = (*BRIEF, "path", "reason") if line["kind"] == "rejected" else BRIEF
                 line = {name: line.get(name) for name in brief}
             print_json(line)
+
+
+# What every description of a record has, whatever the record: scripts can rely on it.
+_ALWAYS: Final = (
+    "message_id",
+    "about_message_id",
+    "phone",
+    "user_id",
+    "occurred_at",
+    "emoji",
+    "reply_text",
+    "error_code",
+)
+
+
+def describe(fact: Record | Rejected) -> dict[str, Any]:
+    """Return a record or a rejection as plain values: key in hex, times as ISO-8601 in UTC, no bytes."""
+    kind = {Response: None, OtherEvent: "other"}.get(type(fact), fact.table)
+    described = {"key": fact.key.hex(), "kind": kind, **dict.fromkeys(_ALWAYS)}
+    for name, value in msgspec.structs.asdict(fact).items():
+        if isinstance(value, datetime):
+            described[name] = timestamps.iso(value)
+        elif isinstance(value, bytes):
+            described[name] = None if name == "body" else value.hex()
+        else:
+            described[name] = value
+    described.pop("body", None)
+    return described

@@ -13,7 +13,7 @@ import click
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from gatherer.demo import Demo, Figures
+    from gatherer.app.demo import Demo, Figures
 
 
 @click.command("demo")
@@ -45,8 +45,8 @@ def command(
     """
     from rich.console import Console
 
+    from gatherer.app.demo import Demo
     from gatherer.cli.output import print_json
-    from gatherer.demo import Demo
 
     if config_path is not None:
         raise click.UsageError("the demonstration makes its own configuration; leave --config out")
@@ -59,7 +59,7 @@ def command(
             print_json(results)
         failed = [name for name, holds in results["proofs"].items() if not holds]
         if failed:
-            from gatherer.demo import DemoFailed
+            from gatherer.app.demo import DemoFailed
 
             raise DemoFailed(f"this does not hold: {'; '.join(failed)}")
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from gatherer.cli.choosing import Moment
+from gatherer.cli.selection import Moment
 
 
 @click.command("export")
@@ -66,11 +66,12 @@ def command(
               gatherer export --format ndjson --since-last warehouse --output 'out/%Y%m%d_%H%M%S.ndjson'
               gatherer export --format ferg --since-last ferg --output '/ferg/in/whatsapp_%Y%m%d_%H%M%S.txt'
     """
-    from gatherer import app
+    from gatherer.app.export import ExportOptions, export_once
+    from gatherer.app.resources import TARGET, load
 
-    app.export_once(
-        app.load(config_path, secrets=app.TARGET),
-        app.ExportOptions(
+    export_once(
+        load(config_path, secrets=TARGET),
+        ExportOptions(
             format_name=format_name,
             since=since,
             until=until,

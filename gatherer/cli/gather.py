@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from gatherer.app.several import Pass
-    from gatherer.gather import Summary
+    from gatherer.app.gather import Pass
+    from gatherer.pipeline.gather import Summary
 
 REJECTED = 1  # exit code with --fail-on-rejected
 
@@ -66,15 +66,16 @@ def command(
         raise click.UsageError("--every and --cron exclude each other")
     if (every or cron is not None) and fail_on_rejected:
         raise click.UsageError("--fail-on-rejected is about one pass; a schedule goes on")
-    from gatherer import app
+    from gatherer.app.gather import gather_once
+    from gatherer.app.resources import GATHERING, load
 
-    configuration = app.load(config_path, secrets=app.GATHERING)
+    configuration = load(config_path, secrets=GATHERING)
 
     def one_pass() -> tuple[int, int]:
         from gatherer.cli.output import print_json, progress_bar
 
         with progress_bar("gathering") as progress:
-            summary = app.gather_once(configuration, limit=limit, dry_run=dry_run, progress=progress)
+            summary = gather_once(configuration, limit=limit, dry_run=dry_run, progress=progress)
         if isinstance(summary, str):
             if as_json:
                 print_json({"running": summary})
@@ -88,7 +89,7 @@ def command(
         return summary.exit_code, summary.outcome.rejected
 
     if every or cron is not None:
-        from gatherer import schedule
+        from gatherer.app import schedule
 
         schedule.run(one_pass, every=every, cron=cron)
         return

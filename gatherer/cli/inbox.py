@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from gatherer.cli.choosing import NUMBER, Moment, choosing, selected
-from gatherer.cli.inbox_maintenance import AS_JSON, backup, check, consumers, purge
+from gatherer.cli.inbox_admin import AS_JSON, backup, check, consumers, purge
+from gatherer.cli.selection import NUMBER, Moment, choosing, selected
 
 
 @click.group("inbox")
@@ -31,12 +31,13 @@ def list_(config_path: Path | None, /, *, limit: int, as_json: bool, **chosen: A
     """
     from itertools import islice
 
-    from gatherer import app
+    from gatherer.app.inbox import select
+    from gatherer.app.resources import load
     from gatherer.cli.output import print_json
-    from gatherer.timestamps import iso
+    from gatherer.model.timestamps import iso
 
-    configuration = app.load(config_path, secrets=False)
-    for one in islice(app.select(configuration, selected(**chosen)), limit):
+    configuration = load(config_path, secrets=False)
+    for one in islice(select(configuration, selected(**chosen)), limit):
         values = {
             "id": one.id,
             "received_at": iso(one.received_at),
@@ -66,14 +67,16 @@ def show(config_path: Path | None, number: int, *, raw: bool) -> None:
     Examples: gatherer inbox show 4711
               gatherer inbox show 4711 --raw > body.json
     """
-    from gatherer import app
+    from gatherer.app import inbox
+    from gatherer.app.inbox import to_line
+    from gatherer.app.resources import load
 
-    found = app.show(app.load(config_path, secrets=False), number)
+    found = inbox.show(load(config_path, secrets=False), number)
     if raw:
         sys.stdout.buffer.write(found.body)
         sys.stdout.buffer.flush()
     else:
-        click.echo(app.to_line(found))
+        click.echo(to_line(found))
 
 
 @command.command("export")
@@ -94,16 +97,17 @@ def export(config_path: Path | None, /, *, raw: Path | None, **chosen: Any) -> N
     Examples: gatherer inbox export --id 4711 > for-support.ndjson
               gatherer inbox export --since 2026-11-20 --raw bodies
     """
-    from gatherer import app
+    from gatherer.app.inbox import export_bodies, select, to_line
+    from gatherer.app.resources import load
 
-    configuration = app.load(config_path, secrets=False)
+    configuration = load(config_path, secrets=False)
     selection = selected(**chosen)
     if raw is not None:
-        count = app.export_bodies(configuration, selection, raw)
+        count = export_bodies(configuration, selection, raw)
     else:
         count = 0
-        for notification in app.select(configuration, selection):
-            click.echo(app.to_line(notification))
+        for notification in select(configuration, selection):
+            click.echo(to_line(notification))
             count += 1
     click.echo(f"{count} notifications exported", err=True)
 
@@ -138,7 +142,8 @@ def import_(
     Examples: gatherer inbox import for-support.ndjson
               gatherer inbox import --raw --endpoint whatsapp bodies/000000004711.body
     """
-    from gatherer import app
+    from gatherer.app.inbox import import_bodies, import_lines
+    from gatherer.app.resources import load
 
     if raw and endpoint is None:
         raise click.UsageError("--raw needs --endpoint: a bare body does not say where it was received")
@@ -146,13 +151,13 @@ def import_(
         raise click.UsageError(
             "--endpoint, --provider and --received-at go with --raw: NDJSON says all that itself"
         )
-    configuration = app.load(config_path, secrets=False)
+    configuration = load(config_path, secrets=False)
     if endpoint is not None:
-        count = app.import_bodies(
+        count = import_bodies(
             configuration, files, endpoint=endpoint, provider=provider, received_at=received_at
         )
     else:
-        count = app.import_lines(configuration, files)
+        count = import_lines(configuration, files)
     click.echo(f"{count} notifications imported")
 
 

@@ -41,7 +41,8 @@ def command(
     """
     from urllib.parse import urlsplit
 
-    from gatherer import app, example
+    from gatherer.app.resources import load
+    from gatherer.config import example
 
     if config_path is not None:
         raise click.UsageError("--config names a configuration to read; say --directory FOLDER here")
@@ -62,7 +63,7 @@ def command(
     verify_token, url_key = example.token(), example.token()
     content = example.filled(verify_token=verify_token, url_key=url_key, replaced=replaced)
     path = example.write(directory, content, force=force)
-    [endpoint] = app.load(path, secrets=True).endpoint  # what we wrote is right, or we hear of it now
+    [endpoint] = load(path, secrets=True).endpoint  # what we wrote is right, or we hear of it now
     private = ", readable by this account alone" if os.name == "posix" else ""
     base = (public_url or "https://<your web server>").rstrip("/")
     click.echo(f"""\

@@ -1,6 +1,12 @@
 """`gatherer providers`."""
 
+from typing import Final
+
 import click
+
+from gatherer import providers
+from gatherer.model.records import Kind
+from gatherer.providers.base import Provider
 
 
 @click.command("providers")
@@ -13,19 +19,54 @@ def command(name: str | None, *, as_json: bool) -> None:
     Examples: gatherer providers
               gatherer providers wati
     """
-    from gatherer import providers, report
+    from gatherer import providers
     from gatherer.cli.output import print_json, print_table
 
     if name is None:
-        matrix = report.provider_matrix()
+        matrix = provider_matrix()
         if as_json:
             print_json(matrix)
         else:
             print_table(matrix)
-            click.echo(report.WILL_NOT_COME)
+            click.echo(WILL_NOT_COME)
         return
     provider = providers.get(name)
     if as_json:
-        print_json(report.provider_row(provider) | {"documentation": provider.documentation})
+        print_json(provider_row(provider) | {"documentation": provider.documentation})
     else:
         click.echo(f"{provider.title} ({provider.name})\n\n{provider.documentation.strip()}")
+
+
+# The six of the mission first, then the rest, then notices.
+_REPORTABLE: Final = (
+    *(str(kind) for kind in Kind),
+    "template_event",
+    "flow_event",
+    "account_event",
+    "other",
+)
+
+
+WILL_NOT_COME: Final = (
+    "What will not come: notices about templates, flows and accounts always go to the app's default URL. "
+    "A callback-override URL (per number or per account) and a relay never see them. `read` comes only from "
+    "people with read receipts on. `opted_out` also comes from the words in opt_out_keywords, with any "
+    "provider."
+)
+
+
+def provider_row(provider: Provider) -> dict[str, str]:
+    """Return what `provider` can report and how it behaves, as one row of the matrix."""
+    return {
+        "provider": provider.name,
+        "service": provider.title,
+        "reports": ", ".join(word for word in _REPORTABLE if word in provider.reports),
+        "authentication": provider.authentication,
+        "when_refused": provider.on_refusal,
+        "retries": provider.retries,
+    }
+
+
+def provider_matrix() -> list[dict[str, str]]:
+    """Return a row for every provider: what it can report and how it behaves."""
+    return [provider_row(providers.get(name)) for name in providers.names()]

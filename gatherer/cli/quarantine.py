@@ -36,11 +36,11 @@ def list_(config_path: Path | None, *, endpoint: str | None, as_json: bool) -> N
     \b
     Example: gatherer quarantine list
     """
-    from gatherer import app
+    from gatherer.app.quarantine import quarantined
     from gatherer.cli.output import print_json, print_table
 
     configuration = _load(config_path)
-    found = app.quarantined(configuration, endpoint=endpoint)
+    found = quarantined(configuration, endpoint=endpoint)
     _check(configuration, endpoint, found)
     if as_json:
         print_json({"posts": [_plain(one) for one in found]})
@@ -64,16 +64,16 @@ def show(config_path: Path | None, *, id: int, body: bool, as_json: bool) -> Non
     Examples: gatherer quarantine show 1
               gatherer quarantine show 1 --body > post.json
     """
-    from gatherer import app
+    from gatherer.app.quarantine import quarantined, quarantined_body
     from gatherer.cli.output import print_json
 
     configuration = _load(config_path)
-    content = app.quarantined_body(configuration, id)
+    content = quarantined_body(configuration, id)
     if body:
         sys.stdout.buffer.write(content)
         return
     text = content.decode("utf-8", "backslashreplace")
-    for one in app.quarantined(configuration, ids=[id]):
+    for one in quarantined(configuration, ids=[id]):
         if as_json:
             print_json({**_plain(one), "body": text})
             return
@@ -128,17 +128,17 @@ def _dispose(
 ) -> None:
     if sum((bool(ids), endpoint is not None, everything)) != 1:
         raise click.UsageError(f"choose what to {action}: ids, --endpoint or --all")
-    from gatherer import app
+    from gatherer.app.quarantine import dispose, quarantined
     from gatherer.cli.output import print_json
 
     configuration = _load(config_path)
-    kept = app.quarantined(configuration, ids=ids or None, endpoint=endpoint)
+    kept = quarantined(configuration, ids=ids or None, endpoint=endpoint)
     _check(configuration, endpoint, kept)
     found = [one.id for one in kept]
     missing = sorted({*ids} - {*found})
     if missing:
         raise click.UsageError(f"not in quarantine: {', '.join(map(str, missing))}")
-    count = app.dispose(configuration, action, found) if found else 0
+    count = dispose(configuration, action, found) if found else 0
     if as_json:
         print_json({done: count})
     else:
@@ -153,13 +153,13 @@ def _check(configuration: "Configuration", endpoint: str | None, found: "list[Ke
 
 
 def _load(config_path: Path | None) -> "Configuration":
-    from gatherer import app
+    from gatherer.app.resources import load
 
-    return app.load(config_path, secrets=False)
+    return load(config_path, secrets=False)
 
 
 def _plain(kept: "Kept") -> dict[str, Any]:
-    from gatherer import timestamps
+    from gatherer.model import timestamps
 
     return {**kept._asdict(), "received_at": timestamps.iso(kept.received_at)}
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from gatherer.cli.choosing import choosing, selected
+from gatherer.cli.selection import choosing, selected
 
 
 @click.command("replay")
@@ -49,7 +49,8 @@ def command(
         raise click.UsageError(
             "choose what to replay: --id, --from-id/--to-id, --since/--until, --endpoint, --rejected or --all"
         )
-    from gatherer import app
+    from gatherer.app.replay import replay_once
+    from gatherer.app.resources import GATHERING, load
     from gatherer.cli.output import (
         figures,
         print_json,
@@ -60,9 +61,9 @@ def command(
     )
 
     selection = None if rejected else selected(**chosen)
-    configuration = app.load(config_path, secrets=app.GATHERING)
+    configuration = load(config_path, secrets=GATHERING)
     with progress_bar("replaying") as progress:
-        summary = app.replay_once(
+        summary = replay_once(
             configuration,
             selection,
             inbox_name=inbox_name,

@@ -28,9 +28,10 @@ def print_script(config_path: Path | None, *, remove: bool) -> None:
     \b
     Example: gatherer schema print > gatherer.sql
     """
-    from gatherer import app
+    from gatherer.app.resources import load
+    from gatherer.app.schema import schema_script
 
-    click.echo(app.schema_script(app.load(config_path, secrets=frozenset()), remove=remove), nl=False)
+    click.echo(schema_script(load(config_path, secrets=frozenset()), remove=remove), nl=False)
 
 
 @command.command("apply")
@@ -47,10 +48,11 @@ def apply(config_path: Path | None, *, connection_env: str | None) -> None:
     Example: GATHERER_DDL='Server=sql01;Database=Campaigns;Trusted_Connection=yes' \\
                gatherer schema apply --connection-env GATHERER_DDL
     """
-    from gatherer import app
+    from gatherer.app.resources import TARGET, load
+    from gatherer.app.schema import apply_schema
 
-    secrets = frozenset() if connection_env else app.TARGET
-    applied = app.apply_schema(app.load(config_path, secrets=secrets), connection_env=connection_env)
+    secrets = frozenset() if connection_env else TARGET
+    applied = apply_schema(load(config_path, secrets=secrets), connection_env=connection_env)
     click.echo(f"applied: {', '.join(applied)}" if applied else "the tables are up to date")
 
 
@@ -66,12 +68,13 @@ def check(config_path: Path | None, *, as_json: bool, connection_env: str | None
     \b
     Example: gatherer schema check
     """
-    from gatherer import app
+    from gatherer.app.resources import TARGET, load
+    from gatherer.app.schema import check_schema
     from gatherer.cli.output import print_json
-    from gatherer.errors import TargetError
+    from gatherer.model.errors import TargetError
 
-    secrets = frozenset() if connection_env else app.TARGET
-    found = app.check_schema(app.load(config_path, secrets=secrets), connection_env=connection_env)
+    secrets = frozenset() if connection_env else TARGET
+    found = check_schema(load(config_path, secrets=secrets), connection_env=connection_env)
     if as_json:
         print_json(found)
     elif found["problem"] is None:

@@ -27,13 +27,16 @@ def command(config_path: Path | None, *, stop_with_input: bool) -> None:
     \b
     Example: gatherer --config /etc/gatherer/gatherer.toml serve
     """
-    from gatherer import app, config
+    from gatherer import config
+    from gatherer.app.config_warnings import exposed_files
+    from gatherer.app.resources import ENDPOINTS, load
+    from gatherer.app.serve import serve
 
     path = config.find(config_path)
-    configuration = app.load(path, secrets=app.ENDPOINTS)
+    configuration = load(path, secrets=ENDPOINTS)
 
     def announce(url: str) -> None:
-        for problem in app.exposed_files(configuration, path):
+        for problem in exposed_files(configuration, path):
             log.error("%s", problem)
         for endpoint in configuration.endpoint:
             key = "/<url_key>" if endpoint.url_key else ""
@@ -41,7 +44,7 @@ def command(config_path: Path | None, *, stop_with_input: bool) -> None:
 
     if stop_with_input:
         threading.Thread(target=_stop_with_input, name="input", daemon=True).start()
-    app.serve(configuration, announce=announce)
+    serve(configuration, announce=announce)
 
 
 def _stop_with_input() -> None:

@@ -96,12 +96,12 @@ def command(
     for text in (url, app_secret, bearer_token, basic, *headers):
         if text is not None and not _is_text(text):
             raise click.UsageError("one of the options is no text: it has bytes that are no UTF-8")
-    from gatherer import app
+    from gatherer.app.resources import load
     from gatherer.cli.output import print_json, progress_bar
     from gatherer.simulation import campaign, destination, sender
 
     if endpoint is not None:
-        to = destination.of_endpoint(app.load(config_path, secrets=True), endpoint, url)
+        to = destination.of_endpoint(load(config_path, secrets=True), endpoint, url)
     else:
         to = destination.of_url(str(url))
     to = destination.with_proof(
@@ -143,7 +143,7 @@ def _is_text(argument: str) -> bool:
 
 
 def _read(path: Path) -> str:
-    from gatherer.errors import ConfigurationError
+    from gatherer.model.errors import ConfigurationError
 
     try:
         return path.read_text(encoding="utf-8-sig").strip()

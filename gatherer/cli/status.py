@@ -21,10 +21,11 @@ def command(config_path: Path | None, *, as_json: bool) -> None:
     \b
     Example: gatherer status --json
     """
-    from gatherer import app
+    from gatherer.app.resources import READING, load
+    from gatherer.app.status import status
     from gatherer.cli.output import print_json
 
-    state, exit_code = app.status(app.load(config_path, secrets=app.READING))
+    state, exit_code = status(load(config_path, secrets=READING))
     if as_json:
         print_json(state)
     else:

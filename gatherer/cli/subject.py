@@ -51,12 +51,14 @@ def command(
               gatherer subject --phone +4917012345678 --user-id DE.123 --output ticket-4711.json
     """
     check_somebody(phones, user_ids)
-    from gatherer import app, subject
+    from gatherer.app.privacy import open_people, person_of
+    from gatherer.app.resources import READING, load
     from gatherer.cli.output import progress_bar
+    from gatherer.privacy import subject
 
-    person = app.person_of(phones, user_ids)
-    configuration = app.load(config_path, secrets=app.READING)
-    with app.open_people(configuration, dry_run=True) as people, progress_bar("searching") as progress:
+    person = person_of(phones, user_ids)
+    configuration = load(config_path, secrets=READING)
+    with open_people(configuration, dry_run=True) as people, progress_bar("searching") as progress:
         found = people.trace(person, progress=progress)
     text = json.dumps(subject.describe(found), ensure_ascii=False, indent=2)
     if output is None:

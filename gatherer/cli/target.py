@@ -23,11 +23,12 @@ def check(config_path: Path | None, *, as_json: bool) -> None:
     \b
     Example: gatherer target check --json
     """
-    from gatherer import app
+    from gatherer.app.resources import TARGET, load
+    from gatherer.app.schema import inspect_target
     from gatherer.cli.output import print_json
-    from gatherer.errors import TargetError
+    from gatherer.model.errors import TargetError
 
-    found = app.inspect_target(app.load(config_path, secrets=app.TARGET))
+    found = inspect_target(load(config_path, secrets=TARGET))
     problems = found["problems"]
     if as_json:
         print_json(found)

@@ -10,7 +10,7 @@ from gatherer.config.file import (
     load,
 )
 from gatherer.config.inboxes import ALONE, NamedInbox, OfferedInbox
-from gatherer.config.operation import Admin, Quarantine
+from gatherer.config.monitoring import Admin, Quarantine
 from gatherer.config.privacy import Privacy
 from gatherer.config.pull import Pull
 from gatherer.config.server import Inbox, Server

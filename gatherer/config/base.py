@@ -5,14 +5,14 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationInfo
 
-from gatherer import explanations
+from gatherer.config import messages
 
 
 def _resolve(path: Path, info: ValidationInfo) -> Path:
-    explanations.without_control_characters(str(path))
+    messages.without_control_characters(str(path))
     if not path.name:
         raise ValueError("expected the name of a file")
-    return Path(info.context["folder"], explanations.with_home(path)) if info.context else path
+    return Path(info.context["folder"], messages.with_home(path)) if info.context else path
 
 
 ResolvedPath = Annotated[Path, AfterValidator(_resolve)]

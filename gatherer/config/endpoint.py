@@ -6,9 +6,9 @@ from typing import Final, Literal
 
 from pydantic import Field, IPvAnyNetwork, ValidationInfo, field_validator, model_validator
 
-from gatherer import opt_outs
 from gatherer.config.base import Section
-from gatherer.secret import Secret
+from gatherer.config.secret import Secret
+from gatherer.model import opt_outs
 
 # to authenticate
 WAYS: Final = (

@@ -10,17 +10,17 @@ from typing import Any, Final
 
 from pydantic import Field, ValidationError, model_validator
 
-from gatherer import explanations
+from gatherer.config import messages
 from gatherer.config.base import Section
 from gatherer.config.endpoint import Endpoint, authentication_problems
 from gatherer.config.inboxes import ALONE, Inboxes, NamedInbox, OfferedInbox
-from gatherer.config.operation import Admin, Quarantine
+from gatherer.config.monitoring import Admin, Quarantine
 from gatherer.config.privacy import Privacy
 from gatherer.config.pull import Pull
+from gatherer.config.secret import AREAS
 from gatherer.config.server import Inbox, Server
 from gatherer.config.target import Target, contradictions_of_sqlserver
-from gatherer.errors import ConfigurationError
-from gatherer.secret import AREAS
+from gatherer.model.errors import ConfigurationError
 
 ENVIRONMENT_VARIABLE: Final = "GATHERER_CONFIG"
 DEFAULT_NAME: Final = "gatherer.toml"
@@ -154,13 +154,13 @@ def load(
     try:
         values = tomllib.loads(source)
     except tomllib.TOMLDecodeError as error:
-        raise InvalidConfiguration(path, [explanations.of_syntax(error, source)]) from None
+        raise InvalidConfiguration(path, [messages.of_syntax(error, source)]) from None
     areas = AREAS if secrets is True else secrets or frozenset()
     context = {"folder": path.absolute().parent, "secrets": areas, "providers": providers}
     try:
         return Configuration.model_validate(values, context=context)
     except ValidationError as errors:
-        found = [explanations.of_value(dict(error), Configuration) for error in errors.errors()]
+        found = [messages.of_value(dict(error), Configuration) for error in errors.errors()]
         raise InvalidConfiguration(path, list(dict.fromkeys([*found, *_between(values)]))) from None
 
 

@@ -8,8 +8,8 @@ from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from gatherer.config.base import ResolvedPath, Section
 from gatherer.config.pull import is_loopback
+from gatherer.config.secret import InboxSecret
 from gatherer.config.server import Inbox
-from gatherer.secret import InboxSecret
 
 ALONE: Final = "inbox"  # the name of the only inbox of an [inbox]
 NAME: Final = r"^[A-Za-z0-9_.-]{1,100}$"

@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import AfterValidator
 
 from gatherer.config.base import ResolvedPath, Section
-from gatherer.secret import PrivacySecret
+from gatherer.config.secret import PrivacySecret
 
 FEWEST_CHARACTERS = 16  # whoever has the tombstones and guesses the key finds out all numbers
 

@@ -5,7 +5,7 @@ import ipaddress
 from pydantic import Field, model_validator
 
 from gatherer.config.base import ResolvedPath, Section
-from gatherer.secret import Secret
+from gatherer.config.secret import Secret
 
 
 class Pull(Section):

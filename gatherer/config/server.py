@@ -7,7 +7,7 @@ from typing import Annotated, Final
 from pydantic import Field, IPvAnyNetwork, ValidationInfo, field_validator, model_validator
 
 from gatherer.config.base import ResolvedPath, Section
-from gatherer.secret import Secret
+from gatherer.config.secret import Secret
 
 # Failing closed: client_names alone would let everybody in.
 _NEEDS: Final = (

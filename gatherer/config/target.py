@@ -6,9 +6,9 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
-from gatherer import time_zones
 from gatherer.config.base import ResolvedPath, Section
-from gatherer.secret import TargetSecret
+from gatherer.config.secret import TargetSecret
+from gatherer.model import time_zones
 
 
 class KeepDays(Section):

@@ -7,8 +7,8 @@ import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
-from gatherer.errors import ConfigurationError, InboxError, TemporaryError
 from gatherer.inbox.reader import LocalInbox
+from gatherer.model.errors import ConfigurationError, InboxError, TemporaryError
 
 
 def backup(inbox: LocalInbox, destination: Path) -> int:

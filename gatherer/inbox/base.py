@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from gatherer import timestamps
-from gatherer.notification import Notification
+from gatherer.model import timestamps
+from gatherer.model.notification import Notification
 
 
 @dataclass(frozen=True, kw_only=True)

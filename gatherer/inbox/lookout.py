@@ -4,9 +4,9 @@ import sqlite3
 import time
 from typing import Final
 
-from gatherer.inbox import room
-from gatherer.inbox.committing import Committer, Work
-from gatherer.inbox.obstacles import Obstacle
+from gatherer.inbox import disk_space
+from gatherer.inbox.committer import Committer, Work
+from gatherer.inbox.outage import Obstacle
 
 LOOK_SECONDS: Final = 1.0  # between looks at the disk while nothing is to be written
 ON_DISK: Final = 3  # bytes on the disk for one of a body: in the log, in the file, and what goes with it
@@ -17,7 +17,7 @@ class Lookout:
     """Finds out whether there is room, and tells the shortage when there is none. On the writer's thread."""
 
     def __init__(
-        self, file: Committer, space: room.Room, make_room: Work[object] | None, shortage: Obstacle
+        self, file: Committer, space: disk_space.Room, make_room: Work[object] | None, shortage: Obstacle
     ) -> None:
         """Look after `file` within the limits of `space`; `make_room` deletes what may go."""
         self._file = file
@@ -56,5 +56,5 @@ class Lookout:
             self._allowance = self._space.left(usage) - ON_DISK * size
             self._shortage.end()
 
-    def _usage(self, connection: sqlite3.Connection) -> room.Usage:
-        return room.usage(connection, self._file.path)
+    def _usage(self, connection: sqlite3.Connection) -> disk_space.Usage:
+        return disk_space.usage(connection, self._file.path)

@@ -9,22 +9,22 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from gatherer import timestamps
-from gatherer.errors import InboxError, TemporaryError
-from gatherer.inbox import file, room
-from gatherer.inbox.obstacles import Obstacle
+from gatherer.files.migrations import Unsuitable, Versions
+from gatherer.inbox import disk_space, sqlite_file
+from gatherer.inbox.outage import Obstacle
 from gatherer.inbox.queue import Arrival, InboxUnavailable, Limits
 from gatherer.inbox.writer import InboxWriter
-from gatherer.migrations import Unsuitable, Versions
+from gatherer.model import timestamps
+from gatherer.model.errors import InboxError, TemporaryError
 
 VERSIONS: Final = Versions(kind="quarantine", package=__package__, scripts=("0001_quarantine",))
-FORMAT: Final = file.Format(
+FORMAT: Final = sqlite_file.Format(
     versions=VERSIONS,
     about="quarantine",
     table="post",
-    columns=(*file.INBOX.columns, "failed", "authentication"),
+    columns=(*sqlite_file.INBOX.columns, "failed", "authentication"),
 )
-_ARRIVAL: Final = ", ".join(file.INBOX.columns)
+_ARRIVAL: Final = ", ".join(sqlite_file.INBOX.columns)
 BATCH: Final = 100  # posts that are read, or removed, at once
 
 
@@ -69,7 +69,7 @@ class Quarantine:
     """The only writer of a quarantine."""
 
     def __init__(
-        self, path: Path, *, max_rows: int, max_bytes: int, limits: Limits, space: room.Room
+        self, path: Path, *, max_rows: int, max_bytes: int, limits: Limits, space: disk_space.Room
     ) -> None:
         """Open the quarantine at `path`, creating it if there is none.
 
@@ -102,7 +102,7 @@ class Quarantine:
         """
         size = len(post.body)
         if self._rows >= self._max_rows or self._bytes + size > self._max_bytes:
-            raise Full(self._full.begin(f"it holds {self._rows} posts, {room.megabytes(self._bytes)}"))
+            raise Full(self._full.begin(f"it holds {self._rows} posts, {disk_space.megabytes(self._bytes)}"))
         self._rows, self._bytes = self._rows + 1, self._bytes + size
         try:
             await self._writer.append(post)
@@ -179,7 +179,7 @@ def _read(path: Path, query: str, values: dict[str, Any]) -> list[Any]:
     if not path.exists():
         return []
     try:
-        with closing(file.open_readable(path, VERSIONS)) as connection:
+        with closing(sqlite_file.open_readable(path, VERSIONS)) as connection:
             return connection.execute(query, values).fetchall()
     except Unsuitable as unsuitable:
         raise InboxError(f"{path} {unsuitable}") from None

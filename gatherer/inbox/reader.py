@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
-from gatherer import timestamps
-from gatherer.errors import InboxError, TemporaryError
-from gatherer.inbox import consumers, file, placement
+from gatherer.files.migrations import Unsuitable
+from gatherer.inbox import consumers, filesystem, sqlite_file
 from gatherer.inbox.base import COLUMNS, Bounds, InboxStatus, Row, Selection, as_notification
-from gatherer.migrations import Unsuitable
-from gatherer.notification import Notification
+from gatherer.model import timestamps
+from gatherer.model.errors import InboxError, TemporaryError
+from gatherer.model.notification import Notification
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ class LocalInbox:
         self.path = path
         self._file = path.resolve()
         self._unheard = False
-        placement.check(path)
+        filesystem.check(path)
         if not path.exists():
             raise InboxError(f"there is no inbox at {path}; `gatherer serve` creates it")
         with _explained(path):
@@ -146,12 +146,12 @@ class LocalInbox:
                     )
 
     def _open(self) -> None:
-        self._resting = file.at_rest(self._file)
-        self._connection = file.open_readable(self._file, resting=self._resting is not None)
+        self._resting = sqlite_file.at_rest(self._file)
+        self._connection = sqlite_file.open_readable(self._file, resting=self._resting is not None)
 
     def _disturbed(self) -> bool:
         """Return whether the inbox was at rest when it was opened, and is no longer."""
-        return self._resting is not None and file.at_rest(self._file) != self._resting
+        return self._resting is not None and sqlite_file.at_rest(self._file) != self._resting
 
     def _fetch(
         self, query: str, values: dict[str, Any] | tuple[Any, ...], bounds: Bounds

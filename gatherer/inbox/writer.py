@@ -15,10 +15,10 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from gatherer.inbox import file, room
-from gatherer.inbox.committing import UNSTORABLE, Committer, Work
+from gatherer.inbox import disk_space, sqlite_file
+from gatherer.inbox.committer import UNSTORABLE, Committer, Work
 from gatherer.inbox.lookout import LOOK_SECONDS, Lookout
-from gatherer.inbox.obstacles import Obstacle
+from gatherer.inbox.outage import Obstacle
 from gatherer.inbox.queue import Arrival, InboxUnavailable, Limits, Queue, Storable, Waiting
 
 __all__ = ["Arrival", "InboxUnavailable", "InboxWriter", "Limits"]
@@ -37,10 +37,10 @@ class InboxWriter:
         path: Path,
         *,
         limits: Limits | None = None,
-        space: room.Room | None = None,
+        space: disk_space.Room | None = None,
         make_room: Work[object] | None = None,
         committed: Callable[[int], None] = lambda rows: None,
-        format: file.Format = file.INBOX,  # noqa: A002
+        format: sqlite_file.Format = sqlite_file.INBOX,  # noqa: A002
         group: str | None = None,
     ) -> None:
         """Open the inbox at `path`, creating it if there is none, and start the writer thread.
@@ -82,7 +82,7 @@ class InboxWriter:
         )
         self._file = Committer(path, format, self._failure, group)
         self.path = self._file.path
-        self._lookout = Lookout(self._file, space or room.Room(), make_room, self._shortage)
+        self._lookout = Lookout(self._file, space or disk_space.Room(), make_room, self._shortage)
         self._lookout.look()
         self._thread = threading.Thread(target=self._run, name=f"{name}-writer", daemon=True)
         self._thread.start()
@@ -104,7 +104,7 @@ class InboxWriter:
         standing = self._failure.reason or self._shortage.reason or self._stalled()
         if standing is None and not self._queue.has_room(size):
             rows, held = self.waiting
-            return self._overload.begin(f"{rows} posts, {room.megabytes(held)}, wait for the disk")
+            return self._overload.begin(f"{rows} posts, {disk_space.megabytes(held)}, wait for the disk")
         return standing
 
     def append(self, arrival: Storable) -> "asyncio.Future[None]":

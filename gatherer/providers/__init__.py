@@ -11,10 +11,10 @@ from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Final
 
-from gatherer.errors import ConfigurationError
-from gatherer.notification import Notification
+from gatherer.model.errors import ConfigurationError
+from gatherer.model.notification import Notification
+from gatherer.model.records import Reason
 from gatherer.providers.base import Decoded, Provider, reject
-from gatherer.records import Reason
 
 BUILT_IN: Final = {
     "meta": "gatherer.providers.meta",

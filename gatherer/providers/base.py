@@ -4,8 +4,8 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from gatherer.notification import Notification, body_key
-from gatherer.records import Reason, Record, Rejected
+from gatherer.model.notification import Notification, body_key
+from gatherer.model.records import Reason, Record, Rejected
 
 Decoded = list[Record | Rejected]
 

@@ -4,8 +4,8 @@ from typing import Any, Final
 
 import msgspec
 
+from gatherer.model.records import Reason
 from gatherer.providers.base import BadElement
-from gatherer.records import Reason
 
 _EXACT_BELOW: Final = 2**53  # beyond it a float no longer tells neighbouring ids apart
 _encode = msgspec.json.Encoder(order="sorted").encode

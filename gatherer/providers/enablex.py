@@ -28,15 +28,15 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
-from gatherer.notification import Notification
-from gatherer.phones import e164
+from gatherer.model.notification import Notification
+from gatherer.model.phones import e164
+from gatherer.model.records import OtherEvent, Reason, Record, Rejected, Response, TemplateEvent, make_key
 from gatherer.providers.base import Decoded, Provider, reject
 from gatherer.providers.elements import as_json, dig, items, mapping, text
 from gatherer.providers.origin import Origin, decode_one, other
 from gatherer.providers.payload import Unreadable, load_json
 from gatherer.providers.whatsapp_envelope import RECEIPTS_AND_ANSWERS, Post, is_body
 from gatherer.providers.whatsapp_notices import field_of
-from gatherer.records import OtherEvent, Reason, Record, Rejected, Response, TemplateEvent, make_key
 
 NAME: Final = "enablex"
 

@@ -23,7 +23,8 @@ Quirks
 
 from typing import Any, Final
 
-from gatherer.notification import Notification
+from gatherer.model.notification import Notification
+from gatherer.model.records import Reason, Record
 from gatherer.providers.base import BadElement, Decoded, Provider, reject
 from gatherer.providers.elements import identifier, items, mapping, text
 from gatherer.providers.infobip_messages import decode_answer
@@ -31,7 +32,6 @@ from gatherer.providers.infobip_receipts import KINDS, decode_deleted, decode_de
 from gatherer.providers.infobip_results import NAME, PREFERENCES, decode_notice, decode_template, elsewhere
 from gatherer.providers.origin import Origin, decode_each, decode_one, other
 from gatherer.providers.payload import Unreadable, load_json
-from gatherer.records import Reason, Record
 
 # Sources: infobip.com/docs/api/channels/whatsapp, the pages receive-whatsapp-delivery-reports, -seen-reports and
 # -inbound-messages; the models WhatsAppWebhook* of Infobip's own Java client (31 March 2026).

@@ -3,13 +3,13 @@
 import re
 from typing import Final
 
-from gatherer.phones import e164
+from gatherer.model.phones import e164
+from gatherer.model.records import Kind, Record
 from gatherer.providers import infobip_results
 from gatherer.providers.elements import as_json, dig, identifier, mapping, reference, text, verbatim
 from gatherer.providers.infobip_results import IN_COLUMNS, Object
 from gatherer.providers.origin import Origin, other
 from gatherer.providers.people import person_columns
-from gatherer.records import Kind, Record
 
 # `message.type` → our reply_type, where what a person reads stands, and what a program reads (WHOLE: all of it)
 WHOLE: Final = "*"

@@ -2,13 +2,13 @@
 
 from typing import Final
 
-from gatherer.phones import e164
+from gatherer.model.phones import e164
+from gatherer.model.records import Kind, Record
 from gatherer.providers import infobip_results
 from gatherer.providers.elements import as_json, identifier, integer, mapping, text
 from gatherer.providers.infobip_results import IN_COLUMNS, Object
 from gatherer.providers.origin import Origin, other
 from gatherer.providers.people import person_columns
-from gatherer.records import Kind, Record
 
 KINDS: Final = {
     "PENDING": Kind.SENT,

@@ -6,11 +6,11 @@ A result is what Infobip posts: a report on a message of ours, a message of a pe
 import re
 from typing import Any, Final, TypeAlias
 
-from gatherer.phones import e164
+from gatherer.model.phones import e164
+from gatherer.model.records import WHATSAPP, Kind, OtherEvent, Record, Response, make_key
 from gatherer.providers.elements import as_json, dig, identifier, kept, mapping, text, verbatim
 from gatherer.providers.origin import Origin, other
 from gatherer.providers.people import person_columns
-from gatherer.records import WHATSAPP, Kind, OtherEvent, Record, Response, make_key
 
 NAME: Final = "infobip"
 Object: TypeAlias = dict[str, Any]

@@ -27,7 +27,7 @@ Quirks
 
 from typing import Final
 
-from gatherer.notification import Notification
+from gatherer.model.notification import Notification
 from gatherer.providers import whatsapp_envelope, whatsapp_receipts
 from gatherer.providers.base import Decoded, Provider
 

@@ -21,7 +21,7 @@ Quirks
 
 from typing import Final
 
-from gatherer.notification import Notification
+from gatherer.model.notification import Notification
 from gatherer.providers import whatsapp_envelope
 from gatherer.providers.base import Decoded, Provider
 

@@ -6,13 +6,10 @@ from typing import Any, TypeAlias, TypeVar
 
 import msgspec
 
-from gatherer import timestamps
-from gatherer.notification import Notification
-from gatherer.phones import e164
-from gatherer.providers.base import BadElement, Decoded, reject
-from gatherer.providers.elements import as_json, mapping, text
-from gatherer.providers.people import NO_PEOPLE, People
-from gatherer.records import (
+from gatherer.model import timestamps
+from gatherer.model.notification import Notification
+from gatherer.model.phones import e164
+from gatherer.model.records import (
     WHATSAPP,
     Kind,
     OtherEvent,
@@ -23,6 +20,9 @@ from gatherer.records import (
     TimeSource,
     make_key,
 )
+from gatherer.providers.base import BadElement, Decoded, reject
+from gatherer.providers.elements import as_json, mapping, text
+from gatherer.providers.people import NO_PEOPLE, People
 
 R = TypeVar("R", bound=Record)
 

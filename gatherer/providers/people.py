@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import msgspec
 
-from gatherer.phones import e164
+from gatherer.model.phones import e164
 from gatherer.providers.elements import items, reference, text
 
 CONTACT: Final = frozenset({"profile", "wa_id", "user_id"})

@@ -28,15 +28,15 @@ Quirks
 
 from typing import Any, Final
 
-from gatherer.notification import Notification
-from gatherer.phones import e164
+from gatherer.model.notification import Notification
+from gatherer.model.phones import e164
+from gatherer.model.records import Kind, Reason, Record, Response, make_key
 from gatherer.providers.base import Decoded, Provider, reject
 from gatherer.providers.elements import as_json, identifier, integer, kept, reference, text
 from gatherer.providers.origin import Origin, decode_one, other
 from gatherer.providers.payload import Unreadable, load_form
 from gatherer.providers.people import person_columns
 from gatherer.providers.twilio_contents import TYPES, Columns, Form, read_content
-from gatherer.records import Kind, Reason, Record, Response, make_key
 
 # Sources, all below twilio.com/docs: [S] messaging/guides/track-outbound-message-status,
 # [I] messaging/guides/webhook-request (incoming messages). [P] a real post that its receiver published.

@@ -31,9 +31,10 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
-from gatherer import timestamps
-from gatherer.notification import Notification
-from gatherer.phones import e164
+from gatherer.model import timestamps
+from gatherer.model.notification import Notification
+from gatherer.model.phones import e164
+from gatherer.model.records import Kind, Reason, Record, Response, TemplateEvent, make_key
 from gatherer.providers import wati_events
 from gatherer.providers.base import BadElement, Decoded, Provider, reject
 from gatherer.providers.elements import as_json, integer, mapping, reference, text
@@ -43,7 +44,6 @@ from gatherer.providers.wati_events import NAME
 from gatherer.providers.wati_messages import decode_message
 from gatherer.providers.whatsapp_envelope import Post, is_body
 from gatherer.providers.whatsapp_statuses import read_errors
-from gatherer.records import Kind, Reason, Record, Response, TemplateEvent, make_key
 
 VERSION: Final = re.compile(r"_v\d.*", re.IGNORECASE | re.DOTALL)  # _v2, _v2_bsuid, whatever comes next
 

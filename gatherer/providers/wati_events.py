@@ -5,11 +5,11 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
-from gatherer import timestamps
-from gatherer.phones import e164
+from gatherer.model import timestamps
+from gatherer.model.phones import e164
+from gatherer.model.records import WHATSAPP, Kind, Record, Response
 from gatherer.providers.elements import as_json, identifier, kept, reference, text
 from gatherer.providers.origin import Origin, other
-from gatherer.records import WHATSAPP, Kind, Record, Response
 
 NAME: Final = "wati"
 

@@ -4,10 +4,10 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
+from gatherer.model.records import Kind, Record, make_key
 from gatherer.providers import wati_events
 from gatherer.providers.elements import as_json, mapping, reference, text
 from gatherer.providers.origin import Origin
-from gatherer.records import Kind, Record, make_key
 
 # `type` of an inbound message: https://docs.wati.io/reference/message-received
 # The `data` of media is a link to the file, and their `text`, which ought to be the caption, sometimes is too.

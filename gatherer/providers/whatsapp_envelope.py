@@ -15,9 +15,10 @@ from typing import Any, Final
 
 import msgspec
 
-from gatherer import timestamps
-from gatherer.notification import Notification
-from gatherer.phones import e164
+from gatherer.model import timestamps
+from gatherer.model.notification import Notification
+from gatherer.model.phones import e164
+from gatherer.model.records import Reason
 from gatherer.providers import whatsapp_events as events
 from gatherer.providers.base import Decoded, reject
 from gatherer.providers.elements import items, mapping, text
@@ -28,7 +29,6 @@ from gatherer.providers.whatsapp_messages import decode_message
 from gatherer.providers.whatsapp_notices import NOTICES, field_of
 from gatherer.providers.whatsapp_receipts import TEST_ACCOUNT, TEST_PHONE_NUMBER_ID, decode_receipts
 from gatherer.providers.whatsapp_statuses import decode_status
-from gatherer.records import Reason
 
 # Arrays in a value → what becomes of their elements, whatever the field: statuses also stand under `calls`.
 DECODERS: Final[dict[str, DecodeElement]] = {

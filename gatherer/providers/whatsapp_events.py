@@ -8,13 +8,13 @@ from typing import Any, Final, NamedTuple
 
 from msgspec.structs import replace
 
-from gatherer import timestamps
-from gatherer.phones import e164
+from gatherer.model import timestamps
+from gatherer.model.phones import e164
+from gatherer.model.records import WHATSAPP, Kind, Reason, Record, TimeSource, make_key
 from gatherer.providers.base import BadElement
 from gatherer.providers.elements import as_json, dig, identifier, integer, kept, mapping, reference, text
 from gatherer.providers.origin import DecodeElement, Origin, other
 from gatherer.providers.people import find
-from gatherer.records import WHATSAPP, Kind, Reason, Record, TimeSource, make_key
 
 # `user_preferences[].value` → what the person wants. `signup` is In-App Signup (2026).
 PREFERENCES: Final = {"stop": Kind.OPTED_OUT, "resume": Kind.OPTED_IN, "signup": Kind.OPTED_IN}

@@ -8,7 +8,8 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
-from gatherer.phones import e164
+from gatherer.model.phones import e164
+from gatherer.model.records import WHATSAPP, Kind, Record, Response, make_key
 from gatherer.providers.base import BadElement
 from gatherer.providers.elements import (
     as_json,
@@ -26,7 +27,6 @@ from gatherer.providers.origin import Origin, other
 from gatherer.providers.people import find_sender
 from gatherer.providers.whatsapp_contents import Columns, read_content
 from gatherer.providers.whatsapp_statuses import read_errors
-from gatherer.records import WHATSAPP, Kind, Record, Response, make_key
 
 # What is said by columns, whatever the type. Everything else that a message carries goes into its details.
 IN_COLUMNS: Final = frozenset(

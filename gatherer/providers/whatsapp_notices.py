@@ -8,10 +8,10 @@ Facts: Meta's pages of these fields (2025-2026); the figures of Flows: `flows/re
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeAlias
 
-from gatherer.phones import e164
+from gatherer.model.phones import e164
+from gatherer.model.records import WHATSAPP, AccountEvent, FlowEvent, Record, TemplateEvent, make_key
 from gatherer.providers.elements import as_json, dig, integer, items, number, reference, text
 from gatherer.providers.origin import Origin
-from gatherer.records import WHATSAPP, AccountEvent, FlowEvent, Record, TemplateEvent, make_key
 
 Decode: TypeAlias = Callable[[str, Origin, dict[str, Any]], Record]
 # column → the paths where a notice may have it; the first one that holds a text or number counts

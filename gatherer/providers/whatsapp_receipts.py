@@ -12,13 +12,13 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec.structs import replace
 
-from gatherer import timestamps
-from gatherer.notification import Notification
-from gatherer.phones import e164
+from gatherer.model import timestamps
+from gatherer.model.notification import Notification
+from gatherer.model.phones import e164
+from gatherer.model.records import WHATSAPP, Kind, Response, make_key
 from gatherer.providers.base import Decoded
 from gatherer.providers.elements import as_json
 from gatherer.providers.origin import Origin
-from gatherer.records import WHATSAPP, Kind, Response, make_key
 
 # The dashboard's Test button sends this account and number; simulated traffic is marked the same way.
 # https://developers.facebook.com/documentation/business-messaging/whatsapp/webhooks/overview

@@ -8,7 +8,8 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
-from gatherer.phones import e164
+from gatherer.model.phones import e164
+from gatherer.model.records import WHATSAPP, Kind, Record, make_key
 from gatherer.providers.base import BadElement
 from gatherer.providers.elements import (
     as_json,
@@ -23,7 +24,6 @@ from gatherer.providers.elements import (
 )
 from gatherer.providers.origin import Origin, other
 from gatherer.providers.people import find
-from gatherer.records import WHATSAPP, Kind, Record, make_key
 
 STATUS_KINDS: Final = {
     "sent": Kind.SENT,

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
-from gatherer import timestamps
-from gatherer.simulation import phrases, wire
+from gatherer.model import timestamps
+from gatherer.simulation import meta_payload, phrases
 
 WAVE: Final = (
     500  # messages whose webhooks are shuffled together: what memory holds, however long the campaign
@@ -108,7 +108,7 @@ class Campaign:
             batch, updates = updates[:size], updates[size:]
             half = len(batch) // 2 if len(batch) >= SEVERAL_ENTRIES_FROM else 0
             parts = [part for part in (batch[:half], batch[half:]) if part]
-            bodies.append(wire.encode(wire.envelope(*[_values(part) for part in parts])))
+            bodies.append(meta_payload.encode(meta_payload.envelope(*[_values(part) for part in parts])))
         redelivered = chance.sample(bodies, k=max(1, round(len(bodies) * REDELIVERED)))
         for body in redelivered:
             bodies.insert(chance.randrange(len(bodies) + 1), body)
@@ -138,8 +138,8 @@ class _Message:
         self._user_id = f"{chance.choice(phrases.COUNTRIES)}.{chance.randrange(10**19, 10**20)}"
         self._name = chance.choice(phrases.NAMES)
         self._reference = f"{CLIENT_REFERENCE}{number:07}"
-        self._id = wire.message_id(phone, chance.randbytes(9), outgoing=True)
-        self._about = {"from": wire.TEST_BUSINESS_PHONE, "id": self._id}
+        self._id = meta_payload.message_id(phone, chance.randbytes(9), outgoing=True)
+        self._about = {"from": meta_payload.TEST_BUSINESS_PHONE, "id": self._id}
         self.kinds = [KINDS.get(what, what) for what in happened]
 
     def updates(self) -> Iterator[Update]:
@@ -177,7 +177,7 @@ class _Message:
         sender = {"from": self._phone} if self._phone is not None else {}
         message = sender | {
             "from_user_id": self._user_id,
-            "id": wire.message_id(self._phone or self._user_id, random_part, outgoing=False),
+            "id": meta_payload.message_id(self._phone or self._user_id, random_part, outgoing=False),
             "timestamp": self._timestamp(),
         }
         contact = self._contact() | {"profile": {"name": self._name}}
@@ -233,7 +233,7 @@ _REPLIES: Final = {
 }
 
 
-def _values(updates: list[Update]) -> list[wire.Value]:
+def _values(updates: list[Update]) -> list[meta_payload.Value]:
     """Return `updates` as Meta groups them: statuses together, messages together, each with their contacts."""
     values = []
     for array in ("statuses", "messages"):
@@ -241,5 +241,5 @@ def _values(updates: list[Update]) -> list[wire.Value]:
         if chosen:
             contacts = {str(update.contact): update.contact for update in chosen if update.contact}
             elements = [update.element for update in chosen]
-            values.append(wire.value(contacts=list(contacts.values()), **{array: elements}))
+            values.append(meta_payload.value(contacts=list(contacts.values()), **{array: elements}))
     return values

@@ -7,7 +7,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from gatherer.config import Configuration, Endpoint
-from gatherer.errors import ConfigurationError
+from gatherer.model.errors import ConfigurationError
 
 _EVERYWHERE: Final = {"0.0.0.0": "127.0.0.1", "::": "::1", "*": "127.0.0.1"}  # noqa: S104 - listened at → reached at
 

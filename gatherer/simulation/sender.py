@@ -14,8 +14,8 @@ import requests
 from requests.adapters import HTTPAdapter
 
 from gatherer import __version__
-from gatherer.errors import ConfigurationError, GathererError, TemporaryError
-from gatherer.simulation import wire
+from gatherer.model.errors import ConfigurationError, GathererError, TemporaryError
+from gatherer.simulation import meta_payload
 from gatherer.simulation.destination import Destination
 
 TIMEOUT_SECONDS: Final = (5, 30)  # to connect, to answer
@@ -161,7 +161,7 @@ def _post(
     """Post `body` until there is a final answer, and return its status."""
     headers = {"Content-Type": "application/json"}
     if destination.app_secret is not None:
-        headers["X-Hub-Signature-256"] = wire.signature(body, destination.app_secret)
+        headers["X-Hub-Signature-256"] = meta_payload.signature(body, destination.app_secret)
     wait = FIRST_WAIT_SECONDS
     for attempt in range(ATTEMPTS):
         if attempt:

@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, NamedTuple, Protocol
 
-from gatherer import timestamps
-from gatherer.erasure import Erasure, Person, Tombstone
-from gatherer.notification import Notification
-from gatherer.records import Record, Rejected
+from gatherer.model import timestamps
+from gatherer.model.notification import Notification
+from gatherer.model.person import Erasure, Person, Tombstone
+from gatherer.model.records import Record, Rejected
 
 Texts = Mapping[str, Mapping[int, Mapping[str, str | None]]]  # by table, id of the row, and column
 

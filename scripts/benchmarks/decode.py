@@ -14,7 +14,7 @@ from statistics import median
 
 import msgspec
 
-from gatherer.notification import Notification
+from gatherer.model.notification import Notification
 from gatherer.providers import meta
 
 STATUSES = 30_000

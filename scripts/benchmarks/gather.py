@@ -19,16 +19,16 @@ from pathlib import Path
 import msgspec
 from memory import peak_bytes
 
-from gatherer import gather as passes
-from gatherer.decoding import decode_batch
-from gatherer.inbox import file
+from gatherer.inbox import sqlite_file
 from gatherer.inbox.base import Bounds
 from gatherer.inbox.reader import LocalInbox
-from gatherer.records import Response
-from gatherer.targets.sqlite.applying import as_row
+from gatherer.model.records import Response
+from gatherer.pipeline import gather as passes
+from gatherer.pipeline.decode import decode_batch
+from gatherer.targets.sqlite.apply import as_row
 from gatherer.targets.sqlite.schema import connect
 from gatherer.targets.sqlite.target import SQLiteTarget
-from gatherer.targets.sqlite.upserting import upsert
+from gatherer.targets.sqlite.upsert import upsert
 
 BODY = (
     '{"object":"whatsapp_business_account","entry":[{"id":"900000000000001","changes":[{"field":"messages",'
@@ -45,8 +45,8 @@ BEGAN = 1_790_000_000_000
 
 def fill(path: Path, count: int, received_from: int) -> None:
     """Write an inbox of `count` different notifications of one status each; times in ms since 1970."""
-    file.create_private(path)
-    connection = file.open_writable(path)
+    sqlite_file.create_private(path)
+    connection = sqlite_file.open_writable(path)
     start = BEGAN // 1000 - count // 100
 
     def arrivals() -> Iterator[tuple[object, ...]]:
@@ -63,7 +63,7 @@ def fill(path: Path, count: int, received_from: int) -> None:
 
     connection.execute("PRAGMA wal_autocheckpoint = 100000")
     connection.execute("BEGIN")
-    connection.executemany(file.INBOX.insert(1), arrivals())
+    connection.executemany(sqlite_file.INBOX.insert(1), arrivals())
     connection.execute("COMMIT")
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     connection.close()

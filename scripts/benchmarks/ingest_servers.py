@@ -35,15 +35,16 @@ class NoWriter:
 
 def without_storing() -> None:
     """Run the receiver and the server of `gatherer serve`, without an inbox."""
-    from gatherer import app, serve
-    from gatherer.receiver.receiver import Receiver
+    from gatherer.app.resources import load
+    from gatherer.server.http.server import Listener, run
+    from gatherer.server.webhook.handler import Receiver
 
-    configuration = app.load(Path("gatherer.toml"), secrets=True)
+    configuration = load(Path("gatherer.toml"), secrets=True)
     receiver = Receiver(configuration.endpoint, configuration.server, NoWriter())  # type: ignore[arg-type]
-    listener = serve.Listener(
+    listener = Listener(
         handle=receiver.handle, host="127.0.0.1", port=0, announce=lambda url: print(url + PATH, flush=True)
     )
-    serve.run([listener], drain=receiver.drain)
+    run([listener], drain=receiver.drain)
 
 
 def naive_wsgi(*, keep_open: bool) -> None:

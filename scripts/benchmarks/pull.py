@@ -29,11 +29,11 @@ from gather import BEGAN, fill
 from ingest_load import PATH, SECRET
 from memory import peak_bytes
 
-from gatherer import gather as passes
 from gatherer.inbox.base import Bounds, Inbox
 from gatherer.inbox.reader import LocalInbox
-from gatherer.inbox.remote import RemoteInbox
-from gatherer.inbox.transport import Address
+from gatherer.inbox.remote.client import Address
+from gatherer.inbox.remote.inbox import RemoteInbox
+from gatherer.pipeline import gather as passes
 from gatherer.targets.sqlite.target import SQLiteTarget
 
 HERE = Path(__file__).resolve().parent

@@ -26,17 +26,17 @@ from urllib.parse import quote, urlencode
 import msgspec
 from memory import peak_bytes
 
-from gatherer import gather as passes
-from gatherer.decoding import decode_batch
 from gatherer.inbox.base import Bounds
 from gatherer.inbox.reader import LocalInbox
-from gatherer.records import Response
+from gatherer.model.records import Response
+from gatherer.pipeline import gather as passes
+from gatherer.pipeline.decode import decode_batch
 from gatherer.targets.sqlserver import connection_string, schema
 from gatherer.targets.sqlserver.connection import Access, connect
 from gatherer.targets.sqlserver.connection_string import get
 from gatherer.targets.sqlserver.driver import find
-from gatherer.targets.sqlserver.rows import as_row, chunks, encode
 from gatherer.targets.sqlserver.session import Session
+from gatherer.targets.sqlserver.staging import as_row, chunks, encode
 from gatherer.targets.sqlserver.target import SQLServerTarget
 
 DRIVER_NAME: Final = "ODBC Driver 18 for SQL Server"

@@ -14,13 +14,13 @@ from pathlib import Path
 
 import pytest
 
-from gatherer import timestamps
-from gatherer.inbox import committing, consumers, file, housekeeping, purging
+from gatherer.inbox import committer, consumers, maintenance, retention, sqlite_file
 from gatherer.inbox.base import Bounds
-from gatherer.inbox.housekeeping import Housekeeping, purge_now
-from gatherer.inbox.purging import Retention
+from gatherer.inbox.maintenance import Housekeeping, purge_now
 from gatherer.inbox.reader import LocalInbox
+from gatherer.inbox.retention import Retention
 from gatherer.inbox.writer import Arrival, InboxUnavailable, InboxWriter
+from gatherer.model import timestamps
 from tests.serving import Load, rows, serving
 
 NOW = timestamps.now()
@@ -131,7 +131,7 @@ def test_beyond_keep_days_at_most_everything_goes_loudly_and_counted(writer, pat
     assert ids(path) == [4, 5]
     unread = 2 if known else 3
     assert f"LOST: {unread} notifications up to 3" in caplog.text
-    with closing(file.open_readable(path)) as connection:
+    with closing(sqlite_file.open_readable(path)) as connection:
         assert connection.execute("SELECT purged_to, purged_unread FROM inbox").fetchone() == (3, unread)
 
 
@@ -160,12 +160,12 @@ def test_ids_are_not_used_again_and_a_reader_sees_what_is_gone(writer, path):
 
 
 def test_purging_is_done_in_small_steps(writer, path, monkeypatch):
-    monkeypatch.setattr(housekeeping, "REST", 0)
-    append(writer, [40] * (2 * purging.STEP_ROWS + 10))
+    monkeypatch.setattr(maintenance, "REST", 0)
+    append(writer, [40] * (2 * retention.STEP_ROWS + 10))
     acknowledge(path, 10_000)
     steps = asyncio.run(Housekeeping(writer, MONTH).tidy())
-    assert [step.count for step in steps] == [purging.STEP_ROWS, purging.STEP_ROWS, 10]
-    append(writer, [40] * 5, body=b"x" * (purging.STEP_BYTES // 2))
+    assert [step.count for step in steps] == [retention.STEP_ROWS, retention.STEP_ROWS, 10]
+    append(writer, [40] * 5, body=b"x" * (retention.STEP_BYTES // 2))
     steps = asyncio.run(Housekeeping(writer, MONTH).tidy())
     assert [step.count for step in steps] == [3, 2]
 
@@ -173,37 +173,37 @@ def test_purging_is_done_in_small_steps(writer, path, monkeypatch):
 def test_the_space_is_given_back(writer, path):
     append(writer, [40] * 2000, body=b"")
     append(writer, [1] * 50, body=b"")
-    assert writer.perform(purging.shrink_log).result()
+    assert writer.perform(retention.shrink_log).result()
     before = path.stat().st_size
     assert before > 40_000_000
     acknowledge(path, 2000)
     assert len(purge_now(writer, MONTH)) > 1
-    reserve = purging.RESERVE_PAGES * 4096
+    reserve = retention.RESERVE_PAGES * 4096
     assert path.stat().st_size < 50 * 24_576 + reserve + 100_000
     assert len(ids(path)) == 50
-    with closing(file.open_readable(path)) as connection:
+    with closing(sqlite_file.open_readable(path)) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
 def test_the_log_stays_short_while_much_is_purged_and_given_back(writer, path):
     append(writer, [40] * 3000, body=bytes(20_000))
     append(writer, [1] * 50)
-    assert writer.perform(purging.shrink_log).result()
+    assert writer.perform(retention.shrink_log).result()
     acknowledge(path, 3000)
     known, now = consumers.known(path), timestamps.now()
     log, longest, steps = Path(f"{path}-wal"), 0, 0
-    while writer.perform(lambda c: purging.purge_some(c, MONTH, known, now)).result().count:
+    while writer.perform(lambda c: retention.purge_some(c, MONTH, known, now)).result().count:
         longest = max(longest, log.stat().st_size)
     while given := writer.perform(_given_back).result():
-        assert given <= purging.STEP_PAGES
+        assert given <= retention.STEP_PAGES
         longest, steps = max(longest, log.stat().st_size), steps + 1
     assert steps > 20
-    assert longest < 2 * committing.MOVED_BYTES
+    assert longest < 2 * committer.MOVED_BYTES
 
 
 def _given_back(connection: sqlite3.Connection) -> int:
     (before,) = connection.execute("PRAGMA freelist_count").fetchone()
-    said = purging.give_back_some(connection)
+    said = retention.give_back_some(connection)
     (after,) = connection.execute("PRAGMA freelist_count").fetchone()
     assert before - after == said
     return said
@@ -225,10 +225,10 @@ def test_the_log_is_emptied_when_nothing_is_written_for_a_round(writer, path):
 
 
 def test_a_reader_that_never_pauses_stops_the_purge_and_is_named_once(writer, path, monkeypatch, caplog):
-    monkeypatch.setattr(file, "LOG_BYTES", 100_000)
+    monkeypatch.setattr(sqlite_file, "LOG_BYTES", 100_000)
     append(writer, [40] * 100)
     acknowledge(path, 100)
-    with closing(file.open_readable(path)) as reader:
+    with closing(sqlite_file.open_readable(path)) as reader:
         reader.execute("BEGIN")
         reader.execute("SELECT count(*) FROM notification").fetchone()
         append(writer, [1] * 20, body=b"")
@@ -281,7 +281,7 @@ def test_after_close_no_step_is_tried(path):
     writer = InboxWriter(path)
     writer.close()
     with pytest.raises(InboxUnavailable):
-        writer.perform(purging.give_back_some).result(1)
+        writer.perform(retention.give_back_some).result(1)
 
 
 def test_serve_purges_by_itself_and_says_so(tmp_path):
@@ -347,5 +347,5 @@ def test_the_log_stays_bounded_under_load_with_a_slow_reader_attached(path, monk
         ).result()
         assert written == 15_000
         assert written * 3000 > 2 * largest, "the log was begun anew"
-        assert largest < file.LOG_BYTES
+        assert largest < sqlite_file.LOG_BYTES
         assert ids(path)[0] > 1

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from gatherer.errors import InboxError, TemporaryError
-from gatherer.inbox import file
+from gatherer.inbox import sqlite_file
 from gatherer.inbox.base import Bounds, Selection
 from gatherer.inbox.reader import LocalInbox
 from gatherer.inbox.writer import Arrival, InboxWriter
+from gatherer.model.errors import InboxError, TemporaryError
 from tests.serving import Load, serving
 
 NOBODY = 65534
@@ -113,7 +113,7 @@ def test_an_empty_inbox_is_empty(tmp_path):
 
 
 def test_after_a_purge_the_highest_id_is_still_known(path, inbox):
-    with closing(file.open_writable(path)) as purge:
+    with closing(sqlite_file.open_writable(path)) as purge:
         purge.execute("DELETE FROM notification WHERE id > 3")
         assert (inbox.first_id(), inbox.last_id()) == (1, 10)
         purge.execute("DELETE FROM notification")
@@ -124,9 +124,9 @@ def test_a_batch_leaves_no_transaction_open_that_would_keep_the_log_from_shrinki
     assert len(inbox.read(0, Bounds(rows=2))) == 2
     selected = inbox.select(Selection(), Bounds(rows=2))
     next(selected)
-    with closing(file.open_writable(path)) as connection:
-        file.probe(connection)
-        assert file.empty_log(connection)
+    with closing(sqlite_file.open_writable(path)) as connection:
+        sqlite_file.probe(connection)
+        assert sqlite_file.empty_log(connection)
     selected.close()
 
 
@@ -176,7 +176,7 @@ def test_an_exclusive_lock_is_a_temporary_matter(path, monkeypatch):
     with closing(sqlite3.connect(path)) as other:
         other.execute("PRAGMA locking_mode = EXCLUSIVE")
         other.execute("BEGIN EXCLUSIVE")
-        monkeypatch.setattr(file.open_readable, "__kwdefaults__", {"busy_seconds": 0.1})
+        monkeypatch.setattr(sqlite_file.open_readable, "__kwdefaults__", {"busy_seconds": 0.1})
         with pytest.raises(TemporaryError, match="locked"):
             LocalInbox(path)
 

@@ -8,7 +8,7 @@ from contextlib import closing
 
 import pytest
 
-from gatherer.inbox import lookout, room
+from gatherer.inbox import disk_space, lookout
 from gatherer.inbox.queue import Limits
 from gatherer.inbox.writer import InboxUnavailable, InboxWriter
 from tests.inbox.test_writer import GOOD, append
@@ -77,7 +77,7 @@ def test_a_full_inbox_is_purged_before_anything_is_refused(tmp_path, monkeypatch
         calls.append(threading.current_thread().name)
         connection.execute("DELETE FROM notification WHERE id <= (SELECT max(id) FROM notification) - 2")
 
-    space = room.Room(max_inbox_bytes=300_000)
+    space = disk_space.Room(max_inbox_bytes=300_000)
     with closing(InboxWriter(tmp_path / "inbox.db", space=space, make_room=make_room)) as inbox:
         for _ in range(20):
             assert append(inbox, GOOD._replace(body=b"x" * 50_000)) == ["stored"]
@@ -88,7 +88,7 @@ def test_a_full_inbox_is_purged_before_anything_is_refused(tmp_path, monkeypatch
 
 def test_a_purge_that_helps_nothing_is_not_tried_all_the_time(tmp_path):
     calls = []
-    space = room.Room(max_inbox_bytes=200_000)
+    space = disk_space.Room(max_inbox_bytes=200_000)
     with closing(
         InboxWriter(tmp_path / "inbox.db", space=space, make_room=lambda _: calls.append(1))
     ) as inbox:
@@ -99,9 +99,9 @@ def test_a_purge_that_helps_nothing_is_not_tried_all_the_time(tmp_path):
 
 
 def test_a_shortage_ends_only_with_some_margin():
-    space = room.Room(min_free_bytes=1000, max_inbox_bytes=1000)
-    assert space.shortage(room.Usage(900, 0, 1005), 0) is None
-    assert space.shortage(room.Usage(900, 0, 1005), 0, short=True) is not None
-    assert space.shortage(room.Usage(995, 0, 5000), 0) is None
-    assert space.shortage(room.Usage(995, 0, 5000), 0, short=True) is not None
-    assert room.Room().shortage(room.Usage(10**12, 0, 0), 0) is None
+    space = disk_space.Room(min_free_bytes=1000, max_inbox_bytes=1000)
+    assert space.shortage(disk_space.Usage(900, 0, 1005), 0) is None
+    assert space.shortage(disk_space.Usage(900, 0, 1005), 0, short=True) is not None
+    assert space.shortage(disk_space.Usage(995, 0, 5000), 0) is None
+    assert space.shortage(disk_space.Usage(995, 0, 5000), 0, short=True) is not None
+    assert disk_space.Room().shortage(disk_space.Usage(10**12, 0, 0), 0) is None

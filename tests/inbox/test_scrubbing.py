@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from gatherer.inbox.base import Bounds, Selection
 from gatherer.inbox.reader import LocalInbox
-from gatherer.inbox.scrubbing import STEP_BYTES, STEP_ROWS, Scrubbing, from_plain, scrub, steps, to_plain
+from gatherer.inbox.redaction import STEP_BYTES, STEP_ROWS, Scrubbing, from_plain, scrub, steps, to_plain
 from gatherer.inbox.writer import Arrival, InboxWriter
-from gatherer.notification import body_key
+from gatherer.model.notification import body_key
 from tests.making import fill_inbox, inbox_files
 
 SECRET = b"what somebody wrote "

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from gatherer.errors import ConfigurationError, InboxError, TemporaryError
-from gatherer.inbox import consumers, file, placement
+from gatherer.inbox import consumers, filesystem, sqlite_file
 from gatherer.inbox.base import Bounds
 from gatherer.inbox.reader import LocalInbox
 from gatherer.inbox.writer import Arrival, InboxWriter
+from gatherer.model.errors import ConfigurationError, InboxError, TemporaryError
 from tests.inbox.test_reader import NOBODY, _elsewhere
 from tests.making import configure, fill_inbox, run
 from tests.serving import serving
@@ -239,7 +239,7 @@ nonsense
     ],
 )
 def test_the_file_system_is_that_of_the_nearest_mount(path, kind):
-    assert placement.kind_of_mount(Path(path), MOUNTS) == kind
+    assert filesystem.kind_of_mount(Path(path), MOUNTS) == kind
 
 
 @POSIX
@@ -281,11 +281,11 @@ def test_windows_ways_over_the_network_are_told_apart(path, kind, monkeypatch):
     """By what Windows would say of the drives; LOUD: the question itself is asked on Windows only."""
     from pathlib import PureWindowsPath
 
-    monkeypatch.setattr(placement, "_drive_type", lambda root: 4 if root.startswith("Z:") else 3)
-    assert placement.on_windows(PureWindowsPath(path)) == kind
+    monkeypatch.setattr(filesystem, "_drive_type", lambda root: 4 if root.startswith("Z:") else 3)
+    assert filesystem.on_windows(PureWindowsPath(path)) == kind
 
 
 def test_a_file_system_that_we_do_not_know_is_no_network(tmp_path, monkeypatch):
-    monkeypatch.setattr(placement, "MOUNTS", tmp_path / "none")
-    assert placement.network_file_system(tmp_path / "inbox.db") is None
-    file.create_private(tmp_path / "inbox.db")
+    monkeypatch.setattr(filesystem, "MOUNTS", tmp_path / "none")
+    assert filesystem.network_file_system(tmp_path / "inbox.db") is None
+    sqlite_file.create_private(tmp_path / "inbox.db")

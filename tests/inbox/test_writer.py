@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from gatherer.errors import ConfigurationError, TemporaryError
-from gatherer.inbox import committing, file, writer
+from gatherer.inbox import committer, sqlite_file, writer
 from gatherer.inbox.base import Bounds
 from gatherer.inbox.reader import LocalInbox
 from gatherer.inbox.writer import Arrival, InboxUnavailable, InboxWriter
+from gatherer.model.errors import ConfigurationError, TemporaryError
 from tests.serving import rows
 
 GOOD = Arrival(1_790_000_000_000, "endpoint", "meta", "192.0.2.1", "application/json", None, b"{}")
@@ -54,7 +54,7 @@ def append(inbox: InboxWriter, *arrivals: Arrival, seconds: float = 10) -> list[
 def test_commits_are_durable_by_the_pragmas_in_force(path):
     with closing(InboxWriter(path)):
         pass
-    with closing(file.open_writable(path)) as connection:
+    with closing(sqlite_file.open_writable(path)) as connection:
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
         assert connection.execute("PRAGMA synchronous").fetchone() == (2,)
 
@@ -73,13 +73,13 @@ def log_bytes(path: Path) -> int:
 def test_the_log_is_moved_into_the_file_as_it_grows(inbox, path):
     for _ in range(20):
         assert append(inbox, *[GOOD._replace(body=bytes(100_000))] * 20) == ["stored"] * 20
-    assert log_bytes(path) < 1.5 * committing.MOVED_BYTES
+    assert log_bytes(path) < 1.5 * committer.MOVED_BYTES
     assert path.stat().st_size > 30_000_000
 
 
 def test_a_log_that_readers_have_kept_begins_anew_as_soon_as_there_is_none(inbox, path):
     """Also where next to nothing is left to be moved by then, and little comes."""
-    with closing(file.open_readable(path)) as reader:
+    with closing(sqlite_file.open_readable(path)) as reader:
         for body, count in ((bytes(100_000), 600), (b"{}", 3)):
             reader.execute("BEGIN")
             reader.execute("SELECT count(*) FROM notification").fetchone()
@@ -89,7 +89,7 @@ def test_a_log_that_readers_have_kept_begins_anew_as_soon_as_there_is_none(inbox
             reader.execute("COMMIT")
     for _ in range(4):
         assert append(inbox, GOOD) == ["stored"]
-    pages, _ = inbox.perform(file.move_log).result()
+    pages, _ = inbox.perform(sqlite_file.move_log).result()
     assert pages < 100
 
 
@@ -150,7 +150,7 @@ def test_while_it_cannot_commit_everything_is_refused_at_once(path, monkeypatch)
         raise OSError("no disk")
 
     with closing(InboxWriter(path)) as inbox:
-        monkeypatch.setattr(file, "open_writable", broken)
+        monkeypatch.setattr(sqlite_file, "open_writable", broken)
         with closing(sqlite3.connect(path)) as other:  # a real lock makes the commit fail
             other.execute("PRAGMA busy_timeout = 0")
             inbox._file.connection.execute("PRAGMA busy_timeout = 10")
@@ -214,7 +214,7 @@ def test_the_order_of_arrival_is_the_order_of_ids(inbox, path):
 def test_ids_are_never_used_twice_also_after_deletion(path):
     with closing(InboxWriter(path)) as inbox:
         append(inbox, GOOD, GOOD, GOOD)
-    with closing(file.open_writable(path)) as purge:
+    with closing(sqlite_file.open_writable(path)) as purge:
         purge.execute("DELETE FROM notification")
     with closing(InboxWriter(path)) as inbox:
         append(inbox, GOOD)
@@ -278,7 +278,7 @@ def test_two_writers_of_one_file_are_impossible_in_one_process_too(inbox, path):
 
 
 def test_a_file_that_another_program_has_locked_is_a_temporary_matter(path, monkeypatch):
-    monkeypatch.setattr(file, "BUSY_SECONDS", 0.1)
+    monkeypatch.setattr(sqlite_file, "BUSY_SECONDS", 0.1)
     InboxWriter(path).close()
     with closing(sqlite3.connect(path)) as other:
         other.execute("BEGIN EXCLUSIVE")
@@ -289,14 +289,14 @@ def test_a_file_that_another_program_has_locked_is_a_temporary_matter(path, monk
 
 def test_the_tables_are_made_all_at_once_or_not_at_all(path, monkeypatch):
     """An interruption between the first statement and the last leaves a file that the next start completes."""
-    file.create_private(path)
+    sqlite_file.create_private(path)
     statements: list[str] = []
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.set_authorizer(
             lambda action, name, *_: sqlite3.SQLITE_DENY if name == "notification" else sqlite3.SQLITE_OK
         )
         with pytest.raises(sqlite3.Error):
-            file.VERSIONS.apply(connection)
+            sqlite_file.VERSIONS.apply(connection)
         connection.set_authorizer(None)
         statements = connection.execute("SELECT name FROM sqlite_master").fetchall()
     assert statements == []

@@ -20,10 +20,11 @@ from typing import Any
 
 import msgspec
 
-from gatherer import providers, timestamps
-from gatherer.notification import Notification
+from gatherer import providers
+from gatherer.model import timestamps
+from gatherer.model.notification import Notification
+from gatherer.model.records import Record, Rejected
 from gatherer.providers.base import Decoded
-from gatherer.records import Record, Rejected
 
 FOLDER = Path(__file__).parent.parent / "payloads"
 RECEIVED_AT = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)

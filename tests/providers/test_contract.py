@@ -10,8 +10,9 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from gatherer import merging, providers
-from gatherer.records import Reason, Record, Rejected
+from gatherer import providers
+from gatherer.model import merge
+from gatherer.model.records import Reason, Record, Rejected
 from tests.providers.cases import ALL, FOLDER, Case, at, case, cases, notification, readable, resolve, word
 from tests.providers.counting import COUNTS
 from tests.providers.mutating import JUNK, mutated, mutated_form, places, put
@@ -134,7 +135,7 @@ def test_posts_in_any_order_are_the_same_records(name: str, data: st.DataObject)
 
     def folded(order: list[Any]) -> dict[bytes, Record]:
         records = [record for post in order for record in records_of(providers.decode(post))]
-        return {record.key: record for record in merging.fold(records)}
+        return {record.key: record for record in merge.fold(records)}
 
     assert folded(posts) == folded(shuffled)
 
@@ -146,7 +147,7 @@ def test_all_posts_of_a_provider_fold_to_the_same_records_forwards_and_backwards
     results = []
     for order in orders:
         records = [record for post in order for record in records_of(providers.decode(post))]
-        results.append({record.key: record for record in merging.fold(records)})
+        results.append({record.key: record for record in merge.fold(records)})
     assert results[0] == results[1] == results[2]
 
 
@@ -156,7 +157,7 @@ def test_deliveries_of_one_fact_merge_to_the_same_record_in_any_order(fact: str)
     results = []
     for order in list(permutations(posts))[:24]:
         records = [record for post in order for record in records_of(providers.decode(post))]
-        results.append({record.key: record for record in merging.fold(records)})
+        results.append({record.key: record for record in merge.fold(records)})
     assert all(result == results[0] for result in results)
 
 

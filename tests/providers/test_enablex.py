@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from gatherer import merging, providers
-from gatherer.records import Kind, OtherEvent, Rejected, Response, TemplateEvent
+from gatherer import providers
+from gatherer.model import merge
+from gatherer.model.records import Kind, OtherEvent, Rejected, Response, TemplateEvent
 from tests.providers.cases import notification
 
 OUT, IN = "wamid.FAKEOUT", "wamid.FAKEIN"
@@ -47,7 +48,7 @@ def test_a_receipt_through_another_provider_is_the_same_fact(
     (theirs,) = decode({"statuses": [element]}, provider)
     ours = status(id=message_id, status=word, extra="urn=1")
     assert ours.key == theirs.key
-    assert merging.merge(ours, theirs) == merging.merge(theirs, ours)
+    assert merge.merge(ours, theirs) == merge.merge(theirs, ours)
 
 
 def test_an_answer_through_another_provider_is_the_same_fact() -> None:

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from gatherer import merging
+from gatherer.model import merge
+from gatherer.model.records import Kind, OtherEvent, Reason, Record, Rejected, Response
 from gatherer.providers import infobip
 from gatherer.providers.base import Decoded
-from gatherer.records import Kind, OtherEvent, Reason, Record, Rejected, Response
 from tests.making import envelope, text, value
 from tests.providers.cases import case, notification
 from tests.providers.mutating import JUNK
@@ -40,8 +40,8 @@ def answer(**message: Any) -> Response:
 def test_a_read_receipt_has_one_key_in_the_older_and_the_newer_form() -> None:
     (newer,), (older,) = case("infobip/seen").decode(), case("infobip/seen_in_the_older_form").decode()
     assert newer.key == older.key
-    both = merging.fold([newer, older])
-    assert both == merging.fold([older, newer])
+    both = merge.fold([newer, older])
+    assert both == merge.fold([older, newer])
     assert both[0].phone == "+447700900123"  # the older form alone says whose it is
 
 
@@ -83,7 +83,7 @@ def test_the_life_of_a_message_is_the_same_in_any_order() -> None:
     results = []
     for order in permutations(posts):
         records = [fact for post in order for fact in infobip.decode(post) if isinstance(fact, Record)]
-        results.append({record.key: record for record in merging.fold(records)})
+        results.append({record.key: record for record in merge.fold(records)})
     assert len(results[0]) == 4
     assert all(result == results[0] for result in results)
 

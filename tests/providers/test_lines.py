@@ -1,8 +1,8 @@
 """Bodies of many lines: posts that a relay collected, or junk that must not hold up the pass."""
 
 from gatherer import providers
+from gatherer.model.records import Reason, Rejected
 from gatherer.providers.payload import MOST_LINES, load_lines
-from gatherer.records import Reason, Rejected
 from tests.making import receipts
 from tests.providers.cases import notification
 

@@ -3,9 +3,9 @@
 from datetime import UTC, datetime
 from typing import Any
 
+from gatherer.model.records import OtherEvent, Reason, Record, Rejected
 from gatherer.providers.base import BadElement, Decoded
 from gatherer.providers.origin import Origin, decode_each, decode_one, other
-from gatherer.records import OtherEvent, Reason, Record, Rejected
 from tests.providers.cases import RECEIVED_AT, notification
 
 ENTRY_AT = datetime(2026, 9, 21, tzinfo=UTC)

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from gatherer.model.records import Response
 from gatherer.providers import whatsapp_envelope
 from gatherer.providers.whatsapp_receipts import decode_receipts
-from gatherer.records import Response
 from scripts.benchmarks import decode as benchmark
 from tests.providers.cases import ALL, Case, case, notification
 from tests.providers.mutating import mutated, places, put

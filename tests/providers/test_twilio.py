@@ -5,11 +5,11 @@ from urllib.parse import urlencode
 
 import pytest
 
-from gatherer import merging
+from gatherer.model import merge
+from gatherer.model.records import Kind, OtherEvent, Reason, Record, Rejected, Response
 from gatherer.providers import twilio
 from gatherer.providers.base import Decoded
 from gatherer.providers.payload import Unreadable, load_form
-from gatherer.records import Kind, OtherEvent, Reason, Record, Rejected, Response
 from tests.providers.cases import case, notification
 
 FORM = "application/x-www-form-urlencoded"
@@ -67,7 +67,7 @@ def test_lean_and_full_deliveries_in_any_order_are_the_same_record() -> None:
     results = []
     for order in permutations(posts):
         records = [fact for post in order for fact in twilio.decode(post) if isinstance(fact, Record)]
-        results.append({record.key: record for record in merging.fold(records)})
+        results.append({record.key: record for record in merge.fold(records)})
     assert all(result == results[0] for result in results)
     assert len(results[0]) == 2
     assert {record.account_id for record in results[0].values()} == {"AC00000000000000000000000000000001"}

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from gatherer import merging, providers
-from gatherer.records import Kind, OtherEvent, Record, Rejected, Response
+from gatherer import providers
+from gatherer.model import merge
+from gatherer.model.records import Kind, OtherEvent, Record, Rejected, Response
 from tests.providers.cases import case, notification
 
 # A real conversation comes as nine posts: Wati posts v1 and v2 of each event when both are ticked.
@@ -46,7 +47,7 @@ def folded(names: tuple[str, ...]) -> dict[bytes, Record]:
         for record in providers.decode(case(f"wati/{name}").notification(id=number))
         if not isinstance(record, Rejected)
     ]
-    return {record.key: record for record in merging.fold(records)}
+    return {record.key: record for record in merge.fold(records)}
 
 
 def test_nine_posts_of_a_conversation_are_four_facts_and_a_marker_in_any_order() -> None:
@@ -83,8 +84,8 @@ def test_marker_and_reply_stay_two_records_whichever_comes_first() -> None:
 def test_every_version_of_an_event_is_the_same_fact(first: str, second: str) -> None:
     records = [one(event_of(name)) for name in (first, second)]
     assert records[0].key == records[1].key
-    merged = merging.merge(*records)
-    assert merged == merging.merge(*reversed(records))
+    merged = merge.merge(*records)
+    assert merged == merge.merge(*reversed(records))
     assert merged.client_reference == event_of(second)["localMessageId"]
 
 
@@ -143,7 +144,7 @@ def test_a_receipt_through_meta_is_the_same_fact(event: str, word: str) -> None:
     ours = one({"eventType": event, "whatsappMessageId": OUT, "timestamp": "1790000000"})
     theirs = through_meta("statuses", {"id": OUT, "status": word, "timestamp": "1790000000"})
     assert ours.key == theirs.key
-    assert merging.merge(ours, theirs) == merging.merge(theirs, ours)
+    assert merge.merge(ours, theirs) == merge.merge(theirs, ours)
 
 
 def test_an_answer_through_meta_is_the_same_fact() -> None:
@@ -182,7 +183,7 @@ def test_a_failure_without_whatsapp_id_is_identified_by_watis_own() -> None:
     v1 = one(failure | {"id": "r1"})
     v2 = one(failure | {"id": "r1", "localMessageId": "guid-2", "eventType": "templateMessageFailed_v2"})
     assert v1.key == v2.key
-    assert merging.merge(v1, v2).client_reference == "guid-2"
+    assert merge.merge(v1, v2).client_reference == "guid-2"
     assert one(failure | {"whatsappMessageId": "r1"}).key != v1.key  # another id space
 
 

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 
 import trustme
 
-from gatherer.inbox.remote import RemoteInbox
-from gatherer.inbox.transport import Address, Patience
+from gatherer.inbox.remote.client import Address, Patience
+from gatherer.inbox.remote.inbox import RemoteInbox
 from tests.serving import ENDPOINT, Serving, serving
 
 TOKEN = "token-of-the-app-server"

@@ -7,11 +7,11 @@ import pytest
 import requests
 import responses
 
-from gatherer.errors import GathererError, InboxError, TemporaryError
-from gatherer.inbox import frames
 from gatherer.inbox.base import Bounds
-from gatherer.inbox.remote import RemoteInbox
-from gatherer.inbox.transport import Address, Patience
+from gatherer.inbox.remote import protocol
+from gatherer.inbox.remote.client import Address, Patience
+from gatherer.inbox.remote.inbox import RemoteInbox
+from gatherer.model.errors import GathererError, InboxError, TemporaryError
 
 URL = "https://web1.example.org:8443/gatherer"
 QUICK = Patience(attempts=3, first_wait_seconds=0.001, longest_wait_seconds=0.002)
@@ -24,7 +24,7 @@ ROWS = [
 
 def about(**changes: Any) -> dict[str, Any]:
     body = json.dumps(ABOUT | changes).encode()
-    return {"body": body, "headers": {"Content-Digest": frames.digest(body)}}
+    return {"body": body, "headers": {"Content-Digest": protocol.digest(body)}}
 
 
 def opened() -> RemoteInbox:
@@ -122,9 +122,9 @@ def test_a_damaged_description_is_asked_for_again(server: Any) -> None:
 
 def test_only_what_has_not_come_is_asked_for_again(server: Any) -> None:
     server.get(f"{URL}/v1/inbox", **about())
-    end = frames.of_end(frames.End(inbox_id="abc", count=1, last_id=2))
-    server.get(f"{URL}/v1/notifications", body=frames.of_batch(ROWS[:1]) + b"GNB1 and then it was cut")
-    server.get(f"{URL}/v1/notifications", body=frames.of_batch(ROWS[1:]) + end)
+    end = protocol.of_end(protocol.End(inbox_id="abc", count=1, last_id=2))
+    server.get(f"{URL}/v1/notifications", body=protocol.of_batch(ROWS[:1]) + b"GNB1 and then it was cut")
+    server.get(f"{URL}/v1/notifications", body=protocol.of_batch(ROWS[1:]) + end)
     inbox = opened()
     assert [n.body for n in inbox.read(0, Bounds(rows=10, bytes=100))] == [b"one", b"two"]
     asked = [call.request.params for call in server.calls[1:]]

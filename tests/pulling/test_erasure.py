@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from gatherer.errors import InboxError, TemporaryError
 from gatherer.inbox.base import Bounds
-from gatherer.inbox.frames import digest
-from gatherer.inbox.scrubbing import Scrubbing
-from gatherer.notification import body_key
+from gatherer.inbox.redaction import Scrubbing
+from gatherer.inbox.remote.protocol import digest
+from gatherer.model.errors import InboxError, TemporaryError
+from gatherer.model.notification import body_key
 from tests.making import fill_inbox
 from tests.pulling.offering import TOKEN, Offered, offering
 

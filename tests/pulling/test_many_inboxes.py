@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from gatherer import gather as passes
 from gatherer.inbox import consumers
 from gatherer.inbox.base import Bounds
+from gatherer.pipeline import gather as passes
 from gatherer.targets.sqlite.target import SQLiteTarget
 from tests.making import call, configure, fill_inbox, inbox_files, receipts, rows
 from tests.pulling.offering import TOKEN, Offered, offering

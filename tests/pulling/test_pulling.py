@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 
-from gatherer.errors import InboxError, TemporaryError
 from gatherer.inbox import consumers
 from gatherer.inbox.base import Bounds, Inbox, Selection
 from gatherer.inbox.reader import LocalInbox
-from gatherer.notification import Notification
-from gatherer.timestamps import from_milliseconds
+from gatherer.model.errors import InboxError, TemporaryError
+from gatherer.model.notification import Notification
+from gatherer.model.timestamps import from_milliseconds
 from tests.making import RECEIVED_AT, fill_inbox, inbox_files
 from tests.pulling.offering import TOKEN, Offered, certify, offering, pin_of, proxy
 from tests.serving import OPEN, refused
@@ -211,7 +211,7 @@ def test_a_proxy_that_speaks_http_1_0_gets_it_all(tmp_path: Path) -> None:
     import io
     import socket
 
-    from gatherer.inbox import frames
+    from gatherer.inbox.remote import protocol
 
     fill_inbox(tmp_path / "inbox.db", BODIES)
     with offering(tmp_path, tls=False) as offered, closing(LocalInbox(tmp_path / "inbox.db")) as beside:
@@ -224,7 +224,7 @@ def test_a_proxy_that_speaks_http_1_0_gets_it_all(tmp_path: Path) -> None:
         assert b"chunked" not in head
         rows = [
             row
-            for batch in frames.read(io.BytesIO(body).read, inbox_id=beside.identity, after=0)
+            for batch in protocol.read(io.BytesIO(body).read, inbox_id=beside.identity, after=0)
             for row in batch
         ]
         assert [row[4] for row in rows] == BODIES
@@ -383,7 +383,7 @@ def test_an_acknowledgement_that_fails_costs_nothing(
     ],
 )
 def test_an_acknowledgement_that_is_none_is_refused(offered: Offered, content: bytes) -> None:
-    from gatherer.inbox.frames import digest
+    from gatherer.inbox.remote.protocol import digest
 
     identity = json.loads(ask(offered, "/v1/inbox")[2])["inbox_id"]
     content = content.replace(b"ID", identity.encode())
@@ -393,7 +393,7 @@ def test_an_acknowledgement_that_is_none_is_refused(offered: Offered, content: b
 
 
 def test_an_acknowledgement_without_its_checksum_or_for_another_inbox_is_refused(offered: Offered) -> None:
-    from gatherer.inbox.frames import digest
+    from gatherer.inbox.remote.protocol import digest
 
     content = b'{"inbox_id": "another", "consumer": "a", "notification_id": 1}'
     assert ask(offered, "/v1/acknowledgement", "POST", content)[0] == 400

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gatherer.pulling.tokens import REMEMBERED, WINDOW_SECONDS, Failures, Tokens
+from gatherer.server.pull.tokens import REMEMBERED, WINDOW_SECONDS, Failures, Tokens
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gatherer.receiver.authentication import sender
+from gatherer.server.webhook.proxy_headers import sender
 from tests.serving import ENDPOINT, OPEN, PATH, Serving, post_bytes, serving, signature
 
 BODY = b'{"entry":[]}'

@@ -15,11 +15,11 @@ from pathlib import Path
 import pytest
 
 from gatherer.config import load
-from gatherer.connections import Connection
 from gatherer.inbox.writer import InboxWriter
-from gatherer.listening import Door, Listener
-from gatherer.receiver.receiver import Receiver
-from gatherer.serve import loop_factory
+from gatherer.server.http.connection import Connection
+from gatherer.server.http.listener import Door, Listener
+from gatherer.server.http.server import loop_factory
+from gatherer.server.webhook.handler import Receiver
 from tests.receiver.attacking import BROKEN, SLOW
 from tests.serving import ENDPOINT, OPEN, configure, post_bytes
 

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 import psutil
 import pytest
 
-from gatherer.logs import FLOOD_LINES
+from gatherer.cli.logs import FLOOD_LINES
 from tests.certifying import Authority, connected, post
 from tests.receiver.attacking import BROKEN
 from tests.serving import (

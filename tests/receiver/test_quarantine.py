@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from gatherer.receiver import credentials
+from gatherer.server.webhook import credential_summary
 from tests import faults
 from tests.making import call, receipts, run
 from tests.making import rows as target_rows
@@ -149,9 +149,9 @@ def test_a_request_that_a_crash_interrupted_is_done_at_the_next_start(tmp_path):
     with serving(tmp_path, KEEPING) as server:
         assert server.post(b"kept", X_Hub_Signature_256=None).status == 200
         server.kill()
-    from gatherer.inbox import errands
+    from gatherer.inbox import control
 
-    errands.ask(tmp_path / "inbox.db", "release", [1])
+    control.ask(tmp_path / "inbox.db", "release", [1])
     with serving(tmp_path, KEEPING) as server:
         faults.wait_until(lambda: server.bodies() == [b"kept"], what=server.log)
 
@@ -215,15 +215,15 @@ def test_a_quarantined_post_is_not_answered_before_it_is_synced(tmp_path):
     ],
 )
 def test_forms(value, form):
-    assert credentials.describe([("X-Any", value)], "", "") == [f"X-Any: {form}"]
+    assert credential_summary.describe([("X-Any", value)], "", "") == [f"X-Any: {form}"]
 
 
 def test_what_every_client_sends_is_no_credential_and_floods_are_cut():
     ordinary = [("Host", "x"), ("User-Agent", "x"), ("X-Forwarded-For", "192.0.2.1"), ("Content-Type", "x")]
-    assert credentials.describe(ordinary, "", "") == []
-    assert len(credentials.describe([(f"X-{n}", "v") for n in range(500)], "a=b&" * 500, "/key")) == 40
-    assert credentials.describe([], "=&a&a=&%ff=%00", "") == [
+    assert credential_summary.describe(ordinary, "", "") == []
+    assert len(credential_summary.describe([(f"X-{n}", "v") for n in range(500)], "a=b&" * 500, "/key")) == 40
+    assert credential_summary.describe([], "=&a&a=&%ff=%00", "") == [
         "URL parameter without a name: 1 character, hexadecimal",
         "URL parameter : empty", "URL parameter a: empty", "URL parameter \\ufffd: 1 character",
     ]  # fmt: skip
-    assert "s3cr3t" not in " ".join(credentials.describe([], "s3cr3t-token", ""))
+    assert "s3cr3t" not in " ".join(credential_summary.describe([], "s3cr3t-token", ""))

@@ -13,8 +13,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from gatherer import timestamps, tls
-from gatherer.errors import ConfigurationError
+from gatherer.model import timestamps
+from gatherer.model.errors import ConfigurationError
+from gatherer.server.http import tls
 from tests.certifying import HOST, META, Authority, connected, post, serial
 from tests.making import call
 from tests.serving import (

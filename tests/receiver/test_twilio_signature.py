@@ -10,7 +10,7 @@ from urllib.parse import quote_plus
 import pytest
 
 from gatherer.config import Endpoint
-from gatherer.receiver.authentication import MAX_PARAMETERS, Authentication
+from gatherer.server.webhook.authentication import MAX_PARAMETERS, Authentication
 from tests.serving import Serving, post_bytes, serving
 
 TOKEN = "auth-token-0123456789"

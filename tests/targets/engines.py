@@ -15,8 +15,8 @@ from typing import Any, ClassVar, Final, Protocol
 
 import pytest
 
-from gatherer import sql_times
-from gatherer.records import TABLES
+from gatherer.model.records import TABLES
+from gatherer.targets import sql_datetime
 from gatherer.targets.base import Target
 from gatherer.targets.sqlite.target import SQLiteTarget
 
@@ -120,7 +120,7 @@ def drop(schema: str) -> None:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, datetime):
-        return sql_times.text(value)
+        return sql_datetime.text(value)
     return value.isoformat() if isinstance(value, date) else value
 
 

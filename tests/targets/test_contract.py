@@ -12,11 +12,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gatherer import merging, sql_times, timestamps
-from gatherer.decoding import decode_batch
 from gatherer.inbox import consumers
+from gatherer.model import merge, timestamps
+from gatherer.model.records import TABLES, Kind, OtherEvent, Reason, Record, Response
+from gatherer.pipeline.decode import decode_batch
 from gatherer.providers.base import reject
-from gatherer.records import TABLES, Kind, OtherEvent, Reason, Record, Response
+from gatherer.targets import sql_datetime
 from gatherer.targets.base import Batch, Outcome, Position, Run, Target
 from tests.making import envelope, notification, receipts, status, text, value
 from tests.targets.engines import Place, SQLitePlace, all_rows, clear, rows
@@ -184,7 +185,7 @@ def deliveries(draw: st.DrawFn, tables: Sequence[type[Record]] = TABLES) -> list
 @given(made=deliveries())
 def test_the_upsert_is_the_merging_rule(target: Target, place: Place, made: list[Record]) -> None:
     """Row by row, in every order of arrival, SQL comes to what `merging.fold` comes to."""
-    (expected,) = merging.fold(made)
+    (expected,) = merge.fold(made)
     wanted = {name: _stored(value) for name, value in msgspec.structs.asdict(expected).items()}
     for order in itertools.islice(itertools.permutations(made), 6):
         clear(place)
@@ -207,7 +208,7 @@ def test_a_bare_delivery_takes_nothing_from_a_whole_row_and_the_other_way_round(
         errors="[]",
         billable=False,
     )
-    (expected,) = merging.fold([bare, whole])
+    (expected,) = merge.fold([bare, whole])
     wanted = {name: _stored(value) for name, value in msgspec.structs.asdict(expected).items()}
     for first, second in ((bare, whole), (whole, bare)):
         clear(place)
@@ -324,7 +325,7 @@ def test_keys_from_finds_records_and_rejections(target: Target) -> None:
 
 
 def _stored(value: Any) -> Any:
-    return sql_times.text(value) if hasattr(value, "tzinfo") else value
+    return sql_datetime.text(value) if hasattr(value, "tzinfo") else value
 
 
 def _full(table: type[Record]) -> Record:

@@ -15,13 +15,14 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from gatherer import export as exports
-from gatherer import sql_times, timestamps
-from gatherer.errors import ConfigurationError, TargetError, TemporaryError
+from gatherer.files.atomic import replacing
+from gatherer.model import timestamps
+from gatherer.model.errors import ConfigurationError, TargetError, TemporaryError
+from gatherer.model.timestamps import EARLIEST, LATEST
+from gatherer.pipeline import export as exports
+from gatherer.targets import sql_datetime
 from gatherer.targets.base import Batch, Export
 from gatherer.targets.sqlite.target import SQLiteTarget
-from gatherer.timestamps import EARLIEST, LATEST
-from gatherer.whole_files import replacing
 from tests.making import call, configure, fill_inbox, receipts, run
 from tests.targets.engines import ENGINES, PLACES, Place, SQLitePlace
 from tests.targets.test_views import Facts, at, fact
@@ -184,7 +185,7 @@ def test_a_row_of_the_map_that_is_committed_after_an_export_is_in_a_later_one(fa
     facts.tell(fact("sent", "w1"))
     first = horizon(facts)
     assert news(facts, EARLIEST, first) == []
-    facts.map("spring", message_id="w1", inserted_at=sql_times.text(first - timedelta(minutes=10)))
+    facts.map("spring", message_id="w1", inserted_at=sql_datetime.text(first - timedelta(minutes=10)))
     second = first + timedelta(minutes=3)
     third = second + timedelta(minutes=3)
     assert news(facts, first, second) == [], "it may have company that is not committed yet"
@@ -197,7 +198,7 @@ def test_a_row_of_the_map_that_is_updated_is_news_if_it_says_so(facts: Facts) ->
     assert news(facts, first, LATEST) == []
     facts.place.query(
         "UPDATE $(schema).message_map SET urn = 'U2', inserted_at = ? WHERE message_id = 'w1'",
-        sql_times.text(timestamps.now()),
+        sql_datetime.text(timestamps.now()),
     )
     assert news(facts, first, LATEST) == ["Sent"]
 

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from gatherer.bodies import written
-from gatherer.erasure import Person
-from gatherer.phones import SEPARATORS
+from gatherer.model.person import Person
+from gatherer.model.phones import SEPARATORS
+from gatherer.privacy.bodies import written
 from gatherer.targets.base import Batch, Target
 from tests.targets.engines import Place, rows
 from tests.targets.test_contract import NOW, response

@@ -13,17 +13,18 @@ import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from gatherer import merging, sql_times, timestamps
-from gatherer.decoding import decode_batch
-from gatherer.erasure import Erasure, Hashing, Person
-from gatherer.migrations import Versions
-from gatherer.notification import body_key
+from gatherer.files.migrations import Versions
+from gatherer.model import merge, timestamps
+from gatherer.model.notification import body_key
+from gatherer.model.person import Erasure, Hashing, Person
+from gatherer.model.records import Kind, OtherEvent, Response, TemplateEvent
+from gatherer.pipeline.decode import decode_batch
 from gatherer.providers.base import reject
-from gatherer.records import Kind, OtherEvent, Response, TemplateEvent
+from gatherer.targets import sql_datetime
 from gatherer.targets.base import Batch, Outcome, Retired, Target
-from gatherer.targets.sqlite.applying import as_row
+from gatherer.targets.sqlite.apply import as_row
 from gatherer.targets.sqlite.target import SQLiteTarget
-from gatherer.targets.sqlite.upserting import upsert
+from gatherer.targets.sqlite.upsert import upsert
 from tests.making import notification, receipts
 from tests.targets.engines import EVERYTHING, Place, clear, rows
 from tests.targets.test_contract import NOW, deliveries, response
@@ -188,7 +189,8 @@ def test_rows_are_found_with_all_their_columns(target: Target, place: Place) -> 
     for table, (row,) in there.items():
         (stored,) = place.query(f"SELECT * FROM $(schema).{table}")
         assert {
-            name: sql_times.text(value) if hasattr(value, "tzinfo") else value for name, value in row.items()
+            name: sql_datetime.text(value) if hasattr(value, "tzinfo") else value
+            for name, value in row.items()
         } == stored
     (row,) = there["response"]
     assert (row["key"], row["received_at"], row["occurred_at"], row["blanked_at"]) == (
@@ -321,7 +323,9 @@ def test_a_person_is_erased_and_the_others_stay(target: Target, place: Place) ->
     assert sorted(target.tombstones()) == sorted(STONES)
     (account,) = place.query("SELECT * FROM $(schema).erasure")
     del account["id"]
-    assert account == {name: getattr(ERASURE, name) for name in account} | {"erased_at": sql_times.text(NOW)}
+    assert account == {name: getattr(ERASURE, name) for name in account} | {
+        "erased_at": sql_datetime.text(NOW)
+    }
 
 
 def test_rows_of_others_lose_nothing_but_the_texts_that_are_given(target: Target, place: Place) -> None:
@@ -414,7 +418,7 @@ WRITTEN = {"reply_text": "yes, please", "reply_payload": '{"a": 1}', "details": 
 
 
 def text_of(place: Place) -> list[tuple[Any, ...]]:
-    return [tuple(row[name] for name in merging.TEXT) for row in rows(place)]
+    return [tuple(row[name] for name in merge.TEXT) for row in rows(place)]
 
 
 def raw(place: Place, table: str = "response") -> list[dict[str, Any]]:
@@ -441,7 +445,7 @@ def test_the_text_of_answers_is_blanked_and_that_of_receipts_stays(
     else:
         assert after["changed_at"] == after["blanked_at"] >= before["changed_at"]
         changed = {name for name in after if after[name] != before[name]} - {"changed_at"}
-        assert changed == {*merging.TEXT, "blanked_at"}
+        assert changed == {*merge.TEXT, "blanked_at"}
         assert text_of(place) == [(None, None, None)]
     assert blank(target) == Retired()
     assert raw(place) == [after], "once is enough"
@@ -491,11 +495,11 @@ def test_what_was_blanked_still_learns_everything_else(target: Target, place: Pl
     assert target.apply(Batch(records=[whole, response(key(2))])) == Outcome(inserted={"sent": 1}, filled=1)
     assert target.apply(Batch(records=[earlier])) == Outcome(filled=1)
     assert target.apply(Batch(records=[whole])) == Outcome(duplicates=1)
-    expected = merging.blanked(merging.merge(merging.merge(bare, whole), earlier))
+    expected = merge.blanked(merge.merge(merge.merge(bare, whole), earlier))
     row = next(row for row in rows(place) if row["key"] == bare.key)
     assert row["profile_name"] == "Ann"
     assert row == {
-        name: sql_times.text(value) if hasattr(value, "tzinfo") else value
+        name: sql_datetime.text(value) if hasattr(value, "tzinfo") else value
         for name, value in msgspec.structs.asdict(expected).items()
     }
 
@@ -506,10 +510,10 @@ def test_in_any_order_a_blanked_row_is_the_merged_one_without_its_text(
     target: Target, place: Place, made: list[Response]
 ) -> None:
     made = [msgspec.structs.replace(delivery, kind=Kind.REPLIED) for delivery in made]
-    (merged,) = merging.fold(made)
+    (merged,) = merge.fold(made)
     expected = {
-        name: sql_times.text(value) if hasattr(value, "tzinfo") else value
-        for name, value in msgspec.structs.asdict(merging.blanked(merged)).items()
+        name: sql_datetime.text(value) if hasattr(value, "tzinfo") else value
+        for name, value in msgspec.structs.asdict(merge.blanked(merged)).items()
     }
     for order in itertools.islice(itertools.permutations(made), 3):
         clear(place)
@@ -526,7 +530,7 @@ def test_a_rebuild_forgets_what_was_blanked(target: Target, place: Place) -> Non
     target.apply(Batch(records=[made]))
     blank(target)
     target.rebuild([("inbox-a", 1)], [Batch(records=[made])])
-    assert text_of(place) == [tuple(WRITTEN[name] for name in merging.TEXT)]
+    assert text_of(place) == [tuple(WRITTEN[name] for name in merge.TEXT)]
 
 
 def test_old_rows_are_deleted_from_every_table(target: Target, place: Place) -> None:
@@ -682,7 +686,7 @@ def test_a_file_of_version_2_gets_what_is_missing_and_keeps_its_rows(tmp_path: P
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         older.apply(connection)
         insert = upsert(Response).partition("ON CONFLICT")[0]
-        connection.execute(insert, as_row(made, sql_times.text(NOW)))
+        connection.execute(insert, as_row(made, sql_datetime.text(NOW)))
     with closing(SQLiteTarget(path)) as target:
         assert target.apply(Batch(records=[made])) == Outcome(duplicates=1)
         assert found(target)["response"] == [made.key]

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from gatherer import gather as passes
-from gatherer import timestamps
-from gatherer.errors import TargetError, TemporaryError
 from gatherer.inbox.base import Selection
 from gatherer.inbox.reader import LocalInbox
-from gatherer.replay import replay
+from gatherer.model import timestamps
+from gatherer.model.errors import TargetError, TemporaryError
+from gatherer.pipeline import gather as passes
+from gatherer.pipeline.replay import replay
 from gatherer.targets.base import Batch, Position, Run
 from gatherer.targets.sqlserver import schema
 from gatherer.targets.sqlserver.connection import Access

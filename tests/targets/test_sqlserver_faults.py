@@ -2,9 +2,9 @@
 
 import pytest
 
-from gatherer.targets.sqlserver import faults, session
+from gatherer.targets.sqlserver import errors, session
 from gatherer.targets.sqlserver.connection import Access
-from gatherer.targets.sqlserver.faults import Class
+from gatherer.targets.sqlserver.errors import Class
 
 # Its wheels for Linux need the driver manager of the system, which not everybody may install.
 pyodbc = pytest.importorskip(
@@ -44,7 +44,7 @@ _DRIVER = "[Microsoft][ODBC Driver 18 for SQL Server][SQL Server]"
     ],
 )  # fmt: skip
 def test_a_fault_is_classified_by_number_and_state(error: Exception, number: int, kind: Class) -> None:
-    fault = faults.understand(error)
+    fault = errors.understand(error)
     assert (fault.number, fault.kind) == (number, kind)
     assert "[Microsoft]" not in str(fault)
     assert "\n" not in str(fault)
@@ -61,7 +61,7 @@ def test_a_fault_is_classified_by_number_and_state(error: Exception, number: int
 def test_what_the_server_repeats_of_a_row_goes_nowhere(number: int, words: str, left: str) -> None:
     """In whatever language: it would be in logs, and in rejections that outlive the row."""
     error = pyodbc.DataError("22001", f"[22001] {_DRIVER}{words} ({number}) (SQLExecute)")
-    assert str(faults.understand(error)) == f"{left} (error {number})"
+    assert str(errors.understand(error)) == f"{left} (error {number})"
 
 
 class _Connection:
@@ -100,8 +100,8 @@ def test_faults_say_what_to_do_and_never_a_password() -> None:
     error = pyodbc.InterfaceError(
         "28000", f"[28000] {_DRIVER}Login failed: hunter2. (18456) (SQLDriverConnect)"
     )
-    said = str(faults.understand(error, ["hunter2"]))
+    said = str(errors.understand(error, ["hunter2"]))
     assert "hunter2" not in said
     assert "check user and password" in said
     denied = pyodbc.ProgrammingError("42000", f"[42000] {_DRIVER}Permission denied. (229) (SQLExecute)")
-    assert "grants.sql" in str(faults.understand(denied))
+    assert "grants.sql" in str(errors.understand(denied))

@@ -11,23 +11,23 @@ import msgspec
 import pytest
 import sqlglot
 
-from gatherer.erasure import Erasure, Tombstone
-from gatherer.errors import ConfigurationError, TargetError
 from gatherer.inbox.writer import InboxWriter
-from gatherer.notification import Notification
-from gatherer.records import TABLES, Kind, Reason, Record
+from gatherer.model.errors import ConfigurationError, TargetError
+from gatherer.model.notification import Notification
+from gatherer.model.person import Erasure, Tombstone
+from gatherer.model.records import TABLES, Kind, Reason, Record
 from gatherer.targets.base import Batch
 from gatherer.targets.sqlserver import (
     connection,
     connection_string,
     driver,
-    faults,
+    errors,
     inspection,
-    refusing,
-    rows,
+    row_errors,
     schema,
+    staging,
 )
-from gatherer.targets.sqlserver.faults import Class
+from gatherer.targets.sqlserver.errors import Class
 from tests.making import run
 from tests.targets.test_contract import NOW, response
 
@@ -262,21 +262,21 @@ def test_what_pyodbc_lacks_is_said_with_the_commands_that_mend_it(
 
 
 def _row(record: Record) -> bytes:
-    return rows.encode(rows.as_row(record))
+    return staging.encode(staging.as_row(record))
 
 
 def test_rows_travel_in_parts_of_bounded_size() -> None:
     many = [response(number.to_bytes(16, "big")) for number in range(4500)]
-    assert [len(part) for _, part in rows.chunks(many, _row)] == [2000, 2000, 500]
+    assert [len(part) for _, part in staging.chunks(many, _row)] == [2000, 2000, 500]
     large = [response(bytes([number]) * 16, reply_text="x" * 1_500_000) for number in range(5)]
-    parts = list(rows.chunks(large, _row))
+    parts = list(staging.chunks(large, _row))
     assert [len(part) for _, part in parts] == [2, 2, 1]
     decoded = msgspec.json.decode(parts[0][0])
     assert decoded[1][0] == large[1].key.hex()
 
 
-def _fault(text: str = "too long") -> faults.Fault:
-    return faults.Fault(kind=Class.ROW, state="22001", number=8152, text=text)
+def _fault(text: str = "too long") -> errors.Fault:
+    return errors.Fault(kind=Class.ROW, state="22001", number=8152, text=text)
 
 
 def test_refused_records_are_found_one_by_one() -> None:
@@ -284,12 +284,12 @@ def test_refused_records_are_found_one_by_one() -> None:
     bad = {records[3].key, records[4].key, records[32].key}
     tries = 0
 
-    def attempt(part: Any) -> faults.Fault | None:
+    def attempt(part: Any) -> errors.Fault | None:
         nonlocal tries
         tries += 1
         return _fault() if any(record.key in bad for record in part) else None
 
-    found = {record.key for record, _ in refusing.find(records, attempt, _fault())}
+    found = {record.key for record, _ in row_errors.find(records, attempt, _fault())}
     assert found == bad
     assert tries < 40
 
@@ -307,23 +307,23 @@ def _batch(count: int) -> Batch:
 
 def test_a_refused_record_is_rejected_with_its_bytes_and_the_servers_words() -> None:
     batch = _batch(5)
-    reduced = refusing.without(batch, {batch.records[2].key: _fault("String would be truncated")})
+    reduced = row_errors.without(batch, {batch.records[2].key: _fault("String would be truncated")})
     assert [record.notification_id for record in reduced.records] == [0, 1, 3, 4]
     (rejection,) = reduced.rejected
     assert (rejection.body, rejection.reason_class) == (b"body 2", Reason.REFUSED)
     assert "String would be truncated" in rejection.reason
-    again = refusing.without(batch, {batch.records[2].key: _fault("another wording")})
+    again = row_errors.without(batch, {batch.records[2].key: _fault("another wording")})
     assert again.rejected[0].key == rejection.key, "redelivery does not double it"
 
 
 def test_too_many_refused_records_are_the_fault_of_the_tables() -> None:
     small, large = _batch(20), _batch(2000)
     nine = {record.key: _fault() for record in small.records[:9]}
-    assert len(refusing.without(small, nine).rejected) == 9
+    assert len(row_errors.without(small, nine).rejected) == 9
     with pytest.raises(TargetError, match="fault of the tables"):
-        refusing.without(small, {record.key: _fault() for record in small.records[:10]})
+        row_errors.without(small, {record.key: _fault() for record in small.records[:10]})
     assert (
-        len(refusing.without(large, {record.key: _fault() for record in large.records[:20]}).rejected) == 20
+        len(row_errors.without(large, {record.key: _fault() for record in large.records[:20]}).rejected) == 20
     )
     with pytest.raises(TargetError, match="fault of the tables"):
-        refusing.without(large, {record.key: _fault() for record in large.records[:21]})
+        row_errors.without(large, {record.key: _fault() for record in large.records[:21]})

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from gatherer import sql_times, timestamps
-from gatherer.records import Kind
+from gatherer.model import timestamps
+from gatherer.model.records import Kind
+from gatherer.targets import sql_datetime
 from gatherer.targets.base import Batch, Outcome
 from gatherer.targets.sqlserver import schema
 from gatherer.targets.sqlserver.connection import Access
@@ -76,9 +77,9 @@ def older(tmp_path: Path) -> Iterator[str]:
             session.run(batch)
     values = {
         "[key]": key(1), "provider": "meta", "endpoint": "apteco", "inbox_id": "inbox-a", "notification_id": 1,
-        "received_at": sql_times.text(OLD), "occurred_at": sql_times.text(OLD), "occurred_at_source": "element",
-        "is_test": False, "kind": "replied", "phone": PHONE, "inserted_at": sql_times.text(OLD),
-        "changed_at": sql_times.text(OLD), **WRITTEN,
+        "received_at": sql_datetime.text(OLD), "occurred_at": sql_datetime.text(OLD), "occurred_at_source": "element",
+        "is_test": False, "kind": "replied", "phone": PHONE, "inserted_at": sql_datetime.text(OLD),
+        "changed_at": sql_datetime.text(OLD), **WRITTEN,
     }  # fmt: skip
     session.run(
         f"INSERT INTO {name}.response ({', '.join(values)}) VALUES ({', '.join('?' * len(values))})",

@@ -4,10 +4,10 @@ import json
 from collections.abc import Sequence
 from datetime import timedelta
 
-from gatherer.decoding import decode_batch
-from gatherer.erase import sweep
-from gatherer.erasure import Hashing, Person
-from gatherer.notification import Notification
+from gatherer.model.notification import Notification
+from gatherer.model.person import Hashing, Person
+from gatherer.pipeline.decode import decode_batch
+from gatherer.privacy.erase import sweep
 from gatherer.targets.base import Batch, Target
 from tests.making import envelope, notification, text, value
 from tests.targets.engines import Place, rows

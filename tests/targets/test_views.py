@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from gatherer.records import WHATSAPP, Kind, OtherEvent, Record, Response, make_key
+from gatherer.model.records import WHATSAPP, Kind, OtherEvent, Record, Response, make_key
 from gatherer.targets.base import Batch
 from tests.targets.engines import ENGINES, PLACES, Place, SQLitePlace
 

@@ -6,7 +6,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from gatherer.migrations import Unsuitable
+from gatherer.files.migrations import Unsuitable
 from gatherer.targets.sqlite.schema import VERSIONS, sql
 
 

@@ -9,9 +9,9 @@ from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime
 from typing import Any, Final
 
-from gatherer import phones, sql_times, timestamps
-from gatherer.erasure import Erasure, Person, Tombstone
-from gatherer.targets import traces
+from gatherer.model import phones, timestamps
+from gatherer.model.person import Erasure, Person, Tombstone
+from gatherer.targets import person_query, sql_datetime
 from gatherer.targets.base import Texts
 from gatherer.targets.sqlite.schema import sql
 
@@ -26,7 +26,7 @@ _NUMBERED: Final = "\\u"  # in JSON, before the number of any character
 
 def find(connection: sqlite3.Connection, person: Person, until: datetime) -> dict[str, list[dict[str, Any]]]:
     """Return the rows about `person` by table."""
-    look_for = traces.of(person)
+    look_for = person_query.of(person)
     fragments = json.loads(look_for.fragments)
 
     def mentions(*texts: str | None) -> bool:
@@ -35,9 +35,9 @@ def find(connection: sqlite3.Connection, person: Person, until: datetime) -> dic
 
     connection.create_function("bare", 1, lambda text: _bare(text or ""), deterministic=True)
     connection.create_function("mentions", -1, mentions, deterministic=True)
-    values = look_for._asdict() | {"until": sql_times.text(until)}
+    values = look_for._asdict() | {"until": sql_datetime.text(until)}
     found = {}
-    for table in traces.FOUND_IN:
+    for table in person_query.FOUND_IN:
         cursor = connection.execute(sql(f"find_{table}"), values)
         names = [column[0] for column in cursor.description]
         found[table] = [
@@ -61,9 +61,11 @@ def about_people(
     connection: sqlite3.Connection, since: datetime
 ) -> Iterator[tuple[str, list[dict[str, Any]]]]:
     """Yield the rows that may be about people, written at `since` or later, in batches, each with its table."""
-    for table, names in traces.TELLING.items():
-        query = f"SELECT {', '.join(map(_read, names))} FROM {table} WHERE {traces.WRITTEN_AT[table]} >= ?"
-        cursor = connection.execute(query, (sql_times.text(since),))
+    for table, names in person_query.TELLING.items():
+        query = (
+            f"SELECT {', '.join(map(_read, names))} FROM {table} WHERE {person_query.WRITTEN_AT[table]} >= ?"
+        )
+        cursor = connection.execute(query, (sql_datetime.text(since),))
         while rows := cursor.fetchmany(_FETCHED):
             yield (
                 table,
@@ -93,7 +95,7 @@ def remove(
 
 def rewrite(connection: sqlite3.Connection, texts: Texts) -> None:
     """Write `texts` in place of what stands there."""
-    now = sql_times.text(timestamps.now())
+    now = sql_datetime.text(timestamps.now())
     for table, rows in texts.items():
         for number, columns in rows.items():
             changes = ", ".join(f"{name} = ?" for name in columns)
@@ -107,12 +109,12 @@ def bury(connection: sqlite3.Connection, tombstones: Collection[Tombstone], eras
     connection.executemany(
         sql("upsert_tombstone"),
         [
-            (identifier, scope, sql_times.text(erased_at), key_id)
+            (identifier, scope, sql_datetime.text(erased_at), key_id)
             for identifier, scope, erased_at, key_id in tombstones
         ],
     )
     if erasure is not None:
-        values = dataclasses.asdict(erasure) | {"erased_at": sql_times.text(erasure.erased_at)}
+        values = dataclasses.asdict(erasure) | {"erased_at": sql_datetime.text(erasure.erased_at)}
         connection.execute(
             f"INSERT INTO erasure ({', '.join(values)}) VALUES ({', '.join('?' * len(values))})",
             list(values.values()),
@@ -145,6 +147,6 @@ def tombstones(connection: sqlite3.Connection) -> list[Tombstone]:
     """Return all tombstones."""
     found = connection.execute("SELECT identifier, scope, erased_at, key_id FROM tombstone")
     return [
-        Tombstone(identifier, scope, sql_times.parse(erased_at), key_id)
+        Tombstone(identifier, scope, sql_datetime.parse(erased_at), key_id)
         for identifier, scope, erased_at, key_id in found
     ]

@@ -6,7 +6,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Final
 
-from gatherer.migrations import Unsuitable, Versions
+from gatherer.files.migrations import Unsuitable, Versions
 
 # Fastest settings that keep every commit durable; measured with `scripts/bench gather`.
 PRAGMAS: Final = """

@@ -8,16 +8,16 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from gatherer import sql_times, time_zones, timestamps
-from gatherer.erasure import Erasure, Person, Tombstone
-from gatherer.errors import TargetError, TemporaryError
-from gatherer.migrations import Unsuitable
-from gatherer.notification import Notification
-from gatherer.targets import traces
+from gatherer.files.migrations import Unsuitable
+from gatherer.model import time_zones, timestamps
+from gatherer.model.errors import TargetError, TemporaryError
+from gatherer.model.notification import Notification
+from gatherer.model.person import Erasure, Person, Tombstone
+from gatherer.targets import person_query, sql_datetime
 from gatherer.targets.base import Batch, Export, Outcome, Position, Retired, Run, TargetStatus, Texts
-from gatherer.targets.sqlite import chosen_rows, privacy, reading, retiring
-from gatherer.targets.sqlite.applying import apply
-from gatherer.targets.sqlite.reading import RUN_COLUMNS
+from gatherer.targets.sqlite import privacy, queries, rebuild, retention
+from gatherer.targets.sqlite.apply import apply
+from gatherer.targets.sqlite.queries import RUN_COLUMNS
 from gatherer.targets.sqlite.schema import connect, sql
 
 
@@ -60,7 +60,7 @@ class SQLiteTarget:
             self._connection.executemany(
                 "INSERT INTO time_zone_offset (starts_at, ends_at, offset_minutes) VALUES (?, ?, ?)",
                 (
-                    (sql_times.text(starts_at), sql_times.text(ends_at), minutes)
+                    (sql_datetime.text(starts_at), sql_datetime.text(ends_at), minutes)
                     for starts_at, ends_at, minutes in time_zones.intervals(time_zone)
                 ),
             )
@@ -87,18 +87,18 @@ class SQLiteTarget:
         """In one transaction, remove the rows first received in `notifications`, then apply `batches`."""
         outcome = Outcome()
         with self._transaction():
-            chosen_rows.choose(self._connection, notifications, keep)
-            outcome.removed += chosen_rows.remove(self._connection)
+            rebuild.choose(self._connection, notifications, keep)
+            outcome.removed += rebuild.remove(self._connection)
             for batch in batches:
                 outcome.add(apply(self._connection, batch))
-            chosen_rows.remove_bodies(self._connection)
+            rebuild.remove_bodies(self._connection)
         return outcome
 
     def keys_from(self, notifications: Iterable[tuple[str, int]]) -> set[bytes]:
         """Return the keys of the records and rejections first received in `notifications`."""
         with self._explained():
-            chosen_rows.choose(self._connection, notifications)
-            return chosen_rows.keys(self._connection)
+            rebuild.choose(self._connection, notifications)
+            return rebuild.keys(self._connection)
 
     def open_rejections(self) -> set[bytes]:
         """Return the body keys of all rejections that nothing has settled yet."""
@@ -115,7 +115,7 @@ class SQLiteTarget:
     def record_run(self, run: Run) -> None:
         """Write down what a pass did."""
         values = [getattr(run, name) for name in RUN_COLUMNS]
-        values[:2] = [sql_times.text(run.started_at), sql_times.text(run.finished_at)]
+        values[:2] = [sql_datetime.text(run.started_at), sql_datetime.text(run.finished_at)]
         places = ", ".join("?" * len(values))
         with self._transaction():
             self._connection.execute(
@@ -125,7 +125,7 @@ class SQLiteTarget:
     def status(self) -> TargetStatus:
         """Return what the target holds."""
         with self._explained():
-            return reading.status(self._connection)
+            return queries.status(self._connection)
 
     def horizon(self) -> datetime:
         """Return a time before which nothing is going to be written any more, as `changed_at` has it."""
@@ -135,7 +135,7 @@ class SQLiteTarget:
     def export(self, what: Export) -> Iterator[list[dict[str, Any]]]:
         """Yield the responses that `what` asks for, a few thousand at a time."""
         with self._explained():
-            yield from reading.export(self._connection, what)
+            yield from queries.export(self._connection, what)
 
     def find(self, person: Person, until: datetime) -> dict[str, list[dict[str, Any]]]:
         """Return the rows about `person` by table, each with all its columns."""
@@ -162,7 +162,7 @@ class SQLiteTarget:
         erasure: Erasure | None,
     ) -> Outcome:
         """In one transaction, remove what is about a person, apply `batch`, and write down that it was done."""
-        traces.check(rows, texts)
+        person_query.check(rows, texts)
         with self._wiping(), self._transaction():
             outcome = Outcome(removed=privacy.remove(self._connection, rows, bodies))
             privacy.rewrite(self._connection, texts)
@@ -180,7 +180,7 @@ class SQLiteTarget:
     def retire(self, *, text_before: datetime | None, rows_before: datetime | None) -> Retired:
         """Blank the text of answers that occurred before one time, and delete rows that did before another."""
         with self._wiping():
-            return retiring.retire(
+            return retention.retire(
                 self._connection,
                 self._transaction,
                 text_before=text_before,
@@ -202,7 +202,7 @@ class SQLiteTarget:
             if not rows:
                 return
             yield [
-                Notification(number, inbox_id, sql_times.parse(received_at), *rest)
+                Notification(number, inbox_id, sql_datetime.parse(received_at), *rest)
                 for _, number, inbox_id, received_at, *rest in rows
             ]
             after = rows[-1][0]

@@ -3,11 +3,12 @@
 import dataclasses
 from collections.abc import Mapping
 
-from gatherer import sql_times, time_zones
+from gatherer.model import time_zones
+from gatherer.targets import sql_datetime
 from gatherer.targets.base import Position, Run
-from gatherer.targets.sqlserver.rows import to_json
 from gatherer.targets.sqlserver.schema import batches, placed
 from gatherer.targets.sqlserver.session import Session
+from gatherer.targets.sqlserver.staging import to_json
 
 
 def position(session: Session, schema: str, inbox_id: str) -> Position | None:
@@ -26,7 +27,7 @@ def settings(session: Session, schema: str) -> dict[str, str]:
 def settle(session: Session, schema: str, wanted: Mapping[str, str]) -> None:
     """Write the settings `wanted`, and the offsets of their time zone."""
     offsets = [
-        (sql_times.text(starts_at), sql_times.text(ends_at), minutes)
+        (sql_datetime.text(starts_at), sql_datetime.text(ends_at), minutes)
         for starts_at, ends_at, minutes in time_zones.intervals(wanted["time_zone"])
     ]
     (statement,) = batches("settle", schema)
@@ -37,7 +38,7 @@ def record(session: Session, schema: str, run: Run) -> None:
     """Write down what a pass did."""
     values = dataclasses.asdict(run)
     for name in ("started_at", "finished_at"):
-        values[name] = sql_times.text(values[name])
+        values[name] = sql_datetime.text(values[name])
     values["problem"] = values["problem"] or ""
     (insert,) = batches("insert_gather_run", schema)
     session.run(insert, *values.values())

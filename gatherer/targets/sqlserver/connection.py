@@ -2,10 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from gatherer.config import SQLServerTarget
-from gatherer.errors import ConfigurationError
+from gatherer.model.errors import ConfigurationError
 from gatherer.targets.sqlserver import connection_string, driver
 from gatherer.targets.sqlserver.connection_string import Pairs
 
@@ -55,44 +54,6 @@ class Access:
     def encrypt(self) -> str:
         """Whether encryption is asked for: the driver's word. Since version 18, it is unless it is declined."""
         return (connection_string.get(list(self.pairs), "encrypt") or "yes").lower()
-
-
-_AUTHENTICATION: Final = {
-    "entra-password": "ActiveDirectoryPassword",
-    "entra-integrated": "ActiveDirectoryIntegrated",
-    "entra-managed-identity": "ActiveDirectoryMsi",
-    "entra-service-principal": "ActiveDirectoryServicePrincipal",
-}
-
-
-def access(settings: SQLServerTarget) -> Access:
-    """Return how to get at the database that `settings`, loaded with their secrets, describe.
-
-    Raises:
-        ConfigurationError: the connection string is none.
-
-    """
-    timeouts = {
-        name: getattr(settings, name)
-        for name in ("login_timeout_seconds", "query_timeout_seconds", "lock_timeout_seconds")
-    }
-    if settings.connection is not None:
-        return Access.parse(settings.connection.reveal(), **timeouts)
-    encrypt = settings.encrypt if isinstance(settings.encrypt, str) else ("yes" if settings.encrypt else "no")
-    password = settings.password.reveal() if settings.password is not None else None
-    integrated = settings.authentication == "integrated"
-    given = {
-        "Driver": settings.driver,
-        "Server": settings.server,
-        "Database": settings.database,
-        "Trusted_Connection": "yes" if integrated else None,
-        "Authentication": _AUTHENTICATION.get(settings.authentication),
-        "UID": settings.user,
-        "PWD": password,
-        "Encrypt": encrypt,
-        "TrustServerCertificate": "yes" if settings.trust_server_certificate else "no",
-    }
-    return Access(pairs=[(name, value) for name, value in given.items() if value is not None], **timeouts)
 
 
 def connect(access: Access) -> "pyodbc.Connection":

@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
-from gatherer.errors import ConfigurationError
+from gatherer.model.errors import ConfigurationError
 
 OLDEST_DRIVER: Final = 17
 _MICROSOFT: Final = re.compile(r"ODBC Driver (\d+) for SQL Server")

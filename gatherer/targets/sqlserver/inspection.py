@@ -5,8 +5,8 @@ import time
 from datetime import UTC
 from typing import Any, Final
 
-from gatherer import timestamps
-from gatherer.records import TABLES, Rejected
+from gatherer.model import timestamps
+from gatherer.model.records import TABLES, Rejected
 from gatherer.targets.sqlserver import driver, requirements, schema
 from gatherer.targets.sqlserver.connection import Access, complete
 from gatherer.targets.sqlserver.connection_string import get, parse

@@ -6,21 +6,20 @@ from datetime import UTC, datetime
 from operator import attrgetter
 from typing import Any
 
-from gatherer import sql_times
-from gatherer.erasure import Erasure, Person, Tombstone
-from gatherer.targets import traces
+from gatherer.model.person import Erasure, Person, Tombstone
+from gatherer.targets import person_query, sql_datetime
 from gatherer.targets.base import Texts
-from gatherer.targets.sqlserver.applying import proven
-from gatherer.targets.sqlserver.committing import Trace
-from gatherer.targets.sqlserver.reading import as_dictionary
-from gatherer.targets.sqlserver.rows import chunks, encode
+from gatherer.targets.sqlserver.apply import proven
+from gatherer.targets.sqlserver.commit import Trace
+from gatherer.targets.sqlserver.queries import as_dictionary
 from gatherer.targets.sqlserver.schema import batches, placed
 from gatherer.targets.sqlserver.session import Session
+from gatherer.targets.sqlserver.staging import chunks, encode
 
 
 def find(session: Session, schema: str, person: Person, until: datetime) -> dict[str, list[dict[str, Any]]]:
     """Return the rows about `person` by table."""
-    look_for, time = traces.of(person), sql_times.text(until)
+    look_for, time = person_query.of(person), sql_datetime.text(until)
     people = (look_for.phones, look_for.user_ids, look_for.message_ids)
     parameters = {
         "response": (*people, look_for.fragments, time),
@@ -28,7 +27,7 @@ def find(session: Session, schema: str, person: Person, until: datetime) -> dict
         "message_map": (look_for.phones, look_for.message_ids),
     }
     found = {}
-    for table in traces.FOUND_IN:
+    for table in person_query.FOUND_IN:
         (query,) = batches(f"find_{table}", schema)
         found[table] = [as_dictionary(row) for row in session.run(query, *parameters[table])[0]]
     return found
@@ -43,10 +42,10 @@ def about_people(
         Faulted: they cannot be read.
 
     """
-    for table, names in traces.TELLING.items():
+    for table, names in person_query.TELLING.items():
         columns = ", ".join(f"[{name}]" for name in names)
-        query = f"SELECT {columns} FROM $(schema).{table} WHERE {traces.WRITTEN_AT[table]} >= CONVERT(datetime2(3), ?)"
-        for rows in session.stream(placed(query, schema), sql_times.text(since)):
+        query = f"SELECT {columns} FROM $(schema).{table} WHERE {person_query.WRITTEN_AT[table]} >= CONVERT(datetime2(3), ?)"
+        for rows in session.stream(placed(query, schema), sql_datetime.text(since)):
             yield table, [as_dictionary(row) for row in rows]
 
 
@@ -66,7 +65,7 @@ def remove(
 
 def rewrite(session: Session, schema: str, texts: Texts, now: datetime) -> None:
     """Write `texts` in place of what stands there."""
-    at = sql_times.text(now)
+    at = sql_datetime.text(now)
     for table, rows in texts.items():
         for number, columns in rows.items():
             changes = ", ".join(f"{name} = ?" for name in columns)
@@ -95,7 +94,7 @@ def bury(session: Session, schema: str, tombstones: Collection[Tombstone], erasu
         proven(session.run(upsert, listed), len(part))
     if erasure is not None:
         values = dataclasses.asdict(erasure) | {
-            "erased_at": sql_times.text(erasure.erased_at),
+            "erased_at": sql_datetime.text(erasure.erased_at),
             "reference": erasure.reference or "",
         }
         (insert,) = batches("insert_erasure", schema)
@@ -107,12 +106,12 @@ def trace(erasure: Erasure) -> Trace:
     return Trace(
         "SELECT 1 AS found FROM $(schema).erasure "
         "WHERE erased_at = CONVERT(datetime2(3), ?) AND host = ? AND account = ?",
-        (sql_times.text(erasure.erased_at), erasure.host, erasure.account),
+        (sql_datetime.text(erasure.erased_at), erasure.host, erasure.account),
     )
 
 
 def _as_json(stone: Tombstone) -> bytes:
-    return encode((stone.identifier.hex(), stone.scope, sql_times.text(stone.erased_at), stone.key_id))
+    return encode((stone.identifier.hex(), stone.scope, sql_datetime.text(stone.erased_at), stone.key_id))
 
 
 def tombstones(session: Session, schema: str) -> list[Tombstone]:

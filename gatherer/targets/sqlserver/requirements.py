@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from gatherer.errors import TargetError
+from gatherer.model.errors import TargetError
 from gatherer.targets.sqlserver.session import Session
 
 OLDEST_VERSION: Final = 13  # SQL Server 2016

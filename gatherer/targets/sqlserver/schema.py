@@ -6,9 +6,9 @@ from functools import cache
 from importlib.resources import files
 from typing import Final
 
-from gatherer.errors import TargetError
-from gatherer.phones import SEPARATORS
-from gatherer.records import TABLES, Rejected
+from gatherer.model.errors import TargetError
+from gatherer.model.phones import SEPARATORS
+from gatherer.model.records import TABLES, Rejected
 from gatherer.targets.sqlserver.session import Session
 
 _GO: Final = re.compile(r"^\s*GO\s*;?\s*$", re.MULTILINE | re.IGNORECASE)

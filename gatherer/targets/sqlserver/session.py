@@ -8,15 +8,15 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from gatherer.errors import GathererError, TargetError, TemporaryError
+from gatherer.model.errors import GathererError, TargetError, TemporaryError
 from gatherer.targets.sqlserver import driver
 from gatherer.targets.sqlserver.connection import Access, connect
-from gatherer.targets.sqlserver.faults import Class, Fault, understand
+from gatherer.targets.sqlserver.errors import Class, Fault, understand
 
 if TYPE_CHECKING:
     import pyodbc
 
-    from gatherer.records import Record
+    from gatherer.model.records import Record
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")

@@ -6,27 +6,19 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, TypeVar
 
-from gatherer.erasure import Erasure, Person, Tombstone
-from gatherer.errors import TargetError, TemporaryError
-from gatherer.notification import Notification
-from gatherer.records import TABLES
-from gatherer.targets import traces
+from gatherer.model.errors import TargetError, TemporaryError
+from gatherer.model.notification import Notification
+from gatherer.model.person import Erasure, Person, Tombstone
+from gatherer.model.records import TABLES
+from gatherer.targets import person_query
 from gatherer.targets.base import Batch, Export, Outcome, Position, Retired, Run, TargetStatus, Texts
-from gatherer.targets.sqlserver import (
-    applying,
-    bookkeeping,
-    chosen_rows,
-    privacy,
-    reading,
-    requirements,
-    schema,
-)
-from gatherer.targets.sqlserver.committing import Committer, Done, trace_of
+from gatherer.targets.sqlserver import apply, bookkeeping, privacy, queries, rebuild, requirements, schema
+from gatherer.targets.sqlserver.commit import Committer, Done, trace_of
 from gatherer.targets.sqlserver.connection import Access
-from gatherer.targets.sqlserver.faults import Class
-from gatherer.targets.sqlserver.retiring import Retirement
+from gatherer.targets.sqlserver.errors import Class
+from gatherer.targets.sqlserver.retention import Retirement
 from gatherer.targets.sqlserver.session import PATIENCE, Faulted, Patience, Session
-from gatherer.targets.sqlserver.transactions import Transactions
+from gatherer.targets.sqlserver.transaction import Transactions
 
 T = TypeVar("T")
 
@@ -74,11 +66,11 @@ class SQLServerTarget:
             self.session.persistently(lambda: requirements.check(self.session))
             self.session.persistently(lambda: schema.check(self.session, schema_name))
             self.identity: str = self._settings().get("identity") or uuid.uuid4().hex
-            self._writer = applying.Writer(
+            self._writer = apply.Writer(
                 session=self.session,
                 schema=schema_name,
                 carries_any_text=self.session.persistently(
-                    lambda: applying.carries_any_text(self.session, schema_name)
+                    lambda: apply.carries_any_text(self.session, schema_name)
                 ),
             )
         except BaseException:
@@ -128,11 +120,11 @@ class SQLServerTarget:
         chosen = set(notifications)
 
         def work(now: datetime) -> None:
-            chosen_rows.choose(self.session, self._schema, chosen, keep)
-            outcome.removed += chosen_rows.remove(self.session, self._schema)
+            rebuild.choose(self.session, self._schema, chosen, keep)
+            outcome.removed += rebuild.remove(self.session, self._schema)
             for batch in batches:
                 outcome.add(self._writer.apply(batch, now))
-            chosen_rows.remove_bodies(self.session, self._schema)
+            rebuild.remove_bodies(self.session, self._schema)
 
         try:
             self._transactions.run(work)
@@ -151,18 +143,18 @@ class SQLServerTarget:
         chosen = set(notifications)
 
         def work() -> set[bytes]:
-            chosen_rows.choose(self.session, self._schema, chosen)
-            return chosen_rows.keys(self.session, self._schema)
+            rebuild.choose(self.session, self._schema, chosen)
+            return rebuild.keys(self.session, self._schema)
 
         return self._persistently(work)
 
     def open_rejections(self) -> set[bytes]:
         """Return the body keys of all rejections that nothing has settled yet."""
-        return self._persistently(lambda: reading.open_rejections(self.session, self._schema))
+        return self._persistently(lambda: queries.open_rejections(self.session, self._schema))
 
     def rejected_notifications(self) -> Iterator[list[Notification]]:
         """Yield the notifications with open rejections in batches, from the bytes kept with them."""
-        return reading.kept_notifications(self.session, self._schema, settled=False)
+        return queries.kept_notifications(self.session, self._schema, settled=False)
 
     def record_run(self, run: Run) -> None:
         """Write down what a pass did."""
@@ -170,7 +162,7 @@ class SQLServerTarget:
 
     def status(self) -> TargetStatus:
         """Return what the target holds."""
-        return self._persistently(lambda: reading.status(self.session, self._schema))
+        return self._persistently(lambda: queries.status(self.session, self._schema))
 
     def horizon(self) -> datetime:
         """Return a time before which nothing is going to be written any more, as `changed_at` has it."""
@@ -179,7 +171,7 @@ class SQLServerTarget:
     def export(self, what: Export) -> Iterator[list[dict[str, Any]]]:
         """Yield the responses that `what` asks for, a few thousand at a time."""
         with self._explained():
-            yield from reading.export(self.session, self._schema, what)
+            yield from queries.export(self.session, self._schema, what)
 
     def find(self, person: Person, until: datetime) -> dict[str, list[dict[str, Any]]]:
         """Return the rows about `person` by table, each with all its columns."""
@@ -192,7 +184,7 @@ class SQLServerTarget:
 
     def kept_notifications(self) -> Iterator[list[Notification]]:
         """Yield all notifications kept with rejections, settled or not, in batches."""
-        return reading.kept_notifications(self.session, self._schema, settled=True)
+        return queries.kept_notifications(self.session, self._schema, settled=True)
 
     def erase(
         self,
@@ -205,7 +197,7 @@ class SQLServerTarget:
         erasure: Erasure | None,
     ) -> Outcome:
         """In one transaction, remove what is about a person, apply `batch`, and write down that it was done."""
-        traces.check(rows, texts)
+        person_query.check(rows, texts)
 
         def work(reduced: Batch, now: datetime) -> Done:
             outcome = Outcome(removed=privacy.remove(self.session, self._schema, rows, bodies))

@@ -1,0 +1,193 @@
+"""The whole path on one machine: a real server, real posts, a real pass, and the proof that none counts twice."""
+
+import hashlib
+import re
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from gatherer.app.gather import Pass, gather_once
+from gatherer.app.resources import load
+from gatherer.config import SQLiteTarget, example
+from gatherer.model.errors import ConfigurationError, GathererError
+from gatherer.simulation import destination, sender
+from gatherer.simulation.campaign import Campaign, yesterday
+
+ENDPOINT: Final = "whatsapp"
+LOG_NAME: Final = "serve.log"
+START_SECONDS: Final = 30.0
+STOP_SECONDS: Final = 20.0
+_LISTENING: Final = re.compile(r"listening at (http://[^/\s]+)/")
+_FACTS: Final = ("response", "rejected", "other_event", "template_event", "flow_event", "account_event")
+
+
+class DemoFailed(GathererError):
+    """Something that the demonstration shows did not work here."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figures:
+    """What the tables of the target say."""
+
+    kinds: dict[str, int]  # responses by kind
+    failures: list[tuple[int, str, int]]  # code, title, how many
+    reactions: list[tuple[str, int]]  # the emoji that people have put on a message now; '' = taken back
+    replies: list[tuple[str, str]]  # type and text, a few of each type
+    rejected: list[str]  # reasons
+    tests: int  # rows marked as tests
+    digest: str  # over every row of every table of facts: the same digest, the same rows
+
+
+class Demo:
+    """A folder with a real configuration, in which everything happens. Use it as a context."""
+
+    def __init__(self, folder: Path, *, count: int, seed: int) -> None:
+        """Write a configuration into `folder`, which must be empty or new.
+
+        Raises:
+            ConfigurationError: it is not, or cannot be written to.
+
+        """
+        try:
+            occupied = folder.exists() and any(folder.iterdir())
+        except OSError as error:
+            raise ConfigurationError(f"{folder} cannot be used: {error.strerror or error}") from None
+        if occupied:
+            raise ConfigurationError(f"{folder} is not empty; choose a folder that does not exist yet")
+        self.folder = folder
+        secret = example.token()
+        replaced = {
+            "port = ": "port = 0                                # any free one, because this is a demonstration",
+            "#app_secrets = ": f'app_secrets = ["{secret}"]',
+        }
+        content = example.filled(verify_token=example.token(), url_key=example.token(), replaced=replaced)
+        self.path = example.write(folder, content)
+        self.configuration = load(self.path, secrets=True)
+        target = self.configuration.target
+        assert isinstance(target, SQLiteTarget), "the example's target is a file"  # noqa: S101
+        self.responses = target.path
+        self.campaign = Campaign(count=count, seed=seed, start=yesterday())
+        self.bodies = list(self.campaign.posts())
+
+    @contextmanager
+    def server(self) -> Iterator[str]:
+        """Run `gatherer serve` in a process of its own for the duration of the block. Yields its address.
+
+        Raises:
+            DemoFailed: it does not start, or does not stop cleanly.
+
+        """
+        command = [
+            sys.executable,
+            "-m",
+            "gatherer",
+            "--config",
+            str(self.path),
+            "--log-level",
+            "warning",
+            "serve",
+            "--stop-with-input",
+        ]
+        # In a group of its own, so that Ctrl-C reaches us alone, and we can stop it in order. It stops by itself,
+        # too, when we are killed.
+        own_group: dict[str, Any] = {"start_new_session": True}
+        if sys.platform == "win32":
+            own_group = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
+        log = self.folder / LOG_NAME
+        with log.open("wb") as output:
+            process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
+                command, stdin=subprocess.PIPE, stdout=output, stderr=subprocess.STDOUT, **own_group
+            )
+        try:
+            yield _announced(process, log)
+        finally:
+            code = _stop(process)
+        if code:
+            raise DemoFailed(f"the server ended with exit code {code}; {log} says: {_tail(log)}")
+
+    def post(self, address: str, progress: Callable[[int, int | None], None]) -> sender.Delivery:
+        """Post the campaign to the server at `address`, and return how it went."""
+        endpoint = self.configuration.endpoint[0]
+        to = destination.of_endpoint(self.configuration, endpoint.name, address + endpoint.url_path)
+        delivery = sender.post_all(
+            self.bodies, to, progress=lambda posted: progress(posted, len(self.bodies))
+        )
+        delivery.check()
+        return delivery
+
+    def gather(self, progress: Callable[[int, int | None], None]) -> Pass:
+        """Run one pass, and return what it did."""
+        summary = gather_once(self.configuration, progress=progress)
+        if isinstance(summary, str):
+            raise DemoFailed(f"another pass is at work in the folder of the demonstration: {summary}")
+        return summary
+
+    def figures(self) -> Figures:
+        """Return what stands in the tables now."""
+        with closing(sqlite3.connect(self.responses)) as target:
+            return _figures(target)
+
+
+def _announced(process: subprocess.Popen[bytes], log: Path) -> str:
+    """Return the address that the server announces once it accepts connections."""
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        said = log.read_text(encoding="utf-8", errors="replace")
+        if found := _LISTENING.search(said):
+            return found[1]
+        if process.poll() is not None:
+            raise DemoFailed(f"the server did not start: {_tail(log)}")
+        time.sleep(0.05)
+    raise DemoFailed(f"the server did not start within {START_SECONDS:.0f} s: {_tail(log)}")
+
+
+def _stop(process: subprocess.Popen[bytes]) -> int:
+    """Let the server stop by ending its input, as our own end would, and return its exit code."""
+    if process.stdin is not None:
+        process.stdin.close()
+    try:
+        return process.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+        raise DemoFailed("the server had to be killed: it did not stop when asked") from None
+
+
+def _tail(log: Path) -> str:
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    return " / ".join(line for line in lines[-6:] if line) or "nothing"
+
+
+def _figures(target: sqlite3.Connection) -> Figures:
+    digest = hashlib.sha256()
+    for table in _FACTS:
+        for row in target.execute(f"SELECT * FROM {table} ORDER BY key"):
+            digest.update(repr(row).encode("utf-8", "surrogatepass"))
+    return Figures(
+        kinds=dict(
+            target.execute("SELECT kind, count(*) FROM response GROUP BY kind ORDER BY 2 DESC, 1").fetchall()
+        ),
+        failures=target.execute(
+            "SELECT error_code, min(error_title), count(*) FROM response WHERE kind = 'failed'"
+            " GROUP BY error_code ORDER BY 3 DESC, 1"
+        ).fetchall(),
+        # Of each person's reactions to a message, the latest counts: bare columns come from the row of the max.
+        reactions=target.execute(
+            "SELECT emoji, count(*) FROM (SELECT emoji, max(occurred_at) FROM response WHERE kind = 'reacted'"
+            " GROUP BY about_message_id, coalesce(phone, user_id)) GROUP BY emoji ORDER BY 2 DESC, 1"
+        ).fetchall(),
+        replies=target.execute(
+            "SELECT reply_type, text FROM (SELECT reply_type, iif(reply_type = 'flow', reply_payload, reply_text)"
+            " AS text, row_number() OVER (PARTITION BY reply_type ORDER BY min(occurred_at), key) AS nth"
+            " FROM response WHERE kind = 'replied' GROUP BY 1, 2) WHERE nth <= 3 ORDER BY reply_type, nth"
+        ).fetchall(),
+        rejected=[reason for (reason,) in target.execute("SELECT reason FROM rejected ORDER BY key")],
+        tests=target.execute("SELECT count(*) FROM response WHERE is_test").fetchone()[0],
+        digest=digest.hexdigest(),
+    )

@@ -1,0 +1,109 @@
+"""The tables and views of the target: what they need, in which version they are, making and removing them."""
+
+import os
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING, Any
+
+from gatherer import config
+from gatherer.app.resources import access_of, target_of
+from gatherer.config import Configuration
+from gatherer.model.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from gatherer.targets.sqlserver.session import Session
+
+
+def inspect_target(configuration: Configuration) -> dict[str, Any]:
+    """Return what stands between the target and a pass. See `inspection.inspect` of its room."""
+    settings = configuration.target
+    if isinstance(settings, config.SQLServerTarget):
+        from gatherer.targets.sqlserver import inspection
+
+        return inspection.inspect(access_of(settings), settings.schema_name)
+    from gatherer.targets.sqlite import inspection as of_file
+
+    return of_file.inspect(settings.path)
+
+
+def schema_script(configuration: Configuration, *, remove: bool) -> str:
+    """Return the SQL that makes the tables and views of the target, or takes them out again.
+
+    Raises:
+        ConfigurationError: the target is a file, and there is nothing to take out.
+
+    """
+    settings = configuration.target
+    if isinstance(settings, config.SQLServerTarget):
+        from gatherer.targets.sqlserver import schema
+
+        return schema.text("remove", settings.schema_name) if remove else schema.script(settings.schema_name)
+    if remove:
+        raise ConfigurationError(f"the target is a file, and nothing else is in it: delete {settings.path}")
+    from gatherer.targets.sqlite import inspection
+
+    return inspection.script()
+
+
+def apply_schema(configuration: Configuration, *, connection_env: str | None = None) -> list[str]:
+    """Make the tables and views of the target or bring them up to date; return the scripts that were run.
+
+    With `connection_env`, log in to SQL Server with the connection string in that environment variable.
+    """
+    settings = configuration.target
+    if isinstance(settings, config.SQLServerTarget):
+        from gatherer.targets.sqlserver import schema
+
+        with _session(settings, connection_env) as session:
+            return session.persistently(lambda: schema.apply(session, settings.schema_name))
+    pending = inspect_target(configuration)
+    with closing(target_of(settings)):
+        missing = pending["schema_version_needed"] - (pending["schema_version"] or 0)
+    from gatherer.targets.sqlite.schema import VERSIONS
+
+    return list(VERSIONS.scripts[len(VERSIONS.scripts) - missing :])
+
+
+def check_schema(configuration: Configuration, *, connection_env: str | None = None) -> dict[str, Any]:
+    """Return which version the tables of the target have, and what is wrong with that, if anything."""
+    settings = configuration.target
+    if isinstance(settings, config.SQLServerTarget):
+        from gatherer.targets.sqlserver import schema
+
+        with _session(settings, connection_env) as session:
+            state = session.persistently(lambda: schema.examine(session, settings.schema_name))
+            return {
+                "target": session.name,
+                "schema": settings.schema_name,
+                "version": state.number,
+                "needed": schema.LATEST,
+                "problem": state.problem,
+            }
+    found = inspect_target(configuration)
+    problem = next(iter(found["problems"]), None)
+    if problem is None and found["schema_version"] != found["schema_version_needed"]:
+        problem = "the tables are not there yet, or older than this gatherer; the next pass makes them"
+    return {
+        "target": found["target"],
+        "version": found["schema_version"],
+        "needed": found["schema_version_needed"],
+        "problem": problem,
+    }
+
+
+@contextmanager
+def _session(settings: config.SQLServerTarget, connection_env: str | None) -> "Iterator[Session]":
+    from gatherer.targets.sqlserver import connection
+    from gatherer.targets.sqlserver.session import Session
+
+    if connection_env is None:
+        access = access_of(settings)
+    elif found := os.environ.get(connection_env):
+        access = connection.Access.parse(found)
+    else:
+        raise ConfigurationError(f"the environment variable {connection_env} is not set")
+    session = Session(access)
+    try:
+        yield session
+    finally:
+        session.disconnect()

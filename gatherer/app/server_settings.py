@@ -1,0 +1,70 @@
+"""What faces the internet, from the configuration to its parts: TLS, limits, the files that others must not read."""
+
+import logging
+import sys
+from typing import TYPE_CHECKING, Final
+
+from gatherer.config import Server
+
+if TYPE_CHECKING:
+    from gatherer.server.http.connection import Limits
+    from gatherer.server.http.tls import ServerTLS
+
+log = logging.getLogger(__name__)
+
+SPARE_FILES: Final = 64  # for the inbox, the log and the files of certificates
+ANSWER_BUFFER_BYTES: Final = 32_768  # answers to webhooks are short
+FEWEST_CONNECTIONS: Final = 10
+
+
+def server_tls(settings: Server) -> "ServerTLS | None":
+    """Return the TLS that `settings` ask for; None where a proxy in front does it.
+
+    Raises:
+        ConfigurationError: its files are no use.
+
+    """
+    from gatherer.server.http.tls import Files, ServerTLS
+
+    if settings.tls_certificate is None or settings.tls_key is None:
+        return None
+    return ServerTLS(
+        Files(
+            certificate=settings.tls_certificate,
+            key=settings.tls_key,
+            key_password=settings.tls_key_password.reveal() if settings.tls_key_password else None,
+            client_ca=settings.client_ca,
+        )
+    )
+
+
+def limits_of(settings: Server) -> "Limits":
+    """Return the limits of a listener: as configured, but no more connections than this process can open."""
+    from gatherer.server.http.connection import Limits
+
+    most = _openable_files() - SPARE_FILES
+    if most < settings.max_connections:
+        log.warning("server.max_connections: %d, because the system lets us open no more files", most)
+    return Limits(
+        header_timeout_seconds=settings.header_timeout_seconds,
+        keepalive_timeout_seconds=settings.keepalive_timeout_seconds,
+        max_header_bytes=settings.max_header_bytes,
+        max_connections=max(FEWEST_CONNECTIONS, min(most, settings.max_connections)),
+        tls_handshake_timeout_seconds=settings.tls_handshake_timeout_seconds,
+        send_buffer_bytes=ANSWER_BUFFER_BYTES,
+    )
+
+
+def _openable_files() -> int:
+    """Return how many files this process may have open, after raising that as far as it goes."""
+    if sys.platform == "win32":  # sockets are not counted there
+        return sys.maxsize
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    unlimited = resource.RLIM_INFINITY
+    wanted = 65_536 if hard == unlimited else min(hard, 65_536)
+    if soft != unlimited and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        soft = wanted
+    return sys.maxsize if soft == unlimited else soft

@@ -1,0 +1,82 @@
+"""The commented configuration that ships with the package, and a real one made of it."""
+
+import os
+import secrets
+from collections.abc import Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Final
+
+from gatherer.model.errors import ConfigurationError
+
+FILE_NAME: Final = "gatherer.toml"
+BACKUP_NAME: Final = "gatherer.toml.old"
+VERIFY_TOKEN: Final = "CHANGE-ME-VERIFY-TOKEN"  # noqa: S105 - what to replace in the example
+URL_KEY: Final = "CHANGE-ME-URL-KEY"
+PRIVACY_KEY: Final = "CHANGE-ME-PRIVACY-KEY"
+_TOKEN_BYTES: Final = 24
+
+
+def text() -> str:
+    """Return the example."""
+    return files("gatherer").joinpath("example.toml").read_text(encoding="utf-8")
+
+
+def token() -> str:
+    """Return a new secret that is safe in a URL."""
+    return secrets.token_urlsafe(_TOKEN_BYTES)
+
+
+def literal(path: str) -> str:
+    r"""Return `path` as TOML: in single quotes, where a backslash is one, unless it has such a quote in it."""
+    if "'" not in path:
+        return f"'{path}'"
+    return '"' + path.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def filled(*, verify_token: str, url_key: str, replaced: Mapping[str, str] | None = None) -> str:
+    """Return the example with real secrets in it, the key of [privacy] a new one.
+
+    Args:
+        verify_token: for the handshake.
+        url_key: the secret end of the URL.
+        replaced: further lines of the example, each with the line that takes its place.
+
+    """
+    result = text().replace(VERIFY_TOKEN, verify_token).replace(URL_KEY, url_key)
+    result = result.replace(PRIVACY_KEY, token())
+    for line, instead in (replaced or {}).items():
+        found = next(written for written in result.splitlines() if written.startswith(line))
+        result = result.replace(found, instead)
+    return result
+
+
+def write(folder: Path, content: str, *, force: bool = False) -> Path:
+    """Write `content` as the configuration in `folder`, readable by this account alone, and return its path.
+
+    Args:
+        folder: made if it does not exist.
+        content: the whole file.
+        force: replace a configuration that is there; the old one stays beside it.
+
+    Raises:
+        ConfigurationError: there is one already, or the file cannot be written.
+
+    """
+    path = folder / FILE_NAME
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if force and path.exists():
+            path.replace(folder / BACKUP_NAME)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8", newline="\n") as file:
+            file.write(content)
+    except FileExistsError:
+        if path.exists():
+            raise ConfigurationError(
+                f"{path} exists; what the provider was told is in it. --force replaces it and keeps it as {BACKUP_NAME}"
+            ) from None
+        raise ConfigurationError(f"{folder} is no folder") from None
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be written: {error.strerror or error}") from None
+    return path

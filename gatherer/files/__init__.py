@@ -1,0 +1,1 @@
+"""Files on disk: locks, atomic writes, permissions, and the migrations of SQLite files."""

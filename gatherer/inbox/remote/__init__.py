@@ -1,0 +1,1 @@
+"""The client of another machine's inbox, which `gatherer serve` offers there."""

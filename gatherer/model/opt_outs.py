@@ -1,0 +1,65 @@
+"""Words with which people opt out: a reply that is nothing but such a word is an opt-out as well."""
+
+import unicodedata
+from collections.abc import Callable, Iterable
+from functools import lru_cache
+from typing import Final
+
+import msgspec
+
+from gatherer.model.records import Kind, Response, make_key
+
+# English, German, French, Spanish, Italian, Dutch, Portuguese; and the label of Meta's own opt-out button.
+DEFAULT_KEYWORDS: Final = (
+    "STOP",
+    "STOP ALL",
+    "STOP PROMOTIONS",
+    "UNSUBSCRIBE",
+    "OPTOUT",
+    "OPT OUT",
+    "STOPP",
+    "ABMELDEN",
+    "ABBESTELLEN",
+    "ARRET",
+    "DESABONNER",
+    "DESINSCRIRE",
+    "BAJA",
+    "CANCELLAMI",
+    "AFMELDEN",
+    "CANCELAR INSCRICAO",
+)
+_LONGEST: Final = 100  # characters; a longer message is no keyword
+_SAID: Final = frozenset({"text", "button", "list"})  # typed or tapped; a caption is about its picture
+
+
+Words = Callable[[str], frozenset[str]]  # the normalised keywords of the endpoint of that name
+
+
+@lru_cache(maxsize=4096)
+def normalise(text: str) -> str:
+    """Return `text` without case, accents, punctuation, symbols and extra spaces."""
+    letters = unicodedata.normalize("NFKD", text.casefold())
+    return " ".join("".join(c for c in letters if c.isalnum() or c.isspace()).split())
+
+
+def normalised(keywords: Iterable[str]) -> frozenset[str]:
+    """Return `keywords` in the form that :func:`opt_out` compares."""
+    return frozenset(filter(None, map(normalise, keywords)))
+
+
+_DEFAULT: Final = normalised(DEFAULT_KEYWORDS)
+
+
+def default_words(_endpoint: str) -> frozenset[str]:
+    """Return the default keywords, whatever the endpoint."""
+    return _DEFAULT
+
+
+def opt_out(reply: Response, keywords: frozenset[str]) -> Response | None:
+    """Return the opt-out that `reply` amounts to if the whole of it is one of `keywords`, else None."""
+    said = reply.reply_text if reply.reply_type in _SAID else None
+    if said is None or len(said) > _LONGEST or normalise(said) not in keywords:
+        return None
+    # The key of the reply is its identity wherever its id comes from; so it is for the opt-out beside it.
+    key = make_key("reply", Kind.OPTED_OUT, reply.key.hex())
+    return msgspec.structs.replace(reply, key=key, kind=Kind.OPTED_OUT, reply_type="keyword")

@@ -1,0 +1,1 @@
+"""Erasing people, keeping them erased, and the access report."""

@@ -1,0 +1,1 @@
+"""What `gatherer serve` runs: the HTTP server, the webhook handler, the pull API, health and metrics."""

@@ -1,0 +1,105 @@
+"""The server process: listens, hands requests to whoever answers them, stops cleanly."""
+
+import asyncio
+import contextlib
+import gc
+import logging
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from typing import Any, Final
+
+from gatherer.server.http.connection import Limits
+from gatherer.server.http.listener import Door, Listener
+
+__all__ = ["Limits", "Listener", "run"]
+
+log = logging.getLogger(__name__)
+
+SHUTDOWN_SECONDS: Final = 10  # for requests in flight
+
+
+def run(
+    listeners: Sequence[Listener],
+    *,
+    drain: Callable[[float], Awaitable[None]],
+    tasks: Sequence[Callable[[], Coroutine[Any, Any, None]]] = (),
+) -> None:
+    """Serve until SIGTERM, SIGINT or Ctrl-Break; then stop accepting, answer what is in flight, return.
+
+    Args:
+        listeners: where to listen; none accepts before all can.
+        drain: waits, for at most so many seconds, until nothing is in flight any more.
+        tasks: what runs beside, from the first connection on to the last answer; they are cancelled.
+
+    Raises:
+        ConfigurationError: an address cannot be listened at.
+
+    """
+    # What is loaded by now stays, and connections hold no cycles: under load the collector would only walk over them.
+    gc.freeze()
+    gc.set_threshold(20_000, 5, 20)
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
+        runner.run(_serve(listeners, drain, tasks))
+
+
+def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """Return uvloop's event loop where there is one (not on Windows): about twice as fast."""
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
+
+
+async def _serve(
+    listeners: Sequence[Listener],
+    drain: Callable[[float], Awaitable[None]],
+    tasks: Sequence[Callable[[], Coroutine[Any, Any, None]]],
+) -> None:
+    stop = asyncio.Event()
+    # To the very end, so that a second signal does not cut off what the first one asked to finish.
+    with _on_stop_signal(stop.set):
+        async with contextlib.AsyncExitStack() as cleanup:
+            doors = []
+            for listener in listeners:
+                doors.append(Door(listener))
+                cleanup.push_async_callback(doors[-1].clear)
+                cleanup.push_async_callback(doors[-1].close)
+            for listener, door in zip(listeners, doors, strict=True):
+                door.open()
+                listener.announce(door.url)
+            running = [asyncio.create_task(task()) for task in tasks]
+            try:
+                await stop.wait()
+                log.info("stopping: no new connections, answering what is in flight")
+                for door in doors:
+                    await door.close()
+                await drain(SHUTDOWN_SECONDS)
+            finally:
+                for task in running:
+                    task.cancel()
+                await asyncio.gather(*running, return_exceptions=True)
+
+
+@contextlib.contextmanager
+def _on_stop_signal(stop: Callable[[], None]) -> Iterator[None]:
+    """Call `stop` when the process is asked to end, instead of ending it."""
+    loop = asyncio.get_running_loop()
+    if sys.platform == "win32":  # no signal handlers in the loop there; Ctrl-Break is how services stop us
+        signals = [signal.SIGINT, signal.SIGBREAK]
+        before = [signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop)) for number in signals]
+        try:
+            yield
+        finally:
+            for number, handler in zip(signals, before, strict=True):
+                signal.signal(number, handler)
+    else:
+        signals = [signal.SIGINT, signal.SIGTERM]
+        for number in signals:
+            loop.add_signal_handler(number, stop)
+        try:
+            yield
+        finally:
+            for number in signals:
+                loop.remove_signal_handler(number)

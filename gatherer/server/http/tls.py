@@ -1,0 +1,191 @@
+"""TLS in the process: from certificate files to a context, and to a new one whenever the files change."""
+
+import asyncio
+import hashlib
+import logging
+import ssl
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from gatherer.model import timestamps
+from gatherer.model.errors import ConfigurationError
+from gatherer.server.http.certificate import NoCertificate, Validity, read
+
+log = logging.getLogger(__name__)
+
+# TLS 1.3 has only good ones. Of TLS 1.2, those with forward secrecy and authenticated encryption.
+CIPHERS: Final = "ECDHE+AESGCM:ECDHE+CHACHA20"
+LOOK_SECONDS: Final = 1.0  # between two looks at the files
+REMIND_SECONDS: Final = 86_400.0  # between two warnings about one certificate
+
+
+@dataclass(frozen=True, kw_only=True)
+class Files:
+    """Where a listener's certificate is, and whose clients may come in."""
+
+    certificate: Path  # PEM: the server's own certificate, then those that lead to the root
+    key: Path  # PEM
+    key_password: str | None = None
+    client_ca: Path | None = None  # PEM: who issues the certificates that clients have to show
+
+    @property
+    def paths(self) -> list[Path]:
+        """All files that matter."""
+        return [self.certificate, self.key, *([self.client_ca] if self.client_ca else [])]
+
+
+class Unusable(Exception):
+    """No context can be made of the files. The text says which one is wrong, and how."""
+
+
+class ServerTLS:
+    """The context of a listener: always that of the newest files that are good.
+
+    A context is made whole before it takes the place of the old one, which is never changed: connections that
+    have it keep it, and a bad file costs nothing but a line in the log.
+    """
+
+    def __init__(self, files: Files) -> None:
+        """Load `files`.
+
+        Raises:
+            ConfigurationError: they are no use.
+
+        """
+        self._files = files
+        try:
+            self._seen = _digest(files)
+            self._context, self._validity = _load(files)
+        except Unusable as problem:
+            raise ConfigurationError(f"no TLS: {problem}") from None
+        self._changed: bytes | None = None  # a content that was new at the last look
+        self._reminded_at = -REMIND_SECONDS
+
+    def context(self) -> ssl.SSLContext:
+        """Return the context for the next handshake."""
+        return self._context
+
+    @property
+    def validity(self) -> Validity:
+        """What the certificate in use says."""
+        return self._validity
+
+    async def watch(self) -> None:
+        """Look at the files for ever, use them when they change, and warn before the certificate expires."""
+        loop = asyncio.get_running_loop()
+        while True:
+            if loop.time() - self._reminded_at >= REMIND_SECONDS and self._warn():
+                self._reminded_at = loop.time()
+            await asyncio.sleep(LOOK_SECONDS)
+            try:
+                await asyncio.to_thread(self.look)
+            except Exception:
+                log.exception("the files of the certificate could not be looked at")
+
+    def look(self) -> None:
+        """Use the files if they have changed and stayed the same since the last look: copying takes a moment."""
+        unreadable: Unusable | None = None
+        try:
+            found = _digest(self._files)
+        except Unusable as problem:
+            found, unreadable = str(problem).encode(), problem
+        if found == self._seen:
+            self._changed = None
+            return
+        if found != self._changed:
+            self._changed = found
+            return
+        self._seen, self._changed = found, None
+        try:
+            if unreadable is not None:
+                raise unreadable
+            context, validity = _load(self._files)
+            now = timestamps.now()
+            if self._validity.is_current(now) and not validity.is_current(now):
+                raise Unusable(f"{self._files.certificate}: {validity.warning(now)}")
+        except Unusable as problem:
+            log.error("the new certificate is not used, the old one still is: %s", problem)
+            return
+        self._context, self._validity = context, validity
+        self._reminded_at = -REMIND_SECONDS
+        log.info("a new certificate is in use, until %s", timestamps.iso(validity.not_after))
+
+    def _warn(self) -> bool:
+        warning = self._validity.warning(timestamps.now())
+        if warning is not None:
+            log.warning("the certificate %s: %s", self._files.certificate, warning)
+        return warning is not None
+
+
+class Named:
+    """Lets in who shows a certificate for one of some names. The issuer has been checked by then."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        """`names` are compared with the common name and the DNS names, whole, in any case of letters."""
+        self._names = frozenset(name.lower() for name in names)
+
+    def __call__(self, certificate: Mapping[str, Any]) -> bool:
+        """Tell whether `certificate`, as ssl.SSLSocket.getpeercert gives it, has one of the names."""
+        subject = [pair for part in certificate.get("subject", ()) for pair in part]
+        shown = {value.lower() for kind, value in subject if kind == "commonName"}
+        shown |= {value.lower() for kind, value in certificate.get("subjectAltName", ()) if kind == "DNS"}
+        return not self._names.isdisjoint(shown)
+
+
+def _load(files: Files) -> tuple[ssl.SSLContext, Validity]:
+    """Return a context made of `files`, and what their certificate says.
+
+    Raises:
+        Unusable: they do not make one.
+
+    """
+    try:
+        validity = read(files.certificate)
+    except NoCertificate as problem:
+        raise Unusable(str(problem)) from None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers(CIPHERS)
+    context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION | ssl.OP_CIPHER_SERVER_PREFERENCE
+    context.set_alpn_protocols(["http/1.1"])
+    try:
+        # With a password in any case: without one, OpenSSL would ask for it at the terminal.
+        context.load_cert_chain(files.certificate, files.key, password=files.key_password or "")
+    except ssl.SSLError as error:
+        raise Unusable(_about_key(files, error)) from None
+    except OSError as error:
+        raise Unusable(f"{files.key} cannot be read: {error.strerror or error}") from None
+    if files.client_ca is not None:
+        try:
+            context.load_verify_locations(cafile=files.client_ca)
+        except ssl.SSLError:
+            raise Unusable(f"{files.client_ca} holds no certificate in PEM form") from None
+        except OSError as error:
+            raise Unusable(f"{files.client_ca} cannot be read: {error.strerror or error}") from None
+        if not context.cert_store_stats()["x509"]:  # a list of revoked ones, say
+            raise Unusable(f"{files.client_ca} holds no certificate in PEM form")
+        context.verify_mode = ssl.CERT_REQUIRED
+        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # an authority below the root may be named, too
+    return context, validity
+
+
+def _about_key(files: Files, error: ssl.SSLError) -> str:
+    if error.reason == "KEY_VALUES_MISMATCH":
+        return f"{files.key} is not the key of {files.certificate}"
+    if error.reason in ("EE_KEY_TOO_SMALL", "CA_MD_TOO_WEAK", "CA_KEY_TOO_SMALL"):
+        return f"{files.certificate} is too weak ({error.reason})"
+    wrong = "tls_key_password is wrong" if files.key_password else "it needs tls_key_password"
+    return f"{files.key} holds no key in PEM form that can be read, or {wrong}"
+
+
+def _digest(files: Files) -> bytes:
+    """Return a hash over what is in `files`. Raises Unusable when one of them cannot be read."""
+    digest = hashlib.sha256()
+    for path in files.paths:
+        try:
+            digest.update(hashlib.sha256(path.read_bytes()).digest())
+        except OSError as error:
+            raise Unusable(f"{path} cannot be read: {error.strerror or error}") from None
+    return digest.digest()

@@ -1,0 +1,171 @@
+"""What Prometheus asks for: counted as it happens, or looked up when it asks."""
+
+import asyncio
+import contextlib
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final
+
+from aiohttp import web
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    Counter,
+    Histogram,
+    ProcessCollector,
+    generate_latest,
+)
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from gatherer.inbox import consumers, disk_space, sqlite_file
+from gatherer.inbox.quarantine import Quarantine
+from gatherer.inbox.writer import InboxWriter
+from gatherer.server.health import Handler, nothing_else
+from gatherer.server.observer import Observer
+
+PATH: Final = "/metrics"
+NOBODY: Final = (
+    "nobody"  # the consumer while there is none: an alert has to fire where gather was never set up
+)
+_LATENCIES: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+_GROUPS: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
+
+
+class Metrics(Observer):
+    """The counters of one process."""
+
+    def __init__(self) -> None:
+        """Begin at zero."""
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)  # nothing on Windows
+        self._requests = Counter(
+            "gatherer_requests", "Requests answered.", ("endpoint", "status"), registry=self.registry
+        )
+        self._latency = Histogram(
+            "gatherer_acknowledgement_seconds",
+            "From the headers of a post to its 200, when it is on disk.",
+            registry=self.registry,
+            buckets=_LATENCIES,
+        )
+        self._failures = Counter(
+            "gatherer_authentication_failures",
+            "Posts that did not authenticate.",
+            ("endpoint",),
+            registry=self.registry,
+        )
+        self._groups = Histogram(
+            "gatherer_commit_notifications",
+            "Notifications in one commit.",
+            registry=self.registry,
+            buckets=_GROUPS,
+        )
+        self._counters: dict[tuple[str, int], Counter] = {}  # looking them up by labels is slow
+
+    def answered(self, endpoint: str, status: int, seconds: float) -> None:
+        """Count an answer."""
+        counter = self._counters.get((endpoint, status))
+        if counter is None:
+            counter = self._counters[endpoint, status] = self._requests.labels(endpoint, str(status))
+        counter.inc()
+        if status == 200:
+            self._latency.observe(seconds)
+
+    def authentication_failed(self, endpoint: str) -> None:
+        """Count a failure."""
+        self._failures.labels(endpoint).inc()
+
+    def committed(self, rows: int) -> None:
+        """Count a commit."""
+        self._groups.observe(rows)
+
+    def handler(self) -> Handler:
+        """Return what answers `GET /metrics`, and nothing else."""
+
+        async def answer(request: web.BaseRequest) -> web.StreamResponse:
+            if request.raw_path != PATH or request.method != "GET":
+                return await nothing_else(request)
+            # Looking at files may take its time; nobody else should wait for it.
+            body = await asyncio.to_thread(generate_latest, self.registry)
+            return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+        return answer
+
+
+class State(Collector):
+    """What can be looked up: queue, files, disk, backlog, certificate."""
+
+    def __init__(
+        self,
+        writer: InboxWriter,
+        quarantine: Quarantine | None,
+        *,
+        certificate_expires_at: Callable[[], float | None] = lambda: None,
+    ) -> None:
+        """Look at `writer` and `quarantine`, and ask when the certificate expires, as seconds since 1970."""
+        self._writer = writer
+        self._quarantine = quarantine
+        self._certificate_expires_at = certificate_expires_at
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the gauges as they are now; what cannot be found out is left out."""
+        rows, held = self._writer.waiting
+        yield _gauge("ready", "Whether notifications are taken in.", self._writer.obstacle() is None)
+        yield _gauge("queue_notifications", "Notifications that wait for the disk.", rows)
+        yield _gauge("queue_bytes", "Bytes of the notifications that wait for the disk.", held)
+        if self._quarantine is not None:
+            kept, size = self._quarantine.held
+            yield _gauge("quarantine_posts", "Posts in quarantine.", kept)
+            yield _gauge("quarantine_bytes", "Bytes of the posts in quarantine.", size)
+        expires_at = self._certificate_expires_at()
+        if expires_at is not None:
+            yield _gauge("certificate_expiry_timestamp_seconds", "When it expires.", expires_at)
+        with contextlib.suppress(Exception):  # a file that cannot be read costs its own figures only
+            yield from _inbox(self._writer.path)
+
+
+def _inbox(path: Path) -> Iterator[Metric]:
+    """Yield what the inbox at `path` and those who read it say."""
+    with contextlib.closing(sqlite_file.open_readable(path, busy_seconds=1)) as connection:
+        usage = disk_space.usage(connection, path)
+        yield _gauge("inbox_bytes", "The file of the inbox.", path.stat().st_size)
+        yield _gauge("inbox_held_bytes", "Of that, what is in use.", usage.held)
+        yield _gauge("inbox_wal_bytes", "The write-ahead log of the inbox.", usage.log)
+        yield _gauge("disk_free_bytes", "Free on the disk of the inbox.", usage.free)
+        backlog = GaugeMetricFamily(
+            "gatherer_backlog_notifications",
+            "Notifications that a consumer does not have yet.",
+            labels=("consumer",),
+        )
+        age = GaugeMetricFamily(
+            "gatherer_backlog_age_seconds",
+            "Age of the oldest of those; 0 if there is none.",
+            labels=("consumer",),
+        )
+        (identity,) = connection.execute("SELECT identity FROM inbox").fetchone()
+        reached = {
+            one.name: one.notification_id if one.inbox_id == identity else 0 for one in consumers.known(path)
+        }
+        for name, number in (reached or {NOBODY: 0}).items():
+            count, oldest = _waiting(connection, number)
+            backlog.add_metric((name,), count)
+            age.add_metric((name,), 0 if oldest is None else max(0.0, time.time() - oldest / 1000))
+        yield backlog
+        yield age
+
+
+def _waiting(connection: sqlite3.Connection, reached: int) -> tuple[int, int | None]:
+    """Return how many notifications come after `reached`, and when the first of them was received."""
+    found = connection.execute(
+        "SELECT id, received_at FROM notification WHERE id > ? ORDER BY id LIMIT 1", (reached,)
+    ).fetchone()
+    if found is None:
+        return 0, None
+    (last,) = connection.execute("SELECT max(id) FROM notification").fetchone()
+    return last - found[0] + 1, found[1]
+
+
+def _gauge(name: str, documentation: str, value: float) -> Metric:
+    return GaugeMetricFamily(f"gatherer_{name}", documentation, value=float(value))

@@ -1,0 +1,244 @@
+"""From one HTTP request to one notification on disk, and only then to the answer.
+
+Every POST takes the same steps: route → limits → authenticate → append → 200. Whatever fails before
+the append is answered with a status that tells the provider whether to try again, and a generic body.
+Where the endpoint says so, a post that does not authenticate is quarantined instead of refused.
+"""
+
+import asyncio
+import json
+import logging
+import time
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import Any, Final
+
+import msgspec
+from aiohttp import web
+from multidict import CIMultiDict
+
+from gatherer.config import Endpoint, Server
+from gatherer.inbox.quarantine import Full, Post, Quarantine
+from gatherer.inbox.writer import Arrival, InboxUnavailable, InboxWriter
+from gatherer.server.observer import Observer
+from gatherer.server.webhook import credential_summary
+from gatherer.server.webhook.authentication import Authentication
+from gatherer.server.webhook.body_reader import Bodies, NoBody
+from gatherer.server.webhook.proxy_headers import Network, belongs, sender
+
+log = logging.getLogger(__name__)
+
+RETRY_AFTER_SECONDS: Final = 5
+KEPT_HEADERS: Final = ("X-Hub-Signature-256", "X-Hub-Signature", "X-Twilio-Signature")
+_NOT_READ_TO_THE_END: Final = {
+    HTTPStatus.BAD_REQUEST,
+    HTTPStatus.LENGTH_REQUIRED,
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    HTTPStatus.REQUEST_TIMEOUT,
+    HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    HTTPStatus.SERVICE_UNAVAILABLE,
+}
+_ANSWER_HEADERS: Final = CIMultiDict({"Server": "gatherer", "X-Content-Type-Options": "nosniff"})
+# An empty body, except where that would be an error: Twilio reads every answer as TwiML, and this one says nothing
+# to the person. https://www.twilio.com/docs/api/errors/12300
+_ANSWERS: Final[dict[str, dict[str, Any]]] = {
+    "twilio": {"body": b"<Response/>", "content_type": "text/xml"},
+}
+
+
+class Refused(Exception):
+    """A request that is not taken in. `because` is for the log, never for the client."""
+
+    def __init__(self, status: HTTPStatus, because: str = "", **headers: str) -> None:
+        super().__init__(because)
+        self.status = status
+        self.headers = headers
+        if status is HTTPStatus.SERVICE_UNAVAILABLE:
+            self.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+
+
+class Receiver:
+    """The request handler of `gatherer serve`."""
+
+    def __init__(
+        self,
+        endpoints: Sequence[Endpoint],
+        server: Server,
+        writer: InboxWriter,
+        *,
+        quarantine: Quarantine | None = None,
+        observer: Observer | None = None,
+    ) -> None:
+        """Route to `endpoints`, within the limits of `server`, into `writer`.
+
+        What does not authenticate goes into `quarantine`, at endpoints that want it; `observer` hears of all.
+        """
+        self._routes = {endpoint.path: (endpoint, Authentication(endpoint)) for endpoint in endpoints}
+        self._max_body_bytes = server.max_body_bytes
+        self._bodies = Bodies(
+            max_bytes=server.max_body_bytes,
+            timeout_seconds=server.body_timeout_seconds,
+            max_arriving_bytes=server.max_arriving_bytes,
+        )
+        self._trusted: tuple[Network, ...] = tuple(server.trusted_proxies)
+        self._writer = writer
+        self._quarantine = quarantine
+        self._observer = observer or Observer()
+        self._in_flight = 0
+        self._stopping = False
+
+    async def handle(self, request: web.BaseRequest) -> web.Response:
+        """Answer one request."""
+        self._in_flight += 1
+        started = time.perf_counter()
+        name = "-"
+        try:
+            endpoint, authentication, rest = self._route(request)
+            name = endpoint.name
+            response = await self._handle(request, endpoint, authentication, rest)
+        except Refused as refused:
+            log.warning("%d to %s: %s", refused.status, request.remote, refused)
+            response = _refusal(refused)
+        except asyncio.CancelledError:
+            raise
+        except ConnectionError as gone:
+            # aiohttp keeps it with the request, which its frames hold: only the garbage collector would let go of both.
+            gone.__traceback__ = None
+            return web.Response()  # for nobody
+        except Exception:
+            log.exception("a request could not be handled")
+            response = _refusal(Refused(HTTPStatus.SERVICE_UNAVAILABLE))
+        finally:
+            self._in_flight -= 1
+        self._observer.answered(name, response.status, time.perf_counter() - started)
+        if self._stopping:
+            response.force_close()
+        return response
+
+    async def drain(self, seconds: float) -> None:
+        """Answer what is in flight and close its connections; return when all is answered, or after `seconds`."""
+        self._stopping = True
+        end = time.monotonic() + seconds
+        while self._in_flight and time.monotonic() < end:
+            await asyncio.sleep(0.02)
+
+    async def _handle(
+        self, request: web.BaseRequest, endpoint: Endpoint, authentication: Authentication, rest: str
+    ) -> web.Response:
+        if request.method == "GET" and authentication.has_handshake:
+            return _handshake(request, authentication, rest)
+        if request.method != "POST":
+            allowed = "GET, POST" if authentication.has_handshake else "POST"
+            raise Refused(HTTPStatus.METHOD_NOT_ALLOWED, f"wrong method at {endpoint.name}", Allow=allowed)
+
+        headers = request.headers
+        length = request.content_length
+        if length is None and "Transfer-Encoding" not in headers:
+            raise Refused(HTTPStatus.LENGTH_REQUIRED, f"neither a length nor chunks at {endpoint.name}")
+        if length is not None and length > self._max_body_bytes:
+            raise Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"{length} bytes announced at {endpoint.name}")
+        if any(one.strip().lower() != "identity" for one in headers.getall("Content-Encoding", ())) or any(
+            one.strip().lower() != "chunked" for one in headers.getall("Transfer-Encoding", ())
+        ):
+            raise Refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"compressed body at {endpoint.name}")
+        remote = sender(request.remote or "", headers.getall("X-Forwarded-For", ()), self._trusted)
+        failed = None
+        if not (authentication.url(rest) and authentication.headers(headers, remote)):
+            failed = f"authentication failed at {endpoint.name}"
+            self._observer.authentication_failed(endpoint.name)
+        store = self._quarantine if endpoint.on_failed_authentication == "quarantine" else None
+        if failed and store is None:
+            raise Refused(HTTPStatus.UNAUTHORIZED, failed)
+        # What cannot be kept is not even read, unless it is there already; the writer has logged why, once.
+        if not request.content.is_eof() and (
+            store.obstacle() if failed and store else self._writer.obstacle(length or 0)
+        ):
+            return _refusal(Refused(HTTPStatus.SERVICE_UNAVAILABLE))
+
+        body = await self._read(request)
+        if failed is None and not authentication.body(headers, body, _asked_url(request, self._trusted)):
+            failed = f"signature missing or wrong at {endpoint.name}"
+            self._observer.authentication_failed(endpoint.name)
+            if store is None:
+                raise Refused(HTTPStatus.UNAUTHORIZED, failed)
+
+        arrival = Arrival(
+            time.time_ns() // 1_000_000,
+            endpoint.name,
+            endpoint.provider,
+            remote,
+            _storable(headers.get("Content-Type")),
+            _kept(request),
+            body,
+        )
+        try:
+            if failed is None:
+                await self._writer.append(arrival)
+            elif store is not None:
+                forms = credential_summary.describe(headers.items(), request.raw_path.partition("?")[2], rest)
+                await store.keep(Post(*arrival, failed.partition(" at ")[0], json.dumps(forms)))
+                log.warning("quarantined a post from %s: %s", request.remote, failed)
+        except Full:
+            raise Refused(HTTPStatus.UNAUTHORIZED, f"{failed}, and the quarantine is full") from None
+        except InboxUnavailable:  # the writer has logged why, once
+            return _refusal(Refused(HTTPStatus.SERVICE_UNAVAILABLE), whole=True)
+        return web.Response(headers=_ANSWER_HEADERS, **_ANSWERS.get(endpoint.provider, {}))
+
+    def _route(self, request: web.BaseRequest) -> tuple[Endpoint, Authentication, str]:
+        """Return the endpoint that the path belongs to, and what follows its path: the URL key."""
+        path = request.raw_path.partition("?")[0]
+        route = self._routes.get(path)
+        if route is not None:
+            return *route, ""
+        parent, slash, key = path.rpartition("/")
+        route = self._routes.get(parent)
+        if route is None or route[0].url_key is None:
+            raise Refused(HTTPStatus.NOT_FOUND, "no such endpoint")
+        return *route, slash + key
+
+    async def _read(self, request: web.BaseRequest) -> bytes:
+        """Return the body, byte for byte, within the limits of size and time."""
+        try:
+            return await self._bodies.read(request)
+        except NoBody as problem:
+            raise Refused(problem.status, str(problem)) from None
+
+
+def _handshake(request: web.BaseRequest, authentication: Authentication, rest: str) -> web.Response:
+    """Answer the challenge with which Meta checks a URL when it is registered."""
+    query = request.rel_url.query
+    if not (authentication.url(rest) and authentication.handshake(query)):
+        raise Refused(HTTPStatus.UNAUTHORIZED, "handshake with a wrong URL key, mode or verify token")
+    challenge = query.get("hub.challenge", "").encode("utf-8", "replace")
+    return web.Response(body=challenge, content_type="text/plain", charset="utf-8", headers=_ANSWER_HEADERS)
+
+
+def _asked_url(request: web.BaseRequest, trusted: tuple[Network, ...]) -> str:
+    """Return the URL that the client asked for: what a trusted proxy says it was, else what came in."""
+    headers, scheme, host = request.headers, request.scheme, request.headers.get("Host", "")
+    forwarded = "X-Forwarded-Proto" in headers or "X-Forwarded-Host" in headers
+    if forwarded and belongs(request.remote or "", trusted):
+        scheme = headers.get("X-Forwarded-Proto", scheme).partition(",")[0].strip().lower()
+        host = headers.get("X-Forwarded-Host", host).partition(",")[0].strip()
+    return f"{scheme}://{host}{request.raw_path}"
+
+
+def _kept(request: web.BaseRequest) -> str | None:
+    kept = {name: _storable(request.headers[name]) for name in KEPT_HEADERS if name in request.headers}
+    return msgspec.json.encode(kept).decode() if kept else None
+
+
+def _storable(header: str | None) -> str | None:
+    """Return a header value without the surrogates that stand for bytes which are not UTF-8."""
+    if header is None or header.isascii():
+        return header
+    return header.encode("utf-8", "backslashreplace").decode()
+
+
+def _refusal(refused: Refused, *, whole: bool = False) -> web.Response:
+    """Return the answer; unless the request has been read as a `whole`, some end the connection."""
+    headers = CIMultiDict(_ANSWER_HEADERS, **refused.headers)
+    response = web.Response(status=refused.status, text=f"{refused.status.phrase}\n", headers=headers)
+    if refused.status in _NOT_READ_TO_THE_END and not whole:
+        response.force_close()  # what is still on its way is not worth reading
+    return response

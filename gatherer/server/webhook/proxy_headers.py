@@ -1,0 +1,56 @@
+"""The address of the client, also behind proxies that pass it on in a header."""
+
+import ipaddress
+from collections.abc import Sequence
+from functools import lru_cache
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+def sender(peer: str, forwarded_for: Sequence[str], trusted: tuple[Network, ...]) -> str:
+    """Return the address a request came from, as far as it can be trusted.
+
+    Args:
+        peer: the address at the other end of the connection.
+        forwarded_for: the `X-Forwarded-For` headers in their order. A proxy adds the address it was
+            called from to the last one, or as one more; IIS adds the port, too.
+        trusted: the proxies whose word counts.
+
+    """
+    if not forwarded_for:
+        return peer
+    address = peer
+    hops = ",".join(forwarded_for).split(",")
+    while belongs(address, trusted) and hops:
+        hop = hops.pop().strip()
+        claimed = _parse(hop) or _parse(_without_port(hop))
+        if claimed is None:
+            break
+        address = str(claimed)
+    return address
+
+
+def belongs(address: str, networks: tuple[Network, ...]) -> bool:
+    """Tell whether `address` lies in one of `networks`; IPv4 written as IPv6 counts as IPv4."""
+    parsed = _parse(address)
+    return parsed is not None and any(parsed in network for network in networks)
+
+
+def _without_port(hop: str) -> str:
+    """Return the address in `192.0.2.1:443`, `[2001:db8::1]:443` or `[2001:db8::1]`."""
+    if hop.startswith("["):
+        return hop[1:].partition("]")[0]
+    return hop.partition(":")[0]
+
+
+@lru_cache(maxsize=4096)
+def _parse(address: str) -> Address | None:
+    try:
+        parsed = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return None
+    mapped = parsed.ipv4_mapped if isinstance(parsed, ipaddress.IPv6Address) else None
+    return mapped or parsed

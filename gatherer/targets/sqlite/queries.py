@@ -1,0 +1,50 @@
+"""What people ask the file for: how many rows there are, how the last pass went, the responses themselves."""
+
+import dataclasses
+import json
+import sqlite3
+from collections.abc import Iterator
+from typing import Any, Final
+
+from gatherer.model.records import TABLES, Rejected
+from gatherer.targets import sql_datetime
+from gatherer.targets.base import Export, Run, TargetStatus
+from gatherer.targets.sqlite.schema import sql
+
+EXPORTED_ROWS: Final = 2000
+RUN_COLUMNS: Final = tuple(field.name for field in dataclasses.fields(Run))
+
+
+def status(connection: sqlite3.Connection) -> TargetStatus:
+    """Return what the tables hold."""
+    tables = [*(record.table for record in TABLES), Rejected.table]
+    count = connection.execute
+    rows = {table: count(f"SELECT count(*) FROM {table}").fetchone()[0] for table in tables}
+    rejected = count("SELECT count(*) FROM rejected WHERE resolved_at IS NULL").fetchone()[0]
+    last = count(f"SELECT {', '.join(RUN_COLUMNS)} FROM gather_run ORDER BY id DESC LIMIT 1").fetchone()
+    run = None
+    if last is not None:
+        values = dict(zip(RUN_COLUMNS, last, strict=True))
+        for name in ("started_at", "finished_at"):
+            values[name] = sql_datetime.parse(values[name])
+        run = Run(**values)
+    return TargetStatus(rows=rows, rejected_open=rejected, last_run=run)
+
+
+def export(connection: sqlite3.Connection, what: Export) -> Iterator[list[dict[str, Any]]]:
+    """Yield the responses that `what` asks for by column, a few thousand at a time."""
+    names = ("since", "until", "changed_from", "changed_to")
+    values: dict[str, str] = {
+        name: sql_datetime.text(moment) for name, moment in zip(names, what.times, strict=True)
+    }
+    values |= {"endpoint": what.endpoint or "", "kinds": json.dumps(what.kinds)}
+    cursor = connection.execute(sql(f"export_{what.view}"), values)
+    columns = [column[0] for column in cursor.description]
+    while rows := cursor.fetchmany(EXPORTED_ROWS):
+        yield [
+            {
+                name: sql_datetime.parse(value) if value and name.endswith("_at") else value
+                for name, value in zip(columns, row, strict=True)
+            }
+            for row in rows
+        ]

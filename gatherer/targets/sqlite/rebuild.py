@@ -1,0 +1,53 @@
+"""The rows that were first received in chosen notifications: found by key, and taken out. For `replay`."""
+
+import sqlite3
+from collections.abc import Collection, Iterable
+from typing import Final
+
+from gatherer.model.records import TABLES, Rejected
+
+_RECORDS: Final = tuple(record.table for record in TABLES)
+_WITH_KEYS: Final = (*_RECORDS, Rejected.table)
+_CHOSEN: Final = "WHERE (inbox_id, notification_id) IN (SELECT * FROM temp.chosen)"
+_NOT_KEPT: Final = "AND key NOT IN (SELECT key FROM temp.kept)"
+
+
+def choose(
+    connection: sqlite3.Connection,
+    notifications: Iterable[tuple[str, int]],
+    keep: Collection[bytes] = (),
+) -> None:
+    """Put `notifications`, pairs of inbox id and notification id, where the statements below find them.
+
+    And the keys of records to `keep` whatever is removed.
+    """
+    connection.execute("DROP TABLE IF EXISTS temp.chosen")
+    connection.execute(
+        "CREATE TEMP TABLE chosen (inbox_id TEXT, notification_id INTEGER, "
+        "PRIMARY KEY (inbox_id, notification_id)) WITHOUT ROWID"
+    )
+    connection.executemany("INSERT OR IGNORE INTO temp.chosen VALUES (?, ?)", notifications)
+    connection.execute("DROP TABLE IF EXISTS temp.kept")
+    connection.execute("CREATE TEMP TABLE kept (key BLOB PRIMARY KEY) WITHOUT ROWID")
+    connection.executemany("INSERT OR IGNORE INTO temp.kept VALUES (?)", ((key,) for key in keep))
+
+
+def keys(connection: sqlite3.Connection) -> set[bytes]:
+    """Return the keys of the records and rejections first received in the chosen notifications."""
+    query = " UNION ALL ".join(f"SELECT key FROM {table} {_CHOSEN}" for table in _WITH_KEYS)
+    return {key for (key,) in connection.execute(query)}
+
+
+def remove(connection: sqlite3.Connection) -> int:
+    """Delete the rows first received in the chosen notifications, and return how many those were."""
+    return sum(
+        connection.execute(f"DELETE FROM {table} {_CHOSEN} {_NOT_KEPT if table in _RECORDS else ''}").rowcount
+        for table in _WITH_KEYS
+    )
+
+
+def remove_bodies(connection: sqlite3.Connection) -> None:
+    """Delete the bodies that no rejection needs any more."""
+    connection.execute(
+        "DELETE FROM rejected_notification WHERE body_key NOT IN (SELECT body_key FROM rejected)"
+    )

@@ -1,0 +1,69 @@
+"""What has become too old to be kept in the embedded target: text that is blanked, and rows that are deleted."""
+
+import sqlite3
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from datetime import datetime
+from typing import Final
+
+from gatherer.model import timestamps
+from gatherer.model.records import TABLES
+from gatherer.targets import sql_datetime
+from gatherer.targets.base import Retired
+from gatherer.targets.sqlite.schema import sql
+
+STEP: Final = 2000  # rows of one transaction, so that others get in between
+_ALL: Final = -1
+
+
+def retire(
+    connection: sqlite3.Connection,
+    transaction: Callable[[], AbstractContextManager[None]],
+    *,
+    text_before: datetime | None,
+    rows_before: datetime | None,
+    dry_run: bool,
+) -> Retired:
+    """Blank text and delete rows in small transactions; with `dry_run` in large ones, which are rolled back."""
+    limit = _ALL if dry_run else STEP
+
+    def repeated(step: Callable[[sqlite3.Connection, str, int], int], before: datetime | None) -> int:
+        """Return how many rows `step` has changed when nothing is left to do."""
+        total = 0
+        while before is not None:
+            with transaction():
+                changed = step(connection, sql_datetime.text(before), limit)
+            total += changed
+            if dry_run or changed < STEP:
+                break
+        return total
+
+    deleted = sum(repeated(_deletion(record.table), rows_before) for record in TABLES)
+    rejections_before = max((before for before in (text_before, rows_before) if before), default=None)
+    deleted += repeated(_delete_rejections, rejections_before)
+    return Retired(blanked=repeated(_blank, text_before), deleted=deleted)
+
+
+def _deletion(table: str) -> Callable[[sqlite3.Connection, str, int], int]:
+    statement = f"DELETE FROM {table} WHERE id IN (SELECT id FROM {table} WHERE occurred_at < ? LIMIT ?)"
+    return lambda connection, before, limit: connection.execute(statement, (before, limit)).rowcount
+
+
+def _delete_rejections(connection: sqlite3.Connection, before: str, limit: int) -> int:
+    """Delete rejections, and the bodies that no other one needs."""
+    old = connection.execute(
+        "SELECT id, body_key FROM rejected WHERE received_at < ? LIMIT ?", (before, limit)
+    ).fetchall()
+    connection.executemany("DELETE FROM rejected WHERE id = ?", ((number,) for number, _ in old))
+    connection.executemany(
+        "DELETE FROM rejected_notification WHERE body_key = ?1 "
+        "AND NOT EXISTS (SELECT 1 FROM rejected WHERE body_key = ?1)",
+        ((body_key,) for _, body_key in old),
+    )
+    return len(old)
+
+
+def _blank(connection: sqlite3.Connection, before: str, limit: int) -> int:
+    now = sql_datetime.text(timestamps.now())
+    values = {"before": before, "limit": limit, "now": now}
+    return connection.execute(sql("blank"), values).rowcount
