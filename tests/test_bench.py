@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.serving import ROOT
+from tests.server_process import ROOT
 
 
 def bench(name: str, *options: str, codes: tuple[int, ...] = (0,)) -> dict[str, Any]:

@@ -16,7 +16,7 @@ import pytest
 from gatherer import config
 from gatherer.cli import COMMANDS, gatherer
 from gatherer.model import errors
-from tests.test_cli_help import parse
+from tests.cli.test_help import parse
 
 ROOT = Path(__file__).resolve().parent.parent
 LINUX, WINDOWS = ROOT / "config" / "linux", ROOT / "config" / "windows"

@@ -12,14 +12,14 @@ from gatherer.config import Configuration
 from gatherer.model.errors import InboxError, TemporaryError
 
 if TYPE_CHECKING:
-    from gatherer.inbox.control import Errand
+    from gatherer.inbox.control import Action
     from gatherer.inbox.quarantine import Quarantine
     from gatherer.inbox.writer import InboxWriter
 
 PATIENCE_SECONDS: Final = 30  # with a `serve` that is to do it
 
 
-def errands_of(writer: "InboxWriter", quarantine: "Quarantine | None") -> "Mapping[str, Errand]":
+def errands_of(writer: "InboxWriter", quarantine: "Quarantine | None") -> "Mapping[str, Action]":
     """Return what can be asked of those who hold `writer` and, where there is one, `quarantine`."""
     from gatherer.inbox import redaction
 
@@ -44,17 +44,17 @@ def ask(configuration: Configuration, inbox: config.Inbox, action: str, what: An
 
     """
     from gatherer.inbox import control
-    from gatherer.inbox.committer import AlreadyServed
-    from gatherer.inbox.queue import InboxUnavailable
+    from gatherer.inbox.committer import InboxInUseError
+    from gatherer.inbox.queue import InboxUnavailableError
 
     path = inbox.path.resolve()
     try:
         place = control.ask(path, action, what)
         try:
             return _await_answer(configuration, inbox, place)
-        except InboxUnavailable as unavailable:
+        except InboxUnavailableError as unavailable:
             raise TemporaryError(f"it was not done: {unavailable}") from None
-        except (AlreadyServed, TemporaryError):
+        except (InboxInUseError, TemporaryError):
             control.take_back(place)
             raise
     except OSError as error:
@@ -67,7 +67,7 @@ def _await_answer(configuration: Configuration, inbox: config.Inbox, place: Path
     import asyncio
 
     from gatherer.inbox import control
-    from gatherer.inbox.committer import AlreadyServed
+    from gatherer.inbox.committer import InboxInUseError
 
     end = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < end:
@@ -81,7 +81,7 @@ def _await_answer(configuration: Configuration, inbox: config.Inbox, place: Path
                 if quarantine is not None:
                     resources.callback(quarantine.close)
                 asyncio.run(control.do_pending(writer.path, errands_of(writer, quarantine)))
-        except AlreadyServed:
+        except InboxInUseError:
             time.sleep(0.2)  # by a `serve` that will do it, or for a moment by another of these commands
     raise TemporaryError(f"serve has not done it within {PATIENCE_SECONDS} s; its log may say why")
 

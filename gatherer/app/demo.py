@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from gatherer.app.gather import Pass, gather_once
+from gatherer.app.gather import GatherResult, gather_once
 from gatherer.app.resources import load
 from gatherer.config import SQLiteTarget, example
 from gatherer.model.errors import ConfigurationError, GathererError
@@ -27,7 +27,7 @@ _LISTENING: Final = re.compile(r"listening at (http://[^/\s]+)/")
 _FACTS: Final = ("response", "rejected", "other_event", "template_event", "flow_event", "account_event")
 
 
-class DemoFailed(GathererError):
+class DemoError(GathererError):
     """Something that the demonstration shows did not work here."""
 
 
@@ -80,7 +80,7 @@ class Demo:
         """Run `gatherer serve` in a process of its own for the duration of the block. Yields its address.
 
         Raises:
-            DemoFailed: it does not start, or does not stop cleanly.
+            DemoError: it does not start, or does not stop cleanly.
 
         """
         command = [
@@ -109,7 +109,7 @@ class Demo:
         finally:
             code = _stop(process)
         if code:
-            raise DemoFailed(f"the server ended with exit code {code}; {log} says: {_tail(log)}")
+            raise DemoError(f"the server ended with exit code {code}; {log} says: {_tail(log)}")
 
     def post(self, address: str, progress: Callable[[int, int | None], None]) -> sender.Delivery:
         """Post the campaign to the server at `address`, and return how it went."""
@@ -121,11 +121,11 @@ class Demo:
         delivery.check()
         return delivery
 
-    def gather(self, progress: Callable[[int, int | None], None]) -> Pass:
+    def gather(self, progress: Callable[[int, int | None], None]) -> GatherResult:
         """Run one pass, and return what it did."""
         summary = gather_once(self.configuration, progress=progress)
         if isinstance(summary, str):
-            raise DemoFailed(f"another pass is at work in the folder of the demonstration: {summary}")
+            raise DemoError(f"another pass is at work in the folder of the demonstration: {summary}")
         return summary
 
     def figures(self) -> Figures:
@@ -142,9 +142,9 @@ def _announced(process: subprocess.Popen[bytes], log: Path) -> str:
         if found := _LISTENING.search(said):
             return found[1]
         if process.poll() is not None:
-            raise DemoFailed(f"the server did not start: {_tail(log)}")
+            raise DemoError(f"the server did not start: {_tail(log)}")
         time.sleep(0.05)
-    raise DemoFailed(f"the server did not start within {START_SECONDS:.0f} s: {_tail(log)}")
+    raise DemoError(f"the server did not start within {START_SECONDS:.0f} s: {_tail(log)}")
 
 
 def _stop(process: subprocess.Popen[bytes]) -> int:
@@ -156,7 +156,7 @@ def _stop(process: subprocess.Popen[bytes]) -> int:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
-        raise DemoFailed("the server had to be killed: it did not stop when asked") from None
+        raise DemoError("the server had to be killed: it did not stop when asked") from None
 
 
 def _tail(log: Path) -> str:

@@ -25,7 +25,7 @@ DEFECT = 70  # exit code of what should not happen
 
 
 @dataclass(frozen=True, kw_only=True)
-class InboxPass:
+class InboxResult:
     """What a pass did with one inbox."""
 
     name: str
@@ -35,18 +35,18 @@ class InboxPass:
 
 
 @dataclass(kw_only=True)
-class Pass:
+class GatherResult:
     """What a pass did with all inboxes; the figures are those of all together."""
 
     target: str  # which database, for people
-    inboxes: list[InboxPass] = field(default_factory=list)
+    inboxes: list[InboxResult] = field(default_factory=list)
     read: int = 0
     outcome: Outcome = field(default_factory=Outcome)
     purged_unread: int = 0
     seconds: float = 0.0
     retired: Retired = field(default_factory=Retired)  # afterwards, of whatever was there
 
-    def add(self, done: InboxPass) -> None:
+    def add(self, done: InboxResult) -> None:
         """Add what was done with one more inbox."""
         self.inboxes.append(done)
         if done.summary is not None:
@@ -86,14 +86,14 @@ def gather_all(
     limit: int | None,
     dry_run: bool,
     progress: Callable[[int, int], None],
-) -> Pass:
+) -> GatherResult:
     """Gather one inbox after the other into `target`, at most `limit` notifications altogether.
 
     Raises:
         GathererError: the only inbox there is failed. Of several, each has its failure in its `problem`.
 
     """
-    whole = Pass(target=target.name)
+    whole = GatherResult(target=target.name)
     for name in configuration.named_inboxes:
         left = None if limit is None else limit - whole.read
         if left == 0:
@@ -111,24 +111,24 @@ def gather_all(
                     dry_run=dry_run,
                     progress=progress,
                 )
-            whole.add(InboxPass(name=name, summary=summary))
+            whole.add(InboxResult(name=name, summary=summary))
         except GathererError as error:
             if not configuration.has_several_inboxes:
                 raise
             log.error("inbox %s: %s", name, error)
-            whole.add(InboxPass(name=name, summary=None, problem=str(error), exit_code=error.exit_code))
+            whole.add(InboxResult(name=name, summary=None, problem=str(error), exit_code=error.exit_code))
         except Exception as error:
             if not configuration.has_several_inboxes:
                 raise
             log.exception("inbox %s", name)
             problem = f"a defect in gatherer, {type(error).__name__}: {error}"
-            whole.add(InboxPass(name=name, summary=None, problem=problem, exit_code=DEFECT))
+            whole.add(InboxResult(name=name, summary=None, problem=problem, exit_code=DEFECT))
         if whole.inboxes[-1].problem is not None and not opened and not dry_run:
             _write_down(target, whole.inboxes[-1])
     return whole
 
 
-def _write_down(target: Target, failed: InboxPass) -> None:
+def _write_down(target: Target, failed: InboxResult) -> None:
     """Write down a pass that did not even come to its inbox."""
     now = timestamps.now()
     run = Run(
@@ -160,7 +160,7 @@ def gather_once(
     limit: int | None = None,
     dry_run: bool = False,
     progress: Callable[[int, int], None] = lambda done, total: None,
-) -> Pass | str:
+) -> GatherResult | str:
     """Run one pass over all inboxes, then retire what is too old; or return who is running a pass already.
 
     Raises:
@@ -187,7 +187,7 @@ def gather_once(
                 erased_people(configuration, target, dry_run=dry_run)  # also those of the meantime
                 done.retired = retire(configuration.target, target)
                 return done
-    except lock.Held as held:
+    except lock.LockHeldError as held:
         if held.since is not None and timestamps.now() - held.since > LONGEST_PASS:
             raise TemporaryError(f"a pass has been running for more than an hour: {held.holder}") from None
         return held.holder

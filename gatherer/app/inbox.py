@@ -223,7 +223,7 @@ def _writer(configuration: Configuration) -> "Iterator[InboxWriter]":
 def _append(configuration: Configuration, arrivals: "Iterable[Arrival]") -> int:
     from gatherer.inbox import sqlite_file
     from gatherer.inbox.retention import transaction
-    from gatherer.inbox.writer import InboxUnavailable
+    from gatherer.inbox.writer import InboxUnavailableError
 
     def work(connection: sqlite3.Connection) -> int:
         with transaction(connection):
@@ -232,7 +232,7 @@ def _append(configuration: Configuration, arrivals: "Iterable[Arrival]") -> int:
     with _writer(configuration) as writer:
         try:
             return max(0, writer.perform(work).result())
-        except (InboxUnavailable, sqlite3.Error) as problem:
+        except (InboxUnavailableError, sqlite3.Error) as problem:
             raise TemporaryError(f"nothing was imported, the inbox cannot be written: {problem}") from problem
 
 

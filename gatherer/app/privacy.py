@@ -22,7 +22,7 @@ from gatherer.privacy.erased import Erased
 
 if TYPE_CHECKING:
     from gatherer.inbox.base import Inbox
-    from gatherer.inbox.redaction import Scrubbing
+    from gatherer.inbox.redaction import InboxRedaction
     from gatherer.privacy.tracing import Found
     from gatherer.targets.base import Target
 
@@ -148,7 +148,7 @@ class People:
             erasure=erasure,
         )
 
-    def _scrub(self, name: str, scrubbings: "list[Scrubbing]") -> None:
+    def _scrub(self, name: str, scrubbings: "list[InboxRedaction]") -> None:
         from gatherer.inbox.redaction import to_plain
         from gatherer.inbox.remote.inbox import RemoteInbox
 

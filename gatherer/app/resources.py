@@ -10,9 +10,9 @@ from gatherer import config
 from gatherer.config import Configuration
 
 if TYPE_CHECKING:
-    from gatherer.inbox.disk_space import Room
+    from gatherer.inbox.disk_space import DiskSpace
     from gatherer.inbox.quarantine import Quarantine
-    from gatherer.inbox.queue import Limits
+    from gatherer.inbox.queue import QueueLimits
     from gatherer.inbox.retention import Retention
     from gatherer.inbox.writer import InboxWriter
     from gatherer.targets.sqlserver.connection import Access
@@ -132,7 +132,7 @@ def open_writer(
 def open_quarantine(configuration: Configuration, inbox: config.Inbox) -> "Quarantine | None":
     """Return the writer of the quarantine of `inbox`, to be closed; None if no endpoint has one and none is left over."""
     from gatherer.inbox import quarantine
-    from gatherer.inbox.disk_space import Room
+    from gatherer.inbox.disk_space import DiskSpace
 
     path = quarantine.path_of(inbox.path)
     wanted = any(one.on_failed_authentication == "quarantine" for one in configuration.endpoint)
@@ -144,7 +144,7 @@ def open_quarantine(configuration: Configuration, inbox: config.Inbox) -> "Quara
         max_rows=settings.max_rows,
         max_bytes=settings.max_bytes,
         limits=_limits(inbox),
-        space=Room(min_free_bytes=inbox.min_free_bytes),
+        space=DiskSpace(min_free_bytes=inbox.min_free_bytes),
     )
 
 
@@ -175,10 +175,10 @@ def retention(settings: config.Inbox) -> "Retention":
     return Retention(keep_days=settings.keep_days, keep_days_at_most=settings.keep_days_at_most)
 
 
-def _limits(settings: config.Inbox) -> "Limits":
-    from gatherer.inbox.queue import Limits
+def _limits(settings: config.Inbox) -> "QueueLimits":
+    from gatherer.inbox.queue import QueueLimits
 
-    return Limits(
+    return QueueLimits(
         queue_rows=settings.max_queue_rows,
         queue_bytes=settings.max_queue_bytes,
         commit_bytes=settings.max_commit_bytes,
@@ -186,10 +186,10 @@ def _limits(settings: config.Inbox) -> "Limits":
     )
 
 
-def _room(settings: config.Inbox) -> "Room":
-    from gatherer.inbox.disk_space import Room
+def _room(settings: config.Inbox) -> "DiskSpace":
+    from gatherer.inbox.disk_space import DiskSpace
 
-    return Room(max_inbox_bytes=settings.max_inbox_bytes, min_free_bytes=settings.min_free_bytes)
+    return DiskSpace(max_inbox_bytes=settings.max_inbox_bytes, min_free_bytes=settings.min_free_bytes)
 
 
 _AUTHENTICATION: Final = {

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 from gatherer.config import Configuration
-from gatherer.files.lock import Held, exclusive
+from gatherer.files.lock import LockHeldError, exclusive
 from gatherer.model.errors import TargetError, TemporaryError
 
 
@@ -14,7 +14,7 @@ def turn(configuration: Configuration) -> Iterator[None]:
     """Be the only one for the duration of the block.
 
     Raises:
-        Held: somebody else is.
+        LockHeldError: somebody else is.
         GathererError: the lock cannot be written.
 
     """
@@ -44,7 +44,7 @@ def alone(configuration: Configuration) -> Iterator[None]:
     with ExitStack() as held:
         try:
             held.enter_context(turn(configuration))
-        except Held as other:
+        except LockHeldError as other:
             raise TemporaryError(
                 f"a pass is running, or something else that writes: {other.holder}; try again when it is over"
             ) from None

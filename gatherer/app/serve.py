@@ -23,12 +23,12 @@ def serve(configuration: Configuration, *, announce: Callable[[str], None]) -> N
     from gatherer.app.resources import open_quarantine, open_writer, retention
     from gatherer.app.server_settings import limits_of, server_tls
     from gatherer.inbox import control
-    from gatherer.inbox.maintenance import Housekeeping
+    from gatherer.inbox.maintenance import InboxMaintenance
     from gatherer.server import health
     from gatherer.server.http import server
     from gatherer.server.http.tls import Named
     from gatherer.server.observer import Observer
-    from gatherer.server.webhook.handler import Receiver
+    from gatherer.server.webhook.handler import WebhookHandler
 
     if not configuration.endpoint:
         raise ConfigurationError("there is no [[endpoint]] to receive at")
@@ -51,13 +51,13 @@ def serve(configuration: Configuration, *, announce: Callable[[str], None]) -> N
             closing(open_writer(configuration.inbox, committed=observer.committed))
         )
         quarantine = open_quarantine(configuration, configuration.inbox)
-        tasks = [Housekeeping(writer, retention(configuration.inbox)).run]
+        tasks = [InboxMaintenance(writer, retention(configuration.inbox)).run]
         if tls is not None:
             tasks.append(tls.watch)
         if quarantine is not None:
             resources.callback(quarantine.close)
         tasks.append(partial(control.run, writer.path, errands_of(writer, quarantine)))
-        receiver = Receiver(
+        receiver = WebhookHandler(
             configuration.endpoint, settings, writer, quarantine=quarantine, observer=observer
         )
         listeners = [
@@ -109,7 +109,7 @@ def offered(
     from gatherer.inbox.redaction import scrub
     from gatherer.server.http.server import Listener
     from gatherer.server.http.tls import Files, ServerTLS
-    from gatherer.server.pull.handler import Pulling
+    from gatherer.server.pull.handler import PullHandler
     from gatherer.server.pull.source import Source
     from gatherer.server.pull.tokens import Tokens
     from gatherer.server.webhook.proxy_headers import sender
@@ -119,7 +119,7 @@ def offered(
         tls = ServerTLS(Files(certificate=settings.tls_certificate, key=settings.tls_key))
     trusted = tuple(configuration.server.trusted_proxies)
     with closing(Source(configuration.inbox.path)) as source:
-        pulling = Pulling(
+        pulling = PullHandler(
             source,
             Tokens([token.reveal() for token in settings.tokens]),
             admins=Tokens([token.reveal() for token in settings.admin_tokens]),

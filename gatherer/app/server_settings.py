@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from gatherer.config import Server
 
 if TYPE_CHECKING:
-    from gatherer.server.http.connection import Limits
+    from gatherer.server.http.connection import ConnectionLimits
     from gatherer.server.http.tls import ServerTLS
 
 log = logging.getLogger(__name__)
@@ -38,14 +38,14 @@ def server_tls(settings: Server) -> "ServerTLS | None":
     )
 
 
-def limits_of(settings: Server) -> "Limits":
+def limits_of(settings: Server) -> "ConnectionLimits":
     """Return the limits of a listener: as configured, but no more connections than this process can open."""
-    from gatherer.server.http.connection import Limits
+    from gatherer.server.http.connection import ConnectionLimits
 
     most = _openable_files() - SPARE_FILES
     if most < settings.max_connections:
         log.warning("server.max_connections: %d, because the system lets us open no more files", most)
-    return Limits(
+    return ConnectionLimits(
         header_timeout_seconds=settings.header_timeout_seconds,
         keepalive_timeout_seconds=settings.keepalive_timeout_seconds,
         max_header_bytes=settings.max_header_bytes,

@@ -32,7 +32,7 @@ def check(config_path: Path | None, *, as_json: bool) -> None:
     path = config.find(config_path)
     try:
         configuration = load(path, secrets=True)
-    except config.InvalidConfiguration as invalid:
+    except config.InvalidConfigurationError as invalid:
         if not as_json:
             raise
         print_json({"file": str(path), "ok": False, "errors": invalid.problems, "warnings": []})

@@ -59,9 +59,9 @@ def command(
             print_json(results)
         failed = [name for name, holds in results["proofs"].items() if not holds]
         if failed:
-            from gatherer.app.demo import DemoFailed
+            from gatherer.app.demo import DemoError
 
-            raise DemoFailed(f"this does not hold: {'; '.join(failed)}")
+            raise DemoError(f"this does not hold: {'; '.join(failed)}")
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from gatherer.app.gather import Pass
+    from gatherer.app.gather import GatherResult
     from gatherer.pipeline.gather import Summary
 
 REJECTED = 1  # exit code with --fail-on-rejected
@@ -100,7 +100,7 @@ def command(
         sys.exit(REJECTED)
 
 
-def _as_json(summary: "Pass", *, dry_run: bool) -> dict[str, Any]:
+def _as_json(summary: "GatherResult", *, dry_run: bool) -> dict[str, Any]:
     """Return the figures of all inboxes together, and beside them those of each."""
     from gatherer.cli.output import retired_figures
 
@@ -121,7 +121,7 @@ def _as_json(summary: "Pass", *, dry_run: bool) -> dict[str, Any]:
     }
 
 
-def _figures(summary: "Pass | Summary") -> dict[str, Any]:
+def _figures(summary: "GatherResult | Summary") -> dict[str, Any]:
     from gatherer.cli.output import figures
 
     return {
@@ -133,7 +133,7 @@ def _figures(summary: "Pass | Summary") -> dict[str, Any]:
     }
 
 
-def _tell(summary: "Pass", *, dry_run: bool) -> None:
+def _tell(summary: "GatherResult", *, dry_run: bool) -> None:
     from gatherer.cli.output import retired_sentence, sentence
 
     tried = "would have gathered" if dry_run else "gathered"

@@ -5,7 +5,7 @@ from gatherer.config.file import (
     DEFAULT_NAME,
     ENVIRONMENT_VARIABLE,
     Configuration,
-    InvalidConfiguration,
+    InvalidConfigurationError,
     find,
     load,
 )
@@ -27,7 +27,7 @@ __all__ = [
     "Configuration",
     "Endpoint",
     "Inbox",
-    "InvalidConfiguration",
+    "InvalidConfigurationError",
     "NamedInbox",
     "OfferedInbox",
     "Privacy",

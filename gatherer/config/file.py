@@ -26,7 +26,7 @@ ENVIRONMENT_VARIABLE: Final = "GATHERER_CONFIG"
 DEFAULT_NAME: Final = "gatherer.toml"
 
 
-class InvalidConfiguration(ConfigurationError):
+class InvalidConfigurationError(ConfigurationError):
     """The file is there, but wrong. `problems` has one line for each error."""
 
     def __init__(self, path: Path, problems: list[str]) -> None:
@@ -136,7 +136,7 @@ def load(
 
     Raises:
         ConfigurationError: the file is missing or cannot be read.
-        InvalidConfiguration: it is wrong; all errors at once.
+        InvalidConfigurationError: it is wrong; all errors at once.
 
     """
     try:
@@ -154,14 +154,14 @@ def load(
     try:
         values = tomllib.loads(source)
     except tomllib.TOMLDecodeError as error:
-        raise InvalidConfiguration(path, [messages.of_syntax(error, source)]) from None
+        raise InvalidConfigurationError(path, [messages.of_syntax(error, source)]) from None
     areas = AREAS if secrets is True else secrets or frozenset()
     context = {"folder": path.absolute().parent, "secrets": areas, "providers": providers}
     try:
         return Configuration.model_validate(values, context=context)
     except ValidationError as errors:
         found = [messages.of_value(dict(error), Configuration) for error in errors.errors()]
-        raise InvalidConfiguration(path, list(dict.fromkeys([*found, *_between(values)]))) from None
+        raise InvalidConfigurationError(path, list(dict.fromkeys([*found, *_between(values)]))) from None
 
 
 def _between(values: dict[str, Any]) -> Iterator[str]:

@@ -9,7 +9,7 @@ from gatherer.model.errors import TargetError
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Callable[[str], object]]:
+def atomic_write(path: Path) -> Iterator[Callable[[str], object]]:
     """Let the block write a file that appears at `path` whole, or not at all. Yields what to call with text.
 
     Raises:

@@ -16,7 +16,7 @@ from gatherer.model.errors import GathererError
 WRITTEN_AFTER_SECONDS: Final = 0.2
 
 
-class Held(GathererError):
+class LockHeldError(GathererError):
     """Another process has the lock."""
 
     exit_code = 2
@@ -29,7 +29,7 @@ class Held(GathererError):
 
 @contextmanager
 def exclusive(path: Path) -> Iterator[None]:
-    """Hold the lock file `path` for the duration of the block, or raise :class:`Held` at once.
+    """Hold the lock file `path` for the duration of the block, or raise :class:`LockHeldError` at once.
 
     Who holds it is written to `<path>.holder`, for people: the lock itself is the kernel's.
     """
@@ -41,7 +41,7 @@ def exclusive(path: Path) -> Iterator[None]:
         lock.acquire(timeout=0)
     except Timeout:
         time.sleep(WRITTEN_AFTER_SECONDS)  # whoever has just got the lock has not said so yet
-        raise Held(path, *_read_holder(holder_file)) from None
+        raise LockHeldError(path, *_read_holder(holder_file)) from None
     try:
         holder = {"pid": os.getpid(), "host": socket.gethostname(), "since": timestamps.iso(timestamps.now())}
         holder_file.write_text(json.dumps(holder), encoding="utf-8")

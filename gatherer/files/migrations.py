@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from sqlite_utils import Database
 
 
-class Unsuitable(Exception):
+class IncompatibleFileError(Exception):
     """The file is none of ours, or too new for this program. The text is a clause that follows its name."""
 
 
@@ -26,7 +26,7 @@ class Versions:
         """Return the scripts that the file still needs, without changing anything.
 
         Raises:
-            Unsuitable: it is not such a file, or a newer gatherer wrote it.
+            IncompatibleFileError: it is not such a file, or a newer gatherer wrote it.
             sqlite3.Error: it cannot be read.
 
         """
@@ -44,9 +44,11 @@ class Versions:
                 )
             }
         if not applied:
-            raise Unsuitable(f"is a database, but not a gatherer {self.kind}: choose another path")
+            raise IncompatibleFileError(f"is a database, but not a gatherer {self.kind}: choose another path")
         if unknown := sorted(applied - set(self.scripts)):
-            raise Unsuitable(f"was written by a newer gatherer (it has {unknown[-1]}): update this one")
+            raise IncompatibleFileError(
+                f"was written by a newer gatherer (it has {unknown[-1]}): update this one"
+            )
         return [name for name in self.scripts if name not in applied]
 
     def apply(self, connection: sqlite3.Connection) -> None:

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from gatherer.files import lock
-from gatherer.files.migrations import Unsuitable
+from gatherer.files.migrations import IncompatibleFileError
 from gatherer.inbox import sqlite_file
-from gatherer.inbox.outage import Obstacle
-from gatherer.inbox.queue import InboxUnavailable
+from gatherer.inbox.outage import Outage
+from gatherer.inbox.queue import InboxUnavailableError
 from gatherer.model.errors import ConfigurationError, TemporaryError
 
 # What SQLite or Python refuse because of the values, not because of the file.
@@ -41,7 +41,7 @@ _Row = TypeVar("_Row")
 Work = Callable[[sqlite3.Connection], _Result]
 
 
-class AlreadyServed(ConfigurationError):
+class InboxInUseError(ConfigurationError):
     """Another process writes the file."""
 
 
@@ -49,7 +49,7 @@ class Committer:
     """Owns the lock, the writing connection, and the idle one that keeps `-wal` and `-shm` in place."""
 
     def __init__(
-        self, path: Path, file_format: sqlite_file.Format, failure: Obstacle, group: str | None = None
+        self, path: Path, file_format: sqlite_file.Format, failure: Outage, group: str | None = None
     ) -> None:
         """Open the file at `path`, creating it if there is none, for the accounts of `group` if there is one.
 
@@ -89,12 +89,12 @@ class Committer:
 
         Raises:
             UNSTORABLE: because of the values; nothing was stored.
-            InboxUnavailable: because of anything else; the connection has been given up.
+            InboxUnavailableError: because of anything else; the connection has been given up.
 
         """
         connection = self.connection
         if connection is None:
-            raise InboxUnavailable(self.failure.reason)
+            raise InboxUnavailableError(self.failure.reason)
         failed: Exception | None = None
         with self._busy():
             try:
@@ -108,14 +108,14 @@ class Committer:
                 connection.execute("COMMIT")
                 self._unmoved += _COMMIT_BYTES + sum(len(row.body or b"") for row in rows)
                 if sqlite_file.identities(self._files) != self._identities:
-                    failed = sqlite_file.Replaced("another file has taken its place")
+                    failed = sqlite_file.InboxReplacedError("another file has taken its place")
             except UNSTORABLE:
                 raise
             except Exception as problem:  # noqa: BLE001 - whatever it was, the connection is in doubt
                 failed = problem
         if failed is not None:
             self.fail(failed)
-            raise InboxUnavailable(self.failure.reason)
+            raise InboxUnavailableError(self.failure.reason)
 
     def perform(self, work: Work[_Result], *, writes: bool = True) -> _Result:
         """Return what `work` does with the connection; it begins and ends its own transaction.
@@ -124,12 +124,12 @@ class Committer:
 
         Raises:
             Exception: what `work` raises; a fault of the disk is one of the whole inbox.
-            InboxUnavailable: there is no connection at present.
+            InboxUnavailableError: there is no connection at present.
 
         """
         connection = self.connection
         if connection is None:
-            raise InboxUnavailable(self.failure.reason)
+            raise InboxUnavailableError(self.failure.reason)
         if writes:
             self._unmoved += _WORK_BYTES
         with self._busy():
@@ -164,7 +164,7 @@ class Committer:
     def fail(self, problem: Exception) -> None:
         """Give the connection up: after a failed fsync nothing it believes can be trusted."""
         problem.with_traceback(None)  # its frames could hold a cursor, and that the connection
-        close = self._let_go if isinstance(problem, sqlite_file.Replaced) else self._disconnect
+        close = self._let_go if isinstance(problem, sqlite_file.InboxReplacedError) else self._disconnect
         close()
         self.failure.begin(f"{type(problem).__name__}: {problem}")
 
@@ -230,9 +230,9 @@ def _explained(path: Path) -> Iterator[None]:
     """Turn what can go wrong at the start into one line that says what to do."""
     try:
         yield
-    except lock.Held as held:
-        raise AlreadyServed(f"the inbox {path} is already served by {held.holder}") from None
-    except Unsuitable as unsuitable:
+    except lock.LockHeldError as held:
+        raise InboxInUseError(f"the inbox {path} is already served by {held.holder}") from None
+    except IncompatibleFileError as unsuitable:
         raise ConfigurationError(f"{path} {unsuitable}, or choose another [inbox] path") from None
     except (sqlite3.Error, OSError) as error:
         code = getattr(error, "sqlite_errorname", "")

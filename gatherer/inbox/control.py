@@ -16,11 +16,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
-from gatherer.inbox.queue import InboxUnavailable
+from gatherer.inbox.queue import InboxUnavailableError
 
 log = logging.getLogger(__name__)
 
-Errand = Callable[[Any], Awaitable[int]]  # given what the request says; returns with how many it was done
+Action = Callable[[Any], Awaitable[int]]  # given what the request says; returns with how many it was done
 LOOK_SECONDS: Final = 0.5  # between looks whether somebody wants something
 STALE_SECONDS: Final = 3600  # an answer that nobody fetched
 
@@ -58,7 +58,7 @@ def answer(path: Path) -> int | None:
 
     Raises:
         OSError: it cannot be read.
-        InboxUnavailable: it could not be done, for the reason given.
+        InboxUnavailableError: it could not be done, for the reason given.
 
     """
     if not path.exists():
@@ -66,7 +66,7 @@ def answer(path: Path) -> int | None:
     content = json.loads(path.read_text(encoding="utf-8"))
     path.unlink()
     if "problem" in content:
-        raise InboxUnavailable(content["problem"])
+        raise InboxUnavailableError(content["problem"])
     return int(content["done"])
 
 
@@ -75,7 +75,7 @@ def take_back(path: Path) -> None:
     path.with_suffix(".request").unlink(missing_ok=True)
 
 
-async def run(inbox: Path, errands: Mapping[str, Errand]) -> None:
+async def run(inbox: Path, errands: Mapping[str, Action]) -> None:
     """Do whatever is asked about the file `inbox`, until cancelled; `errands` are what is done for which action."""
     with suppress(OSError):  # an account that may not make it here may not be asked either
         make_folder(inbox)
@@ -84,7 +84,7 @@ async def run(inbox: Path, errands: Mapping[str, Errand]) -> None:
         await asyncio.sleep(LOOK_SECONDS)
 
 
-async def do_pending(inbox: Path, errands: Mapping[str, Errand]) -> None:
+async def do_pending(inbox: Path, errands: Mapping[str, Action]) -> None:
     """Do what has been asked by now. What cannot be done is answered with the reason, never raised."""
     try:
         requests = sorted(folder(inbox).iterdir())
@@ -97,14 +97,14 @@ async def do_pending(inbox: Path, errands: Mapping[str, Errand]) -> None:
             _remove_stale(request)
 
 
-async def _do(request: Path, errands: Mapping[str, Errand]) -> None:
+async def _do(request: Path, errands: Mapping[str, Action]) -> None:
     result: dict[str, object]
     try:
         content = json.loads(request.read_text(encoding="utf-8"))
         action = content["action"]
         result = {"done": await errands[action](content["what"])}
         log.info("done as asked: %s of %d", action, result["done"])
-    except InboxUnavailable as unavailable:
+    except InboxUnavailableError as unavailable:
         result = {"problem": f"cannot be written just now: {unavailable}"}
     except Exception as problem:  # noqa: BLE001 - a bad request must not end those who serve
         result = {"problem": f"{type(problem).__name__}: {problem}"}

@@ -19,7 +19,7 @@ class Usage(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Room:
+class DiskSpace:
     """The limits that keep an inbox from filling its disk; 0 is none."""
 
     max_inbox_bytes: int = 0

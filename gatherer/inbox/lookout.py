@@ -6,7 +6,7 @@ from typing import Final
 
 from gatherer.inbox import disk_space
 from gatherer.inbox.committer import Committer, Work
-from gatherer.inbox.outage import Obstacle
+from gatherer.inbox.outage import Outage
 
 LOOK_SECONDS: Final = 1.0  # between looks at the disk while nothing is to be written
 ON_DISK: Final = 3  # bytes on the disk for one of a body: in the log, in the file, and what goes with it
@@ -17,7 +17,7 @@ class Lookout:
     """Finds out whether there is room, and tells the shortage when there is none. On the writer's thread."""
 
     def __init__(
-        self, file: Committer, space: disk_space.Room, make_room: Work[object] | None, shortage: Obstacle
+        self, file: Committer, space: disk_space.DiskSpace, make_room: Work[object] | None, shortage: Outage
     ) -> None:
         """Look after `file` within the limits of `space`; `make_room` deletes what may go."""
         self._file = file

@@ -11,7 +11,7 @@ from typing import Final, TypeVar
 
 from gatherer.inbox import consumers, sqlite_file
 from gatherer.inbox.retention import Retention, Step, give_back_some, purge_some, shrink_log
-from gatherer.inbox.writer import InboxUnavailable, InboxWriter
+from gatherer.inbox.writer import InboxUnavailableError, InboxWriter
 from gatherer.model import timestamps
 from gatherer.model.errors import TemporaryError
 
@@ -26,7 +26,7 @@ SHUTDOWN_SECONDS: Final = 2.0  # for the step that is being done
 T = TypeVar("T")
 
 
-class Housekeeping:
+class InboxMaintenance:
     """The tidying of one inbox, while its writer takes in notifications."""
 
     def __init__(
@@ -46,7 +46,7 @@ class Housekeeping:
             await asyncio.sleep(self._round_seconds)
             try:
                 await self.tidy()
-            except InboxUnavailable:
+            except InboxUnavailableError:
                 pass  # the writer has logged why, and is at it
             except (sqlite3.Error, OSError) as problem:
                 log.warning("the inbox could not be tidied up, trying again: %s", problem)
@@ -145,7 +145,7 @@ def purge_now(writer: InboxWriter, retention: Retention) -> list[Step]:
         while writer.perform(give_back_some).result():
             pass
         writer.perform(shrink_log).result()
-    except (InboxUnavailable, sqlite3.Error) as problem:
+    except (InboxUnavailableError, sqlite3.Error) as problem:
         raise TemporaryError(f"the inbox {writer.path} cannot be written just now: {problem}") from problem
     finally:
         report(steps)

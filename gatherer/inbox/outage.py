@@ -10,7 +10,7 @@ log = logging.getLogger(__name__)
 REPEAT_SECONDS: Final = 60
 
 
-class Obstacle:
+class Outage:
     """One kind of obstacle: `reason` says what is in the way at present, None that nothing is."""
 
     def __init__(self, begins: str, ends: str) -> None:

@@ -9,10 +9,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from gatherer.files.migrations import Unsuitable, Versions
+from gatherer.files.migrations import IncompatibleFileError, Versions
 from gatherer.inbox import disk_space, sqlite_file
-from gatherer.inbox.outage import Obstacle
-from gatherer.inbox.queue import Arrival, InboxUnavailable, Limits
+from gatherer.inbox.outage import Outage
+from gatherer.inbox.queue import Arrival, InboxUnavailableError, QueueLimits
 from gatherer.inbox.writer import InboxWriter
 from gatherer.model import timestamps
 from gatherer.model.errors import InboxError, TemporaryError
@@ -56,7 +56,7 @@ class Kept(NamedTuple):
     authentication: list[str]
 
 
-class Full(Exception):
+class QuarantineFullError(Exception):
     """The quarantine holds as much as it may: the post is refused like any other."""
 
 
@@ -69,7 +69,7 @@ class Quarantine:
     """The only writer of a quarantine."""
 
     def __init__(
-        self, path: Path, *, max_rows: int, max_bytes: int, limits: Limits, space: disk_space.Room
+        self, path: Path, *, max_rows: int, max_bytes: int, limits: QueueLimits, space: disk_space.DiskSpace
     ) -> None:
         """Open the quarantine at `path`, creating it if there is none.
 
@@ -78,7 +78,7 @@ class Quarantine:
 
         """
         self._max_rows, self._max_bytes = max_rows, max_bytes
-        self._full = Obstacle("the quarantine is full: %s. Refusing", "the quarantine has room again")
+        self._full = Outage("the quarantine is full: %s. Refusing", "the quarantine has room again")
         self._writer = InboxWriter(path, limits=limits, space=space, format=FORMAT)
         self.path = self._writer.path
         self._rows, self._bytes = self._writer.perform(_held).result()
@@ -96,17 +96,19 @@ class Quarantine:
         """Return when `post` is on disk.
 
         Raises:
-            Full: there is no room for it until somebody discards or releases something.
-            InboxUnavailable: it could not be committed; the sender has to try again.
+            QuarantineFullError: there is no room for it until somebody discards or releases something.
+            InboxUnavailableError: it could not be committed; the sender has to try again.
 
         """
         size = len(post.body)
         if self._rows >= self._max_rows or self._bytes + size > self._max_bytes:
-            raise Full(self._full.begin(f"it holds {self._rows} posts, {disk_space.megabytes(self._bytes)}"))
+            raise QuarantineFullError(
+                self._full.begin(f"it holds {self._rows} posts, {disk_space.megabytes(self._bytes)}")
+            )
         self._rows, self._bytes = self._rows + 1, self._bytes + size
         try:
             await self._writer.append(post)
-        except InboxUnavailable:
+        except InboxUnavailableError:
             self._rows, self._bytes = self._rows - 1, self._bytes - size
             raise
 
@@ -117,7 +119,7 @@ class Quarantine:
         them there twice, which are one to a pass.
 
         Raises:
-            InboxUnavailable: one of the two could not be written; what was not released is still here.
+            InboxUnavailableError: one of the two could not be written; what was not released is still here.
 
         """
         released = 0
@@ -181,7 +183,7 @@ def _read(path: Path, query: str, values: dict[str, Any]) -> list[Any]:
     try:
         with closing(sqlite_file.open_readable(path, VERSIONS)) as connection:
             return connection.execute(query, values).fetchall()
-    except Unsuitable as unsuitable:
+    except IncompatibleFileError as unsuitable:
         raise InboxError(f"{path} {unsuitable}") from None
     except sqlite3.Error as error:
         busy = getattr(error, "sqlite_errorname", "").startswith(("SQLITE_BUSY", "SQLITE_LOCKED"))

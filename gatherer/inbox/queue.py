@@ -31,12 +31,12 @@ class Storable(Protocol):
         """The body of the request."""
 
 
-class InboxUnavailable(Exception):
+class InboxUnavailableError(Exception):
     """The inbox could not commit. Nothing was promised; the sender has to try again."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Limits:
+class QueueLimits:
     """How much may wait for the disk, and for how long. One notification always may."""
 
     queue_rows: int = 10_000
@@ -55,7 +55,7 @@ class Waiting(NamedTuple):
 class Queue:
     """Arrivals from one event loop to one thread. `wake` is the lock, and tells the thread that there is work."""
 
-    def __init__(self, limits: Limits, late: Callable[[], InboxUnavailable]) -> None:
+    def __init__(self, limits: QueueLimits, late: Callable[[], InboxUnavailableError]) -> None:
         """Keep within `limits`; `late` is asked what to tell those who have waited too long."""
         self.wake = threading.Condition()
         self._limits = limits
@@ -119,7 +119,7 @@ class Queue:
             group.append(self._waiting.popleft())
         return group
 
-    def settle(self, group: Iterable[Waiting], error: InboxUnavailable | None) -> None:
+    def settle(self, group: Iterable[Waiting], error: InboxUnavailableError | None) -> None:
         """Tell those who wait for `group`, in their event loop, that it is on disk, or why not."""
         futures = []
         for arrival, future in group:
@@ -129,7 +129,7 @@ class Queue:
         with contextlib.suppress(RuntimeError):  # the loop is gone, and with it everyone who waited
             futures[0].get_loop().call_soon_threadsafe(self._settle, futures, error)
 
-    def _settle(self, futures: list["asyncio.Future[None]"], error: InboxUnavailable | None) -> None:
+    def _settle(self, futures: list["asyncio.Future[None]"], error: InboxUnavailableError | None) -> None:
         for future in futures:
             if not future.done():  # the client may have gone, or waited for too long
                 if error is None:

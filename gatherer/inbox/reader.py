@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
-from gatherer.files.migrations import Unsuitable
+from gatherer.files.migrations import IncompatibleFileError
 from gatherer.inbox import consumers, filesystem, sqlite_file
 from gatherer.inbox.base import COLUMNS, Bounds, InboxStatus, Row, Selection, as_notification
 from gatherer.model import timestamps
@@ -167,7 +167,7 @@ def _explained(path: Path) -> Iterator[None]:
     """Turn SQLite's errors into ours."""
     try:
         yield
-    except Unsuitable as unsuitable:
+    except IncompatibleFileError as unsuitable:
         raise InboxError(f"{path} {unsuitable}") from None
     except OSError as error:
         raise InboxError(f"the inbox {path} cannot be opened: {error.strerror or error}") from error

@@ -27,7 +27,7 @@ STEP_ROWS: Final = 20  # which are as large as a body may be
 HIGHEST_ID: Final = 2**63 - 1
 
 
-class Scrubbing(NamedTuple):
+class InboxRedaction(NamedTuple):
     """What is to become of one notification."""
 
     id: int
@@ -35,9 +35,9 @@ class Scrubbing(NamedTuple):
     body: bytes  # the body without the person; empty if nothing is left
 
 
-def steps(scrubbings: Iterable[Scrubbing]) -> Iterator[list[Scrubbing]]:
+def steps(scrubbings: Iterable[InboxRedaction]) -> Iterator[list[InboxRedaction]]:
     """Yield `scrubbings` in portions that can be done at once."""
-    step: list[Scrubbing] = []
+    step: list[InboxRedaction] = []
     size = 0
     for one in scrubbings:
         if step and (len(step) == STEP_ROWS or size + len(one.body) > STEP_BYTES):
@@ -49,13 +49,13 @@ def steps(scrubbings: Iterable[Scrubbing]) -> Iterator[list[Scrubbing]]:
         yield step
 
 
-async def scrub(writer: InboxWriter, scrubbings: Iterable[Scrubbing]) -> int:
+async def scrub(writer: InboxWriter, scrubbings: Iterable[InboxRedaction]) -> int:
     """Do `scrubbings` step by step, between arrivals; return how many were done.
 
     Even if there are none, nothing is left in the file afterwards of what was removed from it, or purged, before.
 
     Raises:
-        InboxUnavailable: the inbox cannot be written just now; what is left can be done again.
+        InboxUnavailableError: the inbox cannot be written just now; what is left can be done again.
         sqlite3.Error: as above.
 
     """
@@ -81,7 +81,7 @@ def _give_back_some(connection: sqlite3.Connection) -> int:
     return int(free) if mode else 0
 
 
-def scrub_some(connection: sqlite3.Connection, scrubbings: Sequence[Scrubbing]) -> int:
+def scrub_some(connection: sqlite3.Connection, scrubbings: Sequence[InboxRedaction]) -> int:
     """Do `scrubbings` on the writer's `connection`, all in one transaction; return how many were done.
 
     What they remove is overwritten in the file, not only marked as free.
@@ -116,12 +116,12 @@ def _thoroughly(connection: sqlite3.Connection) -> Iterator[None]:
         connection.execute(f"PRAGMA secure_delete = {before}").fetchone()
 
 
-def to_plain(scrubbings: Sequence[Scrubbing]) -> list[list[Any]]:
+def to_plain(scrubbings: Sequence[InboxRedaction]) -> list[list[Any]]:
     """Return `scrubbings` as values that JSON can carry."""
     return [[one.id, one.body_key.hex(), base64.b64encode(one.body).decode()] for one in scrubbings]
 
 
-def from_plain(values: Any) -> list[Scrubbing]:
+def from_plain(values: Any) -> list[InboxRedaction]:
     """Return the scrubbings that `values` carry.
 
     Raises:
@@ -130,7 +130,7 @@ def from_plain(values: Any) -> list[Scrubbing]:
     """
     try:
         found = [
-            Scrubbing(int(number), bytes.fromhex(key), base64.b64decode(body, validate=True))
+            InboxRedaction(int(number), bytes.fromhex(key), base64.b64decode(body, validate=True))
             for number, key, body in values
         ]
     except (TypeError, OverflowError) as error:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from gatherer.files.migrations import Unsuitable, Versions
+from gatherer.files.migrations import IncompatibleFileError, Versions
 from gatherer.inbox import filesystem, group_access
 
 VERSIONS: Final = Versions(kind="inbox", package=__package__, scripts=("0001_inbox", "0002_erasing"))
@@ -39,7 +39,7 @@ BUSY_SECONDS: Final = 5  # to wait for a reader that happens to be in the way
 LOG_BYTES: Final = 64_000_000  # to which the write-ahead log shrinks once no reader needs what is in it
 
 
-class Replaced(Exception):
+class InboxReplacedError(Exception):
     """The files of the inbox are no longer the ones that were opened: what is written to those, nobody finds."""
 
 
@@ -81,7 +81,7 @@ def open_writable(path: Path, versions: Versions = VERSIONS) -> sqlite3.Connecti
     The file has to exist: one that has vanished is not to be replaced by an empty one silently.
 
     Raises:
-        Unsuitable: it is something else, or was written by a newer gatherer. Nothing was changed.
+        IncompatibleFileError: it is something else, or was written by a newer gatherer. Nothing was changed.
         sqlite3.Error: it cannot be written, or not durably.
 
     """
@@ -138,7 +138,7 @@ def open_readable(
     :func:`at_rest` afterwards.
 
     Raises:
-        Unsuitable: it is something else, or was written by a newer gatherer.
+        IncompatibleFileError: it is something else, or was written by a newer gatherer.
         sqlite3.Error: it cannot be read.
 
     """
@@ -153,9 +153,9 @@ def open_readable(
     try:
         pending = versions.pending(connection)
         if len(pending) == len(versions.scripts):
-            raise Unsuitable(f"is an empty file, not a gatherer {versions.kind}")
+            raise IncompatibleFileError(f"is an empty file, not a gatherer {versions.kind}")
         if pending:
-            raise Unsuitable(
+            raise IncompatibleFileError(
                 "was written by an older gatherer: restart `gatherer serve`, which brings it up to date"
             )
     except BaseException:
@@ -209,11 +209,11 @@ def identities(paths: Iterable[Path]) -> list[tuple[int, int]]:
     """Return which files those at `paths` are, in the file system's numbers.
 
     Raises:
-        Replaced: one of them is missing.
+        InboxReplacedError: one of them is missing.
 
     """
     try:
         found = [path.stat() for path in paths]
     except OSError as error:
-        raise Replaced(f"{error.filename} has been moved or deleted") from None
+        raise InboxReplacedError(f"{error.filename} has been moved or deleted") from None
     return [(one.st_dev, one.st_ino) for one in found]

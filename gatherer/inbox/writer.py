@@ -18,10 +18,10 @@ from typing import Any, Final, TypeVar
 from gatherer.inbox import disk_space, sqlite_file
 from gatherer.inbox.committer import UNSTORABLE, Committer, Work
 from gatherer.inbox.lookout import LOOK_SECONDS, Lookout
-from gatherer.inbox.outage import Obstacle
-from gatherer.inbox.queue import Arrival, InboxUnavailable, Limits, Queue, Storable, Waiting
+from gatherer.inbox.outage import Outage
+from gatherer.inbox.queue import Arrival, InboxUnavailableError, Queue, QueueLimits, Storable, Waiting
 
-__all__ = ["Arrival", "InboxUnavailable", "InboxWriter", "Limits"]
+__all__ = ["Arrival", "InboxUnavailableError", "InboxWriter", "QueueLimits"]
 
 log = logging.getLogger(__name__)
 
@@ -36,8 +36,8 @@ class InboxWriter:
         self,
         path: Path,
         *,
-        limits: Limits | None = None,
-        space: disk_space.Room | None = None,
+        limits: QueueLimits | None = None,
+        space: disk_space.DiskSpace | None = None,
         make_room: Work[object] | None = None,
         committed: Callable[[int], None] = lambda rows: None,
         format: sqlite_file.Format = sqlite_file.INBOX,  # noqa: A002
@@ -60,29 +60,29 @@ class InboxWriter:
             TemporaryError: it cannot be written just now: the disk is full or fails, or a program has locked it.
 
         """
-        self._limits = limits or Limits()
+        self._limits = limits or QueueLimits()
         self._committed = committed
         self._queue = Queue(self._limits, late=self._late)
         self._work: deque[tuple[Work[Any], Future[Any]]] = deque()
         self._closing = False
         name = format.about
-        self._failure = Obstacle(
+        self._failure = Outage(
             f"the {name} cannot commit (%s): answering 503 until it can",
             f"the {name} commits again: accepting notifications",
         )
-        self._shortage = Obstacle(
+        self._shortage = Outage(
             f"no room in the {name}: %s. Answering 503 until there is", f"there is room in the {name} again"
         )
-        self._stall = Obstacle(
+        self._stall = Outage(
             f"the {name} is stalled: %s. Answering 503 until it goes on", f"the {name} goes on"
         )
-        self._overload = Obstacle(
+        self._overload = Outage(
             f"too much at once for the {name}: %s. Answering 503 to what comes on top",
             f"the queue of the {name} is short again",
         )
         self._file = Committer(path, format, self._failure, group)
         self.path = self._file.path
-        self._lookout = Lookout(self._file, space or disk_space.Room(), make_room, self._shortage)
+        self._lookout = Lookout(self._file, space or disk_space.DiskSpace(), make_room, self._shortage)
         self._lookout.look()
         self._thread = threading.Thread(target=self._run, name=f"{name}-writer", daemon=True)
         self._thread.start()
@@ -110,26 +110,26 @@ class InboxWriter:
     def append(self, arrival: Storable) -> "asyncio.Future[None]":
         """Hand `arrival` over; the future is done when it is on disk.
 
-        The future raises :class:`InboxUnavailable` if it could not be committed, or not in time: then it may be,
+        The future raises :class:`InboxUnavailableError` if it could not be committed, or not in time: then it may be,
         later, and when the sender tries again the two are one to a pass.
         """
         obstacle = self.obstacle(len(arrival.body or b""))
         if obstacle is None:
             return self._queue.add(arrival)
         future = asyncio.get_running_loop().create_future()
-        future.set_exception(InboxUnavailable(obstacle))
+        future.set_exception(InboxUnavailableError(obstacle))
         return future
 
     def perform(self, work: Work[_Result]) -> "Future[_Result]":
         """Do `work` on the writer's thread and connection, between two groups of arrivals.
 
         It has to be short, as arrivals wait for it, and begins and ends its own transaction. The future
-        has what it returns or raises; :class:`InboxUnavailable` if it could not be tried.
+        has what it returns or raises; :class:`InboxUnavailableError` if it could not be tried.
         """
         future: Future[_Result] = Future()
         with self._queue.wake:
             if self._closing:
-                future.set_exception(InboxUnavailable("the inbox is being closed"))
+                future.set_exception(InboxUnavailableError("the inbox is being closed"))
             else:
                 self._work.append((work, future))
                 self._queue.wake.notify()
@@ -144,8 +144,8 @@ class InboxWriter:
         self._thread.join()
         self._file.close()
 
-    def _late(self) -> InboxUnavailable:
-        return InboxUnavailable(self._stalled() or "the queue is too slow")
+    def _late(self) -> InboxUnavailableError:
+        return InboxUnavailableError(self._stalled() or "the queue is too slow")
 
     def _stalled(self) -> str | None:
         """Return why nothing moves, if the disk has been busy with one thing for too long."""
@@ -182,14 +182,14 @@ class InboxWriter:
         """Commit `group` in one transaction and settle its futures."""
         obstacle = self.failure or self._shortage.reason
         if obstacle is not None:
-            self._queue.settle(group, InboxUnavailable(obstacle))
+            self._queue.settle(group, InboxUnavailableError(obstacle))
             return
         try:
             self._file.insert([one.arrival for one in group])
         except UNSTORABLE as problem:
             self._divide(group, problem)
         except Exception:  # noqa: BLE001 - whatever it was, nobody may hang and the thread has to live
-            self._queue.settle(group, InboxUnavailable(self.failure))
+            self._queue.settle(group, InboxUnavailableError(self.failure))
         else:
             self._queue.settle(group, None)
             self._committed(len(group))
@@ -212,4 +212,4 @@ class InboxWriter:
         else:
             what = type(problem).__name__
             log.error("a notification cannot be stored (%s): answering 503", what)
-            self._queue.settle(group, InboxUnavailable(what))
+            self._queue.settle(group, InboxUnavailableError(what))

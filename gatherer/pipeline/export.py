@@ -11,7 +11,7 @@ from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from gatherer.files.atomic import give_name, replacing
+from gatherer.files.atomic import atomic_write, give_name
 from gatherer.model import timestamps
 from gatherer.model.errors import ConfigurationError, TargetError
 from gatherer.targets.base import Export, Target
@@ -75,7 +75,7 @@ def to_file(target: Target, what: Export, layout: Layout, path: Path, *, replace
 
     """
     part = path.with_name(f".{path.name}.{os.getpid()}.export")
-    with replacing(part) as write:
+    with atomic_write(part) as write:
         count = export(target, what, layout, write)
     try:
         if count and replace:
@@ -213,5 +213,5 @@ class Cursor:
             TargetError: the file cannot be written.
 
         """
-        with replacing(self._path) as write:
+        with atomic_write(self._path) as write:
             write(json.dumps({"changed_to": timestamps.iso(moment)}))

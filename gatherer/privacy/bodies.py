@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 
 from gatherer.model.notification import body_key
 from gatherer.providers.elements import as_json
-from gatherer.providers.payload import Unreadable, load_form, load_json, load_lines
+from gatherer.providers.payload import UnreadableBodyError, load_form, load_json, load_lines
 
 _PARAMETER: Final = re.compile(r"[\w.\[\]-]{0,100}")
 _WORD_ENDS: Final = str.maketrans("\"'&,;:<>{}[]()=", " " * 15)
@@ -24,7 +24,7 @@ def load(body: bytes) -> Any:
     """
     try:
         return load_json(body)
-    except Unreadable:
+    except UnreadableBodyError:
         return _form(body) or _lines(body) or body
 
 
@@ -67,7 +67,7 @@ def inside(text: str) -> dict[str, Any] | list[Any] | None:
         return None
     try:
         value = load_json(text.encode("utf-8", "surrogatepass"))
-    except Unreadable:
+    except UnreadableBodyError:
         return None
     return value if isinstance(value, dict | list) else None
 
@@ -83,7 +83,7 @@ class _Lines(list[Any]):
 def _form(body: bytes) -> _Form | None:
     try:
         parameters = load_form(body)
-    except Unreadable:
+    except UnreadableBodyError:
         return None
     return _Form(parameters) if b"=" in body and all(map(_PARAMETER.fullmatch, parameters)) else None
 
@@ -96,7 +96,8 @@ def _lines(body: bytes) -> _Lines | None:
     if not any(isinstance(value, dict | list) for value in values):
         return None
     return _Lines(
-        line if isinstance(value, Unreadable) else value for line, value in zip(lines, values, strict=True)
+        line if isinstance(value, UnreadableBodyError) else value
+        for line, value in zip(lines, values, strict=True)
     )
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
-from gatherer.inbox.redaction import Scrubbing
+from gatherer.inbox.redaction import InboxRedaction
 from gatherer.model import merge, timestamps
 from gatherer.model.notification import Notification, body_key
 from gatherer.model.person import Erasure, Hashing, Person, Tombstone
@@ -24,7 +24,7 @@ def erase(
     *,
     decode: Decode,
     erased: Erased | None,
-    scrub: Callable[[str, list[Scrubbing]], object],
+    scrub: Callable[[str, list[InboxRedaction]], object],
     tombstones: list[Tombstone],
     erasure: Erasure,
 ) -> Outcome:
@@ -49,7 +49,7 @@ def erase(
     for name, held in found.inboxes.items():  # also where nothing is left to take out: see `scrubbing.scrub`
         scrub(
             name,
-            [Scrubbing(one.notification.id, body_key(one.notification.body), one.rest) for one in held],
+            [InboxRedaction(one.notification.id, body_key(one.notification.body), one.rest) for one in held],
         )
     return target.erase(
         rows=_ids(found.rows),

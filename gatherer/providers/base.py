@@ -28,7 +28,7 @@ class Provider:
     documentation: str  # the module's docstring: set-up, mapping, quirks
 
 
-class BadElement(Exception):
+class ElementError(Exception):
     """An element that cannot become a record. Its siblings can."""
 
     def __init__(self, reason: str, reason_class: Reason = Reason.ELEMENT) -> None:

@@ -5,7 +5,7 @@ from typing import Any, Final
 import msgspec
 
 from gatherer.model.records import Reason
-from gatherer.providers.base import BadElement
+from gatherer.providers.base import ElementError
 
 _EXACT_BELOW: Final = 2**53  # beyond it a float no longer tells neighbouring ids apart
 _encode = msgspec.json.Encoder(order="sorted").encode
@@ -17,13 +17,13 @@ def identifier(value: object, name: str) -> str:
     A whole number becomes its digits.
 
     Raises:
-        BadElement: it is missing or empty, or something else than a text or a whole number.
+        ElementError: it is missing or empty, or something else than a text or a whole number.
 
     """
     if type(value) is str and value:
         return value
     if value is None or value == "":
-        raise BadElement(f"{name} is missing", Reason.MISSING_ID)
+        raise ElementError(f"{name} is missing", Reason.MISSING_ID)
     return _digits(value, name)
 
 
@@ -31,7 +31,7 @@ def reference(value: object, name: str = "an id") -> str | None:
     """Return `value` as an id that may be missing; '' counts as missing.
 
     Raises:
-        BadElement: it is there, but something else than a text or a whole number.
+        ElementError: it is there, but something else than a text or a whole number.
 
     """
     if value is None:
@@ -135,7 +135,7 @@ def _digits(value: object, name: str) -> str:
         return str(value)
     if type(value) is float and value.is_integer() and abs(value) < _EXACT_BELOW:
         return str(int(value))  # 1.5e15 written by a relay: never an exponent in an id
-    raise BadElement(f"{name} is {_describe(value)}, not a text or a whole number")
+    raise ElementError(f"{name} is {_describe(value)}, not a text or a whole number")
 
 
 def _describe(value: object) -> str:

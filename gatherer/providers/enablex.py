@@ -34,7 +34,7 @@ from gatherer.model.records import OtherEvent, Reason, Record, Rejected, Respons
 from gatherer.providers.base import Decoded, Provider, reject
 from gatherer.providers.elements import as_json, dig, items, mapping, text
 from gatherer.providers.origin import Origin, decode_one, other
-from gatherer.providers.payload import Unreadable, load_json
+from gatherer.providers.payload import UnreadableBodyError, load_json
 from gatherer.providers.whatsapp_envelope import RECEIPTS_AND_ANSWERS, Post, is_body
 from gatherer.providers.whatsapp_notices import field_of
 
@@ -66,7 +66,7 @@ def decode(notification: Notification) -> Decoded:
     """Return every element of one post, or of an array of posts, as a record or a rejection."""
     try:
         body = load_json(notification.body)
-    except Unreadable as problem:
+    except UnreadableBodyError as problem:
         return [reject(notification, NAME, "$", str(problem), Reason.UNREADABLE)]
     post = Post(notification, NAME)
     if type(body) is list:

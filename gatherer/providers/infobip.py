@@ -25,13 +25,13 @@ from typing import Any, Final
 
 from gatherer.model.notification import Notification
 from gatherer.model.records import Reason, Record
-from gatherer.providers.base import BadElement, Decoded, Provider, reject
+from gatherer.providers.base import Decoded, ElementError, Provider, reject
 from gatherer.providers.elements import identifier, items, mapping, text
 from gatherer.providers.infobip_messages import decode_answer
 from gatherer.providers.infobip_receipts import KINDS, decode_deleted, decode_delivery, decode_seen
 from gatherer.providers.infobip_results import NAME, PREFERENCES, decode_notice, decode_template, elsewhere
 from gatherer.providers.origin import Origin, decode_each, decode_one, other
-from gatherer.providers.payload import Unreadable, load_json
+from gatherer.providers.payload import UnreadableBodyError, load_json
 
 # Sources: infobip.com/docs/api/channels/whatsapp, the pages receive-whatsapp-delivery-reports, -seen-reports and
 # -inbound-messages; the models WhatsAppWebhook* of Infobip's own Java client (31 March 2026).
@@ -41,7 +41,7 @@ def decode(notification: Notification) -> Decoded:
     """Return every element of one post as a record or a rejection."""
     try:
         body = load_json(notification.body)
-    except Unreadable as problem:
+    except UnreadableBodyError as problem:
         return [reject(notification, NAME, "$", str(problem), Reason.UNREADABLE)]
     decoded: Decoded = []
     origin = Origin(notification, NAME)
@@ -59,11 +59,11 @@ def _decode_result(origin: Origin, result: Any) -> Record:
     """Return the record that one report, message or notice amounts to.
 
     Raises:
-        BadElement: it is no object, has no id, or an id of the wrong type.
+        ElementError: it is no object, has no id, or an id of the wrong type.
 
     """
     if type(result) is not dict:
-        raise BadElement("a result must be an object")
+        raise ElementError("a result must be an object")
     if (event := elsewhere(origin, result)) is not None:
         return event
     for telling, decode_it in SHAPES:

@@ -20,7 +20,7 @@ from gatherer.model.records import (
     TimeSource,
     make_key,
 )
-from gatherer.providers.base import BadElement, Decoded, reject
+from gatherer.providers.base import Decoded, ElementError, reject
 from gatherer.providers.elements import as_json, mapping, text
 from gatherer.providers.people import NO_PEOPLE, People
 
@@ -106,7 +106,7 @@ class Origin(msgspec.Struct, gc=False):
 
     def rejected(self, path: str, problem: Exception) -> Rejected:
         """Return the rejection of the element at the JSON `path`, whose decoding ended with `problem`."""
-        if isinstance(problem, BadElement):
+        if isinstance(problem, ElementError):
             return reject(self.notification, self.provider, path, str(problem), problem.reason_class)
         if isinstance(problem, RecursionError):
             return reject(self.notification, self.provider, path, "it is nested too deeply")

@@ -13,7 +13,7 @@ _DIGITS_AN_INT_MAY_HAVE: Final = 4300  # Python refuses to read or write longer 
 _decode = msgspec.json.Decoder().decode
 
 
-class Unreadable(Exception):
+class UnreadableBodyError(Exception):
     """The body is not JSON. The text says why, in one sentence."""
 
 
@@ -23,7 +23,7 @@ def load_json(body: bytes) -> Any:
     Duplicate keys: the last one counts. Numbers beyond every range stay text.
 
     Raises:
-        Unreadable: not UTF-8, not JSON, or nested too deeply.
+        UnreadableBodyError: not UTF-8, not JSON, or nested too deeply.
 
     """
     try:
@@ -38,7 +38,7 @@ def load_json(body: bytes) -> Any:
     try:
         return _clean(value)
     except RecursionError:
-        raise Unreadable("the JSON is nested too deeply") from None
+        raise UnreadableBodyError("the JSON is nested too deeply") from None
 
 
 MOST_LINES: Final = (
@@ -47,7 +47,7 @@ MOST_LINES: Final = (
 
 
 def load_lines(body: bytes) -> list[Any]:
-    """Return the JSON value in each line of `body`; a line that cannot be read is its `Unreadable`.
+    """Return the JSON value in each line of `body`; a line that cannot be read is its `UnreadableBodyError`.
 
     For relays that collect posts and forward them one per line. Empty lines do not count. A body of more
     lines than any relay collects is no such thing: its lines are not looked at, and nothing is returned.
@@ -59,7 +59,7 @@ def load_lines(body: bytes) -> list[Any]:
         if line.strip():
             try:
                 values.append(load_json(line))
-            except Unreadable as problem:
+            except UnreadableBodyError as problem:
                 values.append(problem)
     return values
 
@@ -70,18 +70,18 @@ def load_form(body: bytes) -> dict[str, str | list[str]]:
     A parameter that comes several times with different values is the list of them, in the order of the body.
 
     Raises:
-        Unreadable: empty, not UTF-8 (also where it is percent-encoded), or JSON.
+        UnreadableBodyError: empty, not UTF-8 (also where it is percent-encoded), or JSON.
 
     """
     try:
         text = body.decode("utf-8-sig").strip()
         pairs = parse_qsl(text, keep_blank_values=True, errors="strict")
     except UnicodeDecodeError:
-        raise Unreadable("the form is not UTF-8") from None
+        raise UnreadableBodyError("the form is not UTF-8") from None
     if not text:
-        raise Unreadable("the body is empty")
+        raise UnreadableBodyError("the body is empty")
     if text[0] in "{[":
-        raise Unreadable("the body is JSON, not a form")
+        raise UnreadableBodyError("the body is JSON, not a form")
     found: dict[str, dict[str, None]] = {}  # inside, an ordered set
     for name, value in pairs:
         found.setdefault(clean_text(name), {})[clean_text(value)] = None
@@ -90,23 +90,23 @@ def load_form(body: bytes) -> dict[str, str | list[str]]:
 
 def _load_patiently(body: bytes) -> Any:
     if body[:2] in (b"\xff\xfe", b"\xfe\xff") or (len(body) > 1 and 0 in body[:2]):
-        raise Unreadable("the body is UTF-16 or UTF-32; JSON on the web is UTF-8")
+        raise UnreadableBodyError("the body is UTF-16 or UTF-32; JSON on the web is UTF-8")
     try:
         text = body.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise Unreadable(f"the body is not UTF-8 (byte {error.start})") from None
+        raise UnreadableBodyError(f"the body is not UTF-8 (byte {error.start})") from None
     try:
         return _decode_patiently(text)
     except RecursionError:
-        raise Unreadable("the JSON is nested too deeply") from None
+        raise UnreadableBodyError("the JSON is nested too deeply") from None
     except json.JSONDecodeError as error:
         if not text.strip():
-            raise Unreadable("the body is empty") from None
-        raise Unreadable(f"the body is not JSON: {error.msg} at character {error.pos}") from None
+            raise UnreadableBodyError("the body is empty") from None
+        raise UnreadableBodyError(f"the body is not JSON: {error.msg} at character {error.pos}") from None
 
 
 def _refuse(word: str) -> NoReturn:
-    raise Unreadable(f"the body is not JSON: it contains {word}")
+    raise UnreadableBodyError(f"the body is not JSON: it contains {word}")
 
 
 def _parse_float(text: str) -> float | str:

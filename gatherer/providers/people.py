@@ -86,7 +86,7 @@ def person_columns(number: object, user_id: str | None = None) -> dict[str, str 
         user_id: the user id, where the provider has a place of its own for it.
 
     Raises:
-        BadElement: `number` is neither text nor a whole number.
+        ElementError: `number` is neither text nor a whole number.
 
     """
     raw = reference(number, "a number")

@@ -34,7 +34,7 @@ from gatherer.model.records import Kind, Reason, Record, Response, make_key
 from gatherer.providers.base import Decoded, Provider, reject
 from gatherer.providers.elements import as_json, identifier, integer, kept, reference, text
 from gatherer.providers.origin import Origin, decode_one, other
-from gatherer.providers.payload import Unreadable, load_form
+from gatherer.providers.payload import UnreadableBodyError, load_form
 from gatherer.providers.people import person_columns
 from gatherer.providers.twilio_contents import TYPES, Columns, Form, read_content
 
@@ -77,7 +77,7 @@ def decode(notification: Notification) -> Decoded:
     """Return the one element of a post as a record or a rejection."""
     try:
         form = load_form(notification.body)
-    except Unreadable as problem:
+    except UnreadableBodyError as problem:
         return [reject(notification, NAME, "$", str(problem), Reason.UNREADABLE)]
     if TELLING.isdisjoint(form):
         return [reject(notification, NAME, "$", "the form is no post of Twilio's", Reason.SHAPE)]
@@ -90,7 +90,7 @@ def _decode_post(origin: Origin, form: Form) -> Record:
     """Return the record that `form` amounts to.
 
     Raises:
-        BadElement: it has no id or no status, or several.
+        ElementError: it has no id or no status, or several.
 
     """
     sid = next((form[name] for name in IDS if form.get(name)), None)

@@ -4,7 +4,7 @@ import re
 from typing import Any, Final, TypeAlias
 
 from gatherer.providers.elements import as_json, integer, text
-from gatherer.providers.payload import Unreadable, load_json
+from gatherer.providers.payload import UnreadableBodyError, load_json
 
 # Sources, both below twilio.com/docs: [I] messaging/guides/webhook-request (incoming messages), [C] the page on
 # WhatsApp Business Calling.
@@ -80,5 +80,5 @@ def _parse(payload: str | None) -> Any:
     """Return the answers of a Flow as JSON, or None when `payload` holds none."""
     try:
         return load_json((payload or "").encode())
-    except Unreadable:
+    except UnreadableBodyError:
         return None

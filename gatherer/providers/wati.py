@@ -36,10 +36,10 @@ from gatherer.model.notification import Notification
 from gatherer.model.phones import e164
 from gatherer.model.records import Kind, Reason, Record, Response, TemplateEvent, make_key
 from gatherer.providers import wati_events
-from gatherer.providers.base import BadElement, Decoded, Provider, reject
+from gatherer.providers.base import Decoded, ElementError, Provider, reject
 from gatherer.providers.elements import as_json, integer, mapping, reference, text
 from gatherer.providers.origin import Origin, decode_one
-from gatherer.providers.payload import Unreadable, load_json
+from gatherer.providers.payload import UnreadableBodyError, load_json
 from gatherer.providers.wati_events import NAME
 from gatherer.providers.wati_messages import decode_message
 from gatherer.providers.whatsapp_envelope import Post, is_body
@@ -76,7 +76,7 @@ def decode(notification: Notification) -> Decoded:
     """Return every event of one post, or of an array of events, as a record or a rejection."""
     try:
         body = load_json(notification.body)
-    except Unreadable as problem:
+    except UnreadableBodyError as problem:
         return [reject(notification, NAME, "$", str(problem), Reason.UNREADABLE)]
     post = Post(notification, NAME)
     for i, event in enumerate(body if type(body) is list else [body]):
@@ -92,7 +92,7 @@ def _decode(origin: Origin, event: Any) -> Record:
     """Return what one event of Wati's says."""
     word = text(mapping(event).get("eventType"))
     if not word:
-        raise BadElement("this is no Wati webhook: eventType is missing or no text", Reason.SHAPE)
+        raise ElementError("this is no Wati webhook: eventType is missing or no text", Reason.SHAPE)
     get = event.get
     origin.account_id = text(get("wabaId"))
     origin.phone_number_id = text(get("channelId"))

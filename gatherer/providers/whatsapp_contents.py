@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any, Final, TypeAlias
 
 from gatherer.providers.elements import as_json, mapping, reference, text, unsaid, verbatim
-from gatherer.providers.payload import Unreadable, load_json
+from gatherer.providers.payload import UnreadableBodyError, load_json
 
 Columns: TypeAlias = dict[str, Any]
 
@@ -84,7 +84,7 @@ def _parse_flow(response_json: object) -> Any:
         return response_json
     try:
         return load_json(response_json.encode())
-    except Unreadable:
+    except UnreadableBodyError:
         return None
 
 

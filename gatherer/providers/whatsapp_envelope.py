@@ -23,7 +23,7 @@ from gatherer.providers import whatsapp_events as events
 from gatherer.providers.base import Decoded, reject
 from gatherer.providers.elements import items, mapping, text
 from gatherer.providers.origin import DecodeElement, Origin, decode_each, decode_one, other
-from gatherer.providers.payload import Unreadable, load_json, load_lines
+from gatherer.providers.payload import UnreadableBodyError, load_json, load_lines
 from gatherer.providers.people import read_people, the_only
 from gatherer.providers.whatsapp_messages import decode_message
 from gatherer.providers.whatsapp_notices import NOTICES, field_of
@@ -92,7 +92,7 @@ def decode_any(notification: Notification, provider: str) -> Decoded:
     """Do what :func:`decode` does, for a post of any content and shape."""
     try:
         body = load_json(notification.body)
-    except Unreadable as problem:
+    except UnreadableBodyError as problem:
         lines = load_lines(notification.body)
         if not any(type(line) is dict and is_body(line) for line in lines):
             return [reject(notification, provider, "$", str(problem), Reason.UNREADABLE)]
@@ -131,7 +131,7 @@ class Post(msgspec.Struct, gc=False):
 
     def decode_body(self, body: Any, path: str) -> None:
         """Decode a body of any shape."""
-        if isinstance(body, Unreadable):
+        if isinstance(body, UnreadableBodyError):
             self.reject(path, str(body), Reason.UNREADABLE)
         elif type(body) is not dict or not is_body(body):
             self.reject(path, "this is no WhatsApp webhook", Reason.SHAPE)

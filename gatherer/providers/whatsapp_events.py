@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from gatherer.model import timestamps
 from gatherer.model.phones import e164
 from gatherer.model.records import WHATSAPP, Kind, Reason, Record, TimeSource, make_key
-from gatherer.providers.base import BadElement
+from gatherer.providers.base import ElementError
 from gatherer.providers.elements import as_json, dig, identifier, integer, kept, mapping, reference, text
 from gatherer.providers.origin import DecodeElement, Origin, other
 from gatherer.providers.people import find
@@ -30,11 +30,11 @@ def decode_preference(origin: Origin, preference: Any) -> Record:
     It has no id: person, category, value and time are its identity.
 
     Raises:
-        BadElement: it is no object, or tells neither phone nor user id.
+        ElementError: it is no object, or tells neither phone nor user id.
 
     """
     if type(preference) is not dict:
-        raise BadElement("a preference must be an object")
+        raise ElementError("a preference must be an object")
     get = preference.get
     word = text(get("value")) or ""
     kind = PREFERENCES.get(word.lower())
@@ -43,7 +43,7 @@ def decode_preference(origin: Origin, preference: Any) -> Record:
     if kind is None:
         return other(origin, preference, "user_preferences", word or None, phone=e164(raw), user_id=user_id)
     if raw is None and user_id is None:
-        raise BadElement("a preference without the person's phone or user id", Reason.MISSING_ID)
+        raise ElementError("a preference without the person's phone or user id", Reason.MISSING_ID)
     person = find(origin.people, raw, user_id)
     category = text(get("category")) or ""
     occurred_at, source = origin.when(get("timestamp"))
@@ -74,7 +74,7 @@ def decode_action(origin: Origin, action: Any) -> Record:
     Its identity is its time and the ids in its data.
     """
     if type(action) is not dict:
-        raise BadElement("a user action must be an object")
+        raise ElementError("a user action must be an object")
     word = text(action.get("action_type")) or ""
     kind = ACTIONS.get(word)
     if kind is None:
@@ -98,7 +98,7 @@ def decode_error(origin: Origin, error: Any) -> Record:
     Its content and the day of receipt are its identity: the same trouble on another day is another fact.
     """
     if type(error) is not dict:
-        raise BadElement("an error must be an object")
+        raise ElementError("an error must be an object")
     identity = f"{origin.notice_time()}\x1f{as_json(error)}"
     code = integer(error.get("code"))
     return other(origin, error, "errors", None if code is None else str(code), identity)
@@ -107,7 +107,7 @@ def decode_error(origin: Origin, error: Any) -> Record:
 def decode_call(origin: Origin, call: Any) -> Record:
     """Return a step of a call. The person is who is not us: whom we called, or who called."""
     if type(call) is not dict:
-        raise BadElement("a call must be an object")
+        raise ElementError("a call must be an object")
     person = "to" if call.get("direction") == "BUSINESS_INITIATED" else "from"
     return other(
         origin,
@@ -135,7 +135,7 @@ def decoder_of(layout: Layout) -> DecodeElement:
 
     def decode(origin: Origin, element: Any) -> Record:
         if type(element) is not dict:
-            raise BadElement(f"an element of {layout.family} must be an object")
+            raise ElementError(f"an element of {layout.family} must be an object")
         return other(
             origin,
             element,

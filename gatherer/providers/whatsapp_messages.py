@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from gatherer.model.phones import e164
 from gatherer.model.records import WHATSAPP, Kind, Record, Response, make_key
-from gatherer.providers.base import BadElement
+from gatherer.providers.base import ElementError
 from gatherer.providers.elements import (
     as_json,
     dig,
@@ -44,11 +44,11 @@ def decode_message(origin: Origin, message: Any) -> Record:
     """Return the answer in one element of `messages[]`, or an other event if it is none.
 
     Raises:
-        BadElement: it has no id, or an id of the wrong type.
+        ElementError: it has no id, or an id of the wrong type.
 
     """
     if type(message) is not dict:
-        raise BadElement("a message must be an object")
+        raise ElementError("a message must be an object")
     message_id = identifier(message.get("id"), "the id of a message")
     what = text(message.get("type")) or ""
     special = SPECIAL.get(what)

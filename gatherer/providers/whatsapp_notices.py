@@ -88,7 +88,7 @@ def decode_template(field: str, origin: Origin, value: dict[str, Any]) -> Record
     """Return the notice about a template in the `value` of `field`.
 
     Raises:
-        BadElement: the template's id is neither text nor number.
+        ElementError: the template's id is neither text nor number.
 
     """
     template_id = reference(value.get("message_template_id"), "message_template_id")  # beyond 2**53
@@ -124,7 +124,7 @@ def decode_flow(field: str, origin: Origin, value: dict[str, Any]) -> Record:
     """Return the notice about a Flow in `value`: a change of status, or an alert with its figures.
 
     Raises:
-        BadElement: the Flow's id is neither text nor number.
+        ElementError: the Flow's id is neither text nor number.
 
     """
     flow_id = reference(value.get("flow_id"), "flow_id")

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from gatherer.model.phones import e164
 from gatherer.model.records import WHATSAPP, Kind, Record, make_key
-from gatherer.providers.base import BadElement
+from gatherer.providers.base import ElementError
 from gatherer.providers.elements import (
     as_json,
     dig,
@@ -65,11 +65,11 @@ def decode_status(origin: Origin, status: Any) -> Record:
     """Return the receipt in one element of `statuses[]`, or an other event if it is none.
 
     Raises:
-        BadElement: it has no id or no status, or an id of the wrong type.
+        ElementError: it has no id or no status, or an id of the wrong type.
 
     """
     if type(status) is not dict:
-        raise BadElement("a status must be an object")
+        raise ElementError("a status must be an object")
     get = status.get
     message_id = identifier(get("id"), "the id of a status")
     word = identifier(get("status"), "the word of a status").lower()

@@ -25,11 +25,11 @@ LONGEST_WAIT_SECONDS: Final = 30.0
 LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
-class NotAccepted(GathererError):
+class DeliveryRefusedError(GathererError):
     """The server answers, and will answer the same the next time."""
 
 
-class _Stopped(Exception):
+class _StoppedError(Exception):
     """Another connection has met with the end of it all."""
 
 
@@ -65,11 +65,11 @@ class Delivery:
         }
 
     def check(self) -> None:
-        """Raise :class:`NotAccepted` unless everything was answered with 200, as a provider expects it."""
+        """Raise :class:`DeliveryRefusedError` unless everything was answered with 200, as a provider expects it."""
         refused = {status: number for status, number in self.statuses.items() if status != HTTPStatus.OK}
         if refused:
             listed = ", ".join(f"{number} with {status}" for status, number in sorted(refused.items()))
-            raise NotAccepted(f"not everything was taken in: {listed}")
+            raise DeliveryRefusedError(f"not everything was taken in: {listed}")
 
 
 def post_all(
@@ -91,7 +91,7 @@ def post_all(
 
     Raises:
         ConfigurationError: there is nothing to post to at this URL.
-        NotAccepted: the server refuses the authentication, or every post of this kind.
+        DeliveryRefusedError: the server refuses the authentication, or every post of this kind.
         TemporaryError: the server cannot be reached, or kept asking to come back later.
 
     """
@@ -112,7 +112,7 @@ def post_all(
                     with lock:
                         delivery.statuses[status] += 1
                         progress(delivery.posts)
-        except _Stopped:
+        except _StoppedError:
             return
         except BaseException:
             stop.set()  # the others finish what they have begun, and take no more
@@ -173,7 +173,7 @@ def _post(
                 destination.url, data=body, headers=headers, timeout=TIMEOUT_SECONDS, allow_redirects=False
             )
         except requests.exceptions.SSLError as error:
-            raise NotAccepted(
+            raise DeliveryRefusedError(
                 f"TLS with {destination.shown} failed: {_cause(error)} "
                 "(REQUESTS_CA_BUNDLE names a file with your own authority)"
             ) from None
@@ -184,7 +184,7 @@ def _post(
             if not delivery.latencies or attempt == ATTEMPTS - 1:
                 raise TemporaryError(f"{destination.shown} cannot be reached: {_cause(error)}") from None
             if stop.wait(wait):
-                raise _Stopped from None
+                raise _StoppedError from None
             wait = min(wait * 2, LONGEST_WAIT_SECONDS)
             continue
         with lock:
@@ -194,7 +194,7 @@ def _post(
             return answer.status_code
         asked = answer.headers.get("Retry-After", "")
         if stop.wait(min(float(asked), LONGEST_WAIT_SECONDS) if asked.isdigit() else wait):
-            raise _Stopped
+            raise _StoppedError
         wait = min(wait * 2, LONGEST_WAIT_SECONDS)
     raise TemporaryError(f"{destination.shown} kept answering 503: it cannot take anything in just now")
 
@@ -203,7 +203,7 @@ def _check(answer: requests.Response, destination: Destination) -> None:
     """Raise what a status means that will not change with the next post."""
     status = answer.status_code
     if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
-        raise NotAccepted(
+        raise DeliveryRefusedError(
             f"{destination.shown} answered {status}: the authentication is not the one that it expects "
             "(app secret, URL key, token or password)"
         )

@@ -37,10 +37,10 @@ def without_storing() -> None:
     """Run the receiver and the server of `gatherer serve`, without an inbox."""
     from gatherer.app.resources import load
     from gatherer.server.http.server import Listener, run
-    from gatherer.server.webhook.handler import Receiver
+    from gatherer.server.webhook.handler import WebhookHandler
 
     configuration = load(Path("gatherer.toml"), secrets=True)
-    receiver = Receiver(configuration.endpoint, configuration.server, NoWriter())  # type: ignore[arg-type]
+    receiver = WebhookHandler(configuration.endpoint, configuration.server, NoWriter())  # type: ignore[arg-type]
     listener = Listener(
         handle=receiver.handle, host="127.0.0.1", port=0, announce=lambda url: print(url + PATH, flush=True)
     )

@@ -17,7 +17,7 @@ from gatherer.inbox.base import Bounds, Selection
 from gatherer.inbox.reader import LocalInbox
 from gatherer.inbox.writer import Arrival, InboxWriter
 from gatherer.model.errors import InboxError, TemporaryError
-from tests.serving import Load, serving
+from tests.server_process import Load, serving
 
 NOBODY = 65534
 START = datetime(2026, 11, 1, tzinfo=UTC)

@@ -14,9 +14,9 @@ import pytest
 from gatherer.inbox import committer, sqlite_file, writer
 from gatherer.inbox.base import Bounds
 from gatherer.inbox.reader import LocalInbox
-from gatherer.inbox.writer import Arrival, InboxUnavailable, InboxWriter
+from gatherer.inbox.writer import Arrival, InboxUnavailableError, InboxWriter
 from gatherer.model.errors import ConfigurationError, TemporaryError
-from tests.serving import rows
+from tests.server_process import rows
 
 GOOD = Arrival(1_790_000_000_000, "endpoint", "meta", "192.0.2.1", "application/json", None, b"{}")
 POISONED = {
@@ -47,7 +47,9 @@ def append(inbox: InboxWriter, *arrivals: Arrival, seconds: float = 10) -> list[
             return await asyncio.gather(*map(inbox.append, arrivals), return_exceptions=True)
 
     outcomes = asyncio.run(main())
-    assert all(outcome is None or isinstance(outcome, InboxUnavailable) for outcome in outcomes), outcomes
+    assert all(outcome is None or isinstance(outcome, InboxUnavailableError) for outcome in outcomes), (
+        outcomes
+    )
     return ["stored" if outcome is None else "refused" for outcome in outcomes]
 
 

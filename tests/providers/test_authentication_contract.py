@@ -10,7 +10,7 @@ import pytest
 
 from gatherer import providers
 from tests.providers.cases import Case, cases
-from tests.serving import Serving, post_bytes, serving
+from tests.server_process import Serving, post_bytes, serving
 
 PROVIDERS = sorted(providers.BUILT_IN)
 KEY = "url-key_0123456789"

@@ -11,7 +11,7 @@ from gatherer.model import merge
 from gatherer.model.records import Kind, OtherEvent, Reason, Record, Rejected, Response
 from gatherer.providers import infobip
 from gatherer.providers.base import Decoded
-from tests.making import envelope, text, value
+from tests.factories import envelope, text, value
 from tests.providers.cases import case, notification
 from tests.providers.mutating import JUNK
 

@@ -3,7 +3,7 @@
 from gatherer import providers
 from gatherer.model.records import Reason, Rejected
 from gatherer.providers.payload import MOST_LINES, load_lines
-from tests.making import receipts
+from tests.factories import receipts
 from tests.providers.cases import notification
 
 

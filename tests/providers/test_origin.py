@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from gatherer.model.records import OtherEvent, Reason, Record, Rejected
-from gatherer.providers.base import BadElement, Decoded
+from gatherer.providers.base import Decoded, ElementError
 from gatherer.providers.origin import Origin, decode_each, decode_one, other
 from tests.providers.cases import RECEIVED_AT, notification
 
@@ -18,7 +18,7 @@ def decode(origin: Origin, element: Any) -> Record:
     if element == "deep":
         raise RecursionError
     if element == "bad":
-        raise BadElement("it is bad")
+        raise ElementError("it is bad")
     return other(origin, element, "family", None)
 
 

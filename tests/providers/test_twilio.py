@@ -9,7 +9,7 @@ from gatherer.model import merge
 from gatherer.model.records import Kind, OtherEvent, Reason, Record, Rejected, Response
 from gatherer.providers import twilio
 from gatherer.providers.base import Decoded
-from gatherer.providers.payload import Unreadable, load_form
+from gatherer.providers.payload import UnreadableBodyError, load_form
 from tests.providers.cases import case, notification
 
 FORM = "application/x-www-form-urlencoded"
@@ -215,5 +215,5 @@ def test_many_values_of_one_name_cost_no_more_than_many_names() -> None:
 
 
 def test_a_form_without_text_is_unreadable() -> None:
-    with pytest.raises(Unreadable, match="empty"):
+    with pytest.raises(UnreadableBodyError, match="empty"):
         load_form(b" ")

@@ -19,7 +19,7 @@ from gatherer.pipeline.decode import decode_batch
 from gatherer.providers.base import reject
 from gatherer.targets import sql_datetime
 from gatherer.targets.base import Batch, Outcome, Position, Run, Target
-from tests.making import envelope, notification, receipts, status, text, value
+from tests.factories import envelope, notification, receipts, status, text, value
 from tests.targets.engines import Place, SQLitePlace, all_rows, clear, rows
 
 NOW = timestamps.from_milliseconds(1_790_000_000_000)

@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from gatherer.files.atomic import replacing
+from gatherer.files.atomic import atomic_write
 from gatherer.model import timestamps
 from gatherer.model.errors import ConfigurationError, TargetError, TemporaryError
 from gatherer.model.timestamps import EARLIEST, LATEST
@@ -23,7 +23,7 @@ from gatherer.pipeline import export as exports
 from gatherer.targets import sql_datetime
 from gatherer.targets.base import Batch, Export
 from gatherer.targets.sqlite.target import SQLiteTarget
-from tests.making import call, configure, fill_inbox, receipts, run
+from tests.factories import call, configure, fill_inbox, receipts, run
 from tests.targets.engines import ENGINES, PLACES, Place, SQLitePlace
 from tests.targets.test_views import Facts, at, fact
 
@@ -280,7 +280,7 @@ def test_a_file_appears_whole_or_not_at_all(facts: Facts, tmp_path: Path) -> Non
     assert list(path.parent.iterdir()) == [], "nothing to write, no file"
     facts.tell(fact("sent", "w1"))
     assert exports.to_file(facts.target, Export(), exports.Layout(), path) == 1
-    with pytest.raises(RuntimeError), replacing(path) as write:  # noqa: PT012
+    with pytest.raises(RuntimeError), atomic_write(path) as write:  # noqa: PT012
         write("half")
         raise RuntimeError
     assert [found.name for found in path.parent.iterdir()] == ["responses.csv"]

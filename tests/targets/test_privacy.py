@@ -25,7 +25,7 @@ from gatherer.targets.base import Batch, Outcome, Retired, Target
 from gatherer.targets.sqlite.apply import as_row
 from gatherer.targets.sqlite.target import SQLiteTarget
 from gatherer.targets.sqlite.upsert import upsert
-from tests.making import notification, receipts
+from tests.factories import notification, receipts
 from tests.targets.engines import EVERYTHING, Place, clear, rows
 from tests.targets.test_contract import NOW, deliveries, response
 

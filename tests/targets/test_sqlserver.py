@@ -21,11 +21,11 @@ from gatherer.targets.base import Batch, Position, Run
 from gatherer.targets.sqlserver import schema
 from gatherer.targets.sqlserver.connection import Access
 from gatherer.targets.sqlserver.connection_string import build, get, parse
-from gatherer.targets.sqlserver.session import Faulted, Patience, Session
+from gatherer.targets.sqlserver.session import Patience, Session, SQLServerError
 from gatherer.targets.sqlserver.target import SQLServerTarget
-from tests.making import configure, fill_inbox, notification, receipts, run
-from tests.targets.cutting import Cutter, says
+from tests.factories import configure, fill_inbox, notification, receipts, run
 from tests.targets.engines import SERVER, SQLServerPlace, all_rows, needs_server, rows
+from tests.targets.tcp_proxy import Cutter, says
 from tests.targets.test_contract import response
 from tests.targets.test_privacy import ERASURE, STONES
 
@@ -346,7 +346,7 @@ def writer(place: SQLServerPlace) -> Iterator[str]:
         try:
             session.run(f"DROP LOGIN [{name}]")
             break
-        except Faulted:
+        except SQLServerError:
             if attempt == 49:
                 raise
             time.sleep(0.1)

@@ -88,7 +88,7 @@ def test_a_connection_that_could_not_be_prepared_is_not_used(monkeypatch: pytest
     left = list(made)
     monkeypatch.setattr(session, "connect", lambda access: left.pop(0))
     opened = session.Session(Access.parse("Server=a"), prepare=["first", "second", "third"])
-    with pytest.raises(session.Faulted):
+    with pytest.raises(session.SQLServerError):
         opened.run("SELECT 1")
     assert made[0].closed
     with pytest.raises(AttributeError, match="cursor"):  # of a connection of its own, whole this time

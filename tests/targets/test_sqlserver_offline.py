@@ -28,7 +28,7 @@ from gatherer.targets.sqlserver import (
     staging,
 )
 from gatherer.targets.sqlserver.errors import Class
-from tests.making import run
+from tests.factories import run
 from tests.targets.test_contract import NOW, response
 
 SQL = files("gatherer.targets.sqlserver") / "sql"

@@ -16,9 +16,9 @@ from gatherer.targets.sqlserver import schema
 from gatherer.targets.sqlserver.connection import Access
 from gatherer.targets.sqlserver.connection_string import get, parse
 from gatherer.targets.sqlserver.target import SQLServerTarget
-from tests.making import configure, fill_inbox, notification, receipts, run
-from tests.targets.cutting import Cutter, says
+from tests.factories import configure, fill_inbox, notification, receipts, run
 from tests.targets.engines import SERVER, SQLServerPlace, drop, needs_server, rows
+from tests.targets.tcp_proxy import Cutter, says
 from tests.targets.test_contract import response
 from tests.targets.test_privacy import ANN, ERASURE, PHONE, STONES, WRITTEN, erase, ids, key
 from tests.targets.test_sqlserver import at, changed

@@ -9,7 +9,7 @@ from gatherer.model.person import Hashing, Person
 from gatherer.pipeline.decode import decode_batch
 from gatherer.privacy.erase import sweep
 from gatherer.targets.base import Batch, Target
-from tests.making import envelope, notification, text, value
+from tests.factories import envelope, notification, text, value
 from tests.targets.engines import Place, rows
 from tests.targets.test_contract import NOW, response
 from tests.targets.test_privacy import key, map_message, other

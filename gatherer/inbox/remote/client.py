@@ -53,7 +53,7 @@ class Address:
     pin: str | None = None  # SHA-256 of the server's certificate, in hex: then nobody needs to have signed it
 
 
-class Passing(Exception):
+class TransientError(Exception):
     """It did not work, and may work later."""
 
     def __init__(self, because: str, wait_seconds: float = 0) -> None:
@@ -84,7 +84,7 @@ class Transport:
         """Return the answer to one attempt, its head at least. `as_admin` shows the other token.
 
         Raises:
-            Passing: it failed, and may work later.
+            TransientError: it failed, and may work later.
             InboxError: it failed, and trying again will not help.
 
         """
@@ -112,17 +112,17 @@ class Transport:
         except requests.exceptions.SSLError as error:
             if _is_about_the_certificate(error):
                 raise InboxError(f"{self.name}: its certificate is not accepted: {_plain(error)}") from None
-            raise Passing(_plain(error)) from None
+            raise TransientError(_plain(error)) from None
         except (requests.exceptions.InvalidURL, requests.exceptions.InvalidProxyURL) as error:
             raise InboxError(f"{self.name}: {_plain(error)}") from None
         except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
-            raise Passing(_plain(error)) from None
+            raise TransientError(_plain(error)) from None
         except OSError as error:
             if self._address.ca is not None and not self._address.ca.is_file():
                 raise InboxError(f"{self.name}: the file {self._address.ca} cannot be read") from None
-            raise Passing(str(error)) from None
+            raise TransientError(str(error)) from None
 
-    def persistently(self, attempt: int, passing: Passing) -> int:
+    def persistently(self, attempt: int, passing: TransientError) -> int:
         """Wait after a failed attempt, and return the number of the next one.
 
         Raises:
@@ -145,7 +145,7 @@ class Transport:
         """Return the body of `response`, which has a checksum in its head.
 
         Raises:
-            Passing: it did not arrive as it was sent.
+            TransientError: it did not arrive as it was sent.
             InboxError: it has no checksum: somebody else has answered.
 
         """
@@ -154,7 +154,7 @@ class Transport:
         if "Content-Digest" not in response.headers:
             raise InboxError(f"{self.name}: that is no [pull] of a gatherer: is the URL right?")
         if response.headers.get("Content-Digest") != protocol.digest(content):
-            raise Passing("the checksum of an answer is wrong")
+            raise TransientError("the checksum of an answer is wrong")
         return content
 
     def replaced(self) -> TemporaryError:
@@ -180,7 +180,7 @@ class Transport:
     def _refused(self, response: requests.Response, *, as_admin: bool) -> None:
         status, said = response.status_code, _first_line(response)
         if status in _WILL_PASS:
-            raise Passing(f"answered {status}{said}", _seconds(response.headers.get("Retry-After")))
+            raise TransientError(f"answered {status}{said}", _seconds(response.headers.get("Retry-After")))
         if status == HTTPStatus.CONFLICT:
             raise self.replaced()
         if 300 <= status < 400:

@@ -14,13 +14,13 @@ import requests
 
 from gatherer.inbox.base import Bounds, InboxStatus, Row, Selection, as_notification, within
 from gatherer.inbox.remote import protocol
-from gatherer.inbox.remote.client import Address, Passing, Patience, Transport
+from gatherer.inbox.remote.client import Address, Patience, TransientError, Transport
 from gatherer.model import timestamps
 from gatherer.model.errors import GathererError, InboxError
 from gatherer.model.notification import Notification
 
 if TYPE_CHECKING:
-    from gatherer.inbox.redaction import Scrubbing
+    from gatherer.inbox.redaction import InboxRedaction
 
 log = logging.getLogger(__name__)
 
@@ -108,7 +108,7 @@ class RemoteInbox:
         for attempt in range(attempts):
             try:
                 self._transport.ask("POST", f"{_V}/acknowledgement", data=content, headers=headers).close()
-            except (Passing, GathererError) as error:
+            except (TransientError, GathererError) as error:
                 if attempt + 1 == attempts:
                     level = logging.DEBUG if self._unheard else logging.WARNING
                     self._unheard = True
@@ -118,7 +118,7 @@ class RemoteInbox:
             else:
                 return
 
-    def scrub(self, scrubbings: "Iterable[Scrubbing]") -> int:
+    def scrub(self, scrubbings: "Iterable[InboxRedaction]") -> int:
         """Have the server do `scrubbings`, for which it wants the admin token; return how many were done.
 
         Raises:
@@ -144,7 +144,7 @@ class RemoteInbox:
                     "POST", f"{_V}/erasure", as_admin=True, data=content, headers=headers
                 )
                 return int(json.loads(self._transport.whole(response))["done"])
-            except Passing as passing:
+            except TransientError as passing:
                 attempt = self._transport.persistently(attempt, passing)
 
     def status(self) -> InboxStatus:
@@ -180,7 +180,7 @@ class RemoteInbox:
             try:
                 response = self._transport.ask("GET", f"{_V}/inbox", params=query)
                 content = self._transport.whole(response)
-            except Passing as passing:
+            except TransientError as passing:
                 attempt = self._transport.persistently(attempt, passing)
                 continue
             try:
@@ -207,9 +207,9 @@ class RemoteInbox:
                         after, attempt = batch[-1][0], 1  # what has come is kept
                         size = sum(len(row[4]) for row in batch)
                         left = Bounds(rows=left.rows - len(batch), bytes=left.bytes - size)
-            except protocol.Damaged as damaged:
-                failure = Passing(f"an answer was damaged: {damaged}")
-            except Passing as passing:
+            except protocol.CorruptFrameError as damaged:
+                failure = TransientError(f"an answer was damaged: {damaged}")
+            except TransientError as passing:
                 failure = passing
             else:
                 return rows

@@ -45,7 +45,7 @@ class End(msgspec.Struct, frozen=True, kw_only=True):
     last_id: int | None
 
 
-class Damaged(Exception):
+class CorruptFrameError(Exception):
     """This is not what was sent, or not all of it."""
 
 
@@ -89,7 +89,7 @@ def read(receive: Callable[[int], bytes], *, inbox_id: str, after: int) -> Itera
         after: the id after which notifications were asked for.
 
     Raises:
-        Damaged: the answer was cut off, or it is not what was sent. What has been yielded is whole.
+        CorruptFrameError: the answer was cut off, or it is not what was sent. What has been yielded is whole.
 
     """
     count, last_id = 0, after
@@ -98,25 +98,25 @@ def read(receive: Callable[[int], bytes], *, inbox_id: str, after: int) -> Itera
         start, checksum = head[: _START.size], head[_START.size :]
         kind, length = _START.unpack(start)
         if kind not in (_BATCH, _END) or length > LARGEST:
-            raise Damaged("this is no answer of gatherer's")
+            raise CorruptFrameError("this is no answer of gatherer's")
         payload = _exactly(receive, length)
         if _checksum(start, payload) != checksum:
-            raise Damaged("the checksum is wrong")
+            raise CorruptFrameError("the checksum is wrong")
         try:
             if kind == _END:
                 end = _decode_end(payload)
                 break
             rows = _decode_rows(_unpacked(payload))
         except (zlib.error, msgspec.MsgspecError) as error:
-            raise Damaged(str(error)) from None
+            raise CorruptFrameError(str(error)) from None
         for row in rows:
             if row[0] <= last_id:
-                raise Damaged("the notifications are out of order")
+                raise CorruptFrameError("the notifications are out of order")
             last_id = row[0]
         count += len(rows)
         yield rows
     if (end.inbox_id, end.count, end.last_id) != (inbox_id, count, last_id if count else None):
-        raise Damaged("it does not have what its end says")
+        raise CorruptFrameError("it does not have what its end says")
 
 
 def _exactly(receive: Callable[[int], bytes], length: int) -> bytes:
@@ -125,7 +125,7 @@ def _exactly(receive: Callable[[int], bytes], length: int) -> bytes:
     while len(found) < length:
         more = receive(length - len(found))
         if not more:
-            raise Damaged("it was cut off")
+            raise CorruptFrameError("it was cut off")
         found += more
     return found
 
@@ -134,5 +134,5 @@ def _unpacked(payload: bytes) -> bytes:
     unpacking = zlib.decompressobj()
     unpacked = unpacking.decompress(payload, LARGEST)
     if not unpacking.eof or unpacking.unused_data:
-        raise Damaged("a batch is too large, or not whole")
+        raise CorruptFrameError("a batch is too large, or not whole")
     return unpacked

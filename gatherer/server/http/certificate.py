@@ -10,7 +10,7 @@ from gatherer.model import timestamps
 WARN_BEFORE: Final = timedelta(days=21)
 
 
-class NoCertificate(Exception):
+class CertificateReadError(Exception):
     """The file cannot be read, or holds no certificate. The text says so."""
 
 
@@ -42,13 +42,13 @@ def read(path: Path) -> Validity:
     """Return what the first certificate in the PEM file `path` says: that is the server's own.
 
     Raises:
-        NoCertificate: there is none.
+        CertificateReadError: there is none.
 
     """
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise NoCertificate(f"{path} cannot be read: {error.strerror or error}") from None
+        raise CertificateReadError(f"{path} cannot be read: {error.strerror or error}") from None
     return parse(content, path)
 
 
@@ -62,7 +62,7 @@ def parse(content: bytes, path: Path) -> Validity:
     except x509.ExtensionNotFound:
         names = x509.SubjectAlternativeName([])
     except (ValueError, x509.DuplicateExtension, x509.InvalidVersion, x509.UnsupportedGeneralNameType):
-        raise NoCertificate(f"{path} holds no certificate in PEM form") from None
+        raise CertificateReadError(f"{path} holds no certificate in PEM form") from None
     found = [*names.get_values_for_type(x509.DNSName), *map(str, names.get_values_for_type(x509.IPAddress))]
     return Validity(
         names=tuple(found), not_before=own.not_valid_before_utc, not_after=own.not_valid_after_utc
@@ -73,7 +73,7 @@ def state(path: Path) -> dict[str, Any]:
     """Return what `gatherer status` says about the server's certificate in `path`, as plain values."""
     try:
         validity = read(path)
-    except NoCertificate as problem:
+    except CertificateReadError as problem:
         return {
             "file": str(path),
             "names": [],

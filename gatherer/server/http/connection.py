@@ -28,7 +28,7 @@ MOST_HEADERS: Final = 128
 
 
 @dataclass(frozen=True, kw_only=True)
-class Limits:
+class ConnectionLimits:
     """What the clients of one listener may take of it."""
 
     header_timeout_seconds: float = 10  # for request line and headers, from their first byte on
@@ -65,7 +65,7 @@ class Connection(web.RequestHandler):
         self,
         server: web.Server,
         present: "set[Connection]",
-        limits: Limits,
+        limits: ConnectionLimits,
         admits: Callable[[Certificate], bool] | None,
         refused: Callable[[int], None],
         **options: Any,

@@ -13,7 +13,7 @@ from gatherer.server.http.connection import (
     MOST_HEADERS,
     Certificate,
     Connection,
-    Limits,
+    ConnectionLimits,
 )
 from gatherer.server.http.error_responses import Handler, of_a_known_version
 
@@ -23,13 +23,13 @@ _NEVER_SECONDS: Final = 86_400 * 365  # aiohttp's own timer is not needed beside
 _ROOM: Final = 0.1  # the part of all places that is cleared when they are taken
 
 
-class Guests(web.Server):
+class ConnectionPool(web.Server):
     """The connections of one listener that are open, those that still shake hands among them."""
 
     def __init__(
         self,
         handle: Handler,
-        limits: Limits,
+        limits: ConnectionLimits,
         admits: Callable[[Certificate], bool] | None,
         refused: Callable[[int], None],
     ) -> None:

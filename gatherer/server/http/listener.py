@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from gatherer.model.errors import ConfigurationError
-from gatherer.server.http.connection import Certificate, Connection, Limits
-from gatherer.server.http.connection_pool import Guests
+from gatherer.server.http.connection import Certificate, Connection, ConnectionLimits
+from gatherer.server.http.connection_pool import ConnectionPool
 from gatherer.server.http.error_responses import Handler
 
 log = logging.getLogger(__name__)
@@ -38,12 +38,12 @@ class Listener:
     port: int  # 0 lets the system choose
     tls: ssl.SSLContext | Callable[[], ssl.SSLContext] | None = None  # a function is asked at each handshake
     admits: Callable[[Certificate], bool] | None = None  # who may come in, by the certificate they show
-    limits: Limits = field(default_factory=Limits)
+    limits: ConnectionLimits = field(default_factory=ConnectionLimits)
     refused: Callable[[int], None] = lambda status: None  # hears the status of answers to what is no request
     announce: Callable[[str], None] = lambda url: None  # called with the URL, when all listeners accept
 
 
-class Door:
+class ListeningServer:
     """A listener at work."""
 
     def __init__(self, listener: Listener) -> None:
@@ -54,7 +54,7 @@ class Door:
 
         """
         self._listener = listener
-        self._guests = Guests(listener.handle, listener.limits, listener.admits, listener.refused)
+        self._guests = ConnectionPool(listener.handle, listener.limits, listener.admits, listener.refused)
         self._tasks: list[asyncio.Task[None]] = []
         try:
             self._sockets = _bound(listener.host, listener.port)

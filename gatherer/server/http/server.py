@@ -9,10 +9,10 @@ import sys
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from typing import Any, Final
 
-from gatherer.server.http.connection import Limits
-from gatherer.server.http.listener import Door, Listener
+from gatherer.server.http.connection import ConnectionLimits
+from gatherer.server.http.listener import Listener, ListeningServer
 
-__all__ = ["Limits", "Listener", "run"]
+__all__ = ["ConnectionLimits", "Listener", "run"]
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ async def _serve(
         async with contextlib.AsyncExitStack() as cleanup:
             doors = []
             for listener in listeners:
-                doors.append(Door(listener))
+                doors.append(ListeningServer(listener))
                 cleanup.push_async_callback(doors[-1].clear)
                 cleanup.push_async_callback(doors[-1].close)
             for listener, door in zip(listeners, doors, strict=True):

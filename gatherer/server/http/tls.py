@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from gatherer.model import timestamps
 from gatherer.model.errors import ConfigurationError
-from gatherer.server.http.certificate import NoCertificate, Validity, read
+from gatherer.server.http.certificate import CertificateReadError, Validity, read
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ class Files:
         return [self.certificate, self.key, *([self.client_ca] if self.client_ca else [])]
 
 
-class Unusable(Exception):
+class TLSFilesError(Exception):
     """No context can be made of the files. The text says which one is wrong, and how."""
 
 
@@ -58,7 +58,7 @@ class ServerTLS:
         try:
             self._seen = _digest(files)
             self._context, self._validity = _load(files)
-        except Unusable as problem:
+        except TLSFilesError as problem:
             raise ConfigurationError(f"no TLS: {problem}") from None
         self._changed: bytes | None = None  # a content that was new at the last look
         self._reminded_at = -REMIND_SECONDS
@@ -86,10 +86,10 @@ class ServerTLS:
 
     def look(self) -> None:
         """Use the files if they have changed and stayed the same since the last look: copying takes a moment."""
-        unreadable: Unusable | None = None
+        unreadable: TLSFilesError | None = None
         try:
             found = _digest(self._files)
-        except Unusable as problem:
+        except TLSFilesError as problem:
             found, unreadable = str(problem).encode(), problem
         if found == self._seen:
             self._changed = None
@@ -104,8 +104,8 @@ class ServerTLS:
             context, validity = _load(self._files)
             now = timestamps.now()
             if self._validity.is_current(now) and not validity.is_current(now):
-                raise Unusable(f"{self._files.certificate}: {validity.warning(now)}")
-        except Unusable as problem:
+                raise TLSFilesError(f"{self._files.certificate}: {validity.warning(now)}")
+        except TLSFilesError as problem:
             log.error("the new certificate is not used, the old one still is: %s", problem)
             return
         self._context, self._validity = context, validity
@@ -138,13 +138,13 @@ def _load(files: Files) -> tuple[ssl.SSLContext, Validity]:
     """Return a context made of `files`, and what their certificate says.
 
     Raises:
-        Unusable: they do not make one.
+        TLSFilesError: they do not make one.
 
     """
     try:
         validity = read(files.certificate)
-    except NoCertificate as problem:
-        raise Unusable(str(problem)) from None
+    except CertificateReadError as problem:
+        raise TLSFilesError(str(problem)) from None
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_ciphers(CIPHERS)
@@ -154,18 +154,18 @@ def _load(files: Files) -> tuple[ssl.SSLContext, Validity]:
         # With a password in any case: without one, OpenSSL would ask for it at the terminal.
         context.load_cert_chain(files.certificate, files.key, password=files.key_password or "")
     except ssl.SSLError as error:
-        raise Unusable(_about_key(files, error)) from None
+        raise TLSFilesError(_about_key(files, error)) from None
     except OSError as error:
-        raise Unusable(f"{files.key} cannot be read: {error.strerror or error}") from None
+        raise TLSFilesError(f"{files.key} cannot be read: {error.strerror or error}") from None
     if files.client_ca is not None:
         try:
             context.load_verify_locations(cafile=files.client_ca)
         except ssl.SSLError:
-            raise Unusable(f"{files.client_ca} holds no certificate in PEM form") from None
+            raise TLSFilesError(f"{files.client_ca} holds no certificate in PEM form") from None
         except OSError as error:
-            raise Unusable(f"{files.client_ca} cannot be read: {error.strerror or error}") from None
+            raise TLSFilesError(f"{files.client_ca} cannot be read: {error.strerror or error}") from None
         if not context.cert_store_stats()["x509"]:  # a list of revoked ones, say
-            raise Unusable(f"{files.client_ca} holds no certificate in PEM form")
+            raise TLSFilesError(f"{files.client_ca} holds no certificate in PEM form")
         context.verify_mode = ssl.CERT_REQUIRED
         context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # an authority below the root may be named, too
     return context, validity
@@ -187,5 +187,5 @@ def _digest(files: Files) -> bytes:
         try:
             digest.update(hashlib.sha256(path.read_bytes()).digest())
         except OSError as error:
-            raise Unusable(f"{path} cannot be read: {error.strerror or error}") from None
+            raise TLSFilesError(f"{path} cannot be read: {error.strerror or error}") from None
     return digest.digest()

@@ -13,12 +13,12 @@ from aiohttp import web
 from multidict import CIMultiDict
 
 from gatherer.inbox.base import Bounds, Selection
-from gatherer.inbox.queue import InboxUnavailable
-from gatherer.inbox.redaction import Scrubbing, from_plain
+from gatherer.inbox.queue import InboxUnavailableError
+from gatherer.inbox.redaction import InboxRedaction, from_plain
 from gatherer.inbox.remote import protocol
 from gatherer.model.errors import GathererError
-from gatherer.server.pull.request import Refused, read_body, read_number, read_selection
-from gatherer.server.pull.source import AnotherInbox, Part, Source
+from gatherer.server.pull.request import PullRefusedError, read_body, read_number, read_selection
+from gatherer.server.pull.source import InboxMismatchError, Part, Source
 from gatherer.server.pull.tokens import ALLOWED_FAILURES, WINDOW_SECONDS, Failures, Tokens
 
 log = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ _HEADERS: Final = CIMultiDict(
 )
 
 
-class Pulling:
+class PullHandler:
     """The request handler of the pull listener."""
 
     def __init__(
@@ -51,7 +51,7 @@ class Pulling:
         tokens: Tokens,
         *,
         admins: Tokens | None = None,
-        erase: Callable[[list[Scrubbing]], Awaitable[int]] | None = None,
+        erase: Callable[[list[InboxRedaction]], Awaitable[int]] | None = None,
         address: Callable[[web.BaseRequest], str] = lambda r: r.remote or "",
     ) -> None:
         """Offer `source` to holders of `tokens`.
@@ -77,10 +77,12 @@ class Pulling:
         try:
             self._authenticate(request)
             return await self._answer(request)
-        except Refused as refused:
+        except PullRefusedError as refused:
             return _refusal(refused)
-        except AnotherInbox:
-            return _refusal(Refused(HTTPStatus.CONFLICT, "another inbox has taken the place of that one"))
+        except InboxMismatchError:
+            return _refusal(
+                PullRefusedError(HTTPStatus.CONFLICT, "another inbox has taken the place of that one")
+            )
         except GathererError as error:
             log.error("the inbox cannot be pulled: %s", error)
             return _refusal(_unavailable("the inbox cannot be read just now"))
@@ -98,10 +100,14 @@ class Pulling:
         failures = self._failures.add(address)
         if failures <= ALLOWED_FAILURES:
             log.warning("pull: 401 to %s: no token, or a wrong one", address)
-            raise Refused(HTTPStatus.UNAUTHORIZED, "no token, or a wrong one", WWW_Authenticate="Bearer")
+            raise PullRefusedError(
+                HTTPStatus.UNAUTHORIZED, "no token, or a wrong one", WWW_Authenticate="Bearer"
+            )
         if failures == ALLOWED_FAILURES + 1:
             log.warning("pull: 429 to %s: more wrong tokens, of which no more is said for a minute", address)
-        raise Refused(HTTPStatus.TOO_MANY_REQUESTS, "too many wrong tokens", Retry_After=str(WINDOW_SECONDS))
+        raise PullRefusedError(
+            HTTPStatus.TOO_MANY_REQUESTS, "too many wrong tokens", Retry_After=str(WINDOW_SECONDS)
+        )
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         path = request.path.rstrip("/")
@@ -112,12 +118,12 @@ class Pulling:
             _ERASURE: ("POST", self._erasure),
         }
         if path not in routes:
-            raise Refused(
+            raise PullRefusedError(
                 HTTPStatus.NOT_FOUND, f"this gatherer speaks version {protocol.VERSION} of the protocol"
             )
         method, answer = routes[path]
         if request.method != method:
-            raise Refused(HTTPStatus.METHOD_NOT_ALLOWED, f"use {method}", Allow=method)
+            raise PullRefusedError(HTTPStatus.METHOD_NOT_ALLOWED, f"use {method}", Allow=method)
         return await answer(request)
 
     async def _inbox(self, request: web.BaseRequest) -> web.Response:
@@ -136,7 +142,7 @@ class Pulling:
             )
             selection = read_selection(query)
         except (LookupError, ValueError, OverflowError) as error:
-            raise Refused(HTTPStatus.BAD_REQUEST, f"not understood: {error}") from None
+            raise PullRefusedError(HTTPStatus.BAD_REQUEST, f"not understood: {error}") from None
         if self._streams >= STREAMS:
             raise _unavailable("others are reading; try again")
         self._streams += 1
@@ -177,7 +183,7 @@ class Pulling:
                 await asyncio.sleep(min(max(worked, time.perf_counter() - began), LONGEST_REST_SECONDS))
             end = protocol.End(inbox_id=inbox_id, count=left.rows - rows, last_id=last_id)
             await response.write(protocol.of_end(end))
-        except (AnotherInbox, GathererError, TimeoutError) as error:
+        except (InboxMismatchError, GathererError, TimeoutError) as error:
             log.warning("an answer to a gatherer was cut off: %s", error or type(error).__name__)
             response.force_close()
 
@@ -190,7 +196,7 @@ class Pulling:
                 raise ValueError("a value of the wrong kind")
             await self._source.acknowledge(inbox_id, consumer, number)
         except (LookupError, ValueError, TypeError, RecursionError) as error:
-            raise Refused(HTTPStatus.BAD_REQUEST, f"not understood: {error}") from None
+            raise PullRefusedError(HTTPStatus.BAD_REQUEST, f"not understood: {error}") from None
         except OSError as error:
             log.error("an acknowledgement cannot be written, which delays purging: %s", error)
             raise _unavailable("it cannot be written just now") from None
@@ -202,14 +208,14 @@ class Pulling:
             said = json.loads(content)
             inbox_id, scrubbings = said["inbox_id"], from_plain(said["notifications"])
         except (LookupError, ValueError, TypeError, RecursionError) as error:
-            raise Refused(HTTPStatus.BAD_REQUEST, f"not understood: {error}") from None
+            raise PullRefusedError(HTTPStatus.BAD_REQUEST, f"not understood: {error}") from None
         if (await self._source.about(statistics=False))["inbox_id"] != inbox_id:
-            raise AnotherInbox
+            raise InboxMismatchError
         if self._erase is None:
             raise _unavailable("nothing can be erased here")
         try:
             done = await self._erase(scrubbings)
-        except (InboxUnavailable, sqlite3.Error) as problem:
+        except (InboxUnavailableError, sqlite3.Error) as problem:
             log.error("people could not be erased from the inbox: %s", problem)
             raise _unavailable("the inbox cannot be written just now") from None
         log.info("people were erased from %d notifications, as %s asked", done, self._address(request))
@@ -218,11 +224,11 @@ class Pulling:
         return web.Response(body=answer, content_type="application/json", headers=headers)
 
 
-def _unavailable(text: str) -> Refused:
-    return Refused(HTTPStatus.SERVICE_UNAVAILABLE, text, Retry_After=str(RETRY_AFTER_SECONDS))
+def _unavailable(text: str) -> PullRefusedError:
+    return PullRefusedError(HTTPStatus.SERVICE_UNAVAILABLE, text, Retry_After=str(RETRY_AFTER_SECONDS))
 
 
-def _refusal(refused: Refused) -> web.Response:
+def _refusal(refused: PullRefusedError) -> web.Response:
     headers: CIMultiDict[Any] = CIMultiDict(_HEADERS)
     headers.update({name.replace("_", "-"): value for name, value in refused.headers.items()})
     response = web.Response(status=refused.status, text=f"{refused}\n", headers=headers)

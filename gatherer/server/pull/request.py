@@ -15,7 +15,7 @@ HIGHEST_ID: Final = 2**63 - 1
 BODY_SECONDS: Final = 10
 
 
-class Refused(Exception):
+class PullRefusedError(Exception):
     """A request that is not answered as asked. The text is for the client and for the log."""
 
     def __init__(self, status: HTTPStatus, text: str, **headers: str) -> None:
@@ -28,7 +28,7 @@ async def read_body(request: web.BaseRequest, most: int) -> bytes:
     """Return the body of `request`, which has a checksum in its head.
 
     Raises:
-        Refused: it is longer than `most` bytes, did not arrive in time or as it was sent.
+        PullRefusedError: it is longer than `most` bytes, did not arrive in time or as it was sent.
 
     """
     read = bytearray()
@@ -37,12 +37,14 @@ async def read_body(request: web.BaseRequest, most: int) -> bytes:
             while not request.content.at_eof() and len(read) <= most:
                 read += await request.content.read(most + 1 - len(read))
     except TimeoutError:
-        raise Refused(HTTPStatus.REQUEST_TIMEOUT, "the body did not arrive in time") from None
+        raise PullRefusedError(HTTPStatus.REQUEST_TIMEOUT, "the body did not arrive in time") from None
     content = bytes(read)
     if len(content) > most:
-        raise Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "the body is too long")
+        raise PullRefusedError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "the body is too long")
     if request.headers.get("Content-Digest") != protocol.digest(content):
-        raise Refused(HTTPStatus.BAD_REQUEST, "the body is not the one that Content-Digest speaks of")
+        raise PullRefusedError(
+            HTTPStatus.BAD_REQUEST, "the body is not the one that Content-Digest speaks of"
+        )
     return content
 
 

@@ -22,7 +22,7 @@ T = TypeVar("T")
 FRAME: Final = Bounds(rows=150, bytes=80_000)  # read and packed at a time
 
 
-class AnotherInbox(Exception):
+class InboxMismatchError(Exception):
     """The inbox here is not the one that was asked for."""
 
 
@@ -68,7 +68,7 @@ class Source:
         """Return the next frame of the selected notifications after id `after`; None if there are no more.
 
         Raises:
-            AnotherInbox: the inbox is not `inbox_id`.
+            InboxMismatchError: the inbox is not `inbox_id`.
             GathererError: it cannot be read.
 
         """
@@ -77,7 +77,7 @@ class Source:
         def pack() -> Part | None:
             inbox = self._current()
             if inbox.identity != inbox_id:
-                raise AnotherInbox
+                raise InboxMismatchError
             began = time.thread_time()
             rows = inbox.rows(selection, after, bounds)
             if not rows:
@@ -91,7 +91,7 @@ class Source:
         """Note that `consumer` has everything up to `notification_id`.
 
         Raises:
-            AnotherInbox: the inbox is not `inbox_id`.
+            InboxMismatchError: the inbox is not `inbox_id`.
             ValueError: there is no such notification yet, or the name is no name.
             OSError: it cannot be written.
             GathererError: the inbox cannot be read.
@@ -101,7 +101,7 @@ class Source:
         def note() -> None:
             inbox = self._current()
             if inbox.identity != inbox_id:
-                raise AnotherInbox
+                raise InboxMismatchError
             if not 0 <= notification_id <= inbox.last_id():
                 raise ValueError(f"there is no notification {notification_id}")
             consumers.acknowledge(self._path.resolve(), consumer, inbox_id, notification_id)

@@ -8,7 +8,7 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 
-class NoBody(Exception):
+class BodyRejectedError(Exception):
     """The body is not taken. `status` is the answer; the text is for the log."""
 
     def __init__(self, status: HTTPStatus, because: str) -> None:
@@ -44,7 +44,7 @@ class Bodies:
         """Return the body of `request`, byte for byte.
 
         Raises:
-            NoBody: it is too large, too slow, not framed as it has to be, or makes room for others.
+            BodyRejectedError: it is too large, too slow, not framed as it has to be, or makes room for others.
 
         """
         if request.headers.get("Expect", "").lower() == "100-continue" and request.transport is not None:
@@ -55,7 +55,9 @@ class Bodies:
         else:
             body = await self._gather(request)
         if len(body) > self._max_bytes:
-            raise NoBody(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "the body is larger than max_body_bytes")
+            raise BodyRejectedError(
+                HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "the body is larger than max_body_bytes"
+            )
         return body
 
     async def _gather(self, request: web.BaseRequest) -> bytes:
@@ -75,10 +77,14 @@ class Bodies:
                     self._make_room()
         except TimeoutError:
             if one is None or not one.makes_room:
-                raise NoBody(HTTPStatus.REQUEST_TIMEOUT, "the body did not arrive in time") from None
+                raise BodyRejectedError(
+                    HTTPStatus.REQUEST_TIMEOUT, "the body did not arrive in time"
+                ) from None
         except (web.RequestPayloadError, HttpProcessingError) as error:
             error.__traceback__ = None  # kept with the request, which its frames hold
-            raise NoBody(HTTPStatus.BAD_REQUEST, "the body is not framed as HTTP wants it") from None
+            raise BodyRejectedError(
+                HTTPStatus.BAD_REQUEST, "the body is not framed as HTTP wants it"
+            ) from None
         except (
             OSError,
             RuntimeError,
@@ -91,7 +97,7 @@ class Bodies:
             if one is not None:
                 self._forget(one)
         if one.makes_room:
-            raise NoBody(HTTPStatus.SERVICE_UNAVAILABLE, "a slow body made room for others")
+            raise BodyRejectedError(HTTPStatus.SERVICE_UNAVAILABLE, "a slow body made room for others")
         return bytes(one.chunks)
 
     def _make_room(self) -> None:

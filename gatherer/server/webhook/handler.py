@@ -18,12 +18,12 @@ from aiohttp import web
 from multidict import CIMultiDict
 
 from gatherer.config import Endpoint, Server
-from gatherer.inbox.quarantine import Full, Post, Quarantine
-from gatherer.inbox.writer import Arrival, InboxUnavailable, InboxWriter
+from gatherer.inbox.quarantine import Post, Quarantine, QuarantineFullError
+from gatherer.inbox.writer import Arrival, InboxUnavailableError, InboxWriter
 from gatherer.server.observer import Observer
 from gatherer.server.webhook import credential_summary
 from gatherer.server.webhook.authentication import Authentication
-from gatherer.server.webhook.body_reader import Bodies, NoBody
+from gatherer.server.webhook.body_reader import Bodies, BodyRejectedError
 from gatherer.server.webhook.proxy_headers import Network, belongs, sender
 
 log = logging.getLogger(__name__)
@@ -46,7 +46,7 @@ _ANSWERS: Final[dict[str, dict[str, Any]]] = {
 }
 
 
-class Refused(Exception):
+class RequestRejectedError(Exception):
     """A request that is not taken in. `because` is for the log, never for the client."""
 
     def __init__(self, status: HTTPStatus, because: str = "", **headers: str) -> None:
@@ -57,7 +57,7 @@ class Refused(Exception):
             self.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
 
 
-class Receiver:
+class WebhookHandler:
     """The request handler of `gatherer serve`."""
 
     def __init__(
@@ -96,7 +96,7 @@ class Receiver:
             endpoint, authentication, rest = self._route(request)
             name = endpoint.name
             response = await self._handle(request, endpoint, authentication, rest)
-        except Refused as refused:
+        except RequestRejectedError as refused:
             log.warning("%d to %s: %s", refused.status, request.remote, refused)
             response = _refusal(refused)
         except asyncio.CancelledError:
@@ -107,7 +107,7 @@ class Receiver:
             return web.Response()  # for nobody
         except Exception:
             log.exception("a request could not be handled")
-            response = _refusal(Refused(HTTPStatus.SERVICE_UNAVAILABLE))
+            response = _refusal(RequestRejectedError(HTTPStatus.SERVICE_UNAVAILABLE))
         finally:
             self._in_flight -= 1
         self._observer.answered(name, response.status, time.perf_counter() - started)
@@ -129,18 +129,26 @@ class Receiver:
             return _handshake(request, authentication, rest)
         if request.method != "POST":
             allowed = "GET, POST" if authentication.has_handshake else "POST"
-            raise Refused(HTTPStatus.METHOD_NOT_ALLOWED, f"wrong method at {endpoint.name}", Allow=allowed)
+            raise RequestRejectedError(
+                HTTPStatus.METHOD_NOT_ALLOWED, f"wrong method at {endpoint.name}", Allow=allowed
+            )
 
         headers = request.headers
         length = request.content_length
         if length is None and "Transfer-Encoding" not in headers:
-            raise Refused(HTTPStatus.LENGTH_REQUIRED, f"neither a length nor chunks at {endpoint.name}")
+            raise RequestRejectedError(
+                HTTPStatus.LENGTH_REQUIRED, f"neither a length nor chunks at {endpoint.name}"
+            )
         if length is not None and length > self._max_body_bytes:
-            raise Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"{length} bytes announced at {endpoint.name}")
+            raise RequestRejectedError(
+                HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"{length} bytes announced at {endpoint.name}"
+            )
         if any(one.strip().lower() != "identity" for one in headers.getall("Content-Encoding", ())) or any(
             one.strip().lower() != "chunked" for one in headers.getall("Transfer-Encoding", ())
         ):
-            raise Refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"compressed body at {endpoint.name}")
+            raise RequestRejectedError(
+                HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"compressed body at {endpoint.name}"
+            )
         remote = sender(request.remote or "", headers.getall("X-Forwarded-For", ()), self._trusted)
         failed = None
         if not (authentication.url(rest) and authentication.headers(headers, remote)):
@@ -148,19 +156,19 @@ class Receiver:
             self._observer.authentication_failed(endpoint.name)
         store = self._quarantine if endpoint.on_failed_authentication == "quarantine" else None
         if failed and store is None:
-            raise Refused(HTTPStatus.UNAUTHORIZED, failed)
+            raise RequestRejectedError(HTTPStatus.UNAUTHORIZED, failed)
         # What cannot be kept is not even read, unless it is there already; the writer has logged why, once.
         if not request.content.is_eof() and (
             store.obstacle() if failed and store else self._writer.obstacle(length or 0)
         ):
-            return _refusal(Refused(HTTPStatus.SERVICE_UNAVAILABLE))
+            return _refusal(RequestRejectedError(HTTPStatus.SERVICE_UNAVAILABLE))
 
         body = await self._read(request)
         if failed is None and not authentication.body(headers, body, _asked_url(request, self._trusted)):
             failed = f"signature missing or wrong at {endpoint.name}"
             self._observer.authentication_failed(endpoint.name)
             if store is None:
-                raise Refused(HTTPStatus.UNAUTHORIZED, failed)
+                raise RequestRejectedError(HTTPStatus.UNAUTHORIZED, failed)
 
         arrival = Arrival(
             time.time_ns() // 1_000_000,
@@ -178,10 +186,12 @@ class Receiver:
                 forms = credential_summary.describe(headers.items(), request.raw_path.partition("?")[2], rest)
                 await store.keep(Post(*arrival, failed.partition(" at ")[0], json.dumps(forms)))
                 log.warning("quarantined a post from %s: %s", request.remote, failed)
-        except Full:
-            raise Refused(HTTPStatus.UNAUTHORIZED, f"{failed}, and the quarantine is full") from None
-        except InboxUnavailable:  # the writer has logged why, once
-            return _refusal(Refused(HTTPStatus.SERVICE_UNAVAILABLE), whole=True)
+        except QuarantineFullError:
+            raise RequestRejectedError(
+                HTTPStatus.UNAUTHORIZED, f"{failed}, and the quarantine is full"
+            ) from None
+        except InboxUnavailableError:  # the writer has logged why, once
+            return _refusal(RequestRejectedError(HTTPStatus.SERVICE_UNAVAILABLE), whole=True)
         return web.Response(headers=_ANSWER_HEADERS, **_ANSWERS.get(endpoint.provider, {}))
 
     def _route(self, request: web.BaseRequest) -> tuple[Endpoint, Authentication, str]:
@@ -193,22 +203,24 @@ class Receiver:
         parent, slash, key = path.rpartition("/")
         route = self._routes.get(parent)
         if route is None or route[0].url_key is None:
-            raise Refused(HTTPStatus.NOT_FOUND, "no such endpoint")
+            raise RequestRejectedError(HTTPStatus.NOT_FOUND, "no such endpoint")
         return *route, slash + key
 
     async def _read(self, request: web.BaseRequest) -> bytes:
         """Return the body, byte for byte, within the limits of size and time."""
         try:
             return await self._bodies.read(request)
-        except NoBody as problem:
-            raise Refused(problem.status, str(problem)) from None
+        except BodyRejectedError as problem:
+            raise RequestRejectedError(problem.status, str(problem)) from None
 
 
 def _handshake(request: web.BaseRequest, authentication: Authentication, rest: str) -> web.Response:
     """Answer the challenge with which Meta checks a URL when it is registered."""
     query = request.rel_url.query
     if not (authentication.url(rest) and authentication.handshake(query)):
-        raise Refused(HTTPStatus.UNAUTHORIZED, "handshake with a wrong URL key, mode or verify token")
+        raise RequestRejectedError(
+            HTTPStatus.UNAUTHORIZED, "handshake with a wrong URL key, mode or verify token"
+        )
     challenge = query.get("hub.challenge", "").encode("utf-8", "replace")
     return web.Response(body=challenge, content_type="text/plain", charset="utf-8", headers=_ANSWER_HEADERS)
 
@@ -235,7 +247,7 @@ def _storable(header: str | None) -> str | None:
     return header.encode("utf-8", "backslashreplace").decode()
 
 
-def _refusal(refused: Refused, *, whole: bool = False) -> web.Response:
+def _refusal(refused: RequestRejectedError, *, whole: bool = False) -> web.Response:
     """Return the answer; unless the request has been read as a `whole`, some end the connection."""
     headers = CIMultiDict(_ANSWER_HEADERS, **refused.headers)
     response = web.Response(status=refused.status, text=f"{refused.status.phrase}\n", headers=headers)

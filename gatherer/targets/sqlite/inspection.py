@@ -6,7 +6,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from gatherer.files.migrations import Unsuitable
+from gatherer.files.migrations import IncompatibleFileError
 from gatherer.targets.sqlite.schema import VERSIONS, sql
 
 
@@ -18,7 +18,7 @@ def inspect(path: Path) -> dict[str, Any]:
         try:
             with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
                 version = len(VERSIONS.scripts) - len(VERSIONS.pending(connection))
-        except Unsuitable as unsuitable:
+        except IncompatibleFileError as unsuitable:
             problems.append(f"{path} {unsuitable}")
         except sqlite3.Error as error:
             problems.append(f"{path} cannot be read: {error}")

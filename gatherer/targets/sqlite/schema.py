@@ -6,7 +6,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Final
 
-from gatherer.files.migrations import Unsuitable, Versions
+from gatherer.files.migrations import IncompatibleFileError, Versions
 
 # Fastest settings that keep every commit durable; measured with `scripts/bench gather`.
 PRAGMAS: Final = """
@@ -35,7 +35,7 @@ def connect(path: Path, *, dry_run: bool = False) -> sqlite3.Connection:
     With `dry_run` nothing is created: a target that is not there is one in memory.
 
     Raises:
-        Unsuitable: the file holds something else, or was written by a newer gatherer.
+        IncompatibleFileError: the file holds something else, or was written by a newer gatherer.
         sqlite3.Error: it cannot be opened.
 
     """
@@ -49,7 +49,9 @@ def connect(path: Path, *, dry_run: bool = False) -> sqlite3.Connection:
         pending = VERSIONS.pending(connection)
         connection.executescript(PRAGMAS)
         if pending and dry_run and str(path) != ":memory:":
-            raise Unsuitable("has the tables of an older gatherer, which the next pass brings up to date")
+            raise IncompatibleFileError(
+                "has the tables of an older gatherer, which the next pass brings up to date"
+            )
         if pending:
             VERSIONS.apply(connection)
     except BaseException:

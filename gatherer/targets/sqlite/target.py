@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from gatherer.files.migrations import Unsuitable
+from gatherer.files.migrations import IncompatibleFileError
 from gatherer.model import time_zones, timestamps
 from gatherer.model.errors import TargetError, TemporaryError
 from gatherer.model.notification import Notification
@@ -241,7 +241,7 @@ class SQLiteTarget:
             if code.startswith(("SQLITE_FULL", "SQLITE_IOERR")):
                 raise TemporaryError(f"the target {self.path} cannot be written now: {error}") from error
             raise TargetError(f"the target {self.path} cannot be used: {error}") from error
-        except Unsuitable as problem:
+        except IncompatibleFileError as problem:
             raise TargetError(f"the target {self.path} {problem}") from None
         except OSError as error:
             raise TargetError(f"the target {self.path} cannot be used: {error}") from error

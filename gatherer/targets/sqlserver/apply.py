@@ -25,7 +25,7 @@ from gatherer.targets import sql_datetime
 from gatherer.targets.base import Batch, Outcome
 from gatherer.targets.sqlserver.errors import Class, Fault
 from gatherer.targets.sqlserver.schema import batches
-from gatherer.targets.sqlserver.session import Faulted, Session
+from gatherer.targets.sqlserver.session import Session, SQLServerError
 from gatherer.targets.sqlserver.staging import (
     Row,
     as_row,
@@ -54,7 +54,7 @@ class Writer:
         """Upsert what `batch` holds, advance the position, and return what that changed.
 
         Raises:
-            Faulted: a statement failed. Its `records` are those of which one or more were being written.
+            SQLServerError: a statement failed. Its `records` are those of which one or more were being written.
 
         """
         at = sql_datetime.text(now)
@@ -67,7 +67,7 @@ class Writer:
             for rows, chunk in chunks(sorted(records, key=attrgetter("key")), self._row):
                 try:
                     self._upsert(table, rows, chunk, at, outcome)
-                except Faulted as failure:
+                except SQLServerError as failure:
                     failure.records = chunk
                     raise
         self._reject(batch.rejected, at, outcome)
@@ -182,12 +182,12 @@ def proven(results: Sequence[Sequence[Any]], expected: int, *, transactions: int
     """Return how many rows were written, from the proof that is the last of `results`.
 
     Raises:
-        Faulted: there is no proof, rows got lost on their way, or the transaction is gone.
+        SQLServerError: there is no proof, rows got lost on their way, or the transaction is gone.
 
     """
     proof = results[-1] if results else ()
     if len(proof) != 1 or proof[0].staged != expected or proof[0].transactions < transactions:
-        raise Faulted(
+        raise SQLServerError(
             Fault(kind=Class.TRANSIENT, state="", number=0, text="the server did not take in all rows")
         )
     written: int = proof[0].written

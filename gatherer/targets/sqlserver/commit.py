@@ -13,7 +13,7 @@ from gatherer.targets.sqlserver import row_errors
 from gatherer.targets.sqlserver.apply import Writer
 from gatherer.targets.sqlserver.errors import Fault
 from gatherer.targets.sqlserver.schema import placed
-from gatherer.targets.sqlserver.session import Faulted, Session
+from gatherer.targets.sqlserver.session import Session, SQLServerError
 from gatherer.targets.sqlserver.transaction import Transactions
 
 
@@ -67,7 +67,7 @@ class Committer:
             reduced = row_errors.without(batch, refused) if refused else batch
             try:
                 return self._persistently(reduced, work)
-            except Faulted as failure:
+            except SQLServerError as failure:
                 if not failure.records:
                     raise TargetError(f"{self.session.name}: {failure.fault}") from None
                 found = row_errors.find(failure.records, self._try, failure.fault)
@@ -112,6 +112,6 @@ class Committer:
 
         try:
             self.session.persistently(work)
-        except Faulted as failure:
+        except SQLServerError as failure:
             return failure.fault
         return None

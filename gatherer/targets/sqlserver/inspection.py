@@ -10,7 +10,7 @@ from gatherer.model.records import TABLES, Rejected
 from gatherer.targets.sqlserver import driver, requirements, schema
 from gatherer.targets.sqlserver.connection import Access, complete
 from gatherer.targets.sqlserver.connection_string import get, parse
-from gatherer.targets.sqlserver.session import Faulted, Session
+from gatherer.targets.sqlserver.session import Session, SQLServerError
 
 ROUND_TRIPS: Final = 5
 # What a pass does with each table; `config/sqlserver/grants.sql` grants the same.
@@ -94,7 +94,7 @@ def _encrypted(session: Session) -> str:
         (rows,) = session.run(_CONNECTION)
         if rows and str(rows[0].encrypt_option).upper() in ("TRUE", "FALSE"):
             return "yes" if str(rows[0].encrypt_option).upper() == "TRUE" else "no"
-    except Faulted:
+    except SQLServerError:
         pass  # needs VIEW SERVER STATE, which the login of a pass should not have
     asked = session.access.encrypt
     # A driver that was told to encrypt fails rather than go on without.

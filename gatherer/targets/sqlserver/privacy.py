@@ -39,7 +39,7 @@ def about_people(
     """Yield the rows that may be about people, written at `since` or later, in batches, each with its table.
 
     Raises:
-        Faulted: they cannot be read.
+        SQLServerError: they cannot be read.
 
     """
     for table, names in person_query.TELLING.items():

@@ -72,7 +72,7 @@ def export(session: Session, schema: str, what: Export) -> Iterator[list[dict[st
     """Yield the responses that `what` asks for by column, a few thousand at a time.
 
     Raises:
-        Faulted: they cannot be read.
+        SQLServerError: they cannot be read.
 
     """
     (query,) = batches(f"export_{what.view}", schema)

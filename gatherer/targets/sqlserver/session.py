@@ -37,7 +37,7 @@ STREAMED_ROWS: Final = 2000
 _BROKEN: Final = ("08", "IMC")  # SQLSTATEs of a connection that is no more
 
 
-class Faulted(Exception):
+class SQLServerError(Exception):
     """A statement failed. Becomes one of the errors for people unless somebody can do something about it."""
 
     def __init__(self, fault: Fault) -> None:
@@ -64,7 +64,7 @@ class Session:
         Every result is read to its end: an error that comes after the first one would get lost otherwise.
 
         Raises:
-            Faulted: it failed.
+            SQLServerError: it failed.
 
         """
         pyodbc = driver.load()
@@ -78,13 +78,13 @@ class Session:
                 if not cursor.nextset():
                     return results
         except pyodbc.Error as error:
-            raise Faulted(understand(error, self.access.secrets)) from None
+            raise SQLServerError(understand(error, self.access.secrets)) from None
 
     def stream(self, query: str, *parameters: object) -> Iterator[list[Any]]:
         """Yield the rows of `query` a few thousand at a time. Nothing else may run until the last one.
 
         Raises:
-            Faulted: it failed.
+            SQLServerError: it failed.
 
         """
         pyodbc = driver.load()
@@ -94,7 +94,7 @@ class Session:
             while rows := cursor.fetchmany(STREAMED_ROWS):
                 yield rows
         except pyodbc.Error as error:
-            raise Faulted(understand(error, self.access.secrets)) from None
+            raise SQLServerError(understand(error, self.access.secrets)) from None
 
     def _cursor(self, statement: str) -> "pyodbc.Cursor":
         """Return a cursor of this statement's own: pyodbc keeps the plan of the last statement of each."""
@@ -121,7 +121,7 @@ class Session:
             return
         try:
             self.run("IF @@TRANCOUNT > 0 ROLLBACK TRANSACTION")
-        except Faulted:
+        except SQLServerError:
             self.disconnect()
 
     def disconnect(self) -> None:
@@ -136,7 +136,7 @@ class Session:
         """Return what `action` returns; after a transient fault roll back, wait, and do it again from the start.
 
         Raises:
-            Faulted: something else than time is needed, and it is about rows.
+            SQLServerError: something else than time is needed, and it is about rows.
             TargetError: a person is needed.
             TemporaryError: it did not help to wait.
 
@@ -145,7 +145,7 @@ class Session:
         for attempt in range(1, patience.attempts + 1):
             try:
                 return action()
-            except Faulted as failure:
+            except SQLServerError as failure:
                 self.rollback()
                 fault = failure.fault
                 if fault.kind is Class.ROW:

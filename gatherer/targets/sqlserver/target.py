@@ -17,7 +17,7 @@ from gatherer.targets.sqlserver.commit import Committer, Done, trace_of
 from gatherer.targets.sqlserver.connection import Access
 from gatherer.targets.sqlserver.errors import Class
 from gatherer.targets.sqlserver.retention import Retirement
-from gatherer.targets.sqlserver.session import PATIENCE, Faulted, Patience, Session
+from gatherer.targets.sqlserver.session import PATIENCE, Patience, Session, SQLServerError
 from gatherer.targets.sqlserver.transaction import Transactions
 
 T = TypeVar("T")
@@ -128,7 +128,7 @@ class SQLServerTarget:
 
         try:
             self._transactions.run(work)
-        except Faulted as failure:
+        except SQLServerError as failure:
             self.session.rollback()
             if failure.fault.kind is Class.TRANSIENT:
                 raise TemporaryError(f"{self.name}: {failure.fault}; nothing was changed") from None
@@ -227,7 +227,7 @@ class SQLServerTarget:
         """Turn a fault that trying again does not mend, or has not, into an error of ours."""
         try:
             yield
-        except Faulted as failure:
+        except SQLServerError as failure:
             kind = TemporaryError if failure.fault.kind is Class.TRANSIENT else TargetError
             raise kind(f"{self.name}: {failure.fault}") from None
 

@@ -7,7 +7,7 @@ from typing import Final
 
 from gatherer.targets.sqlserver.errors import Class, Fault
 from gatherer.targets.sqlserver.schema import batches
-from gatherer.targets.sqlserver.session import Faulted, Session
+from gatherer.targets.sqlserver.session import Session, SQLServerError
 
 _ABANDONED: Final = "the transaction was rolled back without a word"
 
@@ -27,7 +27,7 @@ class Transactions:
         `work` is given the time of writing.
 
         Raises:
-            Faulted: it failed, or it was not what was committed.
+            SQLServerError: it failed, or it was not what was committed.
 
         """
         work(self.begin())
@@ -42,19 +42,19 @@ class Transactions:
         (verify,) = batches("verify", self.schema)
         ((counted,),) = self.session.run(verify)
         if ended.transactions != 1 or counted.applied != counted.found:
-            raise Faulted(Fault(kind=Class.TRANSIENT, state="", number=0, text=_ABANDONED))
+            raise SQLServerError(Fault(kind=Class.TRANSIENT, state="", number=0, text=_ABANDONED))
 
     def begin(self) -> datetime:
         """Begin a transaction, and return the time of writing.
 
         Raises:
-            Faulted: another gatherer has been writing for too long, or it cannot be begun.
+            SQLServerError: another gatherer has been writing for too long, or it cannot be begun.
 
         """
         _, begin = batches("begin", self.schema)
         ((started,),) = self.session.run(begin.replace("$(milliseconds)", str(self.milliseconds)))
         if started.granted < 0:
-            raise Faulted(_busy())
+            raise SQLServerError(_busy())
         moment: datetime = started.moment.replace(tzinfo=UTC)
         return moment
 
@@ -62,13 +62,13 @@ class Transactions:
         """Return a time before which nothing is going to be written any more.
 
         Raises:
-            Faulted: another gatherer has been writing for too long.
+            SQLServerError: another gatherer has been writing for too long.
 
         """
         (horizon,) = batches("horizon", self.schema)
         ((found,),) = self.session.run(horizon, self.milliseconds)
         if found.granted < 0:
-            raise Faulted(_busy())
+            raise SQLServerError(_busy())
         moment: datetime = found.moment.replace(tzinfo=UTC)
         return moment
 

@@ -1,0 +1,306 @@
+"""`gatherer inbox …`: what it shows, what it takes out and back in, what it refuses."""
+
+import json
+import os
+import sqlite3
+import time
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from gatherer.inbox import consumers
+from gatherer.inbox.reader import LocalInbox
+from gatherer.model import timestamps
+from tests.factories import RECEIVED_AT, all_rows, call, configure, fill_inbox, receipts, run
+from tests.server_process import Load, rows, serving
+
+ODD = [
+    receipts("wamid.a"),
+    b"\xff\x00\xfe no text",
+    b"",
+    "{\"text\": \"\u20ac \U0001f600 \\ud83d\"}\r\n".encode(),
+    b"\xef\xbb\xbf{}",
+    receipts("wamid.b", word="read"),
+]  # fmt: skip
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A configuration, and an inbox of odd bodies."""
+    configure(tmp_path)
+    fill_inbox(tmp_path / "inbox.db", ODD)
+    return tmp_path
+
+
+def inbox(folder: Path, *arguments: str, stdin: bytes = b"", code: int = 0) -> str:
+    """Run `gatherer inbox` with `arguments`; return what it prints: errors, when it is to fail."""
+    result = call(folder, "inbox", *arguments, stdin=stdin)
+    assert result.returncode == code, result
+    if code:
+        assert result.stderr.startswith((b"Error: ", b"Usage: "))
+        assert b"Traceback" not in result.stderr
+    return (result.stderr if code else result.stdout).decode()
+
+
+def identity(path: Path) -> str:
+    with closing(LocalInbox(path)) as opened:
+        return opened.identity
+
+
+def test_notifications_are_listed_as_chosen(folder):
+    listed = [json.loads(line) for line in inbox(folder, "list", "--json").splitlines()]
+    assert [one["id"] for one in listed] == [1, 2, 3, 4, 5, 6]
+    assert [one["bytes"] for one in listed] == [len(body) for body in ODD]
+    assert listed[1]["received_at"] == timestamps.iso(timestamps.from_milliseconds(RECEIVED_AT + 1000))
+    assert len(inbox(folder, "list", "--from-id", "2", "--limit", "3").splitlines()) == 3
+    assert inbox(folder, "list", "--endpoint", "other") == ""
+
+
+def test_one_notification_is_shown_and_its_bytes_are_exact(folder):
+    shown = json.loads(inbox(folder, "show", "6"))
+    assert (shown["id"], shown["endpoint"], shown["body"].encode()) == (6, "apteco", ODD[5])
+    for number, body in enumerate(ODD, start=1):
+        assert call(folder, "inbox", "show", str(number), "--raw").stdout == body
+    assert "its ids go from 1 to 6" in inbox(folder, "show", "7", code=2)
+
+
+def test_what_is_exported_and_imported_elsewhere_is_the_same(folder, tmp_path_factory):
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    configure(elsewhere)
+    fill_inbox(elsewhere / "inbox.db", [])
+    exported = run(folder, "inbox", "export").stdout
+    assert exported.isascii()
+    assert "6 notifications imported" in inbox(elsewhere, "import", "-", stdin=exported)
+    columns = "received_at, endpoint, provider, remote, content_type, headers, body"
+    assert rows(elsewhere / "inbox.db", columns) == rows(folder / "inbox.db", columns)
+    assert [body for *_, body in rows(elsewhere / "inbox.db", columns)] == ODD
+    for one in (folder, elsewhere):
+        assert call(one, "gather").returncode == 0
+    aside = ("inbox_id",)
+    assert all_rows(folder / "responses.db", aside=aside) == all_rows(elsewhere / "responses.db", aside=aside)
+
+
+def test_what_is_imported_where_it_came_from_doubles_no_row(folder):
+    call(folder, "gather")
+    before = all_rows(folder / "responses.db")
+    exported = folder / "x.ndjson"
+    exported.write_bytes(call(folder, "inbox", "export").stdout)
+    inbox(folder, "import", "x.ndjson", "x.ndjson")
+    assert len(rows(folder / "inbox.db", "id")) == 18
+    assert call(folder, "gather").returncode == 0
+    assert all_rows(folder / "responses.db") == before
+
+
+def test_raw_files_go_out_and_come_back(folder):
+    inbox(folder, "export", "--raw", "bodies", "--to-id", "4")
+    files = sorted((folder / "bodies").iterdir())
+    assert [one.read_bytes() for one in files] == ODD[:4]
+    assert "exist" in inbox(folder, "export", "--raw", "bodies", "--to-id", "4", code=2)
+    inbox(folder, "import", "--raw", "--endpoint", "apteco", *map(str, files))
+    stored = rows(folder / "inbox.db", "received_at, endpoint, provider, body")
+    assert stored[6:] == stored[:4]
+    inbox(
+        folder,
+        "import",
+        "--raw",
+        "--endpoint",
+        "old",
+        "--provider",
+        "wati",
+        "--received-at",
+        "2026-01-02",
+        str(files[0]),
+    )
+    (last,) = rows(folder / "inbox.db", "received_at, endpoint, provider")[-1:]
+    assert last == (1_767_312_000_000, "old", "wati")
+
+
+LINE = json.dumps({"received_at": "2026-11-01T00:00:00Z", "endpoint": "e", "provider": "meta", "body": "{}"})
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (b"no json", "line 3 is no JSON"),
+        (b"[]", "is no JSON object"),
+        (b"[" * 100_000, "is no JSON"),
+        (b"\xff", "is no JSON"),
+        ({"received_at": "yesterday"}, "has no received_at"),
+        ({"endpoint": None}, "has no endpoint"),
+        ({"provider": 7}, "has no provider"),
+        ({"headers": {}}, "has a headers that is no text"),
+        ({"body": None}, "has no body, or two"),
+        ({"body": None, "body_base64": "!"}, "has a body that cannot be read"),
+        ({"body": "\ud83d"}, "has a body that cannot be read"),
+        ({"remote": "\ud83d"}, "half of a character"),
+        ({"sha256": "00"}, "has been changed since it was exported"),
+    ],
+)
+def test_a_line_that_is_no_notification_is_named_and_nothing_is_imported(folder, change, said):
+    bad = change if isinstance(change, bytes) else json.dumps(json.loads(LINE) | change).encode()
+    (folder / "x.ndjson").write_bytes(b"\xef\xbb\xbf" + LINE.encode() + b"\r\n\n" + bad + b"\n")
+    error = inbox(folder, "import", "x.ndjson", code=2)
+    assert said in error
+    assert "x.ndjson, line 3" in error
+    assert "nothing was imported" in error
+    assert len(rows(folder / "inbox.db", "id")) == 6
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (("import",), 2, "Missing argument"),
+        (("import", "missing.ndjson"), 2, "missing.ndjson cannot be read"),
+        (("import", "--raw", "x"), 2, "--raw needs --endpoint"),
+        (("import", "--endpoint", "apteco", "x"), 2, "go with --raw"),
+        (("import", "--raw", "--endpoint", "other", "x"), 2, "say its --provider"),
+        (("import", "--raw", "--endpoint", "other", "--provider", "nobody", "x"), 2, "nobody"),
+        (("export", "--raw", "gatherer.toml"), 2, "is a file"),
+        (("backup", "missing/x.db"), 2, "cannot be written"),
+        (("backup", "inbox.db"), 2, "never replaces"),
+        (("backup", ""), 2, "is a folder"),
+        (("backup", "x" * 300), 2, "cannot be a file"),
+        pytest.param(
+            ("backup", "\udcff.db"),
+            2,
+            "is no text",
+            marks=pytest.mark.skipif(os.name == "nt", reason="bytes"),
+        ),
+        (("consumers", "--forget", "../x"), 2, "has no consumer"),
+        (("show", "0"), 2, "0"),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_words(folder, arguments, code, said):
+    before = rows(folder / "inbox.db")
+    assert said in inbox(folder, *arguments, code=code)
+    assert rows(folder / "inbox.db") == before
+
+
+@pytest.mark.parametrize(
+    "command", ["list", "export", "check", "purge", "consumers", "backup x.db", "import -"]
+)
+def test_without_an_inbox_that_is_said_and_none_is_made(tmp_path, command):
+    configure(tmp_path)
+    assert "there is no inbox" in inbox(tmp_path, *command.split(), code=3)
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["gatherer.toml"]
+
+
+def test_while_serve_runs_what_writes_is_refused_and_what_reads_works(tmp_path):
+    with serving(tmp_path) as server, Load(server.port, clients=2) as load:
+        load.wait_for(200)
+        for command in (("purge",), ("import", "-")):
+            assert "is already served by process" in inbox(tmp_path, *command, stdin=LINE.encode(), code=2)
+        inbox(tmp_path, "backup", "copy.db")
+        assert inbox(tmp_path, "check").endswith("purged up to 0\n")
+        assert len(inbox(tmp_path, "list").splitlines()) == 100
+        load.wait_for(len(load.acknowledged) + 50)
+    copied = [body for (body,) in rows(tmp_path / "copy.db", "body")]
+    assert len(copied) >= 200
+    with closing(sqlite3.connect(tmp_path / "copy.db")) as copy:
+        assert copy.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        assert copy.execute("PRAGMA journal_mode").fetchone() == ("delete",)
+    assert sorted(one.name for one in tmp_path.glob("copy.db*")) == ["copy.db"]
+
+
+def test_a_backup_put_in_place_is_served_and_gathered_on(folder):
+    inbox(folder, "backup", "copy_%Y.db")
+    (copy,) = folder.glob("copy_*.db")
+    assert call(folder, "gather").returncode == 0
+    for one in folder.glob("inbox.db*"):
+        if one.is_file():
+            one.unlink()
+    copy.rename(folder / "inbox.db")
+    with serving(folder) as server:
+        assert server.post(receipts("wamid.c")).status == 200
+        server.stop()
+    configure(folder)
+    result = call(folder, "gather", "--json")
+    assert json.loads(result.stdout)["read"] == 1
+
+
+def test_consumers_are_shown_and_forgotten(folder):
+    path = folder / "inbox.db"
+    assert "nobody has gathered" in inbox(folder, "consumers")
+    consumers.acknowledge(path, "reports", identity(path), 4)
+    consumers.acknowledge(path, "old", "another", 4)
+    (consumers.folder(path) / "odd.json").write_text("")
+    found = {one["consumer"]: one for one in json.loads(inbox(folder, "consumers", "--json"))}
+    assert (found["reports"]["acknowledged"], found["reports"]["behind"]) == (4, 2)
+    assert found["old"]["state"] == "of another inbox"
+    assert "nothing is purged" in found["odd"]["state"]
+    assert "reports" in inbox(folder, "consumers", "--forget", "odd")
+    assert "it has: old, reports" in inbox(folder, "consumers", "--forget", "odd", code=2)
+
+
+def test_a_purge_by_hand_does_what_serve_would(folder):
+    path = folder / "inbox.db"
+    with (folder / "gatherer.toml").open("a") as configuration:
+        configuration.write("[inbox]\nkeep_days = 1\nkeep_days_at_most = 2\n")
+    now = timestamps.to_milliseconds(timestamps.now())
+    ages = [3, 3, 1.5, 1.5, 1.5, 0]
+    with closing(sqlite3.connect(path)) as connection:
+        for number, days in enumerate(ages, start=1):
+            connection.execute(
+                "UPDATE notification SET received_at = ? WHERE id = ?", (now - days * 86_400_000, number)
+            )
+        connection.commit()
+    consumers.acknowledge(path, "reports", identity(path), 1)
+    result = run(folder, "inbox", "purge", "--json")
+    assert json.loads(result.stdout) == {"purged": 2, "unread": 1}
+    assert b"LOST: 1 notifications up to 2" in result.stderr
+    consumers.acknowledge(path, "reports", identity(path), 4)
+    assert "2 notifications purged" in inbox(folder, "purge")
+    assert "2 notifications (5 to 6), purged up to 4" in inbox(folder, "check")
+    gathered = call(folder, "gather", "--json")
+    assert json.loads(gathered.stdout)["purged_unread"] == 4
+
+
+@pytest.mark.parametrize(
+    ("damage", "gaps"),
+    [
+        ("DELETE FROM notification WHERE id IN (2, 3)", [[2, 3]]),
+        ("DELETE FROM notification WHERE id = 1", [[1, 1]]),
+        ("DELETE FROM notification WHERE id >= 5", [[5, 6]]),
+        ("DELETE FROM notification", [[1, 6]]),
+        ("DELETE FROM notification WHERE id IN (1, 3, 6)", [[1, 1], [3, 3], [6, 6]]),
+        ("UPDATE inbox SET purged_to = 0", []),
+    ],
+)
+def test_missing_notifications_are_found(folder, damage, gaps):
+    with closing(sqlite3.connect(folder / "inbox.db")) as connection:
+        connection.execute(damage)
+        connection.commit()
+    result = call(folder, "inbox", "check", "--json")
+    assert result.returncode == (3 if gaps else 0)
+    assert json.loads(result.stdout)["gaps"] == gaps
+
+
+def test_a_damaged_page_is_found(folder):
+    path = folder / "inbox.db"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        query = "SELECT rootpage FROM sqlite_master WHERE name = 'notification'"
+        (root,) = connection.execute(query).fetchone()
+    with path.open("r+b") as damaged:
+        damaged.seek((root - 1) * 4096 + 3)
+        damaged.write(b"\xff" * 64)
+    inbox(folder, "check", code=3)
+
+
+def test_a_backup_of_a_large_inbox_holds_no_request_up(tmp_path):
+    """A request while the copy is made is answered at once."""
+    fill_inbox(tmp_path / "inbox.db", (os.urandom(100_000) for _ in range(600)))
+    with serving(tmp_path) as server:
+        import threading
+
+        copying = threading.Thread(target=run, args=(tmp_path, "inbox", "backup", "copy.db"))
+        copying.start()
+        slowest = 0.0
+        while copying.is_alive():
+            begun = time.monotonic()
+            assert server.post(b"{}").status == 200
+            slowest = max(slowest, time.monotonic() - begun)
+        copying.join()
+    assert slowest < 2
+    assert len(rows(tmp_path / "copy.db", "id")) >= 600

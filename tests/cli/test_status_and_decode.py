@@ -1,0 +1,98 @@
+"""`status` says where things stand; `decode` says what a payload means without touching anything."""
+
+import json
+from pathlib import Path
+
+from tests.factories import call, configure, envelope, fill_inbox, reaction, receipts, run, status, value
+
+
+def test_status_counts_what_waits_and_how_long(tmp_path: Path) -> None:
+    configure(tmp_path)
+    fill_inbox(tmp_path / "inbox.db", [receipts("wamid.A"), receipts("wamid.B"), b"junk"])
+    state = json.loads(call(tmp_path, "status", "--json").stdout)
+    assert state["inbox"]["backlog"] == state["inbox"]["last_id"] == 3
+    assert state["inbox"]["oldest_waiting_at"] == "2026-09-21T14:13:20.000Z"
+    assert state["inbox"]["oldest_waiting_seconds"] > 0
+    assert state["last_pass"] is None
+    call(tmp_path, "gather", "--limit", "2")
+    state = json.loads(call(tmp_path, "status", "--json").stdout)
+    assert (state["inbox"]["position"], state["inbox"]["backlog"]) == (2, 1)
+    assert state["last_pass"]["read"] == 2
+    call(tmp_path, "gather")
+    state = json.loads(call(tmp_path, "status", "--json").stdout)
+    assert (state["inbox"]["backlog"], state["inbox"]["oldest_waiting_at"]) == (0, None)
+    assert state["target"]["rows"]["response"] == 2
+    assert state["target"]["rejected_open"] == 1
+
+
+def test_status_creates_nothing(tmp_path: Path) -> None:
+    """Asked by root before the first pass, it must not leave a file that the service cannot write."""
+    configure(tmp_path)
+    fill_inbox(tmp_path / "inbox.db", [receipts("wamid.A")])
+    before = {path.name for path in tmp_path.iterdir()}
+    state = json.loads(call(tmp_path, "status", "--json").stdout)
+    assert (state["inbox"]["backlog"], state["target"]["rows"]["response"]) == (1, 0)
+    assert {path.name for path in tmp_path.iterdir()} == before
+
+
+def test_status_is_readable_by_people(tmp_path: Path) -> None:
+    configure(tmp_path)
+    fill_inbox(tmp_path / "inbox.db", [receipts("wamid.A")])
+    call(tmp_path, "gather")
+    printed = run(tmp_path, "status").stdout.decode()
+    for words in ("backlog", "response 1", "last pass", "position"):
+        assert words in printed
+
+
+def test_decode_prints_a_line_for_each_record_and_rejection(tmp_path: Path) -> None:
+    body = envelope(
+        value(
+            statuses=[status("wamid.A", "failed", errors=[{"code": 131026, "title": "undeliverable"}]), 7],
+            messages=[reaction("wamid.E", "wamid.A", emoji="👍")],
+        )
+    )
+    (tmp_path / "post.json").write_bytes(body)
+    ended = call(tmp_path, "decode", "meta", "post.json", "--json")
+    assert ended.returncode == 0
+    failed, rejected, reacted = map(json.loads, ended.stdout.splitlines())
+    assert (failed["kind"], failed["message_id"], failed["error_code"]) == ("failed", "wamid.A", 131026)
+    assert (failed["phone"], failed["occurred_at"]) == ("+15550001111", "2026-09-21T14:13:20.000Z")
+    assert (rejected["kind"], rejected["path"]) == ("rejected", "$.entry[0].changes[0].value.statuses[1]")
+    assert (reacted["emoji"], reacted["about_message_id"]) == ("👍", "wamid.A")
+    assert not (tmp_path / "responses.db").exists()
+    brief = run(tmp_path, "decode", "meta", stdin=body).stdout.splitlines()
+    wanted = "key kind message_id about_message_id phone user_id occurred_at emoji reply_text error_code"
+    for line in brief:
+        assert set(wanted.split()) <= set(json.loads(line))
+
+
+def test_decode_exits_0_whatever_the_content(tmp_path: Path) -> None:
+    for junk in (b"", b"\xff\xfe{\x00}\x00", b"[" * 100_000, b"null", b'{"entry":null}'):
+        ended = call(tmp_path, "decode", "meta", "-", stdin=junk)
+        assert ended.returncode == 0, junk[:20]
+        assert b"Traceback" not in ended.stderr
+
+
+def test_decode_names_what_it_cannot_use(tmp_path: Path) -> None:
+    ended = call(tmp_path, "decode", "pigeon", "-")
+    assert (ended.returncode, b"no provider 'pigeon'" in ended.stderr) == (2, True)
+    ended = call(tmp_path, "decode", "meta", "nowhere.json")
+    assert (ended.returncode, b"nowhere.json" in ended.stderr) == (2, True)
+
+
+def test_providers_lists_what_each_can_report_and_how_it_behaves(tmp_path: Path) -> None:
+    matrix = json.loads(run(tmp_path, "providers", "--json").stdout)
+    meta = next(row for row in matrix if row["provider"] == "meta")
+    assert meta["reports"].startswith("sent, delivered, read, failed, reacted, replied")
+    assert all(all(row.values()) for row in matrix)
+    printed = call(tmp_path, "providers").stdout.decode()
+    assert "callback-override" in printed
+    assert "X-Hub-Signature-256" in printed
+
+
+def test_providers_tells_how_to_set_one_up(tmp_path: Path) -> None:
+    printed = call(tmp_path, "providers", "meta").stdout.decode()
+    for heading in ("Set-up", "Mapping", "Quirks"):
+        assert heading in printed
+    ended = call(tmp_path, "providers", "pigeon")
+    assert (ended.returncode, b"no provider 'pigeon'" in ended.stderr) == (2, True)

@@ -1,0 +1,606 @@
+"""The configuration: every error at once, at the path of its key; secrets never shown."""
+
+import json
+import os
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gatherer import config
+from gatherer.app import config_warnings, resources
+from gatherer.app.resources import ENDPOINTS, GATHERING, TARGET, access_of
+from gatherer.config import example
+from gatherer.model.errors import ConfigurationError
+from gatherer.targets.sqlserver import connection
+from tests.factories import call, configure, run
+
+ENDPOINT = '[[endpoint]]\nname = "a"\nprovider = "meta"\npath = "/a"\n'
+OPEN = ENDPOINT + "unauthenticated = true\n"
+
+
+EXAMPLE = Path(example.__file__).with_name("example.toml")
+
+
+def load(folder: Path, text: str, *, secrets: bool = True) -> config.Configuration:
+    return resources.load(configure(folder, text), secrets=secrets)
+
+
+def problems(folder: Path, text: str) -> list[str]:
+    with pytest.raises(config.InvalidConfigurationError) as caught:
+        load(folder, text)
+    return caught.value.problems
+
+
+def test_an_empty_file_has_all_defaults_and_paths_beside_it(tmp_path: Path) -> None:
+    loaded = load(tmp_path, "")
+    assert (loaded.server.host, loaded.server.port) == ("127.0.0.1", 8080)
+    assert (loaded.server.max_body_bytes, loaded.server.body_timeout_seconds) == (4_194_304, 10)
+    assert [str(network) for network in loaded.server.trusted_proxies] == ["127.0.0.1/32"]
+    assert loaded.inbox.path == tmp_path / "inbox.db"
+    assert loaded.target.path == tmp_path / "responses.db"
+
+
+def test_every_error_is_reported_at_once_with_the_path_of_its_key(tmp_path: Path) -> None:
+    found = problems(
+        tmp_path,
+        """
+        [server]
+        port = "8080"
+        prot = 1
+        [inbox]
+        path = "one.db"
+        [target]
+        path = "one.db"
+        kind = "oracle"
+        [[endpoint]]
+        name = "a"
+        provider = "meta"
+        path = "/a"
+        [[endpoint]]
+        name = "a"
+        provider = "nope"
+        path = "/a"
+        bearer_tokens = ["x"]
+        basic = { user = "u", pasword = "p" }
+        app_secrets = "x"
+        [[endpoint]]
+        name = "no spaces"
+        path = "no slash"
+        url_key = "a/b"
+        app_secrets = [{ env = "GATHERER_NOT_SET" }, { file = "none.txt" }, "", 5, { envv = "x" }]
+        allow_ips = ["300.1.1.1"]
+        unauthenticated = true
+        """,
+    )
+    where = [problem.partition(": ")[0] for problem in found]
+    for expected in (
+        "server.port",
+        "server.prot",
+        "target.kind",
+        "target.path",
+        "endpoint[0]",
+        "endpoint[1].name",
+        "endpoint[1].path",
+        "endpoint[1].provider",
+        "endpoint[1].basic.password",
+        "endpoint[1].basic.pasword",
+        "endpoint[1].app_secrets",
+        "endpoint[1]",
+        "endpoint[2].name",
+        "endpoint[2].provider",
+        "endpoint[2].path",
+        "endpoint[2].url_key",
+        *(f"endpoint[2].app_secrets[{i}]" for i in range(5)),
+        "endpoint[2].allow_ips[0]",
+        "endpoint[2]",
+    ):
+        assert expected in where, expected
+    assert all("\n" not in problem for problem in found)
+    assert "did you mean port?" in " ".join(found)
+    assert "did you mean password?" in " ".join(found)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('[inbox]\npath = "C:\\temp\\new.db"', "single quotes"),  # a tabulator and a line break to TOML
+        ('[inbox]\npath = "C:\\Users\\me.db"', "single quotes"),  # half a code point
+        ('[inbox]\npath = "C:\\data\\me.db"', "single quotes"),  # an escape that is none
+        (ENDPOINT + 'app_secrets = [{ file = "C:\\temp\\secret" }]', "single quotes"),
+        ("[inbox]\npath = ''", "name of a file"),
+        ("[inbox]\npath = '~nobody-has-this-name/inbox.db'", "inbox.path: the home of"),
+        (ENDPOINT + "app_secrets = [{ file = '~nobody-has-this-name/secret' }]", "the home of"),
+        ("[inbox]\npath = 'one.db'\n[target]\npath = 'one.db'", "two files"),
+        ("[endpoint]\nname = 'a'", "[[endpoint]]"),
+        ("server = 5", "must be a table"),
+        ("[server]\nport = true", "server.port"),
+        ("[server]\nport = 70000", "server.port"),
+        ("[server]\nhost = ''", "server.host"),
+        ("[server]\nbody_timeout_seconds = inf", "server.body_timeout_seconds"),
+        ("[server]\nbody_timeout_seconds = nan", "server.body_timeout_seconds"),
+        ("[server]\nmax_body_bytes = 10", "server.max_body_bytes"),
+        (ENDPOINT, "no authentication"),
+        (ENDPOINT + "app_secrets = []", "no authentication"),
+        (ENDPOINT + "unauthenticated = false", "no authentication"),
+        (ENDPOINT + 'unauthenticated = "yes"', "endpoint[0].unauthenticated"),
+        (OPEN + 'url_key = "k"', "contradicts"),
+        (ENDPOINT + 'bearer_tokens = ["t"]\nbasic = { user = "u", password = "p" }', "choose one"),
+        (ENDPOINT + 'url_key = "a b"', "letters"),
+        (ENDPOINT + 'api_key = { header = "X Key", value = "v" }', "endpoint[0].api_key.header"),
+        (ENDPOINT + 'app_secrets = [""]', "empty"),
+        (OPEN + OPEN.replace('"/a"', '"/b"'), "the same name"),
+        (OPEN + OPEN.replace('name = "a"', 'name = "b"'), "the same path"),
+        ("[inbox]\npath = 5", "inbox.path"),
+        ("= 5", "line 1"),
+    ],
+)
+def test_a_mistake_is_explained(tmp_path: Path, text: str, words: str) -> None:
+    assert any(words in problem for problem in problems(tmp_path, text))
+
+
+def test_windows_paths_in_single_quotes_stay_as_they_are(tmp_path: Path) -> None:
+    loaded = load(tmp_path, "[inbox]\npath = 'C:\\temp\\new.db'")
+    assert str(loaded.inbox.path).endswith("C:\\temp\\new.db")
+
+
+def test_a_byte_order_mark_is_accepted(tmp_path: Path) -> None:
+    path = tmp_path / "gatherer.toml"
+    path.write_bytes(b"\xef\xbb\xbf[server]\r\nport = 81\r\n")
+    assert resources.load(path, secrets=True).server.port == 81
+
+
+def test_what_is_no_utf_8_or_not_there_is_one_clear_line(tmp_path: Path) -> None:
+    path = tmp_path / "gatherer.toml"
+    path.write_text("[server]\n", encoding="utf-16")
+    for wrong, words in (
+        (path, "UTF-16"),
+        (tmp_path / "none.toml", "gatherer init"),
+        (tmp_path, "cannot be read"),
+    ):
+        with pytest.raises(ConfigurationError, match=words) as caught:
+            resources.load(wrong, secrets=False)
+        assert "\n" not in str(caught.value)
+
+
+def test_secrets_come_from_the_file_itself_the_environment_or_another_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GATHERER_TEST_SECRET", "from the environment")
+    (tmp_path / "secret.txt").write_bytes("\ufefffrom a file\r\n".encode())
+    text = ENDPOINT + 'app_secrets = ["written", { env = "GATHERER_TEST_SECRET" }, { file = "secret.txt" }]'
+    [endpoint] = load(tmp_path, text).endpoint
+    assert [secret.reveal() for secret in endpoint.app_secrets] == [
+        "written",
+        "from the environment",
+        "from a file",
+    ]
+
+
+def test_a_secret_may_lie_in_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path / "home"))
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "secret.txt").write_text("at home", encoding="utf-8")
+    [endpoint] = load(tmp_path, ENDPOINT + "app_secrets = [{ file = '~/secret.txt' }]").endpoint
+    assert endpoint.app_secrets[0].reveal() == "at home"
+
+
+def test_without_secrets_nothing_has_to_be_there(tmp_path: Path) -> None:
+    """`gather` runs on a machine that has none of them."""
+    text = ENDPOINT + 'app_secrets = [{ env = "GATHERER_NOT_SET" }, { file = "none.txt" }]'
+    [endpoint] = load(tmp_path, text, secrets=False).endpoint
+    with pytest.raises(ConfigurationError, match="without its secrets"):
+        endpoint.app_secrets[0].reveal()
+
+
+SECRETS = ENDPOINT + (
+    'verify_token = "HUSH-1"\nurl_key = "HUSH-2"\napp_secrets = ["HUSH-3", { env = "GATHERER_TEST_SECRET" }]\n'
+    'basic = { user = "somebody", password = "HUSH-4" }\napi_key = { header = "X-Key", value = "HUSH-5" }\n'
+)
+
+
+@pytest.mark.parametrize("form", [(), ("--json",)])
+def test_show_hides_every_secret_and_resolves_the_rest(tmp_path: Path, form: tuple[str, ...]) -> None:
+    configure(tmp_path, SECRETS)
+    result = call(tmp_path, "config", "show", *form)
+    assert result.returncode == 0
+    assert b"HUSH" not in result.stdout
+    shown: dict[str, Any] = json.loads(result.stdout) if form else tomllib.loads(result.stdout.decode())
+    assert shown["inbox"]["path"] == str(tmp_path / "inbox.db")
+    [endpoint] = shown["endpoint"]
+    assert endpoint["app_secrets"] == ["********", {"env": "GATHERER_TEST_SECRET"}]
+    assert endpoint["basic"] == {"user": "somebody", "password": "********"}
+
+
+def test_errors_never_repeat_a_secret(tmp_path: Path) -> None:
+    configure(
+        tmp_path, SECRETS + 'bearer_tokens = ["HUSH-6"]\nunauthenticated = "HUSH-7"\nsecret = "HUSH-8"\n'
+    )
+    result = call(tmp_path, "config", "check")
+    assert result.returncode == 2
+    assert b"HUSH" not in result.stderr
+
+
+def test_check_says_ok_and_what_is_unwise(tmp_path: Path) -> None:
+    path = configure(
+        tmp_path,
+        '[server]\nhost = "0.0.0.0"\n'
+        + OPEN
+        + '[[endpoint]]\nname = "b"\nprovider = "meta"\npath = "/b"\nurl_key = "k"',
+    )
+    path.chmod(0o644)
+    result = call(tmp_path, "config", "check")
+    assert result.returncode == 0
+    assert b"is ok" in result.stdout
+    warnings = result.stderr.decode()
+    for words in ("unauthenticated", "not encrypted", "short"):
+        assert words in warnings
+    assert os.name != "posix" or "chmod" in warnings
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "no [[endpoint]]"),
+        (OPEN, "anybody"),
+        (OPEN, "verify_token"),
+        ('[server]\ntrusted_proxies = ["0.0.0.0/0"]\n', "claim any sender"),
+        ('[server]\nhost = "::"\n', "not encrypted"),
+        (ENDPOINT + 'app_secrets = ["0123456789abcdef", "short"]', "app_secrets[1] is short"),
+        (ENDPOINT + 'url_key = "CHANGE-ME-URL-KEY"', "still the example's"),
+        ('[privacy]\nkey = "CHANGE-ME-PRIVACY-KEY"', "privacy: key is still the example's"),
+    ],
+)
+def test_what_is_unwise_is_a_warning_and_no_error(tmp_path: Path, text: str, words: str) -> None:
+    path = configure(tmp_path, text)
+    assert any(
+        words in warning for warning in config_warnings.warnings(resources.load(path, secrets=True), path)
+    )
+
+
+def test_a_careful_configuration_has_no_warnings(tmp_path: Path) -> None:
+    path = configure(tmp_path, ENDPOINT + 'verify_token = "v"\napp_secrets = ["0123456789abcdef"]')
+    path.chmod(0o600)
+    assert config_warnings.warnings(resources.load(path, secrets=True), path) == []
+
+
+def test_check_as_json(tmp_path: Path) -> None:
+    configure(tmp_path, OPEN)
+    good = call(tmp_path, "config", "check", "--json")
+    assert good.returncode == 0
+    verdict = json.loads(good.stdout)
+    assert verdict["ok"] is True
+    assert verdict["errors"] == []
+    assert any("unauthenticated" in warning for warning in verdict["warnings"])
+    configure(tmp_path, ENDPOINT)
+    bad = run(tmp_path, "config", "check", "--json")
+    assert bad.returncode == 2
+    assert json.loads(bad.stdout)["ok"] is False
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (("config",), 2),
+        (("config", "chekc"), 2),
+        (("config", "check", "--nope"), 2),
+        (("--config", "none.toml", "config", "check"), 2),
+        (("--config", ".", "config", "show"), 2),
+        (("config", "show"), 2),  # there is none in this folder
+        (("config", "example", "surplus"), 2),
+    ],
+)
+def test_wrong_input_ends_with_a_clear_line(tmp_path: Path, arguments: tuple[str, ...], code: int) -> None:
+    result = call(tmp_path, *arguments)
+    assert result.returncode == code
+    assert result.stdout == b""
+    assert b"Traceback" not in result.stderr
+    assert result.stderr
+
+
+def test_the_configuration_is_found_by_option_then_environment_then_here(tmp_path: Path) -> None:
+    for number, name in enumerate(("option", "environment", "gatherer"), start=81):
+        (tmp_path / f"{name}.toml").write_text(f"[server]\nport = {number}\n", encoding="utf-8")
+    show = ("config", "show", "--json")
+    here = call(tmp_path, *show)
+    environment = call(tmp_path, *show, GATHERER_CONFIG="environment.toml")
+    option = call(tmp_path, "--config", "option.toml", *show, GATHERER_CONFIG="environment.toml")
+    ports = [json.loads(result.stdout)["server"]["port"] for result in (option, environment, here)]
+    assert ports == [81, 82, 83]
+
+
+def test_the_example_is_valid_and_complete(tmp_path: Path) -> None:
+    """What `config example` prints has every key that there is, and can be used as it stands."""
+    result = call(tmp_path, "config", "example")
+    text = result.stdout.decode()
+    assert text.replace("\r\n", "\n") == EXAMPLE.read_text(encoding="utf-8")
+    assert load(tmp_path, text).endpoint[0].name == "whatsapp"
+    commented = {line.lstrip("#").partition("=")[0].strip() for line in text.splitlines() if "=" in line}
+    sections = (
+        config.Server,
+        config.Inbox,
+        config.Quarantine,
+        config.Admin,
+        config.Privacy,
+        config.Pull,
+        config.NamedInbox,
+        config.OfferedInbox,
+        config.SQLiteTarget,
+        config.SQLServerTarget,
+        config.Endpoint,
+    )
+    missing = {
+        f"{section.__name__}.{name}"
+        for section in sections
+        for name, field in section.model_fields.items()
+        if (field.alias or name) not in commented
+    }
+    assert missing == set()
+
+
+def test_the_example_shows_the_defaults(tmp_path: Path) -> None:
+    text = EXAMPLE.read_text(encoding="utf-8")
+    plain, example = load(tmp_path, ""), load(tmp_path, text)
+    assert (example.server, example.inbox, example.target) == (plain.server, plain.inbox, plain.target)
+    assert (example.quarantine, example.admin) == (plain.quarantine, plain.admin)
+
+
+def _without(text: str, section: str = "#[target]") -> tuple[str, str]:
+    """Return the example without its commented `section` (the target in SQL Server), and that section, switched on."""
+    start = text.index(f"\n{section}\n") + 1
+    end = text.index("\n\n", start)
+    block = text[start:end]
+    return text[:start] + text[end:], "\n".join(line[1:] for line in block.splitlines())
+
+
+def test_the_target_in_sql_server_of_the_example_works(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = EXAMPLE.read_text(encoding="utf-8")
+    _, target = _without(text)
+    monkeypatch.setenv("GATHERER_SQL_PASSWORD", "p;w{d}")
+    monkeypatch.setenv("GATHERER_SQL_CONNECTION", "Server=sql02;Database=D;Trusted_Connection=yes")
+    whole = [line for line in target.splitlines() if not line.startswith("connection")]
+    integrated = [line for line in whole if not line.startswith(("user", "password"))]
+    loaded = load(tmp_path, "\n".join(integrated)).target
+    assert isinstance(loaded, config.SQLServerTarget)
+    bare = load(tmp_path, '[target]\nkind = "sqlserver"\nserver = "s"\ndatabase = "d"').target
+    shown = ("server", "database", "driver", "time_zone", "keep_days")
+    assert loaded.model_dump(exclude=set(shown)) == bare.model_dump(exclude=set(shown)), (
+        "the defaults are shown"
+    )
+    sql = "\n".join(whole).replace('"integrated"', '"sql"')
+    text = connection_string(load(tmp_path, sql))
+    assert "UID=gatherer;PWD={p;w{d}}};Encrypt=yes;TrustServerCertificate=no" in text
+    alone = [line for line in target.splitlines() if line.startswith(("[", "kind", "connection"))]
+    assert connection_string(load(tmp_path, "\n".join(alone))).startswith("Driver=d;Server=sql02;Database=D;")
+
+
+def connection_string(configuration: config.Configuration) -> str:
+    assert isinstance(configuration.target, config.SQLServerTarget)
+    pairs = access_of(configuration.target).pairs
+    return connection.complete([("Driver", "d"), *(pair for pair in pairs if pair[0] != "Driver")], [])
+
+
+def test_the_two_machines_of_the_example_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = EXAMPLE.read_text(encoding="utf-8")
+    for name in ("pull_token", "pull_admin_token"):
+        monkeypatch.setenv(f"GATHERER_{name.upper()}", "a secret of somebody")
+        (tmp_path / f"{name}.txt").write_text("a secret of somebody", encoding="utf-8")
+    pull = load(tmp_path, _without(text, "#[pull]")[1]).pull
+    assert pull is not None
+    bare = load(tmp_path, "[pull]\ntokens = ['t']").pull
+    assert bare is not None
+    assert (bare.host, bare.port) == ("127.0.0.1", pull.port), "the defaults are shown, or said"
+    _, both = _without(text, "#[[inbox]]")
+    for left_out in ("ca", "pin"):
+        lines = [line for line in both.splitlines() if not line.startswith(left_out)]
+        inboxes = load(tmp_path, "\n".join(lines)).named_inboxes
+        assert list(inboxes) == ["web1", "here"]
+        assert isinstance(inboxes["web1"], config.OfferedInbox)
+        assert isinstance(inboxes["here"], config.NamedInbox)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("[inbox]\nurl = 'https://x'", "inbox.url: an inbox of another machine: write [[inbox]]"),
+        ("inbox = []", "inbox: List should have at least 1 item"),
+        ("[[inbox]]\nname = 'a'", "inbox[0].path: is missing"),
+        ("[[inbox]]\nname = 'a/b'\npath = 'x'", "inbox[0].name: must match"),
+        ("[[inbox]]\nname = 'a'\nurl = 'https://x'", "inbox[0].token: is missing"),
+        (
+            "[[inbox]]\nname = 'a'\nurl = 'https://x'\ntokn = 't'",
+            "inbox[0].tokn: there is no such key; did you mean token?",
+        ),
+        (
+            "[[inbox]]\nname = 'a'\nurl = 'https://x'\ntoken = 't'\npath = 'x'",
+            "inbox[0]: path is an inbox on this machine",
+        ),
+        (
+            "[[inbox]]\nname = 'a'\nurl = 'http://x'\ntoken = 't'",
+            "inbox[0].url: the token and what people wrote",
+        ),
+        ("[[inbox]]\nname = 'a'\nurl = 'https://u:p@x'\ntoken = 't'", "inbox[0].url: expected a URL such as"),
+        ("[[inbox]]\nname = 'a'\nurl = 'https://x:y'\ntoken = 't'", "inbox[0].url: expected a URL such as"),
+        (
+            "[[inbox]]\nname = 'a'\nurl = 'https://x'\ntoken = 't'\npin = 'ab'",
+            "inbox[0].pin: expected the SHA-256",
+        ),
+        (
+            "[[inbox]]\nname = 'a'\nurl = 'https://x'\ntoken = 't'\nca = 'c'\npin = '" + "ab" * 32 + "'",
+            "inbox[0]: ca and pin are two ways",
+        ),
+        (
+            "[[inbox]]\nname = 'a'\npath = 'x'\n[[inbox]]\nname = 'a'\npath = 'y'",
+            "inbox[1].name: inbox[0] has the same",
+        ),
+        (
+            "[[inbox]]\nname = 'a'\npath = 'x'\n[[inbox]]\nname = 'b'\npath = 'x'",
+            "inbox[1].path: inbox[0] has the same",
+        ),
+        (
+            "[[inbox]]\nname = 'a'\npath = 'responses.db'\n[target]\npath = 'responses.db'",
+            "target.path: the inbox has",
+        ),
+        ("[pull]\ntokens = []", "pull.tokens: "),
+        ("[pull]\nhost = '0.0.0.0'\ntokens = ['t']", "pull: 0.0.0.0 can be reached from other machines"),
+        ("[pull]\ntokens = ['t']\ntls_key = 'k'", "pull: tls_certificate and tls_key belong together"),
+        ("[pull]\ntokens = 't'", "pull.tokens: must be a list"),
+    ],
+)
+def test_every_error_of_two_machines_is_at_its_key(tmp_path: Path, text: str, says: str) -> None:
+    found = problems(tmp_path, text)
+    assert any(problem.startswith(says) for problem in found), found
+    assert len(found) == len(set(found)) <= 2
+
+
+@pytest.mark.parametrize(
+    ("written", "says"),
+    [
+        ("{ text = 90, rows = 30 }", "target.keep_days: rows go with their text"),
+        ("90", "target.keep_days: must be a table"),
+        ("{ text = 0 }", "target.keep_days.text: Input should be greater than or equal to 1"),
+        ("{ rows = 36501 }", "target.keep_days.rows: Input should be less than or equal to 36500"),
+        ("{ rows = true }", "target.keep_days.rows: Input should be a valid integer"),
+        ("{ texts = 90 }", "target.keep_days.texts: there is no such key; did you mean text?"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["sqlite", "sqlserver"])
+def test_every_error_of_what_is_kept_is_at_its_key(
+    tmp_path: Path, kind: str, written: str, says: str
+) -> None:
+    target = f"[target]\nkind = '{kind}'\nkeep_days = {written}\n"
+    (found,) = problems(tmp_path, target + "connection = 'Server=s'" * (kind == "sqlserver"))
+    assert found.startswith(says)
+
+
+def test_nothing_is_too_old_unless_it_says_so(tmp_path: Path) -> None:
+    for written, kept in (("", (None, None)), ("text = 90", (90, None)), ("text = 7, rows = 7", (7, 7))):
+        days = load(tmp_path, f"[target]\nkeep_days = {{ {written} }}").target.keep_days
+        assert (days.text, days.rows) == kept
+    assert load(tmp_path, "").target.keep_days == days.__class__()
+
+
+@pytest.mark.parametrize(
+    "pin",
+    [
+        "ab" * 32,
+        "AB" * 32,
+        ":".join(["aB"] * 32),
+        "sha256:" + "ab" * 32,
+        "sha256 Fingerprint=" + ":".join(["AB"] * 32),
+    ],
+)
+def test_a_pin_may_be_written_as_tools_print_it(tmp_path: Path, pin: str) -> None:
+    text = f"[[inbox]]\nname = 'a'\nurl = 'https://x'\ntoken = 't'\npin = '{pin}'"
+    found = load(tmp_path, text).named_inboxes["a"]
+    assert isinstance(found, config.OfferedInbox)
+    assert found.pin == "ab" * 32
+
+
+def test_each_machine_needs_its_own_secrets_of_the_two_only(tmp_path: Path) -> None:
+    text = (
+        "[pull]\ntokens = [{ env = 'GATHERER_NO' }]\n"
+        "[[inbox]]\nname = 'a'\nurl = 'https://x'\ntoken = { env = 'GATHERER_NEITHER' }\n"
+    )
+    path = configure(tmp_path, text)
+    with pytest.raises(config.InvalidConfigurationError, match=r"(?s)^(?!.*inbox\[).*GATHERER_NO "):
+        resources.load(path, secrets=ENDPOINTS)
+    with pytest.raises(config.InvalidConfigurationError, match=r"(?s)^(?!.*pull).*GATHERER_NEITHER"):
+        resources.load(path, secrets=GATHERING)
+    resources.load(path, secrets=TARGET)
+
+
+@pytest.mark.parametrize(
+    ("keys", "where"),
+    [
+        ("", ["target.server", "target.database"]),
+        ("server = 's'", ["target.database"]),
+        ("connection = 'Server=x'\nuser = 'u'", ["target.user"]),
+        ("connection = 'Server=x'\nencrypt = false", ["target.encrypt"]),
+        ("connection = 'Server=x'\ntrust_server_certificate = true", ["target.trust_server_certificate"]),
+        ("connection = 'Server=x'\nauthentication = 'sql'", ["target.authentication"]),
+        ("server = 's'\ndatabase = 'd'\nuser = 'u'", ["target.user"]),
+        ("server = 's'\ndatabase = 'd'\nauthentication = 'sql'", ["target.user", "target.password"]),
+        ("server = 's'\ndatabase = 'd'\nauthentication = 'x'", ["target.authentication"]),
+        ("server = 's'\ndatabase = 'd'\nencrypt = 'no'", ["target.encrypt"]),
+        ("server = 's'\ndatabase = 'd'\nschema = 'a.b'", ["target.schema"]),
+        ("server = 's'\ndatabase = 'd'\npath = 'x.db'", ["target.path"]),
+        ("server = 's'\ndatabase = 'd'\nlock_timeout_seconds = 0", ["target.lock_timeout_seconds"]),
+        (
+            "server = 's'\ndatabase = 'd'\nauthentication = 'sql'\nuser = 'u'\npassword = { env = 'GATHERER_NO' }",
+            ["target.password"],
+        ),
+    ],
+)
+def test_every_error_of_a_target_in_sql_server_is_at_its_key(
+    tmp_path: Path, keys: str, where: list[str]
+) -> None:
+    found = problems(tmp_path, f'[target]\nkind = "sqlserver"\n{keys}\n')
+    assert [problem.partition(":")[0] for problem in found] == where
+
+
+def test_the_web_server_needs_no_secret_of_the_target_and_a_pass_none_of_the_endpoints(
+    tmp_path: Path,
+) -> None:
+    text = (
+        '[target]\nkind = "sqlserver"\nconnection = { env = "GATHERER_NO" }\n'
+        + ENDPOINT
+        + 'app_secrets = [{ env = "GATHERER_NEITHER" }]\n'
+    )
+    configure(tmp_path, text)
+    path = tmp_path / "gatherer.toml"
+    with pytest.raises(config.InvalidConfigurationError, match=r"(?s)^(?!.*target).*GATHERER_NEITHER"):
+        resources.load(path, secrets=ENDPOINTS)
+    with pytest.raises(config.InvalidConfigurationError, match=r"(?s)^(?!.*endpoint).*GATHERER_NO "):
+        resources.load(path, secrets=TARGET)
+    assert "GATHERER_NO" in call(tmp_path, "config", "show").stdout.decode()
+
+
+def test_each_commented_key_of_the_example_works_when_it_is_switched_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text, _ = _without(EXAMPLE.read_text(encoding="utf-8"))
+    text, _ = _without(text, "#[pull]")
+    text, _ = _without(text, "#[[inbox]]")
+    keys = [
+        line
+        for line in text.splitlines()
+        if line.startswith("#") and not line.startswith("# ") and "=" in line
+    ]
+    assert len(keys) >= 6
+    for name in (
+        "META_APP_SECRET",
+        "TWILIO_AUTH_TOKEN",
+        "WEBHOOK_PASSWORD",
+        "WEBHOOK_API_KEY",
+        "GATHERER_TLS_KEY_PASSWORD",
+    ):
+        monkeypatch.setenv(name, "a secret of somebody")
+    (tmp_path / "bearer_token.txt").write_text("token", encoding="utf-8")
+    for key in keys:
+        switched_on = text.replace(key, key[1:])
+        if key.startswith(("#tls_", "#client_")):  # one is of no use without the other
+            switched_on = text.replace("\n#tls_", "\ntls_").replace("\n#client_", "\nclient_")
+        if "unauthenticated" in key:
+            switched_on = switched_on.replace("url_key =", "#url_key =")
+        load(tmp_path, switched_on)
+
+
+def test_a_token_that_can_be_guessed_is_advised_against(tmp_path: Path) -> None:
+    text = "[pull]\ntokens = ['short']\n[[inbox]]\nname = 'a'\nurl = 'https://x'\ntoken = 'CHANGE-ME-AND-SO-ON'\n"
+    path = configure(tmp_path, text + OPEN)
+    warned = " ".join(config_warnings.warnings(resources.load(path, secrets=True), path))
+    assert "pull: tokens[0] is short" in warned
+    assert "inbox a: token is still the example's" in warned
+
+
+def test_an_unencrypted_or_unverified_target_is_advised_against(tmp_path: Path) -> None:
+    keys = 'server = "s"\ndatabase = "d"\nencrypt = false\ntrust_server_certificate = true\n'
+    path = configure(tmp_path, f'[target]\nkind = "sqlserver"\n{keys}' + OPEN)
+    warned = " ".join(config_warnings.warnings(resources.load(path, secrets=True), path))
+    assert "target.encrypt" in warned
+    assert "target.trust_server_certificate" in warned

@@ -1,0 +1,107 @@
+"""Bounds of the writer: what may wait, what is committed together, how much the file may hold."""
+
+import asyncio
+import sqlite3
+import threading
+import time
+from contextlib import closing
+
+import pytest
+
+from gatherer.inbox import disk_space, lookout
+from gatherer.inbox.queue import QueueLimits
+from gatherer.inbox.writer import InboxUnavailableError, InboxWriter
+from tests.inbox.test_writer import GOOD, append
+from tests.server_process import rows
+
+
+def test_a_commit_holds_no_more_bytes_than_the_limit_but_always_one(tmp_path):
+    groups: list[int] = []
+    limits = QueueLimits(commit_bytes=1000)
+    with closing(InboxWriter(tmp_path / "inbox.db", limits=limits, committed=groups.append)) as inbox:
+        bodies = [b"x" * 400] * 7 + [b"y" * 5000] + [b"z" * 400] * 3
+        assert append(inbox, *[GOOD._replace(body=body) for body in bodies]) == ["stored"] * 11
+    assert groups == [2, 2, 2, 1, 1, 2, 1]
+
+
+def test_the_queue_counts_what_is_being_committed_too(tmp_path):
+    limits = QueueLimits(queue_rows=3, commit_seconds=0.2)
+    with closing(InboxWriter(tmp_path / "inbox.db", limits=limits)) as inbox:
+        go_on = threading.Event()
+        busy = inbox.perform(lambda _: go_on.wait(10))
+
+        async def main() -> list[object]:
+            futures = [inbox.append(GOOD) for _ in range(5)]
+            assert inbox.waiting == (3, 3 * len(GOOD.body))
+            go_on.set()
+            return await asyncio.gather(*futures, return_exceptions=True)
+
+        outcomes = asyncio.run(main())
+        assert [type(outcome) for outcome in outcomes] == [type(None)] * 3 + [InboxUnavailableError] * 2
+        assert busy.result() is True
+        assert inbox.waiting == (0, 0)
+        assert append(inbox, GOOD) == ["stored"]
+
+
+def test_one_body_larger_than_the_whole_queue_is_taken_when_nothing_waits(tmp_path):
+    with closing(InboxWriter(tmp_path / "inbox.db", limits=QueueLimits(queue_bytes=10))) as inbox:
+        assert append(inbox, GOOD._replace(body=b"x" * 1000)) == ["stored"]
+
+
+def test_what_waits_too_long_is_given_up_and_then_refused_at_once(tmp_path):
+    with closing(InboxWriter(tmp_path / "inbox.db", limits=QueueLimits(commit_seconds=0.2))) as inbox:
+        begun, go_on = threading.Event(), threading.Event()
+        inbox.perform(lambda _: (begun.set(), go_on.wait(10)))
+        assert begun.wait(10)
+
+        async def main() -> None:
+            started = time.monotonic()
+            with pytest.raises(InboxUnavailableError, match="has not answered"):
+                await inbox.append(GOOD)
+            assert 0.15 < time.monotonic() - started < 2
+            assert "has not answered" in str(inbox.obstacle())
+            go_on.set()
+            await asyncio.sleep(0.3)
+            assert inbox.obstacle() is None
+            await inbox.append(GOOD)
+
+        asyncio.run(main())
+    assert len(rows(tmp_path / "inbox.db", "id")) == 2
+
+
+def test_a_full_inbox_is_purged_before_anything_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(lookout, "PURGE_SECONDS", 0)
+    calls = []
+
+    def make_room(connection: sqlite3.Connection) -> None:
+        calls.append(threading.current_thread().name)
+        connection.execute("DELETE FROM notification WHERE id <= (SELECT max(id) FROM notification) - 2")
+
+    space = disk_space.DiskSpace(max_inbox_bytes=300_000)
+    with closing(InboxWriter(tmp_path / "inbox.db", space=space, make_room=make_room)) as inbox:
+        for _ in range(20):
+            assert append(inbox, GOOD._replace(body=b"x" * 50_000)) == ["stored"]
+        assert calls
+        assert set(calls) == {"inbox-writer"}
+        assert inbox.obstacle() is None
+
+
+def test_a_purge_that_helps_nothing_is_not_tried_all_the_time(tmp_path):
+    calls = []
+    space = disk_space.DiskSpace(max_inbox_bytes=200_000)
+    with closing(
+        InboxWriter(tmp_path / "inbox.db", space=space, make_room=lambda _: calls.append(1))
+    ) as inbox:
+        outcomes = [append(inbox, GOOD._replace(body=b"x" * 50_000))[0] for _ in range(10)]
+        assert outcomes == ["stored"] * outcomes.count("stored") + ["refused"] * outcomes.count("refused")
+        assert outcomes.count("refused") > 3
+        assert len(calls) == 1
+
+
+def test_a_shortage_ends_only_with_some_margin():
+    space = disk_space.DiskSpace(min_free_bytes=1000, max_inbox_bytes=1000)
+    assert space.shortage(disk_space.Usage(900, 0, 1005), 0) is None
+    assert space.shortage(disk_space.Usage(900, 0, 1005), 0, short=True) is not None
+    assert space.shortage(disk_space.Usage(995, 0, 5000), 0) is None
+    assert space.shortage(disk_space.Usage(995, 0, 5000), 0, short=True) is not None
+    assert disk_space.DiskSpace().shortage(disk_space.Usage(10**12, 0, 0), 0) is None

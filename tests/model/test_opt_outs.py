@@ -1,0 +1,114 @@
+"""Opt-out words: the whole of a reply, however it is written, and beside the reply itself."""
+
+from pathlib import Path
+
+import pytest
+
+from gatherer.model import opt_outs
+from gatherer.model.records import Kind, Response
+from gatherer.pipeline.decode import decode_batch
+from tests.factories import (
+    CONFIGURATION,
+    call,
+    configure,
+    envelope,
+    fill_inbox,
+    notification,
+    rows,
+    text,
+    value,
+)
+
+
+def kinds(body: str, **message: object) -> list[Kind]:
+    """Return the kinds of response that a message saying `body` amounts to."""
+    post = envelope(value(messages=[text("wamid.R", body, **message)]))
+    return sorted(
+        record.kind
+        for record in decode_batch([notification(post)], frozenset()).records
+        if isinstance(record, Response)
+    )
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "STOP",
+        "stop",
+        " Stop! ",
+        "«stop.»",
+        "STOPP",
+        "Stopp!!",
+        "abmelden",
+        "Désabonner",
+        "désinscrire",
+        "opt-out",
+        "Opt  out",
+        "unsubscribe 🙏",
+        "ＳＴＯＰ",
+    ],
+)
+def test_a_reply_that_is_a_keyword_is_an_opt_out_as_well(words: str) -> None:
+    assert kinds(words) == [Kind.OPTED_OUT, Kind.REPLIED]
+
+
+@pytest.mark.parametrize(
+    "words", ["please stop", "stop by tomorrow", "nonstop", "", "🛑", "s t o p", "stop" * 100]
+)
+def test_a_reply_that_merely_contains_one_is_not(words: str) -> None:
+    assert kinds(words) == [Kind.REPLIED]
+
+
+def test_a_tapped_button_counts_and_a_caption_does_not() -> None:
+    assert kinds("", type="button", button={"text": "Stop promotions", "payload": "x"}) == [
+        Kind.OPTED_OUT,
+        Kind.REPLIED,
+    ]
+    assert kinds("", type="image", image={"id": "1", "caption": "STOP"}) == [Kind.REPLIED]
+
+
+def test_the_opt_out_says_who_when_and_where() -> None:
+    post = envelope(value(messages=[text("wamid.R", "Stop", context={"id": "wamid.A"})]))
+    replied, opted_out = decode_batch([notification(post)], frozenset()).records
+    assert isinstance(opted_out, Response)
+    assert isinstance(replied, Response)
+    assert opted_out.key != replied.key
+    for name in (
+        "phone",
+        "user_id",
+        "phone_number_id",
+        "occurred_at",
+        "message_id",
+        "about_message_id",
+        "is_test",
+    ):
+        assert getattr(opted_out, name) == getattr(replied, name)
+    again = decode_batch([notification(post, 2)], frozenset()).records
+    assert again[1].key == opted_out.key, "a redelivery is the same opt-out"
+
+
+def test_each_endpoint_has_its_own_words(tmp_path: Path) -> None:
+    configure(tmp_path, CONFIGURATION + 'opt_out_keywords = ["Schluss jetzt"]\n')
+    posts = [
+        envelope(value(messages=[text(f"wamid.{words}", words)])) for words in ("schluss, jetzt!", "STOP")
+    ]
+    fill_inbox(tmp_path / "inbox.db", posts)
+    fill_inbox(
+        tmp_path / "inbox.db", [envelope(value(messages=[text("wamid.E", "STOP")]))], endpoint="elsewhere"
+    )
+    assert call(tmp_path, "gather").returncode == 0
+    opted_out = [row["message_id"] for row in rows(tmp_path / "responses.db") if row["kind"] == "opted_out"]
+    assert sorted(opted_out) == ["wamid.E", "wamid.schluss, jetzt!"], (
+        "the default words hold where none are configured"
+    )
+
+
+def test_no_keywords_switch_it_off(tmp_path: Path) -> None:
+    configure(tmp_path, CONFIGURATION + "opt_out_keywords = []\n")
+    fill_inbox(tmp_path / "inbox.db", [envelope(value(messages=[text("wamid.R", "STOP")]))])
+    call(tmp_path, "gather")
+    assert [row["kind"] for row in rows(tmp_path / "responses.db")] == ["replied"]
+
+
+def test_the_default_words_survive_their_own_normalisation() -> None:
+    assert len(opt_outs.normalised(opt_outs.DEFAULT_KEYWORDS)) == len(opt_outs.DEFAULT_KEYWORDS)

@@ -1,0 +1,63 @@
+"""Time zones as intervals, and the local times that reports read."""
+
+import sqlite3
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from gatherer.model import time_zones
+from tests.factories import CONFIGURATION, call, configure, envelope, fill_inbox, status, value
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["UTC", "Europe/London", "Asia/Kolkata", "America/Sao_Paulo", "Australia/Lord_Howe", "Africa/Casablanca"],
+)
+def test_intervals_agree_with_the_zone_at_every_change(name: str) -> None:
+    found = time_zones.intervals(name)
+    assert (found[0].starts_at, found[-1].ends_at) == (time_zones.BEGINNING, time_zones.END)
+    for one, two in pairwise(found):
+        assert one.ends_at == two.starts_at
+        assert one.offset_minutes != two.offset_minutes
+    zone = ZoneInfo(name)
+    for interval in found[1:]:
+        for moment in (interval.starts_at, interval.starts_at - timedelta(minutes=1)):
+            (right,) = [one for one in found if one.starts_at <= moment < one.ends_at]
+            assert moment.astimezone(zone).utcoffset() == timedelta(minutes=right.offset_minutes)
+    assert datetime(2026, 7, 1, tzinfo=UTC).astimezone(zone).utcoffset() is not None
+
+
+def local_times(folder: Path) -> list[str]:
+    with closing(sqlite3.connect(folder / "responses.db")) as connection:
+        return [
+            local for (local,) in connection.execute("SELECT occurred_local FROM response_local ORDER BY 1")
+        ]
+
+
+def test_the_view_follows_the_configured_zone(tmp_path: Path) -> None:
+    """Just before and just after London's clocks go back on 25 October 2026 at 01:00 UTC."""
+    change = int(datetime(2026, 10, 25, 1, tzinfo=UTC).timestamp())
+    fill_inbox(
+        tmp_path / "inbox.db",
+        [envelope(value(statuses=[status("a", at=change - 60), status("b", at=change)]))],
+    )
+    zone = '[target]\ntime_zone = "Europe/London"\n'
+    configure(tmp_path, zone + CONFIGURATION)
+    call(tmp_path, "gather")
+    assert local_times(tmp_path) == ["2026-10-25 01:00:00.000", "2026-10-25 01:59:00.000"]
+    configure(tmp_path, zone.replace("Europe/London", "Asia/Kolkata") + CONFIGURATION)
+    call(tmp_path, "gather")
+    assert local_times(tmp_path) == ["2026-10-25 06:29:00.000", "2026-10-25 06:30:00.000"]
+
+
+def test_a_zone_that_does_not_exist_is_refused(tmp_path: Path) -> None:
+    configure(tmp_path, '[target]\ntime_zone = "Europe/Lundon"\n' + CONFIGURATION)
+    ended = call(tmp_path, "gather")
+    assert (ended.returncode, b"target.time_zone: there is no time zone 'Europe/Lundon'" in ended.stderr) == (
+        2,
+        True,
+    )

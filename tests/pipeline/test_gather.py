@@ -1,0 +1,513 @@
+"""A pass: what it promises about order, repetition, interruption, and inboxes that are not the same."""
+
+import json
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from gatherer.files.lock import exclusive
+from gatherer.inbox.base import Bounds
+from gatherer.inbox.reader import LocalInbox
+from gatherer.model import timestamps
+from gatherer.model.errors import InboxError
+from gatherer.pipeline import gather as passes
+from gatherer.targets.sqlite.target import SQLiteTarget
+from tests.factories import (
+    all_rows,
+    call,
+    configure,
+    envelope,
+    fill_inbox,
+    inbox_files,
+    reaction,
+    receipts,
+    rows,
+    run,
+    status,
+    text,
+    value,
+)
+
+# One of everything, with redeliveries that contradict each other and elements that cannot be decoded.
+CAMPAIGN = [
+    receipts("wamid.A", "wamid.B", "wamid.C"),
+    receipts("wamid.A", word="delivered"),
+    receipts("wamid.A", word="read"),
+    envelope(value(statuses=[status("wamid.A", "sent", 1_790_000_009, biz_opaque_callback_data="spring")])),
+    envelope(value(statuses=[status("wamid.A", "sent", 1_790_000_005, biz_opaque_callback_data="autumn")])),
+    envelope(
+        value(statuses=[status("wamid.C", "failed", errors=[{"code": 131026, "title": "undeliverable"}])])
+    ),
+    envelope(value(statuses=[status("wamid.C", "failed", errors=[{"code": 131047, "title": "window"}])])),
+    envelope(value(messages=[text("wamid.R1", "yes", context={"id": "wamid.A"})])),
+    envelope(value(messages=[text("wamid.R1", "yes please", context={"id": "wamid.B"})])),
+    envelope(value(messages=[reaction("wamid.E1", "wamid.A", emoji="👍")])),
+    envelope(value(messages=[reaction("wamid.E2", "wamid.A")])),
+    envelope(
+        value(
+            statuses=[status("wamid.D"), {"status": "sent"}, 7], messages=[{"id": "wamid.U", "type": "new"}]
+        )
+    ),
+    b"this is not JSON",
+    b"",
+    b'{"object":"page"}',
+]
+ASIDE = ("inbox_id", "notification_id", "received_at")
+
+
+def gather(folder: Path, **options: int) -> passes.Summary:
+    """Run one pass from `folder`'s inbox into its target."""
+    inbox, target = folder / "inbox.db", folder / "responses.db"
+    with closing(LocalInbox(inbox)) as source, closing(SQLiteTarget(target)) as destination:
+        return passes.gather(source, destination, **options)
+
+
+def test_a_pass_brings_everything_and_a_second_one_nothing(tmp_path: Path) -> None:
+    fill_inbox(tmp_path / "inbox.db", CAMPAIGN)
+    first = gather(tmp_path)
+    assert first.read == len(CAMPAIGN)
+    assert first.position == len(CAMPAIGN)
+    assert first.outcome.inserted == {
+        "sent": 4,
+        "delivered": 1,
+        "read": 1,
+        "failed": 1,
+        "replied": 1,
+        "reacted": 2,
+        "other_event": 1,
+    }
+    assert first.outcome.rejected == 5
+    before = all_rows(tmp_path / "responses.db")
+    second = gather(tmp_path)
+    assert (second.read, second.outcome.inserted) == (0, {})
+    assert all_rows(tmp_path / "responses.db") == before
+
+
+def test_one_bad_element_never_costs_its_siblings(tmp_path: Path) -> None:
+    mixed = envelope(
+        value(statuses=[status("wamid.A"), 7, {"id": True, "status": "sent"}, status("wamid.B")]),
+        value(messages=["junk", text("wamid.R")]),
+    )
+    fill_inbox(tmp_path / "inbox.db", [mixed])
+    gather(tmp_path)
+    target = tmp_path / "responses.db"
+    assert {row["message_id"] for row in rows(target)} == {"wamid.A", "wamid.B", "wamid.R"}
+    refused = rows(target, "rejected")
+    assert {row["path"] for row in refused} == {
+        "$.entry[0].changes[0].value.statuses[1]",
+        "$.entry[0].changes[0].value.statuses[2]",
+        "$.entry[0].changes[1].value.messages[0]",
+    }
+    assert all(row["reason"] for row in refused)
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_order_and_repetition_do_not_matter(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    """Any permutation of any multiset of notifications, in any split into passes, gives the same rows."""
+    posts = data.draw(st.lists(st.sampled_from(CAMPAIGN), min_size=1, max_size=8))
+    tables = []
+    for shuffled in (posts, data.draw(st.permutations(posts + posts[: data.draw(st.integers(0, 4))]))):
+        folder = tmp_path_factory.mktemp("order")
+        for part in _split(shuffled, data.draw(st.integers(1, 4))):
+            fill_inbox(folder / "inbox.db", part)
+            gather(folder)
+        # The order of arrival is what differs: with it the time of receipt and who came first.
+        tables.append(all_rows(folder / "responses.db", aside=ASIDE))
+    assert _without_times_of_receipt(tables[0]) == _without_times_of_receipt(tables[1])
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(order=st.permutations(range(len(CAMPAIGN))), batch=st.integers(1, 4))
+def test_the_order_of_applying_does_not_matter_to_any_column(
+    tmp_path_factory: pytest.TempPathFactory, order: list[int], batch: int
+) -> None:
+    """The same notifications of one inbox, applied in any order by replay, give the same rows to the last column."""
+    from gatherer.inbox.base import Selection
+    from gatherer.pipeline.replay import replay
+
+    folder = tmp_path_factory.mktemp("apply")
+    fill_inbox(folder / "inbox.db", CAMPAIGN)
+    gather(folder)
+    shuffled = folder / "shuffled.db"
+    with closing(LocalInbox(folder / "inbox.db")) as inbox, closing(SQLiteTarget(shuffled)) as target:
+        for start in range(0, len(order), batch):
+            ids = frozenset(number + 1 for number in order[start : start + batch])
+            replay(inbox, target, Selection(ids=ids))
+        assert target.position(inbox.identity) is None, "a replay leaves the position alone"
+    assert all_rows(shuffled) == all_rows(folder / "responses.db")
+
+
+def _split(posts: list[bytes], parts: int) -> list[list[bytes]]:
+    size = -(-len(posts) // parts)
+    return [posts[start : start + size] for start in range(0, len(posts), size)]
+
+
+def _without_times_of_receipt(
+    tables: dict[str, list[dict[str, object]]],
+) -> dict[str, list[dict[str, object]]]:
+    for found in tables.values():
+        for row in found:
+            if row.get("occurred_at_source") == "receipt":
+                row.pop("occurred_at")
+    return tables
+
+
+def test_a_batch_is_bounded_by_rows_and_by_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill_inbox(tmp_path / "inbox.db", CAMPAIGN)
+    monkeypatch.setattr(passes, "BOUNDS", Bounds(rows=4, bytes=900))
+    seen: list[int] = []
+    inbox, target = tmp_path / "inbox.db", tmp_path / "responses.db"
+    with closing(LocalInbox(inbox)) as source, closing(SQLiteTarget(target)) as destination:
+        summary = passes.gather(source, destination, progress=lambda done, total: seen.append(done))
+    assert summary.read == len(CAMPAIGN)
+    assert max(b - a for a, b in zip([0, *seen], seen, strict=False)) <= 4
+    assert len(seen) > len(CAMPAIGN) / 4, "some batches were cut by their bytes"
+
+
+def test_limit_stops_and_the_next_pass_goes_on(tmp_path: Path) -> None:
+    fill_inbox(tmp_path / "inbox.db", CAMPAIGN)
+    assert gather(tmp_path, limit=3).position == 3
+    assert gather(tmp_path, limit=3).position == 6
+    assert gather(tmp_path).position == len(CAMPAIGN)
+
+
+def test_a_target_restored_from_an_older_copy_refills_by_itself(tmp_path: Path) -> None:
+    target = tmp_path / "responses.db"
+    fill_inbox(tmp_path / "inbox.db", CAMPAIGN[:6])
+    gather(tmp_path)
+    with closing(sqlite3.connect(target)) as live, closing(sqlite3.connect(tmp_path / "backup.db")) as copy:
+        live.backup(copy)
+    fill_inbox(tmp_path / "inbox.db", CAMPAIGN[6:])
+    gather(tmp_path)
+    expected = all_rows(target)
+    for file in tmp_path.glob("responses.db*"):
+        file.unlink()
+    shutil.copy(tmp_path / "backup.db", target)
+    assert all_rows(target) != expected
+    assert gather(tmp_path).read == len(CAMPAIGN) - 6
+    assert all_rows(target) == expected
+
+
+def test_an_inbox_that_was_reset_under_its_identity_stops_the_pass(tmp_path: Path) -> None:
+    inbox = tmp_path / "inbox.db"
+    fill_inbox(inbox, CAMPAIGN[:2])
+    shutil.copy(inbox, tmp_path / "old.db")
+    fill_inbox(inbox, CAMPAIGN[2:6])
+    gather(tmp_path)
+    before = all_rows(tmp_path / "responses.db")
+    for file in inbox_files(tmp_path):
+        file.unlink()
+    shutil.copy(tmp_path / "old.db", inbox)
+    fill_inbox(inbox, [])
+    with pytest.raises(InboxError, match="up to notification 6, but it ends at 2"):
+        gather(tmp_path)
+    fill_inbox(inbox, CAMPAIGN[6:])  # it grows past the position, with other notifications under the old ids
+    with pytest.raises(InboxError, match="notification 6 of this inbox is not the one"):
+        gather(tmp_path)
+    assert all_rows(tmp_path / "responses.db") == before
+
+
+def test_a_new_inbox_is_gathered_from_its_start(tmp_path: Path) -> None:
+    fill_inbox(tmp_path / "inbox.db", CAMPAIGN[:6])
+    gather(tmp_path)
+    for file in inbox_files(tmp_path):
+        file.unlink()
+    fill_inbox(tmp_path / "inbox.db", CAMPAIGN[6:])
+    assert gather(tmp_path).read == len(CAMPAIGN) - 6
+
+
+def test_a_gap_made_by_purging_is_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    inbox = tmp_path / "inbox.db"
+    fill_inbox(inbox, CAMPAIGN)
+    gather(tmp_path, limit=2)
+    with closing(sqlite3.connect(inbox)) as connection, connection:
+        connection.execute("DELETE FROM notification WHERE id <= 5")
+    summary = gather(tmp_path)
+    assert summary.purged_unread == 3
+    assert summary.read == len(CAMPAIGN) - 5
+    assert "3 notifications (3 to 5) were purged" in caplog.text
+
+
+def test_gather_reads_while_the_inbox_is_written_and_while_it_is_not(tmp_path: Path) -> None:
+    inbox = tmp_path / "inbox.db"
+    fill_inbox(inbox, CAMPAIGN[:1])
+    writing = threading.Thread(
+        target=lambda: [fill_inbox(inbox, [receipts(f"wamid.{i}")]) for i in range(40)]
+    )
+    writing.start()
+    while writing.is_alive():
+        gather(tmp_path)
+    writing.join()
+    gather(tmp_path)
+    assert len(rows(tmp_path / "responses.db")) == 43
+
+
+# --- interruption ---------------------------------------------------------------------------------
+
+KILLED_AT_STATEMENT = """
+import os, signal, sys
+from contextlib import closing
+from pathlib import Path
+from gatherer import gather as passes
+from gatherer.inbox.base import Bounds
+from gatherer.inbox.reader import LocalInbox
+from gatherer.targets.sqlite.target import SQLiteTarget
+
+folder, fatal = Path(sys.argv[1]), int(sys.argv[2])
+passes.BOUNDS = Bounds(rows=4)
+seen = 0
+def count(statement):
+    global seen
+    seen += 1
+    if seen == fatal:
+        os.kill(os.getpid(), signal.SIGKILL)
+with closing(LocalInbox(folder / "inbox.db")) as inbox, closing(SQLiteTarget(folder / "responses.db")) as target:
+    target._connection.set_trace_callback(count)
+    passes.gather(inbox, target)
+print(seen)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
+@pytest.mark.parametrize("stride", [pytest.param(9), pytest.param(1, marks=pytest.mark.nightly)])
+def test_kill_9_of_a_pass_at_every_step_loses_and_doubles_nothing(tmp_path: Path, stride: int) -> None:
+    """Killed before its n-th SQL statement for n = 1, 2, 3 …, the passes after it end with the right rows."""
+    (tmp_path / "calm").mkdir()
+    fill_inbox(tmp_path / "calm" / "inbox.db", CAMPAIGN)
+    gather(tmp_path / "calm")
+    expected = all_rows(tmp_path / "calm" / "responses.db")
+    fatal, killed = 1, 0
+    while True:
+        folder = tmp_path / str(fatal)
+        folder.mkdir()
+        for file in inbox_files(tmp_path / "calm"):
+            shutil.copy(file, folder)
+        command = [sys.executable, "-c", KILLED_AT_STATEMENT, str(folder), str(fatal)]
+        ended = subprocess.run(command, capture_output=True, timeout=60, check=False)
+        if ended.returncode == 0:
+            break
+        assert ended.returncode == -signal.SIGKILL, ended.stderr.decode()
+        killed += 1
+        gather(folder)
+        assert all_rows(folder / "responses.db") == expected
+        with closing(sqlite3.connect(folder / "responses.db")) as connection:
+            assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        fatal += stride
+    assert killed >= 5
+
+
+# --- the command ----------------------------------------------------------------------------------
+
+
+def test_the_json_summary_is_one_object(tmp_path: Path) -> None:
+    configure(tmp_path)
+    fill_inbox(tmp_path / "inbox.db", CAMPAIGN)
+    ended = run(tmp_path, "gather", "--json")
+    assert ended.returncode == 0, ended.stderr.decode()
+    summary = json.loads(ended.stdout)
+    assert summary["read"] == summary["position"] == len(CAMPAIGN)
+    assert summary["inserted"]["sent"] == 4
+    assert summary["rejected"] == 5
+    assert {"filled", "duplicates", "seconds"} <= set(summary)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="LOUD: only Linux has /dev/full")
+def test_an_output_on_a_full_disk_is_one_line_and_costs_nothing(tmp_path: Path) -> None:
+    configure(tmp_path)
+    fill_inbox(tmp_path / "inbox.db", CAMPAIGN)
+    command = [sys.executable, "-m", "gatherer", "gather", "--json"]
+    with Path("/dev/full").open("wb") as full:
+        ended = subprocess.run(command, cwd=tmp_path, stdout=full, stderr=subprocess.PIPE, check=False)
+    assert ended.returncode == 75
+    assert b"Error: the output could not be written: No space left on device" in ended.stderr
+    assert b"defect" not in ended.stderr
+    assert len(rows(tmp_path / "responses.db")) > 4
+
+
+def test_fail_on_rejected_exits_1_once(tmp_path: Path) -> None:
+    configure(tmp_path)
+    fill_inbox(tmp_path / "inbox.db", [b"junk"])
+    assert run(tmp_path, "gather", "--fail-on-rejected").returncode == 1
+    assert run(tmp_path, "gather", "--fail-on-rejected").returncode == 0, "nothing new was rejected"
+
+
+def test_a_dry_run_counts_and_writes_nothing(tmp_path: Path) -> None:
+    configure(tmp_path)
+    fill_inbox(tmp_path / "inbox.db", CAMPAIGN)
+    summary = json.loads(call(tmp_path, "gather", "--dry-run", "--json").stdout)
+    assert summary["inserted"]["sent"] == 4
+    assert not list(tmp_path.glob("responses.db*[!k]")), "nothing is left behind but the lock"
+    assert json.loads(call(tmp_path, "gather", "--json").stdout)["read"] == len(CAMPAIGN)
+
+
+@contextmanager
+def _held_since(folder: Path, ago: timedelta) -> Iterator[None]:
+    lock = folder / "responses.db.gather.lock"
+    with exclusive(lock):
+        since = timestamps.iso(timestamps.now() - ago)
+        holder = {"pid": 4711, "host": "app-server", "since": since}
+        lock.with_name(lock.name + ".holder").write_text(json.dumps(holder))
+        yield
+
+
+def test_a_second_gather_says_who_is_at_it(tmp_path: Path) -> None:
+    configure(tmp_path)
+    fill_inbox(tmp_path / "inbox.db", CAMPAIGN)
+    with _held_since(tmp_path, timedelta(minutes=5)):
+        ended = run(tmp_path, "gather")
+        assert ended.returncode == 0
+        assert b"process 4711 on app-server" in ended.stdout
+        assert not (tmp_path / "responses.db").exists()
+    with _held_since(tmp_path, timedelta(minutes=61)):
+        ended = run(tmp_path, "gather")
+        assert ended.returncode == 75
+        assert b"more than an hour" in ended.stderr
+        assert b"4711" in ended.stderr
+    assert b"gathered" in call(tmp_path, "gather").stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["--every", "5"], 2, b"no duration"),
+        (["--every", "5m", "--cron", "* * * * *"], 2, b"exclude each other"),
+        (["--cron", "often"], 2, b"no crontab expression"),
+        (["--cron", ""], 2, b"no crontab expression"),
+        (["--cron", "0 0 31 2 *"], 2, b"never comes"),
+        (["--limit", "0"], 2, b"--limit"),
+        (["--every", "5m", "--fail-on-rejected"], 2, b"one pass"),
+        (["extra"], 2, b"unexpected extra argument"),
+    ],
+)
+def test_wrong_options_get_one_clear_line(
+    tmp_path: Path, arguments: list[str], code: int, words: bytes
+) -> None:
+    configure(tmp_path)
+    fill_inbox(tmp_path / "inbox.db", [])
+    ended = call(tmp_path, "gather", *arguments)
+    assert ended.returncode == code
+    assert words in ended.stderr
+    assert b"Traceback" not in ended.stderr
+
+
+def test_what_cannot_be_used_is_named_and_exits_3(tmp_path: Path) -> None:
+    configure(tmp_path)
+    ended = call(tmp_path, "gather")
+    assert (ended.returncode, b"gatherer serve" in ended.stderr) == (3, True), "no inbox yet"
+    (tmp_path / "inbox.db").write_bytes(b"this is not a database, but it is long enough to be looked at" * 20)
+    ended = call(tmp_path, "gather")
+    assert (ended.returncode, ended.stderr.count(b"\n")) == (3, 1), ended.stderr
+    (tmp_path / "inbox.db").unlink()
+    fill_inbox(tmp_path / "inbox.db", CAMPAIGN)
+    with closing(sqlite3.connect(tmp_path / "responses.db")) as connection, connection:
+        connection.execute("CREATE TABLE somebody_elses (x)")
+    ended = call(tmp_path, "gather")
+    assert (ended.returncode, b"not a gatherer target" in ended.stderr) == (3, True)
+
+
+def test_a_folder_that_cannot_be_written_is_no_defect(tmp_path: Path) -> None:
+    configure(tmp_path)
+    fill_inbox(tmp_path / "inbox.db", CAMPAIGN)
+    (tmp_path / "responses.db.gather.lock").mkdir()  # as little of a file as one of another account
+    ended = call(tmp_path, "gather")
+    assert (ended.returncode, ended.stderr.count(b"\n")) == (3, 1), ended.stderr
+    assert b"gather.lock cannot be written" in ended.stderr
+    (tmp_path / "responses.db.gather.lock").rmdir()
+    assert call(tmp_path, "gather").returncode == 0
+
+
+def test_a_locked_target_exits_75_and_nothing_is_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from gatherer.model.errors import TemporaryError
+
+    fill_inbox(tmp_path / "inbox.db", CAMPAIGN)
+    gather(tmp_path, limit=1)
+    inbox, path = tmp_path / "inbox.db", tmp_path / "responses.db"
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with closing(LocalInbox(inbox)) as source, closing(SQLiteTarget(path)) as target:
+            target._connection.execute("PRAGMA busy_timeout = 100")
+            with pytest.raises(TemporaryError, match="locked") as caught:
+                passes.gather(source, target)
+    assert caught.value.exit_code == 75
+    assert gather(tmp_path).read == len(CAMPAIGN) - 1
+
+
+def test_a_schedule_gathers_now_and_again_and_stops_on_sigterm(tmp_path: Path) -> None:
+    configure(tmp_path)
+    fill_inbox(tmp_path / "inbox.db", [receipts("wamid.1")])
+    command = [sys.executable, "-u", "-m", "gatherer", "gather", "--every", "1s"]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        try:
+            _wait_for_rows(tmp_path / "responses.db", 1)
+            fill_inbox(tmp_path / "inbox.db", [receipts("wamid.2")])
+            _wait_for_rows(tmp_path / "responses.db", 2)
+            shutil.move(tmp_path / "inbox.db", tmp_path / "away.db")  # the next pass fails …
+            time.sleep(1.5)
+            shutil.move(tmp_path / "away.db", tmp_path / "inbox.db")  # … and the one after it comes
+            fill_inbox(tmp_path / "inbox.db", [receipts("wamid.3")])
+            _wait_for_rows(tmp_path / "responses.db", 3)
+            process.send_signal(signal.SIGTERM)
+            _, errors = process.communicate(timeout=20)
+        finally:
+            process.kill()
+    assert process.returncode == 0, errors.decode()
+    assert b"the pass failed" in errors
+    assert b"Traceback" not in errors
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are sent in another way there")
+def test_a_schedule_that_is_told_twice_stops_as_cleanly(tmp_path: Path) -> None:
+    configure(tmp_path)
+    fill_inbox(tmp_path / "inbox.db", [receipts("wamid.1")])
+    command = [sys.executable, "-u", "-m", "gatherer", "gather", "--every", "1h"]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        try:
+            _wait_for_rows(tmp_path / "responses.db", 1)
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGINT):
+                process.send_signal(number)
+            _, errors = process.communicate(timeout=20)
+        finally:
+            process.kill()
+    assert process.returncode == 0, errors.decode()
+    assert (errors.count(b"stopping"), b"Traceback" in errors) == (1, False)
+
+
+def _wait_for_rows(path: Path, count: int) -> None:
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        try:
+            if len(rows(path)) == count:
+                return
+        except sqlite3.OperationalError:
+            pass  # not there yet
+        time.sleep(0.1)
+    pytest.fail(f"there are not {count} rows after 30 s")
+
+
+def test_a_run_is_written_down_even_if_it_failed(tmp_path: Path) -> None:
+    configure(tmp_path)
+    fill_inbox(tmp_path / "inbox.db", CAMPAIGN)
+    call(tmp_path, "gather")
+    with closing(sqlite3.connect(tmp_path / "inbox.db")) as connection, connection:
+        connection.execute("UPDATE notification SET body = x'00' WHERE id = ?", (len(CAMPAIGN),))
+    assert call(tmp_path, "gather").returncode == 3
+    state = json.loads(call(tmp_path, "status", "--json").stdout)
+    assert state["last_pass"]["exit_code"] == 3
+    assert "not the one" in state["last_pass"]["problem"]

@@ -1,0 +1,145 @@
+"""A `gatherer serve` that offers its inbox over TLS, certificates for it, and a proxy that breaks connections."""
+
+import re
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
+from hashlib import sha256
+from pathlib import Path
+from ssl import PEM_cert_to_DER_cert
+from typing import Any, NamedTuple
+
+import trustme
+
+from gatherer.inbox.remote.client import Address, Patience
+from gatherer.inbox.remote.inbox import RemoteInbox
+from tests.server_process import ENDPOINT, Serving, serving
+
+TOKEN = "token-of-the-app-server"
+QUICK = Patience(attempts=4, first_wait_seconds=0.02, longest_wait_seconds=0.1)
+_URL = re.compile(r"offering the inbox at (https?)://127\.0\.0\.1:(\d+)")
+
+
+class Offered(NamedTuple):
+    """A server, and where its inbox can be pulled."""
+
+    server: Serving
+    port: int
+    folder: Path
+
+    @property
+    def url(self) -> str:
+        """Where to pull."""
+        return f"https://127.0.0.1:{self.port}"
+
+    @property
+    def ca(self) -> Path:
+        """The file with the certificate that signed the server's."""
+        return self.folder / "ca.pem"
+
+    @property
+    def pin(self) -> str:
+        """The SHA-256 of the server's certificate."""
+        return pin_of(self.folder / "certificate.pem")
+
+    def open(self, **address: Any) -> RemoteInbox:
+        """Open the inbox as a gatherer does."""
+        keys = {"url": self.url, "token": TOKEN, "ca": self.ca} | address
+        return RemoteInbox("web1", Address(**keys), patience=QUICK)
+
+
+def certify(folder: Path, *, authority: trustme.CA | None = None) -> trustme.CA:
+    """Write `certificate.pem`, `key.pem` and `ca.pem` into `folder`; return who has signed."""
+    authority = authority or trustme.CA()
+    authority.cert_pem.write_to_path(folder / "ca.pem")
+    issued = authority.issue_cert("127.0.0.1", "localhost")
+    issued.private_key_pem.write_to_path(folder / "key.pem")
+    (folder / "certificate.pem").write_bytes(b"".join(blob.bytes() for blob in issued.cert_chain_pems))
+    return authority
+
+
+def pin_of(certificate: Path) -> str:
+    """Return the SHA-256 of the first certificate in the file."""
+    first = certificate.read_text(encoding="ascii").partition("-----END CERTIFICATE-----")
+    return sha256(PEM_cert_to_DER_cert(first[0] + first[1])).hexdigest()
+
+
+@contextmanager
+def offering(
+    folder: Path,
+    *endpoints: str,
+    tokens: tuple[str, ...] = (TOKEN,),
+    tls: bool = True,
+    port: int = 0,
+    **more: Any,
+) -> Iterator[Offered]:
+    """Run `gatherer serve` with a `[pull]` in `folder` for the duration of the block."""
+    folder.mkdir(exist_ok=True)
+    if tls and not (folder / "key.pem").exists():
+        certify(folder)
+    keys = "tls_certificate = 'certificate.pem'\ntls_key = 'key.pem'\n" if tls else ""
+    listed = ", ".join(f"'{token}'" for token in tokens)
+    public, pull = more.pop("public_port", 0), more.pop("pull", "")
+    server = f"port = {public}\n[pull]\nport = {port}\ntokens = [{listed}]\n{keys}{pull}"
+    with serving(folder, *(endpoints or (ENDPOINT,)), server=server, **more) as running:
+        end = time.monotonic() + 20
+        while (found := _URL.search(running.log())) is None:
+            assert time.monotonic() < end, running.log()
+            time.sleep(0.02)
+        assert found[1] == ("https" if tls else "http")
+        yield Offered(running, int(found[2]), folder)
+
+
+class Proxy:
+    """Passes bytes on between a client and a server, for as long as `alter` likes what the server says."""
+
+    def __init__(self, port: int, alter: Callable[[int, int, bytes], bytes | None]) -> None:
+        """Pass on to `port`. `alter(connection, offset, data)` returns what arrives of it; None cuts the connection."""
+        self.connections = 0
+        self._alter = alter
+        self._to = port
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listening.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self) -> None:
+        """Accept no more."""
+        self._listening.close()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                client, _ = self._listening.accept()
+                self.connections += 1
+                server = socket.create_connection(("127.0.0.1", self._to))
+                threading.Thread(target=self._up, args=(client, server), daemon=True).start()
+                threading.Thread(
+                    target=self._down, args=(self.connections, client, server), daemon=True
+                ).start()
+
+    @staticmethod
+    def _up(client: socket.socket, server: socket.socket) -> None:
+        with suppress(OSError):
+            while data := client.recv(65536):
+                server.sendall(data)
+            server.shutdown(socket.SHUT_WR)
+
+    def _down(self, number: int, client: socket.socket, server: socket.socket) -> None:
+        offset = 0
+        with suppress(OSError), client, server:
+            while data := server.recv(65536):
+                altered = self._alter(number, offset, data)
+                offset += len(data)
+                if altered is None:
+                    client.shutdown(socket.SHUT_RDWR)
+                    return
+                client.sendall(altered)
+
+
+@contextmanager
+def proxy(port: int, alter: Callable[[int, int, bytes], bytes | None]) -> Iterator[Proxy]:
+    """Run a proxy for the duration of the block."""
+    with closing(Proxy(port, alter)) as running:
+        yield running

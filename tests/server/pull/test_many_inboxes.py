@@ -1,0 +1,332 @@
+"""One pass over inboxes here and elsewhere: each on its own, together the right rows, whatever fails."""
+
+import json
+import socket
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gatherer.inbox import consumers
+from gatherer.inbox.base import Bounds
+from gatherer.pipeline import gather as passes
+from gatherer.targets.sqlite.target import SQLiteTarget
+from tests.factories import call, configure, fill_inbox, inbox_files, receipts, rows
+from tests.server.pull.pull_server import TOKEN, Offered, offering
+from tests.server_process import OPEN, answer_from, post_bytes
+
+
+def section(name: str, offered: Offered) -> str:
+    return f"[[inbox]]\nname = '{name}'\nurl = '{offered.url}'\ntoken = '{TOKEN}'\nca = '{offered.ca}'\n"
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port: int = listening.getsockname()[1]
+        return port
+
+
+AWAY = "[[inbox]]\nname = 'away'\nurl = 'https://127.0.0.1:1'\ntoken = 't'\n"
+
+
+def gather(folder: Path, *options: str) -> tuple[int, dict[str, Any]]:
+    ended = call(folder, "gather", "--json", *options)
+    assert b"Traceback" not in ended.stderr
+    return ended.returncode, json.loads(ended.stdout) if ended.stdout else {}
+
+
+def test_inboxes_here_and_elsewhere_are_gathered_in_one_pass(tmp_path: Path) -> None:
+    web = tmp_path / "web"
+    web.mkdir()
+    fill_inbox(web / "inbox.db", [receipts("wamid.A"), receipts("wamid.B"), receipts("wamid.C")])
+    fill_inbox(tmp_path / "here.db", [receipts("wamid.C"), receipts("wamid.D")])
+    with offering(web) as offered:
+        configure(tmp_path, section("web1", offered) + "[[inbox]]\nname = 'here'\npath = 'here.db'\n")
+        code, summary = gather(tmp_path)
+        assert code == 0
+        assert (summary["read"], summary["inserted"]) == (5, {"sent": 4})
+        assert summary["duplicates"] + summary["filled"] == 1
+        assert summary["position"] is None
+        each = {one["name"]: one for one in summary["inboxes"]}
+        assert [(each[name]["read"], each[name]["position"]) for name in ("web1", "here")] == [(3, 3), (2, 2)]
+        assert gather(tmp_path)[1]["read"] == 0
+        # Both know what the target has: purging goes by it.
+        with closing(SQLiteTarget(tmp_path / "responses.db")) as target:
+            for inbox, reached in ((web / "inbox.db", 3), (tmp_path / "here.db", 2)):
+                assert [(c.name, c.notification_id) for c in consumers.known(inbox)] == [
+                    (target.identity, reached)
+                ]
+        state = json.loads(call(tmp_path, "status", "--json").stdout)
+        assert [(one["name"], one["backlog"], one["problem"]) for one in state["inboxes"]] == [
+            ("web1", 0, None),
+            ("here", 0, None),
+        ]
+        printed = call(tmp_path, "status").stdout.decode()
+        assert "inbox web1" in printed
+        assert "inbox here" in printed
+        said = call(tmp_path, "gather").stdout.decode()
+        assert said.count("inbox web1: gathered 0 notifications") == 1
+
+
+def test_the_summary_and_state_of_a_single_inbox_have_the_keys_they_always_had(tmp_path: Path) -> None:
+    configure(tmp_path)
+    fill_inbox(tmp_path / "inbox.db", [receipts("wamid.A")])
+    code, summary = gather(tmp_path)
+    assert code == 0
+    assert summary["position"] == 1
+    assert [one["name"] for one in summary["inboxes"]] == ["inbox"]
+    assert json.loads(call(tmp_path, "status", "--json").stdout)["inbox"]["position"] == 1
+    assert "inbox inbox" not in call(tmp_path, "gather").stdout.decode()
+
+
+def test_one_that_fails_does_not_stop_the_others(tmp_path: Path) -> None:
+    """75 if that will pass."""
+    fill_inbox(tmp_path / "here.db", [receipts("wamid.A")])
+    here = "[[inbox]]\nname = 'here'\npath = 'here.db'\n"
+    configure(tmp_path, AWAY + here)
+    code, summary = gather(tmp_path)
+    assert code == 75
+    assert [one["exit_code"] for one in summary["inboxes"]] == [75, 0]
+    assert "inbox away at https://127.0.0.1:1" in summary["inboxes"][0]["problem"]
+    assert len(rows(tmp_path / "responses.db")) == 1
+    with closing(sqlite3.connect(tmp_path / "responses.db")) as connection:
+        runs = connection.execute("SELECT exit_code, problem FROM gather_run ORDER BY id").fetchall()
+    assert [code for code, _ in runs] == [75, 0]
+    assert runs[0][1].startswith("inbox away: ")
+
+
+@pytest.mark.nightly
+def test_status_shows_the_others_and_the_worst_decides(tmp_path: Path) -> None:
+    """75 if it will pass, 3 if somebody has to look."""
+    fill_inbox(tmp_path / "here.db", [receipts("wamid.A")])
+    here = "[[inbox]]\nname = 'here'\npath = 'here.db'\n"
+    configure(tmp_path, here)
+    assert gather(tmp_path)[0] == 0
+    configure(tmp_path, AWAY + here)
+    ended = call(tmp_path, "status", "--json")
+    assert ended.returncode == 75
+    away, shown = json.loads(ended.stdout)["inboxes"]
+    assert "tried" in away["problem"]
+    assert shown["backlog"] == 0
+    missing = "[[inbox]]\nname = 'gone'\npath = 'gone.db'\n"
+    configure(tmp_path, missing + AWAY + here)
+    assert gather(tmp_path)[0] == 3
+    configure(tmp_path, missing + here)
+    ended = call(tmp_path, "gather")
+    assert ended.returncode == 3
+    assert b"inbox gone: failed: there is no inbox at" in ended.stdout
+    assert b"inbox here: gathered" in ended.stdout
+
+
+def test_an_inbox_replaced_is_gathered_from_its_start_and_one_reset_stops_alone(tmp_path: Path) -> None:
+    web = tmp_path / "web"
+    web.mkdir()
+    fill_inbox(web / "inbox.db", [receipts("wamid.A"), receipts("wamid.B")])
+    fill_inbox(tmp_path / "here.db", [receipts("wamid.C")])
+    with offering(web) as offered:
+        configure(tmp_path, section("web1", offered) + "[[inbox]]\nname = 'here'\npath = 'here.db'\n")
+        assert gather(tmp_path)[0] == 0
+    with closing(sqlite3.connect(web / "inbox.db")) as connection, connection:  # an older copy of the same
+        connection.execute("DELETE FROM notification WHERE id = 2")
+        connection.execute("UPDATE sqlite_sequence SET seq = 1")
+    fill_inbox(tmp_path / "here.db", [receipts("wamid.D")])
+    with offering(web, port=offered.port):
+        code, summary = gather(tmp_path)
+        assert code == 3
+        assert "ends at 1" in summary["inboxes"][0]["problem"]
+        assert summary["inboxes"][1]["read"] == 1
+    for path in inbox_files(web):
+        path.unlink()
+    fill_inbox(web / "inbox.db", [receipts("wamid.E")])
+    with offering(web, port=offered.port):
+        code, summary = gather(tmp_path)
+        assert (code, summary["inboxes"][0]["read"]) == (0, 1)
+    assert {row["message_id"][-1] for row in rows(tmp_path / "responses.db")} == set("ABCDE")
+
+
+def test_the_limit_is_for_all_together(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        fill_inbox(tmp_path / f"{name}.db", [receipts(f"wamid.{name}{i}") for i in range(3)])
+    configure(tmp_path, "".join(f"[[inbox]]\nname = '{n}'\npath = '{n}.db'\n" for n in ("one", "two")))
+    assert [gather(tmp_path, "--limit", "2")[1]["read"] for _ in range(4)] == [2, 2, 2, 0]
+
+
+def test_a_dry_run_acknowledges_nothing(tmp_path: Path) -> None:
+    web = tmp_path / "web"
+    web.mkdir()
+    fill_inbox(web / "inbox.db", [receipts("wamid.A")])
+    with offering(web) as offered:
+        configure(tmp_path, section("web1", offered))
+        assert gather(tmp_path, "--dry-run")[1]["read"] == 1
+    assert consumers.known(web / "inbox.db") == []
+
+
+def test_replay_chooses_one_of_several(tmp_path: Path) -> None:
+    web = tmp_path / "web"
+    web.mkdir()
+    fill_inbox(web / "inbox.db", [receipts("wamid.A"), b"junk"])
+    fill_inbox(tmp_path / "here.db", [receipts("wamid.B")])
+    with offering(web) as offered:
+        configure(tmp_path, section("web1", offered) + "[[inbox]]\nname = 'here'\npath = 'here.db'\n")
+        ended = call(tmp_path, "replay", "--all")
+        assert ended.returncode == 2
+        assert b"choose one with --inbox: web1, here" in ended.stderr
+        assert call(tmp_path, "replay", "--all", "--inbox", "nobody").returncode == 2
+        ended = call(tmp_path, "replay", "--all", "--inbox", "web1", "--json")
+        assert json.loads(ended.stdout)["read"] == 2
+        assert [row["message_id"] for row in rows(tmp_path / "responses.db")] == ["wamid.A"]
+        assert json.loads(call(tmp_path, "replay", "--rejected", "--json").stdout)["read"] == 1
+
+
+def test_serve_uses_the_inbox_that_has_a_path(tmp_path: Path) -> None:
+    """A machine may receive itself, and gather others as well."""
+    fill_inbox(tmp_path / "here.db", [])
+    endpoint = f"[server]\nport = 0\n[[endpoint]]\n{OPEN}"
+    configure(tmp_path, AWAY + AWAY.replace("away", "off").replace(":1'", ":2'") + endpoint)
+    ended = call(tmp_path, "serve")
+    assert ended.returncode == 2
+    assert b"0 [[inbox]] have a path" in ended.stderr
+
+
+GATHER = """
+import sys
+from pathlib import Path
+from contextlib import closing
+from gatherer import gather as passes
+from gatherer.inbox.base import Bounds
+from gatherer.inbox.remote import RemoteInbox
+from gatherer.inbox.transport import Address
+from gatherer.targets.sqlite.target import SQLiteTarget
+passes.BOUNDS = Bounds(rows=20)
+url, ca, target = sys.argv[1:]
+with closing(RemoteInbox("web1", Address(url=url, token="{token}", ca=Path(ca)))) as inbox:
+    with closing(SQLiteTarget(Path(target))) as destination:
+        print(passes.gather(inbox, destination).read)
+"""
+
+
+def test_several_gather_hosts_at_once_stay_correct(tmp_path: Path) -> None:
+    """Each has a lock of its own: what keeps them apart is the target alone."""
+    web = tmp_path / "web"
+    web.mkdir()
+    fill_inbox(web / "inbox.db", [receipts(f"wamid.{i}") for i in range(400)])
+    SQLiteTarget(tmp_path / "responses.db").close()
+    with offering(web) as offered:
+        command = [sys.executable, "-c", GATHER.replace("{token}", TOKEN), offered.url, str(offered.ca)]
+        hosts = [
+            subprocess.Popen([*command, str(tmp_path / "responses.db")], stdout=subprocess.PIPE)
+            for _ in range(3)
+        ]
+        read = [int(host.communicate(timeout=60)[0]) for host in hosts]
+        assert [host.returncode for host in hosts] == [0, 0, 0]
+    assert sum(read) >= 400
+    found = rows(tmp_path / "responses.db")
+    assert len(found) == len({row["message_id"] for row in found}) == 400
+    with closing(SQLiteTarget(tmp_path / "responses.db")) as target:
+        position = target.position(found[0]["inbox_id"])
+        assert position is not None
+        assert position.notification_id == 400
+        assert [(c.name, c.notification_id) for c in consumers.known(web / "inbox.db")] == [
+            (target.identity, 400)
+        ]
+
+
+class Balancer:
+    """Clients that post to one of several servers, and to another one when that does not answer 200."""
+
+    def __init__(self, ports: list[int], clients: int = 4) -> None:
+        self.acknowledged: list[str] = []
+        self._ports = ports
+        self._over = threading.Event()
+        self._threads = [threading.Thread(target=self._post, args=(n,), daemon=True) for n in range(clients)]
+
+    def __enter__(self) -> "Balancer":
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        for thread in self._threads:
+            thread.join(30)
+
+    def wait_for(self, count: int) -> None:
+        wanted, end = len(self.acknowledged) + count, time.monotonic() + 30
+        while len(self.acknowledged) < wanted:
+            assert time.monotonic() < end, "nothing is acknowledged"
+            time.sleep(0.005)
+
+    def _post(self, client: int) -> None:
+        number = 0
+        while not self._over.is_set():
+            number += 1
+            message = f"wamid.{client}-{number}"
+            attempt = number
+            while True:  # until somebody has it: the provider does not give up
+                attempt += 1
+                try:
+                    with socket.create_connection(("127.0.0.1", self._ports[attempt % 3]), 5) as connection:
+                        connection.sendall(post_bytes(receipts(message), "/open", Connection="close"))
+                        if answer_from(connection).status == 200:
+                            break
+                except OSError:
+                    pass
+                time.sleep(0.002)
+            self.acknowledged.append(message)
+
+
+@pytest.mark.nightly
+def test_three_servers_share_nothing_and_one_is_killed_in_mid_load_and_brought_back(tmp_path: Path) -> None:
+    """Nothing acknowledged is lost, and nothing doubled, while a gatherer keeps draining all three."""
+    ports, pulls = [free_port() for _ in range(3)], [free_port() for _ in range(3)]
+    with ExitStack() as stack:
+        servers = [
+            stack.enter_context(offering(tmp_path / f"web{i}", OPEN, public_port=ports[i], port=pulls[i]))
+            for i in range(3)
+        ]
+        configure(tmp_path, "".join(section(f"web{i}", server) for i, server in enumerate(servers)))
+        with Balancer(ports) as load:
+            load.wait_for(150)
+            servers[1].server.kill()
+            code, summary = gather(tmp_path)
+            assert code == 75
+            assert [one["exit_code"] for one in summary["inboxes"]] == [0, 75, 0]
+            load.wait_for(150)
+            stack.enter_context(offering(tmp_path / "web1", OPEN, public_port=ports[1], port=pulls[1]))
+            load.wait_for(150)
+            assert gather(tmp_path)[0] == 0
+            load.wait_for(50)
+        code, summary = gather(tmp_path)
+        assert code == 0
+        assert all(one["position"] > 0 for one in summary["inboxes"])
+    found = [row["message_id"] for row in rows(tmp_path / "responses.db")]
+    assert len(found) == len(set(found))
+    assert set(load.acknowledged) <= set(found), "acknowledged, and lost"
+    assert len(found) - len(set(load.acknowledged)) <= 4, "at most what was under way at the end"
+
+
+def test_a_target_restored_from_a_copy_is_refilled_over_the_network(tmp_path: Path) -> None:
+    web = tmp_path / "web"
+    web.mkdir()
+    fill_inbox(web / "inbox.db", [receipts(f"wamid.{i}") for i in range(10)])
+    with offering(web) as offered, closing(offered.open()) as inbox:
+        with closing(SQLiteTarget(tmp_path / "responses.db")) as target:
+            passes.gather(inbox, target, limit=4)
+            identity = target.identity
+            with closing(sqlite3.connect(tmp_path / "copy.db")) as copy:
+                target._connection.backup(copy)
+            passes.gather(inbox, target)
+        assert consumers.known(web / "inbox.db")[0].notification_id == 10
+        with closing(SQLiteTarget(tmp_path / "copy.db")) as restored:
+            assert restored.identity == identity
+            assert passes.gather(inbox, restored, limit=1).position == 5
+            assert consumers.known(web / "inbox.db")[0].notification_id == 5, "purging waits for it again"
+            assert passes.gather(inbox, restored).position == 10
+    assert len(rows(tmp_path / "copy.db")) == 10
+    assert Bounds().rows > 1

@@ -1,0 +1,465 @@
+"""Through real sockets and TLS: what the pull listener gives, to whom, and that nothing gets lost on the way."""
+
+import http.client
+import json
+import os
+import ssl
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gatherer.inbox import consumers
+from gatherer.inbox.base import Bounds, Inbox, Selection
+from gatherer.inbox.reader import LocalInbox
+from gatherer.model.errors import InboxError, TemporaryError
+from gatherer.model.notification import Notification
+from gatherer.model.timestamps import from_milliseconds
+from tests.factories import RECEIVED_AT, fill_inbox, inbox_files
+from tests.server.pull.pull_server import TOKEN, Offered, certify, offering, pin_of, proxy
+from tests.server_process import OPEN, refused
+
+BODIES = [
+    b"",
+    b"\x00\xff\xfe not JSON",
+    "Größe 👍".encode(),
+    b"x" * 700_000,
+    *(os.urandom(900) for _ in range(1500)),
+]
+
+
+@pytest.fixture(scope="module")
+def offered(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Offered]:
+    folder = tmp_path_factory.mktemp("offered")
+    fill_inbox(folder / "inbox.db", BODIES)
+    with offering(folder) as running:
+        yield running
+
+
+ANY = Bounds()
+
+
+def drain(inbox: Inbox, bounds: Bounds = ANY) -> list[Notification]:
+    found: list[Notification] = []
+    while batch := inbox.read(found[-1].id if found else 0, bounds):
+        found += batch
+    return found
+
+
+def local(offered: Offered) -> list[Notification]:
+    with closing(LocalInbox(offered.folder / "inbox.db")) as inbox:
+        return drain(inbox)
+
+
+@pytest.mark.parametrize(
+    "bounds", [Bounds(), Bounds(rows=7), Bounds(bytes=1), Bounds(rows=700, bytes=100_000)]
+)
+def test_a_remote_inbox_reads_as_the_local_one(offered: Offered, bounds: Bounds) -> None:
+    """Bytes, metadata, order, and the bounds of each batch."""
+    if bounds.bytes == 1:
+        with closing(offered.open()) as inbox:
+            assert [[n.id for n in inbox.read(after, bounds)] for after in range(4)] == [[1], [2], [3], [4]]
+        return
+    with closing(offered.open()) as inbox, closing(LocalInbox(offered.folder / "inbox.db")) as beside:
+        assert (inbox.identity, inbox.last_id(), inbox.first_id()) == (beside.identity, len(BODIES), 1)
+        after = 0
+        while batch := inbox.read(after, bounds):
+            assert len(batch) <= bounds.rows
+            assert len(batch) == 1 or sum(len(n.body) for n in batch) <= bounds.bytes
+            assert batch == beside.read(after, Bounds(rows=len(batch), bytes=2**30))
+            after = batch[-1].id
+        assert after == len(BODIES)
+        there, here = inbox.status(), beside.status()
+        assert (there.identity, there.count, there.first_id, there.last_id) == (
+            here.identity,
+            here.count,
+            here.first_id,
+            here.last_id,
+        )
+
+
+@pytest.mark.parametrize(
+    "selection",
+    [
+        Selection(),
+        Selection(ids=frozenset({1, 5, 900, 10**15})),
+        Selection(ids=frozenset(range(2, 1500, 3))),
+        Selection(ids=frozenset()),
+        Selection(from_id=10, to_id=20),
+        Selection(
+            since=from_milliseconds(RECEIVED_AT + 5000),
+            until=from_milliseconds(RECEIVED_AT + 9000),
+        ),
+        Selection(since=from_milliseconds(0)),
+        Selection(endpoint="apteco", to_id=3),
+        Selection(endpoint="another & more"),
+    ],
+)
+def test_a_remote_inbox_selects_as_the_local_one(offered: Offered, selection: Selection) -> None:
+    with closing(offered.open()) as inbox, closing(LocalInbox(offered.folder / "inbox.db")) as beside:
+        found = [n for batch in inbox.select(selection, Bounds()) for n in batch]
+        assert found == [n for batch in beside.select(selection, Bounds()) for n in batch]
+
+
+def test_a_single_notification_can_be_had(offered: Offered) -> None:
+    with closing(offered.open()) as inbox:
+        found = inbox.get(3)
+        assert found is not None
+        assert found.body == BODIES[2]
+        assert inbox.get(10**9) is None
+
+
+def test_a_remote_inbox_is_read_on_while_it_grows(tmp_path: Path) -> None:
+    with offering(tmp_path, OPEN) as offered, closing(offered.open()) as inbox:
+        assert (inbox.last_id(), inbox.first_id(), inbox.read(0, Bounds())) == (0, None, [])
+        for number in range(5):
+            assert offered.server.post(b"%d" % number, "/open").status == 200
+            assert [n.body for n in inbox.read(number, Bounds())] == [b"%d" % number]
+
+
+# --- on the way -----------------------------------------------------------------------------------
+
+
+def test_a_connection_cut_again_and_again_costs_nothing(offered: Offered) -> None:
+    """Cut in the middle of the stream; what has come whole is kept, and not asked for again."""
+
+    def cut(number: int, offset: int, data: bytes) -> bytes | None:
+        return None if number <= 4 and offset > 400_000 else data
+
+    with proxy(offered.port, cut) as between:
+        with closing(offered.open(url=f"https://127.0.0.1:{between.port}")) as inbox:
+            assert drain(inbox) == local(offered)
+        assert between.connections >= 3
+
+
+def test_bytes_changed_on_the_way_are_noticed_without_tls(tmp_path: Path) -> None:
+    """TLS would notice by itself; behind a web server on the same machine there is none on the last part."""
+    fill_inbox(tmp_path / "inbox.db", BODIES)
+    changed = []
+
+    def change(number: int, offset: int, data: bytes) -> bytes:
+        if number in (2, 3, 5) and len(data) > 1000:
+            changed.append(number)
+            return data[:500] + bytes([data[500] ^ 1]) + data[501:]
+        return data
+
+    with offering(tmp_path, tls=False) as offered, proxy(offered.port, change) as between:
+        with closing(offered.open(url=f"http://127.0.0.1:{between.port}", ca=None)) as inbox:
+            assert drain(inbox, Bounds(rows=300)) == local(offered)
+    assert changed
+
+
+def test_an_answer_that_always_ends_early_is_given_up_and_nothing_is_made_of_it(offered: Offered) -> None:
+    with proxy(offered.port, lambda _, offset, data: None if offset > 20_000 else data) as between:
+        with closing(offered.open(url=f"https://127.0.0.1:{between.port}")) as inbox:
+            with pytest.raises(TemporaryError, match=r"web1.*tried 4 times, nothing is lost"):
+                inbox.read(3, Bounds())
+
+
+def test_a_server_restarted_in_the_middle_costs_nothing(tmp_path: Path) -> None:
+    folder = tmp_path / "web1"
+    folder.mkdir()
+    fill_inbox(folder / "inbox.db", BODIES)
+    with offering(folder) as first:
+        inbox = first.open()
+        found = inbox.read(0, Bounds(rows=100))
+        first.server.kill()
+    again: list[Any] = []
+
+    def bring_back() -> None:
+        with offering(folder, port=first.port):
+            again.append(True)
+            finished.wait(30)
+
+    finished = threading.Event()
+    thread = threading.Thread(target=bring_back)
+    with closing(inbox):
+        inbox._transport.patience = type(inbox._transport.patience)(attempts=20, longest_wait_seconds=0.5)
+        thread.start()
+        try:
+            while batch := inbox.read(found[-1].id, Bounds(rows=100)):
+                found += batch
+        finally:
+            finished.set()
+            thread.join(30)
+    assert again
+    assert found == local(first)
+
+
+def test_an_inbox_replaced_in_the_middle_is_noticed(tmp_path: Path) -> None:
+    """The server goes on with a new file; the pass ends, and the next one begins with the new inbox."""
+    fill_inbox(tmp_path / "inbox.db", BODIES[:2])
+    with offering(tmp_path, OPEN) as offered, closing(offered.open()) as inbox:
+        assert len(inbox.read(0, Bounds(rows=1))) == 1
+        for path in inbox_files(tmp_path):
+            path.rename(tmp_path / f"old{path.name}")
+        fill_inbox(tmp_path / "inbox.db", [b"new"])
+        with pytest.raises(TemporaryError, match="another inbox has taken its place"):
+            drain(inbox, Bounds(rows=1))
+        with pytest.raises(TemporaryError, match="another inbox has taken its place"):
+            inbox.last_id()
+        with closing(offered.open()) as new:
+            assert [n.body for n in drain(new)] == [b"new"]
+
+
+def test_a_proxy_that_speaks_http_1_0_gets_it_all(tmp_path: Path) -> None:
+    """As nginx does unless it is told otherwise: the end of the answer is the end of the connection."""
+    import io
+    import socket
+
+    from gatherer.inbox.remote import protocol
+
+    fill_inbox(tmp_path / "inbox.db", BODIES)
+    with offering(tmp_path, tls=False) as offered, closing(LocalInbox(tmp_path / "inbox.db")) as beside:
+        request = f"GET /v1/notifications?inbox_id={beside.identity} HTTP/1.0\r\nAuthorization: bearer {TOKEN}\r\n\r\n"
+        with socket.create_connection(("127.0.0.1", offered.port), 20) as connection:
+            connection.sendall(request.encode())
+            answer = b"".join(iter(lambda: connection.recv(65536), b""))
+        head, _, body = answer.partition(b"\r\n\r\n")
+        assert b"200 OK" in head
+        assert b"chunked" not in head
+        rows = [
+            row
+            for batch in protocol.read(io.BytesIO(body).read, inbox_id=beside.identity, after=0)
+            for row in batch
+        ]
+        assert [row[4] for row in rows] == BODIES
+
+
+def test_what_came_ahead_is_not_taken_for_something_else(offered: Offered) -> None:
+    with closing(offered.open()) as inbox:
+        assert [n.id for n in inbox.read(0, Bounds(rows=5))] == [1, 2, 3, 4, 5]
+        assert [n.id for n in inbox.read(100, Bounds(rows=2))] == [101, 102]
+        assert [n.id for n in inbox.read(102, Bounds(rows=1))] == [103]
+        assert [n.id for n in inbox.read(103, Bounds(rows=50))] != []
+
+
+# --- who may --------------------------------------------------------------------------------------
+
+
+def ask(offered: Offered, path: str, method: str = "GET", body: bytes | None = None, **headers: str) -> Any:
+    context = ssl.create_default_context(cafile=str(offered.ca))
+    connection = http.client.HTTPSConnection("127.0.0.1", offered.port, context=context, timeout=20)
+    with closing(connection):
+        fields = {"Authorization": f"Bearer {TOKEN}"} | {k.replace("_", "-"): v for k, v in headers.items()}
+        connection.request(method, path, body, fields)
+        answer = connection.getresponse()
+        return answer.status, dict(answer.headers), answer.read()
+
+
+def test_a_wrong_token_gets_nothing_and_is_never_logged(tmp_path: Path) -> None:
+    with offering(tmp_path) as offered:
+        with pytest.raises(InboxError, match=r"401.*the token is not one of its \[pull\] tokens"):
+            offered.open(token="wrong-and-secret")
+        for path in ("/v1/inbox", "/", "/v1/notifications?inbox_id=x", "/webhook/meta"):
+            status, headers, body = ask(offered, path, Authorization="Bearer wrong-and-secret")
+            assert (status, headers["WWW-Authenticate"]) == (401, "Bearer")
+            assert b"secret" not in body
+        assert ask(offered, "/v1/inbox", Authorization=f"Basic {TOKEN}")[0] == 401
+        assert ask(offered, "/v1/inbox", Authorization="")[0] == 401
+        log = offered.server.log()
+        assert "pull: 401 to 127.0.0.1" in log
+        assert "secret" not in log
+        assert TOKEN not in log
+
+
+def test_failures_are_limited_and_who_has_a_token_is_not(tmp_path: Path) -> None:
+    with offering(tmp_path) as offered:
+        statuses = [ask(offered, "/v1/inbox", Authorization="Bearer x")[0] for _ in range(14)]
+        assert statuses == [401] * 10 + [429] * 4
+        assert ask(offered, "/v1/inbox")[0] == 200
+        assert offered.server.log().count("pull: ") == 11, "what is refused by the limit is logged once"
+
+
+def test_a_token_is_exchanged_without_a_gap(tmp_path: Path) -> None:
+    """Both are accepted while the new one is on its way to the gatherers."""
+    with offering(tmp_path, tokens=("the-old-one", "the-new-one")) as offered:
+        for token in ("the-old-one", "the-new-one"):
+            offered.open(token=token).close()
+    with offering(tmp_path, tokens=("the-new-one",)) as offered:
+        offered.open(token="the-new-one").close()
+        with pytest.raises(InboxError, match="401"):
+            offered.open(token="the-old-one")
+
+
+def test_the_server_is_known_by_its_certificate(offered: Offered, tmp_path: Path) -> None:
+    offered.open(ca=None, pin=offered.pin).close()
+    certify(tmp_path)
+    with pytest.raises(InboxError, match="its certificate is not accepted"):
+        offered.open(ca=None, pin=pin_of(tmp_path / "certificate.pem"))
+    with pytest.raises(InboxError, match="its certificate is not accepted"):
+        offered.open(ca=tmp_path / "ca.pem")
+    with pytest.raises(InboxError, match="its certificate is not accepted"):
+        offered.open(ca=None)
+    with pytest.raises(InboxError, match=r"missing\.pem cannot be read"):
+        offered.open(ca=tmp_path / "missing.pem")
+
+
+def test_no_environment_variable_makes_another_certificate_good(
+    offered: Offered, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    certify(tmp_path)
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(offered.ca))
+    with pytest.raises(InboxError, match="certificate"):
+        offered.open(ca=tmp_path / "ca.pem")
+
+
+def test_https_proxy_is_honoured(offered: Offered, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The proxy opens a tunnel; the certificate is still the server's."""
+    import socket
+
+    asked: list[bytes] = []
+    listening = socket.create_server(("127.0.0.1", 0))
+
+    def tunnel() -> None:
+        client, _ = listening.accept()
+        asked.append(client.recv(65536).partition(b" HTTP")[0])
+        server = socket.create_connection(("127.0.0.1", offered.port))
+        client.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+
+        def pump(one: socket.socket, other: socket.socket) -> None:
+            with suppress(OSError):  # the other direction has closed it
+                while data := one.recv(65536):
+                    other.sendall(data)
+            other.close()
+
+        threading.Thread(target=pump, args=(client, server), daemon=True).start()
+        pump(server, client)
+
+    threading.Thread(target=tunnel, daemon=True).start()
+    monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{listening.getsockname()[1]}")
+    monkeypatch.setenv("no_proxy", "")
+    with closing(listening), closing(offered.open(ca=None, pin=offered.pin)) as inbox:
+        assert inbox.last_id() == len(BODIES)
+    assert asked == [f"CONNECT 127.0.0.1:{offered.port}".encode()]
+
+
+# --- acknowledgements and the rest of the protocol ----------------------------------------------
+
+
+def test_an_acknowledgement_is_kept_where_purging_looks(tmp_path: Path) -> None:
+    fill_inbox(tmp_path / "inbox.db", BODIES[:3])
+    with offering(tmp_path) as offered, closing(offered.open()) as inbox:
+        inbox.acknowledge("target-1", 2)
+        inbox.acknowledge("target-2", 0)
+        known = {one.name: one for one in consumers.known(tmp_path / "inbox.db")}
+        assert (known["target-1"].notification_id, known["target-1"].inbox_id) == (2, inbox.identity)
+        assert known["target-2"].notification_id == 0
+        inbox.acknowledge("target-1", 4)
+        assert consumers.known(tmp_path / "inbox.db")[0].notification_id == 2, (
+            "there is no notification 4 yet"
+        )
+
+
+def test_an_acknowledgement_that_fails_costs_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    fill_inbox(tmp_path / "inbox.db", BODIES[:3])
+    with offering(tmp_path) as offered:
+        (tmp_path / "inbox.db.consumers").write_text("in the way", encoding="ascii")
+        with closing(offered.open()) as inbox:
+            inbox.acknowledge("target-1", 2)
+            inbox.acknowledge("target-1", 3)
+    assert caplog.text.count("delays purging") == 1, "it is said once"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"[]",
+        b"{}",
+        b"\xff",
+        b'{"inbox_id": 7, "consumer": "a", "notification_id": 1}',
+        b'{"inbox_id": "ID", "consumer": "../a", "notification_id": 1}',
+        b'{"inbox_id": "ID", "consumer": "a", "notification_id": "1"}',
+        b'{"inbox_id": "ID", "consumer": "a", "notification_id": true}',
+        b'{"inbox_id": "ID", "consumer": "a", "notification_id": -1}',
+        b'{"inbox_id": "ID", "consumer": "a", "notification_id": 1' + b" " * 10_000 + b"}",
+    ],
+)
+def test_an_acknowledgement_that_is_none_is_refused(offered: Offered, content: bytes) -> None:
+    from gatherer.inbox.remote.protocol import digest
+
+    identity = json.loads(ask(offered, "/v1/inbox")[2])["inbox_id"]
+    content = content.replace(b"ID", identity.encode())
+    status, _, _ = ask(offered, "/v1/acknowledgement", "POST", content, Content_Digest=digest(content))
+    assert status == (400 if len(content) < 4096 else 413)
+    assert not (offered.folder / "inbox.db.consumers").exists()
+
+
+def test_an_acknowledgement_without_its_checksum_or_for_another_inbox_is_refused(offered: Offered) -> None:
+    from gatherer.inbox.remote.protocol import digest
+
+    content = b'{"inbox_id": "another", "consumer": "a", "notification_id": 1}'
+    assert ask(offered, "/v1/acknowledgement", "POST", content)[0] == 400
+    answer = ask(offered, "/v1/acknowledgement", "POST", content, Content_Digest=digest(content))
+    assert answer[0] == 409
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/v1/notifications", 400),
+        ("/v1/notifications?inbox_id=another", 409),
+        ("/v1/notifications?inbox_id=another&after=-1", 400),
+        ("/v1/notifications?inbox_id=another&after=x", 400),
+        ("/v1/notifications?inbox_id=another&rows=0", 400),
+        (f"/v1/notifications?inbox_id=another&after={2**63}", 400),
+        ("/v1/notifications?inbox_id=another&ids=1,,2", 400),
+        ("/v1/notifications?inbox_id=another&since=999999999999999999", 400),
+        ("/v2/inbox", 404),
+        ("/", 404),
+        ("/v1/acknowledgement", 405),
+    ],
+)
+def test_what_is_not_understood_is_refused_in_one_line(offered: Offered, path: str, status: int) -> None:
+    found, headers, body = ask(offered, path)
+    assert found == status
+    assert body.count(b"\n") == 1
+    assert "no-store" in headers["Cache-Control"]
+
+
+def test_the_inbox_is_not_offered_to_the_public_listener_nor_webhooks_taken_here(offered: Offered) -> None:
+    assert offered.server.exchange(b"GET /v1/inbox HTTP/1.1\r\nHost: x\r\n\r\n").status == 404
+    assert ask(offered, "/webhook/meta", "POST", b"{}")[0] == 404
+
+
+def test_one_reader_that_stops_reading_does_not_stop_the_others(offered: Offered) -> None:
+    context = ssl.create_default_context(cafile=str(offered.ca))
+    identity = json.loads(ask(offered, "/v1/inbox")[2])["inbox_id"]
+    request = f"GET /v1/notifications?inbox_id={identity} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}\r\n\r\n"
+    with closing(socket_to(offered, context)) as idle:
+        idle.sendall(request.encode())
+        time.sleep(0.2)
+        with closing(offered.open()) as inbox:
+            assert len(drain(inbox)) == len(BODIES)
+        assert offered.server.post(b"{}").status == 200
+
+
+def socket_to(offered: Offered, context: ssl.SSLContext) -> ssl.SSLSocket:
+    import socket
+
+    plain = socket.create_connection(("127.0.0.1", offered.port), 20)
+    return context.wrap_socket(plain, server_hostname="127.0.0.1")
+
+
+@pytest.mark.parametrize(
+    ("keys", "says"),
+    [
+        ("host = '0.0.0.0'\ntokens = ['a']", "pull: 0.0.0.0 can be reached from other machines"),
+        ("tokens = []", "pull.tokens"),
+        ("tokens = ['a']\ntls_key = 'key.pem'", "belong together"),
+        ("tokens = ['a']\ntls_certificate = 'no.pem'\ntls_key = 'no.pem'", "no.pem"),
+        ("tokens = ['a']\ntls_certificate = 'gatherer.toml'\ntls_key = 'gatherer.toml'", "gatherer.toml"),
+    ],
+)
+def test_a_pull_listener_that_cannot_be_safe_does_not_start(tmp_path: Path, keys: str, says: str) -> None:
+    code, said = refused(tmp_path, server=f"port = 0\n[pull]\nport = 0\n{keys}\n")
+    assert code == 2
+    assert says in said
+    assert "Traceback" not in said

@@ -1,0 +1,168 @@
+"""Health and metrics: what a load balancer and Prometheus get to hear."""
+
+import contextlib
+import re
+import socket
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from gatherer.inbox import consumers
+from gatherer.inbox.reader import LocalInbox
+from tests import fault_injection
+from tests.certificates import Authority
+from tests.factories import call
+from tests.server.pull.pull_server import offering
+from tests.server_process import ENDPOINT, Serving, answer_from, configure, refused, serving
+
+KEEPING = ENDPOINT + 'on_failed_authentication = "quarantine"\n'
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Serving]:
+    with serving(tmp_path, KEEPING, settings="[admin]\nport = 0\n") as running:
+        yield running
+
+
+def admin_url(server: Serving) -> str:
+    fault_injection.wait_until(lambda: "metrics at " in server.log())
+    found = re.search(r"metrics at (http://127\.0\.0\.1:\d+)/metrics", server.log())
+    assert found is not None
+    return found[1]
+
+
+def get(url: str) -> tuple[int, str]:
+    try:
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read().decode()
+
+
+def metrics(server: Serving) -> dict[str, float]:
+    _, text = get(f"{admin_url(server)}/metrics")
+    return {
+        ",".join((sample.name, *sample.labels.values())): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def test_health_is_told_at_every_listener_and_metrics_only_at_theirs(server):
+    public, admin = f"http://127.0.0.1:{server.port}", admin_url(server)
+    for url in (public, admin):
+        assert get(f"{url}/healthz") == get(f"{url}/readyz") == (200, "ok\n")
+    assert get(f"{admin}/metrics")[0] == 200
+    assert get(f"{public}/metrics")[0] == 404
+    assert get(f"{admin}/")[0] == 404
+    for method in ("POST", "PUT"):
+        request = f"{method} /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n".encode()
+        assert server.exchange(request).status in (404, 405)
+
+
+def test_an_inbox_that_cannot_commit_is_alive_but_not_ready(tmp_path, server):
+    if not fault_injection.LINUX:
+        pytest.skip("LOUD: an open file can only be moved on Linux")
+    (tmp_path / "inbox.db").rename(tmp_path / "elsewhere.db")
+    assert server.post(b"x").status == 503
+    public = f"http://127.0.0.1:{server.port}"
+    assert get(f"{public}/readyz") == (503, "Service Unavailable\n")
+    assert get(f"{public}/healthz") == (200, "ok\n")
+    assert metrics(server)["gatherer_ready"] == 0
+    (tmp_path / "elsewhere.db").rename(tmp_path / "inbox.db")
+    fault_injection.wait_until(lambda: get(f"{public}/readyz") == (200, "ok\n"))
+    assert metrics(server)["gatherer_ready"] == 1
+
+
+def test_the_metrics_count_what_happens(tmp_path, server):
+    for n in range(10):
+        assert server.post(b"good %d" % n).status == 200
+    assert server.post(b"bad", X_Hub_Signature_256=None).status == 200
+    assert server.post(b"x", "/nowhere").status == 404
+    assert server.exchange(b"no HTTP at all\r\n\r\n").status == 400
+    with server.connect() as connection:
+        connection.sendall(
+            b"GET / HTTP/1.1\r\n" + b"".join(b"X-%d: %s\r\n" % (n, b"y" * 900) for n in range(40))
+        )
+        assert answer_from(connection).status == 431
+    found = metrics(server)
+    assert found["gatherer_backlog_notifications,nobody"] == 10, (
+        "an alert can fire where gather was never set up"
+    )
+    assert found["gatherer_backlog_age_seconds,nobody"] > 0
+    with closing(LocalInbox(server.inbox)) as inbox:
+        consumers.acknowledge(server.inbox, "reports", inbox.identity, 4)
+        consumers.acknowledge(server.inbox, "archive", inbox.identity, 10)
+    found = metrics(server)
+    assert found["gatherer_requests_total,meta,200"] == 11
+    assert found["gatherer_requests_total,-,404"] == 1
+    assert found["gatherer_requests_total,-,400"] == found["gatherer_requests_total,-,431"] == 1
+    assert "gatherer_backlog_notifications,nobody" not in found
+    assert found["gatherer_authentication_failures_total,meta"] == 1
+    assert found["gatherer_acknowledgement_seconds_count"] == 11
+    assert found["gatherer_commit_notifications_sum"] == 10
+    assert 1 <= found["gatherer_commit_notifications_count"] <= 10
+    assert (found["gatherer_queue_notifications"], found["gatherer_queue_bytes"]) == (0, 0)
+    assert found["gatherer_quarantine_posts"] == 1
+    assert found["gatherer_inbox_bytes"] == server.inbox.stat().st_size
+    assert found["gatherer_inbox_wal_bytes"] == (tmp_path / "inbox.db-wal").stat().st_size
+    assert found["gatherer_disk_free_bytes"] > 0
+    assert found["gatherer_backlog_notifications,reports"] == 6
+    assert 0 < found["gatherer_backlog_age_seconds,reports"] < 100
+    assert (
+        found["gatherer_backlog_notifications,archive"] == found["gatherer_backlog_age_seconds,archive"] == 0
+    )
+
+
+def test_there_are_no_metrics_unless_asked_for(tmp_path):
+    with serving(tmp_path) as server:
+        assert "metrics" not in server.log()
+        assert get(f"http://127.0.0.1:{server.port}/readyz") == (200, "ok\n")
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.1", "example.org", ""])
+def test_metrics_are_for_this_machine_only(tmp_path, host):
+    configure(tmp_path, settings=f'[admin]\nhost = "{host}"\nport = 0\n')
+    ended = call(tmp_path, "serve")
+    assert ended.returncode == 2
+    assert b"loopback" in ended.stderr
+    assert b"Traceback" not in ended.stderr
+
+
+def test_a_taken_port_of_the_metrics_is_named(tmp_path):
+    with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as taken:
+        port = taken.getsockname()[1]
+        code, said = refused(tmp_path, settings=f"[admin]\nport = {port}\n")
+    assert (code, said.count("\n")) == (2, 1)
+    assert str(port) in said
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz"])
+def test_an_endpoint_does_not_take_the_paths_of_health(tmp_path, path):
+    configure(tmp_path, ENDPOINT.replace("/webhook/meta", path))
+    ended = call(tmp_path, "serve")
+    assert (ended.returncode, b"choose another path" in ended.stderr) == (2, True)
+
+
+def test_health_is_told_where_the_inbox_is_offered(tmp_path):
+    import requests
+
+    with offering(tmp_path) as offered:
+        for path in ("healthz", "readyz"):
+            answer = requests.get(f"{offered.url}/{path}", verify=offered.ca, timeout=10)
+            assert (answer.status_code, answer.text) == (200, "ok\n")
+
+
+def test_the_metrics_know_when_the_certificate_expires(tmp_path):
+    pair = Authority(tmp_path / "pki").issue(days=30)
+    (tmp_path / "serve").mkdir()
+    settings = "[admin]\nport = 0\n"
+    with serving(tmp_path / "serve", server=pair, settings=settings) as server:
+        expires_at = metrics(server)["gatherer_certificate_expiry_timestamp_seconds"]
+    assert 29 * 86400 < expires_at - time.time() < 31 * 86400

@@ -1,0 +1,199 @@
+"""Too much, too slow, too full: 503 and Retry-After in time, and good again by itself."""
+
+import json
+import subprocess
+import sys
+import threading
+import time
+from contextlib import closing
+
+import pytest
+
+from gatherer.inbox.base import Bounds
+from gatherer.inbox.reader import LocalInbox
+from tests import fault_injection
+from tests.factories import receipts, run
+from tests.factories import rows as target_rows
+from tests.server_process import Answer, Load, Serving, integrity, serving
+
+
+def post_all(server: Serving, bodies: list[bytes]) -> list[tuple[Answer, float]]:
+    """Post all `bodies` at the same time; return the answers and how many seconds each took."""
+    answers: list[tuple[Answer, float]] = [None] * len(bodies)  # type: ignore[list-item]
+
+    def post(number: int) -> None:
+        started = time.monotonic()
+        answers[number] = (server.post(bodies[number]), time.monotonic() - started)
+
+    threads = [threading.Thread(target=post, args=(number,)) for number in range(len(bodies))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    return answers
+
+
+def refusals(answers: list[tuple[Answer, float]]) -> list[float]:
+    """Return how long each took; all of them are proper refusals that the provider repeats."""
+    assert {answer.status for answer, _ in answers} == {503}
+    assert all(int(answer.headers["Retry-After"]) > 0 for answer, _ in answers)
+    return [seconds for _, seconds in answers]
+
+
+@fault_injection.needs("strace")
+@pytest.mark.parametrize(
+    ("limit", "size"),
+    [
+        ("max_queue_rows = 10", 100),
+        pytest.param("max_queue_bytes = 105000", 10_000, marks=pytest.mark.nightly),
+    ],
+)
+def test_what_is_beyond_the_queue_gets_503_at_once_and_the_rest_is_taken(tmp_path, limit, size):
+    with serving(tmp_path, settings=f"{limit}\ncommit_timeout_seconds = 20.0") as server:
+        assert server.post(b"before").status == 200
+        with fault_injection.injected(
+            server.process, fault_injection.SYNCS, "delay_enter=1000s", tmp_path / "inbox.db-wal"
+        ):
+            first = [b"first %d " % n + b"x" * size for n in range(10)]
+            answers: list[tuple[Answer, float]] = []
+            waiting = threading.Thread(target=lambda: answers.extend(post_all(server, first)))
+            waiting.start()
+            time.sleep(1.5)
+            beyond = post_all(server, [b"beyond %d " % n + b"x" * size for n in range(30)])
+            assert max(refusals(beyond)) < 2
+            assert not answers, "those that wait still do"
+        waiting.join(30)
+        assert {answer.status for answer, _ in answers} == {200}
+        assert server.post(b"after").status == 200
+        assert set(server.bodies()) == {b"before", *first, b"after"}
+        assert server.log().count("too much at once for the inbox") == 1
+        assert "the queue of the inbox is short again" in server.log()
+
+
+def _stalls(folder, seconds: float, timeout: float) -> None:
+    """Stall the disk under load for `seconds`, with gather at work, and see what became of every post."""
+    settings = f"commit_timeout_seconds = {timeout}"
+    gathering = [sys.executable, "-m", "gatherer", "gather", "--every", "1s"]
+    with (
+        serving(folder, settings=settings) as server,
+        subprocess.Popen(gathering, cwd=folder, stderr=subprocess.DEVNULL) as gather,
+    ):
+        with Load(server.port, clients=8) as load:
+            load.wait_for(100)
+            with fault_injection.injected(
+                server.process, fault_injection.SYNCS, "delay_enter=1000s", folder / "inbox.db-wal"
+            ):
+                time.sleep(timeout + 0.5)
+                load.slowest = 0.0  # from here on they are refused at once
+                odd = [receipts(f"wamid.{n}") for n in range(20)]
+                assert max(refusals(post_all(server, odd))) < 2
+                time.sleep(max(0.0, seconds - timeout - 1))
+                assert load.slowest < timeout + 2, "answered before the provider gives up"
+                acknowledged = len(load.acknowledged)
+                assert server.exchange(b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n").status == 503
+                assert server.exchange(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").status == 200
+            load.wait_for(acknowledged + 100)  # by itself
+        assert {status for _, status in load.refused} == {503}
+        assert [server.post(body).status for body in odd * 2] == [200] * 40  # the provider tries again
+        gather.terminate()
+        gather.wait(30)
+        stored = server.bodies()
+        assert set(load.acknowledged) <= set(stored)
+        assert set(stored) <= {
+            *load.acknowledged,
+            *(body for body, _ in load.refused),
+            *odd,
+            *load.unanswered,
+        }
+        assert integrity(server.inbox) == "ok"
+        assert "the inbox is stalled: the disk has not answered for" in server.log()
+        assert "the inbox goes on, after" in server.log()
+        assert "Traceback" not in server.log()
+        assert run(folder, "gather").returncode == 0
+        kept = [row["message_id"] for row in target_rows(folder / "responses.db")]
+        assert sorted(kept) == sorted(f"wamid.{n}" for n in range(20)), (
+            "each once, however often it was posted"
+        )
+
+
+@fault_injection.needs("strace")
+def test_a_stalled_disk_is_answered_in_time_and_recovered_from(tmp_path):
+    _stalls(tmp_path, 3, 1.0)
+
+
+@fault_injection.needs("strace")
+@pytest.mark.nightly
+def test_a_disk_that_is_stalled_for_a_minute_is_answered_in_time_and_recovered_from(tmp_path):
+    _stalls(tmp_path, 60, 4.0)
+
+
+@fault_injection.needs("strace")
+@pytest.mark.nightly
+def test_what_waited_in_vain_may_be_stored_later_and_is_one_with_its_redelivery(tmp_path):
+    body = receipts("wamid.LATE")
+    with serving(tmp_path, settings="commit_timeout_seconds = 0.5") as server:
+        with fault_injection.injected(
+            server.process, fault_injection.SYNCS, "delay_enter=1000s", tmp_path / "inbox.db-wal"
+        ):
+            (answer, seconds), *_ = post_all(server, [body])
+            assert (answer.status, seconds < 2) == (503, True)
+        fault_injection.wait_until(lambda: server.post(body).status == 200)
+        assert server.bodies() == [body, body]
+    assert run(tmp_path, "gather").returncode == 0
+    assert [row["message_id"] for row in target_rows(tmp_path / "responses.db")] == ["wamid.LATE"]
+
+
+def test_the_floor_of_free_disk_is_kept_and_told(tmp_path):
+    with fault_injection.small_disk(tmp_path / "disk", "6m") as disk:
+        settings = "min_free_bytes = 2000000"
+        with serving(tmp_path, settings=settings, inbox=disk / "inbox.db") as server:
+            taken = 0
+            while (answer := server.post(b"%d" % taken + b"x" * 100_000)).status == 200:
+                taken += 1
+                assert taken < 100
+            assert answer.status == 503
+            assert int(answer.headers["Retry-After"]) > 0
+            assert taken > 5
+            state = json.loads(run(tmp_path, "status", "--json").stdout)["inbox"]
+            assert state["disk_free_bytes"] > 1_500_000, "the disk is not full yet"
+            assert server.exchange(b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n").status == 503
+            (disk / "ballast").write_bytes(b"x" * 600_000)  # whatever else is on the disk counts
+            state = json.loads(run(tmp_path, "status", "--json").stdout)["inbox"]
+            assert "min_free_bytes" in state["refusing_because"]
+            assert server.log().count("no room in the inbox: the disk has") == 1
+            assert server.post(b"small").status == 503
+            subprocess.run(["mount", "-o", "remount,size=20m", disk], check=True)
+            fault_injection.wait_until(lambda: server.post(b"after").status == 200, what=server.log)
+            assert "there is room in the inbox again" in server.log()
+            assert json.loads(run(tmp_path, "status", "--json").stdout)["inbox"]["refusing_because"] is None
+            assert len(server.bodies()) == taken + 1
+            assert integrity(server.inbox) == "ok"
+
+
+def test_what_has_been_gathered_makes_room_before_anything_is_refused(tmp_path):
+    """However young it is: `keep_days` gives way to `max_inbox_bytes`, what nobody has gathered does not."""
+    with serving(tmp_path, settings="max_inbox_bytes = 1000000") as server:
+        for number in range(10):
+            assert server.post(b"%d" % number + b"x" * 50_000).status == 200
+        assert run(tmp_path, "gather").returncode == 0
+        for number in range(10, 22):
+            assert server.post(b"%d" % number + b"x" * 50_000).status == 200, server.log()
+        assert "purged 10 notifications (1 to 10)" in server.log()
+        while server.post(b"y" * 50_000).status == 200:
+            pass
+        assert server.rows("id")[0] == (11,), "what was not gathered stays"
+        assert integrity(server.inbox) == "ok"
+
+
+def test_beyond_max_inbox_bytes_it_says_503(tmp_path):
+    with serving(tmp_path, settings="max_inbox_bytes = 1000000") as server:
+        taken = 0
+        while server.post(b"%d" % taken + b"x" * 50_000).status == 200:
+            taken += 1
+        assert 10 < taken < 21
+        assert "the inbox holds" in server.log()
+        assert "max_inbox_bytes = 1000000" in server.log()
+        state = json.loads(run(tmp_path, "status", "--json").stdout)["inbox"]
+        assert state["held_bytes"] <= 1_000_000
+        with closing(LocalInbox(server.inbox)) as inbox:
+            assert len(inbox.read(0, Bounds())) == taken

@@ -1,0 +1,229 @@
+"""Quarantine: nothing of an unknown sender is lost, nothing of it is gathered until a person says so."""
+
+import base64
+import json
+import re
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from gatherer.server.webhook import credential_summary
+from tests import fault_injection
+from tests.factories import call, receipts, run
+from tests.factories import rows as target_rows
+from tests.server_process import ENDPOINT, Serving, answer_from, integrity, post_bytes, serving
+
+SECRET = "Zm9vYmFyYmF6cXV4-not-to-be-seen-0123456789"
+KEEPING = ENDPOINT + 'on_failed_authentication = "quarantine"\n'
+REFUSING = ENDPOINT.replace("meta", "strict", 1).replace("/webhook/meta", "/strict")
+BEARER = (
+    'name = "bearer"\nprovider = "twilio"\npath = "/bearer"\nurl_key = "the-key"\nbearer_tokens = ["right"]\n'
+    'on_failed_authentication = "quarantine"\n'
+)
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Serving]:
+    with serving(tmp_path, KEEPING, REFUSING, BEARER) as running:
+        yield running
+
+
+def command(folder: Path, *arguments: str, code: int = 0) -> str:
+    ended = call(folder, "quarantine", *arguments)
+    assert ended.returncode == code, ended.stderr.decode()
+    assert b"Traceback" not in ended.stderr
+    return (ended.stdout if code == 0 else ended.stderr).decode()
+
+
+def listed(folder: Path) -> list[dict[str, object]]:
+    return json.loads(command(folder, "list", "--json"))["posts"]  # type: ignore[no-any-return]
+
+
+def test_the_way_of_a_post_from_quarantine_to_the_target(tmp_path, server):
+    body = receipts("wamid.KEPT")
+    assert server.post(body, X_Hub_Signature_256=None, Authorization=f"Bearer {SECRET}").status == 200
+    assert server.post(b"good").status == 200
+    assert server.bodies() == [b"good"], "it is not in the inbox"
+    assert server.post(b"bad", "/strict", X_Hub_Signature_256=None).status == 401
+    shown = command(tmp_path, "list") + command(tmp_path, "show", "1")
+    assert f"Authorization: Bearer, {len(SECRET)} characters" in shown
+    assert "wamid.KEPT" in shown
+    assert SECRET not in shown + server.log()
+    assert command(tmp_path, "show", "1", "--body") == body.decode()
+    call(tmp_path, "gather")
+    assert target_rows(tmp_path / "responses.db") == []
+    assert json.loads(call(tmp_path, "status", "--json").stdout)["inbox"]["in_quarantine"] == 1
+    assert json.loads(run(tmp_path, "quarantine", "release", "1", "--json").stdout) == {"released": 1}
+    assert server.bodies() == [b"good", body]
+    assert server.rows("endpoint, provider, remote, content_type")[-1] == (
+        "meta", "meta", "127.0.0.1", "application/json",
+    )  # fmt: skip
+    assert listed(tmp_path) == []
+    call(tmp_path, "gather")
+    assert [row["message_id"] for row in target_rows(tmp_path / "responses.db")] == ["wamid.KEPT"]
+    for name in ("inbox.quarantine.db", "inbox.quarantine.db-wal", "inbox.db", "inbox.db-wal"):
+        assert SECRET.encode() not in (tmp_path / name).read_bytes()
+    assert list((tmp_path / "inbox.db.requests").iterdir()) == []
+
+
+def test_whatever_fails_is_kept_and_described_without_a_value(tmp_path, server):
+    basic = base64.b64encode(b"user:password-of-theirs").decode()
+    key = "0123456789abcdef" * 2
+    assert server.post(b"1", "/bearer/the-key", Authorization="Bearer wrong").status == 200
+    assert server.post(b"2", "/bearer/wrong-key", Authorization="Bearer right").status == 200
+    answer = server.post(
+        b"3",
+        f"/bearer?token={SECRET}&sig=xyz",
+        Authorization=f"Basic {basic}",
+        X_Api_Key=key,
+        Cookie="a=bcdef",
+    )
+    assert (answer.status, answer.body) == (200, b"<Response/>"), "the provider is answered as ever"
+    found = {str(post["id"]): post["authentication"] for post in listed(tmp_path)}
+    assert {
+        "URL key: 7 characters, URL-safe Base64",
+        "Authorization: Bearer, 5 characters, letters and digits",
+    } <= set(found["1"])
+    assert found["2"][0] == "URL key: 9 characters, URL-safe Base64"
+    assert {
+        f"URL parameter token: {len(SECRET)} characters, URL-safe Base64",
+        "URL parameter sig: 3 characters, letters and digits",
+        f"Authorization: Basic, {len(basic)} characters, Base64",
+        "X-Api-Key: 32 characters, hexadecimal",
+        "Cookie: 7 characters",
+        "X-Hub-Signature-256: sha256=, 64 characters, hexadecimal",
+    } <= set(found["3"])
+    everything = command(tmp_path, "list", "--json") + command(tmp_path, "show", "3", "--json") + server.log()
+    for value in (SECRET, basic, key, "bcdef", "the-key", "wrong"):
+        assert value not in everything
+    assert server.post(b"4", "/bearer/the-key", Authorization="Bearer right").status == 200
+    assert server.bodies() == [b"4"]
+
+
+def test_limits_hold_before_anything_is_kept(tmp_path, server):
+    assert server.post(b"\x1f\x8b", X_Hub_Signature_256=None, Content_Encoding="gzip").status == 415
+    assert server.post(b"x", "/nowhere").status == 404
+    with server.connect() as connection:
+        head = post_bytes(b"", X_Hub_Signature_256=None, Content_Length="99999999")
+        connection.sendall(head)
+        assert answer_from(connection).status == 413
+    assert listed(tmp_path) == []
+
+
+def test_the_cap_is_kept_and_room_comes_back(tmp_path):
+    with serving(tmp_path, KEEPING, settings="[quarantine]\nmax_rows = 3\nmax_bytes = 1000\n") as server:
+        bad = {"X_Hub_Signature_256": None}
+        assert server.post(b"x" * 2000, **bad).status == 401
+        assert [server.post(b"%d" % n, **bad).status for n in range(5)] == [200] * 3 + [401] * 2
+        assert server.post(b"good").status == 200, "nobody else suffers"
+        assert command(tmp_path, "discard", "2") == "discarded 1 post\n"
+        assert [server.post(b"%d" % n, **bad).status for n in range(2)] == [200, 401]
+        assert [post["id"] for post in listed(tmp_path)] == [1, 3, 4]
+        server.kill()
+    with serving(tmp_path, KEEPING, settings="[quarantine]\nmax_rows = 3\nmax_bytes = 1000\n") as server:
+        assert server.post(b"x", **bad).status == 401, "what a former process kept counts"
+        assert integrity_of(tmp_path) == "ok"
+
+
+def integrity_of(folder: Path) -> str:
+    return integrity(folder / "inbox.quarantine.db")
+
+
+def test_release_and_discard_work_while_no_serve_runs(tmp_path):
+    with serving(tmp_path, KEEPING) as server:
+        for n in range(120):
+            assert server.post(b"%d" % n, X_Hub_Signature_256=None).status == 200
+        server.kill()
+    assert command(tmp_path, "release", "--endpoint", "meta") == "released 120 posts\n"
+    assert server.bodies() == [b"%d" % n for n in range(120)]
+    assert command(tmp_path, "release", "--all") == "released 0 posts\n"
+    assert integrity_of(tmp_path) == integrity(server.inbox) == "ok"
+    with serving(tmp_path, ENDPOINT):  # the endpoint refuses by now, and what is left over can still be had
+        assert command(tmp_path, "discard", "--all") == "discarded 0 posts\n"
+
+
+def test_a_request_that_a_crash_interrupted_is_done_at_the_next_start(tmp_path):
+    with serving(tmp_path, KEEPING) as server:
+        assert server.post(b"kept", X_Hub_Signature_256=None).status == 200
+        server.kill()
+    from gatherer.inbox import control
+
+    control.ask(tmp_path / "inbox.db", "release", [1])
+    with serving(tmp_path, KEEPING) as server:
+        fault_injection.wait_until(lambda: server.bodies() == [b"kept"], what=server.log)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b'{"action":"release","what":["x"]}',
+        *(pytest.param(bad, marks=pytest.mark.nightly) for bad in (b"", b"null", b"\xff")),
+    ],
+)
+def test_a_damaged_request_disturbs_nobody(tmp_path, server, content):
+    folder = tmp_path / "inbox.db.requests"
+    folder.mkdir(exist_ok=True)
+    (folder / "0.request").write_bytes(content)
+    fault_injection.wait_until(lambda: (folder / "0.answer").exists())
+    assert server.post(b"good").status == 200
+    assert "Traceback" not in server.log()
+
+
+def test_wrong_commands_are_one_clear_line(tmp_path, server):
+    assert "choose what to release" in command(tmp_path, "release", code=2)
+    assert "choose what to discard" in command(tmp_path, "discard", "1", "--all", code=2)
+    assert "not in quarantine: 7" in command(tmp_path, "release", "7", code=2)
+    assert "no post 7" in command(tmp_path, "show", "7", code=2)
+    for wrong in (["list"], ["release"], ["discard"]):
+        said = command(tmp_path, *wrong, "--endpoint", "nobody", code=2)
+        assert "there is no endpoint 'nobody'; there are: " in said
+    assert command(tmp_path, "list") == "nothing is in quarantine\n"
+
+
+def test_a_quarantined_post_is_not_answered_before_it_is_synced(tmp_path):
+    if not fault_injection.ROOT_HERE or shutil.which("strace") is None:
+        pytest.skip("LOUD: strace is not to be had, the order was not seen")
+    trace = tmp_path / "trace"
+    calls = "trace=pwrite64,pwritev,write,writev,send,sendto,sendmsg,fsync,fdatasync"
+    wrapper = ["strace", "-D", "-f", "-y", "-s", "5000", "-e", calls, "-o", str(trace)]
+    with serving(tmp_path, KEEPING, wrapper=wrapper) as server:
+        assert server.post(b"marker-of-the-body" * 3, X_Hub_Signature_256=None).status == 200
+        server.stop()
+        time.sleep(0.5)
+    lines = trace.read_text(encoding="utf-8", errors="replace").splitlines()
+    answered = next(n for n, line in enumerate(lines) if "HTTP/1.1 200 OK" in line)
+    written = max(
+        n for n, line in enumerate(lines[:answered]) if "quarantine.db-wal>" in line and "marker-of" in line
+    )
+    synced = r"f(data)?sync(\(\d+<[^>]*quarantine\.db-wal>\)| resumed>\)) += 0"
+    assert any(re.search(synced, line) for line in lines[written:answered])
+
+
+@pytest.mark.parametrize(
+    ("value", "form"),
+    [
+        ("Bearer " + "x" * 43, "Bearer, 43 characters, letters and digits"),
+        ("bearer a.b.c", "Bearer, 5 characters, a JSON web token"),
+        ("Secret-Scheme abc", "17 characters"),
+        ("sha256=" + "0f" * 32, "sha256=, 64 characters, hexadecimal"),
+        ("", "empty"),
+        ("7", "1 character, digits"),
+        ("ä" * 3, "3 characters"),
+    ],
+)
+def test_forms(value, form):
+    assert credential_summary.describe([("X-Any", value)], "", "") == [f"X-Any: {form}"]
+
+
+def test_what_every_client_sends_is_no_credential_and_floods_are_cut():
+    ordinary = [("Host", "x"), ("User-Agent", "x"), ("X-Forwarded-For", "192.0.2.1"), ("Content-Type", "x")]
+    assert credential_summary.describe(ordinary, "", "") == []
+    assert len(credential_summary.describe([(f"X-{n}", "v") for n in range(500)], "a=b&" * 500, "/key")) == 40
+    assert credential_summary.describe([], "=&a&a=&%ff=%00", "") == [
+        "URL parameter without a name: 1 character, hexadecimal",
+        "URL parameter : empty", "URL parameter a: empty", "URL parameter \\ufffd: 1 character",
+    ]  # fmt: skip
+    assert "s3cr3t" not in " ".join(credential_summary.describe([], "s3cr3t-token", ""))

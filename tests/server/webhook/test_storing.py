@@ -1,0 +1,98 @@
+"""What is stored is what was sent: the exact bytes, and what is known about where they came from."""
+
+import json
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from gatherer.inbox.base import Bounds
+from gatherer.inbox.reader import LocalInbox
+from tests.server_process import ENDPOINT, OPEN, Serving, post_bytes, serving, signature
+
+COLUMNS = "received_at, endpoint, provider, remote, content_type, headers, body"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
+    with serving(tmp_path_factory.mktemp("serve"), ENDPOINT, OPEN) as running:
+        yield running
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"text":"\xc3\xa9 \xf0\x9f\x98\x80"}',
+        b"\xef\xbb\xbf{}",
+        b"{\r\n\t}\r\n \n",
+        b"\xff\xfe\x00\xd8 not UTF-8 \xed\xa0\x80",
+        b"a\x00b\x00",
+        b"\x00",
+        b"'; DROP TABLE notification; --",
+        bytes(range(256)) * 1000,
+    ],
+    ids=["text", "BOM", "white space", "invalid UTF-8", "NULs", "one NUL", "SQL", "all bytes"],
+)
+def test_the_stored_bytes_are_those_that_were_sent(server, body):
+    assert server.post(body).status == 200
+    assert server.bodies()[-1] == body
+
+
+def test_the_row_says_when_where_and_by_whom(server):
+    body = b'{"a": 1}'
+    before = time.time_ns() // 1_000_000
+    answer = server.post(
+        body, Content_Type='application/json; charset="x"', Authorization="Bearer x", Cookie="a=b"
+    )
+    after = time.time_ns() // 1_000_000
+    assert (answer.status, answer.body) == (200, b"")
+    received_at, *rest, kept, stored = server.rows(COLUMNS)[-1]
+    assert before <= received_at <= after
+    assert rest == ["meta", "meta", "127.0.0.1", 'application/json; charset="x"']
+    assert json.loads(kept) == {"X-Hub-Signature-256": signature(body)}
+    assert stored == body
+
+
+def test_absent_headers_are_absent_in_the_row(server):
+    assert server.post(b"x", "/open", Content_Type=None, X_Hub_Signature_256=None).status == 200
+    assert server.rows("endpoint, content_type, headers, body")[-1] == ("open", None, None, b"x")
+
+
+def test_headers_that_are_not_utf_8_are_stored_readably_and_harm_no_neighbour(server):
+    requests = [post_bytes(b"good %d" % n, "/open") for n in range(10)]
+    requests.insert(
+        5, post_bytes(b"odd", "/open", Content_Type="a/\udcff\udc80", X_Hub_Signature="\udcff\udca0")
+    )
+    with server.connect() as connection:
+        connection.sendall(b"".join(requests))
+        received = b""
+        while received.count(b"HTTP/1.1 200 ") < len(requests):
+            chunk = connection.recv(65536)
+            assert chunk, received
+            received += chunk
+    stored = server.rows("content_type, headers, body")[-len(requests) :]
+    assert stored[5][0] == "a/\\udcff\\udc80"
+    assert json.loads(stored[5][1])["X-Hub-Signature"] == "\\udcff\\udca0"
+
+
+def test_the_same_body_twice_is_two_notifications(server):
+    before = len(server.bodies())
+    assert [server.post(b"twice").status for _ in range(2)] == [200, 200]
+    assert server.bodies()[before:] == [b"twice", b"twice"]
+
+
+def test_a_reader_sees_what_was_acknowledged_while_the_server_writes(server):
+    inbox = LocalInbox(server.inbox)
+    try:
+        for n in range(50):
+            body = b"read at once %d" % n
+            last = inbox.last_id()
+            assert server.post(body).status == 200
+            found = inbox.read(last, Bounds())
+            assert [(one.body, one.endpoint, one.provider, one.remote) for one in found] == [
+                (body, "meta", "meta", "127.0.0.1")
+            ]
+            assert found[0].inbox_id == inbox.identity
+            assert found[0].id == last + 1
+    finally:
+        inbox.close()

@@ -1,0 +1,271 @@
+"""`gatherer simulate`: what Meta would post, as Meta would post it, to a receiver that may be anything."""
+
+import http.server
+import json
+import re
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gatherer import providers
+from gatherer.model.records import Record, Rejected, Response
+from gatherer.simulation import meta_payload
+from gatherer.simulation.campaign import Campaign
+from tests.factories import call, notification, run
+from tests.server_process import PATH, SECRET, serving
+
+START = datetime(2026, 11, 20, 9, tzinfo=UTC)
+
+
+def campaign(count: int = 200, seed: int = 1, **more: Any) -> Campaign:
+    return Campaign(count=count, seed=seed, start=START, **more)
+
+
+def decoded(bodies: list[bytes]) -> dict[bytes, Record | Rejected]:
+    """Return what the decoder makes of `bodies`, each fact once."""
+    return {
+        fact.key: fact
+        for number, body in enumerate(bodies, start=1)
+        for fact in providers.decode(notification(body, number))
+    }
+
+
+def test_the_same_seed_makes_the_same_bytes_and_another_one_does_not() -> None:
+    assert list(campaign().posts()) == list(campaign().posts())
+    assert not set(campaign().posts()) & set(campaign(seed=2).posts())
+
+
+def test_everything_of_a_campaign_is_in_it() -> None:
+    """Receipts, failures with real codes, reactions changed and taken back, replies of each type, repetitions."""
+    made = campaign()
+    bodies = list(made.posts())
+    facts = decoded(bodies)
+    responses = [fact for fact in facts.values() if isinstance(fact, Response)]
+    kinds = Counter(str(response.kind) for response in responses)
+    assert made.responses.items() <= kinds.items()
+    assert {"sent", "delivered", "read", "failed", "reacted", "replied"} <= kinds.keys()
+    assert {r.reply_type for r in responses if r.kind == "replied"} == {"text", "button", "list", "flow"}
+    reactions = Counter(r.about_message_id for r in responses if r.kind == "reacted")
+    assert max(reactions.values()) == 2
+    assert {"", None} & {r.emoji for r in responses if r.kind == "reacted"} == {""}
+    assert all(r.error_code and r.error_title for r in responses if r.kind == "failed")
+    assert any(r.phone is None and r.user_id for r in responses)
+    assert sum(isinstance(fact, Rejected) for fact in facts.values()) == 1
+    assert len(bodies) > len(set(bodies))
+    assert made.repeated > len(bodies) - len(set(bodies))
+
+
+def test_everything_is_marked_as_a_test() -> None:
+    facts = decoded(list(campaign().posts())).values()
+    assert all(fact.is_test for fact in facts if not isinstance(fact, Rejected))
+
+
+def test_the_updates_are_out_of_order_and_in_batches() -> None:
+    made = campaign(malformed=False)
+    sizes: list[int] = []
+    times: list[int] = []
+    for body in made.posts():
+        elements = re.findall(rb'"timestamp":"(\d+)"', body)
+        sizes.append(len(elements))
+        times += map(int, elements)
+    assert 1 in sizes
+    assert max(sizes) > 8
+    assert times != sorted(times)
+    assert max(times) < START.timestamp() + 86_400
+
+
+def test_a_large_campaign_is_made_as_it_is_posted() -> None:
+    """A campaign of any size fits into memory: the first post comes at once."""
+    began = time.perf_counter()
+    next(campaign(count=10_000_000).posts())
+    assert time.perf_counter() - began < 5
+
+
+def test_bodies_are_escaped_and_signed_as_meta_does() -> None:
+    body = meta_payload.encode({"text": "é/😂"})
+    assert body == rb'{"text":"\u00e9\/\ud83d\ude02"}'
+    assert json.loads(body) == {"text": "é/😂"}
+    # echo -n '{}' | openssl dgst -sha256 -hmac secret
+    assert meta_payload.signature(b"{}", "secret") == (
+        "sha256=77325902caca812dc259733aacd046b73817372c777b8d95b402647474516e13"
+    )
+
+
+def test_against_the_real_server_everything_is_taken_in_and_gathered(tmp_path: Path) -> None:
+    with serving(tmp_path) as server:
+        url = f"http://127.0.0.1:{server.port}{PATH}"
+        arguments = ("simulate", "--url", url, "--count", "60", "--seed", "3", "--json")
+        first = run(tmp_path, *arguments, GATHERER_APP_SECRET=SECRET)
+        assert first.returncode == 0, first.stderr
+        summary = json.loads(first.stdout)
+        assert summary["statuses"] == {"200": summary["posts"]}
+        assert summary["p50_ms"] <= summary["p99_ms"]
+        gathered = json.loads(call(tmp_path, "gather", "--json").stdout)
+        assert gathered["read"] == summary["posts"]
+        assert summary["responses"].items() <= gathered["inserted"].items()
+        assert gathered["rejected"] == 1
+        again = call(tmp_path, *arguments, "--app-secret", SECRET)
+        assert again.returncode == 0
+        repeated = json.loads(call(tmp_path, "gather", "--json").stdout)
+    assert (repeated["read"], repeated["inserted"], repeated["rejected"]) == (summary["posts"], {}, 0)
+
+
+def test_with_endpoint_nobody_types_a_secret(tmp_path: Path) -> None:
+    endpoint = (
+        'name = "e"\nprovider = "meta"\npath = "/e"\napp_secrets = ["one", "two"]\nurl_key = "key"\n'
+        'bearer_tokens = ["token"]\napi_key = { header = "X-Key", value = "välue" }\n'
+    )
+    basic = 'name = "b"\nprovider = "meta"\npath = "/b"\nbasic = { user = "u", password = "pässword" }\n'
+    with serving(tmp_path, endpoint, basic) as server:
+        base = f"http://127.0.0.1:{server.port}"
+        for name, url in (("e", f"{base}/e/key"), ("b", f"{base}/b")):
+            result = call(tmp_path, "simulate", "--endpoint", name, "--url", url, "--count", "3")
+            assert result.returncode == 0, result.stderr
+        # By hand it is the same.
+        given = ("--app-secret-file", "secret.txt", "--bearer-token", "token", "--header", "X-Key: välue")
+        (tmp_path / "secret.txt").write_text("two\n", encoding="utf-8")
+        by_hand = call(tmp_path, "simulate", "--url", f"{base}/e/key", "--count", "3", *given)
+        assert by_hand.returncode == 0, by_hand.stderr
+        basic_by_hand = call(
+            tmp_path, "simulate", "--url", f"{base}/b", "--count", "3", "--basic", "u:pässword"
+        )
+        assert basic_by_hand.returncode == 0, basic_by_hand.stderr
+
+
+def test_the_url_of_an_endpoint_follows_from_the_configuration(tmp_path: Path) -> None:
+    with serving(tmp_path) as server:
+        configured = (tmp_path / "gatherer.toml").read_text(encoding="utf-8")
+        (tmp_path / "gatherer.toml").write_text(
+            configured.replace("port = 0", f'port = {server.port}\nhost = "0.0.0.0"'), encoding="utf-8"
+        )
+        result = call(tmp_path, "simulate", "--endpoint", "meta", "--count", "3", "--well-formed")
+    assert result.returncode == 0, result.stderr
+
+
+Answer = Callable[[int], tuple[int, dict[str, str]]]
+
+
+@contextmanager
+def web_server(answer: Answer) -> Iterator[tuple[str, list[float]]]:
+    """Run a web server whose n-th answer is `answer(n)`. Yields its URL and the times of the posts."""
+    times: list[float] = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            times.append(time.monotonic())
+            status, headers = answer(len(times))
+            self.send_response(status)
+            for name, value in ({"Content-Length": "0"} | headers).items():
+                self.send_header(name, value)
+            self.end_headers()
+
+        def log_message(self, *_arguments: object) -> None:
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}/", times
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def test_after_a_503_it_posts_again_when_it_was_told_to(tmp_path: Path) -> None:
+    with web_server(lambda n: (503, {"Retry-After": "1"}) if n == 1 else (200, {})) as (url, times):
+        result = call(tmp_path, "simulate", "--url", url, "--count", "2", "--connections", "1", "--json")
+    assert result.returncode == 0, result.stderr
+    summary = json.loads(result.stdout)
+    assert summary["retried"] == 1
+    assert summary["posts"] == len(times) - 1
+    assert times[1] - times[0] >= 1
+
+
+def test_the_rate_is_kept(tmp_path: Path) -> None:
+    with web_server(lambda _: (200, {})) as (url, times):
+        call(tmp_path, "simulate", "--url", url, "--count", "40", "--rate", "20")
+    assert (len(times) - 1) / (times[-1] - times[0]) == pytest.approx(20, rel=0.25)
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "words"),
+    [
+        (401, 3, "authentication"),
+        (403, 3, "authentication"),
+        (404, 2, "no webhook is received"),
+        (405, 2, "no webhook is received"),
+        (308, 2, "redirection"),
+        (500, 3, "not everything was taken in"),
+        (202, 3, "not everything was taken in"),
+        (503, 75, "kept answering 503"),
+    ],
+)
+def test_what_a_server_answers_decides_the_exit_code(
+    tmp_path: Path, status: int, code: int, words: str
+) -> None:
+    headers = {"Retry-After": "0"} if status == 503 else {}
+    with web_server(lambda _: (status, headers)) as (url, _):
+        result = call(tmp_path, "simulate", "--url", url, "--count", "3")
+    assert result.returncode == code
+    said = result.stderr.decode()
+    assert words in said
+    assert said.count("\n") == 1
+
+
+def test_a_wrong_secret_exits_3(tmp_path: Path) -> None:
+    with serving(tmp_path) as server:
+        url = f"http://127.0.0.1:{server.port}{PATH}"
+        result = call(tmp_path, "simulate", "--url", url, "--app-secret", "another", "--count", "3")
+        assert server.bodies() == []
+    assert result.returncode == 3
+
+
+CONFIGURATION = (
+    '[server]\nport = 0\n[[endpoint]]\nname = "a"\nprovider = "meta"\npath = "/a"\nunauthenticated = true\n'
+)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        ((), 2),
+        (("--url", "ftp://127.0.0.1/"), 2),
+        (("--url", "127.0.0.1:8080/x"), 2),
+        (("--url", "http:///x"), 2),
+        (("--url", "http://127.0.0.1:99999/"), 2),
+        (("--url", "http://127.0.0.1:1/", "--count", "0"), 2),
+        (("--url", "http://127.0.0.1:1/", "--rate", "0"), 2),
+        (("--url", "http://127.0.0.1:1/", "--rate", "nan"), 2),
+        (("--url", "http://127.0.0.1:1/", "--app-secret", "\udcff"), 2),  # a byte that is no UTF-8
+        (("--url", "http://127.0.0.1:1/", "--basic", "nobody"), 2),
+        (("--url", "http://127.0.0.1:1/", "--header", "nothing"), 2),
+        (("--url", "http://127.0.0.1:1/", "--header", "A: b\nC: d"), 2),
+        (("--url", "http://127.0.0.1:1/", "--basic", "a:b", "--bearer-token", "c"), 2),
+        (("--url", "http://127.0.0.1:1/", "--app-secret", "a", "--app-secret-file", "gatherer.toml"), 2),
+        (("--url", "http://127.0.0.1:1/", "--app-secret-file", "none"), 2),
+        (("--endpoint", "nope"), 2),
+        (("--endpoint", "a"), 2),  # the configuration does not say which port it is
+        (("--url", "http://127.0.0.1:1/"), 75),
+        (("--url", "http://nowhere.invalid/"), 75),
+    ],
+)
+def test_wrong_input_ends_with_a_clear_line(tmp_path: Path, arguments: tuple[str, ...], code: int) -> None:
+    (tmp_path / "gatherer.toml").write_text(CONFIGURATION, encoding="utf-8")
+    result = call(tmp_path, "simulate", *arguments)
+    said = result.stderr.decode()
+    assert result.returncode == code, said
+    assert result.stdout == b""
+    assert "Traceback" not in said
+    assert said.splitlines()[-1].startswith("Error: ")
