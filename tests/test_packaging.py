@@ -45,7 +45,7 @@ def test_every_module_and_every_file_it_reads_is_inside(wheel: Path) -> None:
     assert packaged == wanted
     assert {
         "gatherer/py.typed",
-        "gatherer/example.toml",
+        "gatherer/config/example.toml",
         "gatherer/targets/sqlite/sql/0001_tables.sql",
         "gatherer/targets/sqlserver/sql/0001_tables.sql",
     } <= packaged

@@ -11,7 +11,7 @@ IF DATABASE_PRINCIPAL_ID(N'gatherer_writer') IS NULL
 IF DATABASE_PRINCIPAL_ID(N'gatherer_reader') IS NULL
     CREATE ROLE gatherer_reader;
 GO
--- DELETE on the tables of facts is for `gatherer replay --rebuild`, for `gatherer erase`, and for [target] keep_days;
+-- DELETE on the tables of facts is for `gatherer replay --rebuild`, for `gatherer privacy erase`, and for [target] keep_days;
 -- without it, only those fail.
 GRANT SELECT, INSERT, UPDATE, DELETE ON $(schema).response TO gatherer_writer;
 GRANT SELECT, INSERT, UPDATE, DELETE ON $(schema).template_event TO gatherer_writer;
@@ -22,7 +22,7 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON $(schema).rejected TO gatherer_writer;
 GRANT SELECT, INSERT, DELETE ON $(schema).rejected_notification TO gatherer_writer;
 GRANT SELECT, INSERT, UPDATE ON $(schema).inbox_position TO gatherer_writer;
 GRANT SELECT, INSERT ON $(schema).gather_run TO gatherer_writer;
--- DELETE on the table that is the site's own is for `gatherer erase` alone; without it, only that command fails.
+-- DELETE on the table that is the site's own is for `gatherer privacy erase` alone; without it, only that command fails.
 GRANT SELECT, DELETE ON $(schema).message_map TO gatherer_writer;
 GRANT SELECT, INSERT, UPDATE ON $(schema).tombstone TO gatherer_writer;
 GRANT SELECT, INSERT ON $(schema).erasure TO gatherer_writer;

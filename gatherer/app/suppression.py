@@ -57,7 +57,7 @@ def erased_people(configuration: Configuration, target: "Target", *, dry_run: bo
         if new_to_target:
             log.warning(
                 "%s did not know of %d erased phone numbers, user ids and messages: it was restored from a copy, they "
-                "were erased meanwhile, or `gatherer erase` was interrupted and has to be repeated for the inboxes; "
+                "were erased meanwhile, or `gatherer privacy erase` was interrupted and has to be repeated for the inboxes; "
                 "%d rows about them were removed",
                 target.name,
                 len(new_to_target),

@@ -3,14 +3,12 @@
 import sys
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
-import msgspec
 
-from gatherer import providers
-from gatherer.model import timestamps
-from gatherer.model.records import OtherEvent, Record, Rejected, Response
+if TYPE_CHECKING:
+    from gatherer.model.records import Record, Rejected
 
 BRIEF = [
     "kind",
@@ -41,6 +39,7 @@ def command(provider: str, files: tuple[Path, ...], *, as_json: bool) -> None:
     Examples: gatherer decode meta payload.json
               curl -s https://example.org/sample | gatherer decode meta - --json
     """
+    from gatherer import providers
     from gatherer.cli.output import print_json
     from gatherer.model import timestamps
     from gatherer.model.errors import ConfigurationError
@@ -75,8 +74,13 @@ _ALWAYS: Final = (
 )
 
 
-def describe(fact: Record | Rejected) -> dict[str, Any]:
+def describe(fact: "Record | Rejected") -> dict[str, Any]:
     """Return a record or a rejection as plain values: key in hex, times as ISO-8601 in UTC, no bytes."""
+    import msgspec
+
+    from gatherer.model import timestamps
+    from gatherer.model.records import OtherEvent, Response
+
     kind = {Response: None, OtherEvent: "other"}.get(type(fact), fact.table)
     described = {"key": fact.key.hex(), "kind": kind, **dict.fromkeys(_ALWAYS)}
     for name, value in msgspec.structs.asdict(fact).items():

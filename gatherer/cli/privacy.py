@@ -1,13 +1,13 @@
-"""`gatherer erase`."""
+"""`gatherer privacy`: export what is held about a person, and erase a person."""
 
+import json
+import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-
-from gatherer.cli.subject import check_somebody, identifying
 
 if TYPE_CHECKING:
     from gatherer.privacy.tracing import Found
@@ -21,14 +21,93 @@ _WORDS = {
 }
 
 
-@click.command("erase")
-@identifying
+def person_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options that identify a person."""
+    phone = click.option(
+        "--phone", "phones", multiple=True, metavar="NUMBER", help="With its country code; repeatable."
+    )
+    user_id = click.option(
+        "--user-id", "user_ids", multiple=True, metavar="ID", help="Business-scoped user id; repeatable."
+    )
+    return phone(user_id(command))
+
+
+def check_person(phones: tuple[str, ...], user_ids: tuple[str, ...]) -> None:
+    """Refuse a command line that identifies no person.
+
+    Raises:
+        click.UsageError: there is no option that identifies a person, or a user id has control characters in it.
+
+    """
+    if not (phones or user_ids):
+        raise click.UsageError("say who: --phone or --user-id")
+    if not all(user_id.isprintable() and user_id.strip() for user_id in user_ids):
+        raise click.UsageError("--user-id has characters in it that no id has")
+
+
+@click.group("privacy")
+def command() -> None:
+    """Export what is held about a person, or erase a person.
+
+    \b
+    Examples: gatherer privacy export --phone +4917012345678
+              gatherer privacy erase --phone +4917012345678 --dry-run
+    """
+
+
+@command.command("export")
+@person_options
+@click.option(
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Write to this file, which must not be there. Default: standard output.",
+)
+@click.pass_obj
+def export(
+    config_path: Path | None, *, phones: tuple[str, ...], user_ids: tuple[str, ...], output: Path | None
+) -> None:
+    """Export what is held about a person, as JSON: rows of the target, and what inboxes and rejections hold.
+
+    Of what others said there is only what an erasure would take out of it: the number, or the contact with the
+    number. What the person said is whole, also where it is about others: whom they quoted, which contacts they
+    shared. What one identifier leads to counts as well: the user ids that came with a phone number, the messages
+    exchanged.
+
+    \b
+    Examples: gatherer privacy export --phone +4917012345678
+              gatherer privacy export --phone +4917012345678 --user-id DE.123 --output ticket-4711.json
+    """
+    check_person(phones, user_ids)
+    from gatherer.app.privacy import open_people, person_of
+    from gatherer.app.resources import READING, load
+    from gatherer.cli.output import progress_bar
+    from gatherer.privacy import subject
+
+    person = person_of(phones, user_ids)
+    configuration = load(config_path, secrets=READING)
+    with open_people(configuration, dry_run=True) as people, progress_bar("searching") as progress:
+        found = people.trace(person, progress=progress)
+    text = json.dumps(subject.describe(found), ensure_ascii=False, indent=2)
+    if output is None:
+        click.echo(text)
+        return
+    try:
+        descriptor = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8", newline="\n") as file:
+            file.write(text + "\n")
+    except OSError as error:
+        raise click.UsageError(f"{output} cannot be written: {error.strerror or error}") from None
+
+
+@command.command("erase")
+@person_options
 @click.option("--dry-run", is_flag=True, help="Show what would go, and erase nothing.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--reference", metavar="TEXT", help="What you call this, a ticket: kept in the table erasure.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object. Needs --yes or --dry-run.")
 @click.pass_obj
-def command(
+def erase(
     config_path: Path | None,
     *,
     phones: tuple[str, ...],
@@ -46,10 +125,10 @@ def command(
     first. Backups and what was exported are not changed.
 
     \b
-    Examples: gatherer erase --phone +4917012345678 --dry-run
-              gatherer erase --phone +4917012345678 --reference T-4711
+    Examples: gatherer privacy erase --phone +4917012345678 --dry-run
+              gatherer privacy erase --phone +4917012345678 --reference T-4711
     """
-    check_somebody(phones, user_ids)
+    check_person(phones, user_ids)
     if not (dry_run or yes) and (as_json or not sys.stdin.isatty()):
         raise click.UsageError("nobody is there to be asked: say --yes or --dry-run")
     if reference is not None and not reference.isprintable():

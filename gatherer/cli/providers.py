@@ -1,12 +1,18 @@
-"""`gatherer providers`."""
+"""`gatherer providers`: what each provider can report, and how to set it up."""
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
-from gatherer import providers
-from gatherer.model.records import Kind
-from gatherer.providers.base import Provider
+if TYPE_CHECKING:
+    from gatherer.providers.base import Provider
+
+WILL_NOT_COME: Final = (
+    "What will not come: notices about templates, flows and accounts always go to the app's default URL. "
+    "A callback-override URL (per number or per account) and a relay never see them. `read` comes only from "
+    "people with read receipts on. `opted_out` also comes from the words in opt_out_keywords, with any "
+    "provider."
+)
 
 
 @click.command("providers")
@@ -37,36 +43,24 @@ def command(name: str | None, *, as_json: bool) -> None:
         click.echo(f"{provider.title} ({provider.name})\n\n{provider.documentation.strip()}")
 
 
-# The six of the mission first, then the rest, then notices.
-_REPORTABLE: Final = (
-    *(str(kind) for kind in Kind),
-    "template_event",
-    "flow_event",
-    "account_event",
-    "other",
-)
+def provider_matrix() -> list[dict[str, str]]:
+    """Return one row for each provider: what it can report and how it behaves."""
+    from gatherer import providers
+
+    return [provider_row(providers.get(name)) for name in providers.names()]
 
 
-WILL_NOT_COME: Final = (
-    "What will not come: notices about templates, flows and accounts always go to the app's default URL. "
-    "A callback-override URL (per number or per account) and a relay never see them. `read` comes only from "
-    "people with read receipts on. `opted_out` also comes from the words in opt_out_keywords, with any "
-    "provider."
-)
-
-
-def provider_row(provider: Provider) -> dict[str, str]:
+def provider_row(provider: "Provider") -> dict[str, str]:
     """Return what `provider` can report and how it behaves, as one row of the matrix."""
+    from gatherer.model.records import Kind
+
+    # Receipts and answers first, then the other responses, then notices.
+    reportable = (*(str(kind) for kind in Kind), "template_event", "flow_event", "account_event", "other")
     return {
         "provider": provider.name,
         "service": provider.title,
-        "reports": ", ".join(word for word in _REPORTABLE if word in provider.reports),
+        "reports": ", ".join(kind for kind in reportable if kind in provider.reports),
         "authentication": provider.authentication,
         "when_refused": provider.on_refusal,
         "retries": provider.retries,
     }
-
-
-def provider_matrix() -> list[dict[str, str]]:
-    """Return a row for every provider: what it can report and how it behaves."""
-    return [provider_row(providers.get(name)) for name in providers.names()]

@@ -19,7 +19,7 @@ _TOKEN_BYTES: Final = 24
 
 def text() -> str:
     """Return the example."""
-    return files("gatherer").joinpath("example.toml").read_text(encoding="utf-8")
+    return files("gatherer.config").joinpath("example.toml").read_text(encoding="utf-8")
 
 
 def token() -> str:

@@ -36,7 +36,9 @@ def read(path: Path) -> list[Tombstone]:
             found.append(_parsed(json.loads(line)))
         except (ValueError, LookupError, TypeError, RecursionError):
             # Cut off while it was written: that command did not end, and has been repeated since, or has to be.
-            log.warning("%s, line %d is no tombstone: was `gatherer erase` interrupted?", path, number)
+            log.warning(
+                "%s, line %d is no tombstone: was `gatherer privacy erase` interrupted?", path, number
+            )
     return found
 
 

@@ -251,8 +251,8 @@ def test_an_inbox_on_a_network_file_system_is_refused(tmp_path, monkeypatch, com
     configure(tmp_path)
     program = (
         "import sys, pathlib\n"
-        "from gatherer.inbox import placement\n"
-        f"placement.MOUNTS = pathlib.Path({str(mounts)!r})\n"
+        "from gatherer.inbox import filesystem\n"
+        f"filesystem.MOUNTS = pathlib.Path({str(mounts)!r})\n"
         f"sys.argv = ['gatherer', *{command.split()!r}]\n"
         "from gatherer.cli import main\nmain()\n"
     )

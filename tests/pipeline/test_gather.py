@@ -263,7 +263,7 @@ KILLED_AT_STATEMENT = """
 import os, signal, sys
 from contextlib import closing
 from pathlib import Path
-from gatherer import gather as passes
+from gatherer.pipeline import gather as passes
 from gatherer.inbox.base import Bounds
 from gatherer.inbox.reader import LocalInbox
 from gatherer.targets.sqlite.target import SQLiteTarget

@@ -84,7 +84,7 @@ def place(tmp_path: Path) -> Path:
 
 
 def erase(folder: Path, *options: str, code: int = 0) -> str:
-    ended = run(folder, "--log-level", "warning", "erase", *options)
+    ended = run(folder, "--log-level", "warning", "privacy", "erase", *options)
     assert (ended.returncode, b"Traceback" in ended.stderr) == (code, False), (
         ended.stdout + ended.stderr
     ).decode()
@@ -324,7 +324,7 @@ def test_the_admin_token_reads_nothing(tmp_path: Path) -> None:
 
 
 def test_subject_tells_what_is_held_and_nothing_of_others(place: Path) -> None:
-    ended = run(place, "subject", "--phone", f"+{ANN}")
+    ended = run(place, "privacy", "export", "--phone", f"+{ANN}")
     assert ended.returncode == 0
     held = json.loads(ended.stdout)
     assert held["known_by"] == {"phone": [f"+{ANN}"], "user_id": ["DE.ann"]}
@@ -334,9 +334,12 @@ def test_subject_tells_what_is_held_and_nothing_of_others(place: Path) -> None:
     assert BOB not in ended.stdout.decode()
     assert "Bob" not in ended.stdout.decode()
     path = place / "ann.json"
-    assert run(place, "subject", "--phone", f"+{ANN}", "--output", str(path)).returncode == 0
+    assert run(place, "privacy", "export", "--phone", f"+{ANN}", "--output", str(path)).returncode == 0
     assert json.loads(path.read_text(encoding="utf-8")) == held
-    assert b"cannot be written" in run(place, "subject", "--phone", f"+{ANN}", "--output", str(path)).stderr
+    assert (
+        b"cannot be written"
+        in run(place, "privacy", "export", "--phone", f"+{ANN}", "--output", str(path)).stderr
+    )
 
 
 def test_wrong_input_is_one_line(place: Path, tmp_path: Path) -> None:
@@ -379,7 +382,7 @@ def test_kill_9_at_any_moment_and_once_more_is_as_good_as_once(tmp_path: Path, s
     others = [row for row in facts(tmp_path)["response"] if row["phone"] == f"+{BOB}"]
     for _ in range(4):
         process = subprocess.Popen(
-            [sys.executable, "-m", "gatherer", "erase", "--phone", f"+{ANN}", "--yes"],
+            [sys.executable, "-m", "gatherer", "privacy", "erase", "--phone", f"+{ANN}", "--yes"],
             cwd=tmp_path,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -401,7 +404,7 @@ def test_a_no_erases_nothing(place: Path) -> None:
     for answer, gone in ((b"n\n", False), (b"y\n", True)):
         master, slave = pty.openpty()
         process = subprocess.Popen(
-            [sys.executable, "-m", "gatherer", "erase", "--phone", f"+{ANN}"],
+            [sys.executable, "-m", "gatherer", "privacy", "erase", "--phone", f"+{ANN}"],
             cwd=place,
             stdin=slave,
             stdout=subprocess.PIPE,

@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from gatherer.app import load
+from gatherer.app.resources import load
 from gatherer.app.run_lock import turn
 from gatherer.inbox.base import Bounds
 from gatherer.inbox.reader import LocalInbox
@@ -35,7 +35,7 @@ def place(
 
 
 def erase(folder: Path, *who: str, code: int = 0) -> str:
-    ended = call(folder, "erase", *(who or ("--phone", f"+{ANN}")), "--yes")
+    ended = call(folder, "privacy", "erase", *(who or ("--phone", f"+{ANN}")), "--yes")
     assert ended.returncode == code, ended.stderr.decode()
     return (ended.stdout + ended.stderr).decode()
 
@@ -118,7 +118,7 @@ def test_what_others_said_stays_also_after_everything_is_built_anew(
     erase(folder)
     assert call(folder, "replay", "--all", "--rebuild").returncode == 0
     assert [fact[:5] for fact in facts(folder)] == [fact[:5] for fact in bobs]
-    said_of_ann = json.loads(call(folder, "subject", "--phone", f"+{ANN}").stdout)
+    said_of_ann = json.loads(call(folder, "privacy", "export", "--phone", f"+{ANN}").stdout)
     assert said_of_ann["notifications"] == [], "and that much is known of Ann from now on"
     assert said_of_ann["mentioned_in"] == []
 
@@ -133,7 +133,7 @@ def test_what_a_row_of_others_says_of_the_person_goes_and_the_rest_of_it_stays(t
     cards = message(BOB, "wamid.BCARD000") | {"type": "contacts", "contacts": CARDS}
     folder = place(tmp_path, [post(cards), post(message(BOB, "wamid.BTEXT000"))])
     before = {row["message_id"]: row for row in rows(folder / "responses.db")}
-    said_of_ann = json.loads(call(folder, "subject", "--phone", f"+{ANN}").stdout)
+    said_of_ann = json.loads(call(folder, "privacy", "export", "--phone", f"+{ANN}").stdout)
     (mentioned,) = said_of_ann["mentioned_in"]
     assert mentioned["elements"] == [CARDS[0]["phones"][0]], "nothing of Carl, nothing of Bob"
     assert said_of_ann["rows"] == {}
@@ -366,7 +366,7 @@ def test_bodies_that_nest_deeply_stop_nobody(tmp_path: Path) -> None:
     assert call(folder, "gather").returncode == 0
     assert [fact for fact in of(folder, BOB) if fact[4] == "wamid.B2"]
     erase(folder, "--phone", f"+{CAR}")
-    assert call(folder, "subject", "--phone", f"+{BOB}").returncode == 0
+    assert call(folder, "privacy", "export", "--phone", f"+{BOB}").returncode == 0
 
 
 def test_ids_of_ours_and_words_that_stand_everywhere_are_no_people(tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ def inbox(folder: Path) -> list[bytes]:
 
 
 def subject(folder: Path) -> Any:
-    ended = call(folder, "subject", "--phone", f"+{ANN}")
+    ended = call(folder, "privacy", "export", "--phone", f"+{ANN}")
     assert ended.returncode == 0, ended.stderr
     return json.loads(ended.stdout)
 

@@ -198,10 +198,10 @@ GATHER = """
 import sys
 from pathlib import Path
 from contextlib import closing
-from gatherer import gather as passes
+from gatherer.pipeline import gather as passes
 from gatherer.inbox.base import Bounds
-from gatherer.inbox.remote import RemoteInbox
-from gatherer.inbox.transport import Address
+from gatherer.inbox.remote.inbox import RemoteInbox
+from gatherer.inbox.remote.client import Address
 from gatherer.targets.sqlite.target import SQLiteTarget
 passes.BOUNDS = Bounds(rows=20)
 url, ca, target = sys.argv[1:]
