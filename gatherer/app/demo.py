@@ -1,4 +1,4 @@
-"""The whole path on one machine: a real server, real posts, a real pass, and the proof that none counts twice."""
+"""The whole path on one machine: a real server, real posts, a real run, and the proof that none counts twice."""
 
 import hashlib
 import re
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from gatherer.app.gather import GatherResult, gather_once
+from gatherer.app.gather import GatherResult, gather_inboxes
 from gatherer.app.resources import load
 from gatherer.config import SQLiteTarget, example
 from gatherer.model.errors import ConfigurationError, GathererError
@@ -122,10 +122,10 @@ class Demo:
         return delivery
 
     def gather(self, progress: Callable[[int, int | None], None]) -> GatherResult:
-        """Run one pass, and return what it did."""
-        summary = gather_once(self.configuration, progress=progress)
+        """Run `gather` once, and return what it did."""
+        summary = gather_inboxes(self.configuration, progress=progress)
         if isinstance(summary, str):
-            raise DemoError(f"another pass is at work in the folder of the demonstration: {summary}")
+            raise DemoError(f"another run is at work in the folder of the demonstration: {summary}")
         return summary
 
     def figures(self) -> Figures:

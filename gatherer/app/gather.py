@@ -1,4 +1,4 @@
-"""One pass over all inboxes of a configuration: one that fails does not stop the others."""
+"""One run over all inboxes of a configuration: one that fails does not stop the others."""
 
 import logging
 import socket
@@ -15,7 +15,7 @@ from gatherer.config import Configuration
 from gatherer.files import lock
 from gatherer.model import opt_outs, timestamps
 from gatherer.model.errors import GathererError, TemporaryError
-from gatherer.pipeline import gather
+from gatherer.pipeline.gather import Summary, gather_inbox
 from gatherer.privacy.erased import Erased
 from gatherer.targets.base import Outcome, Retired, Run, Target
 
@@ -26,17 +26,17 @@ DEFECT = 70  # exit code of what should not happen
 
 @dataclass(frozen=True, kw_only=True)
 class InboxResult:
-    """What a pass did with one inbox."""
+    """What a run did with one inbox."""
 
     name: str
-    summary: gather.Summary | None  # None: it failed
+    summary: Summary | None  # None: it failed
     problem: str | None = None
     exit_code: int = 0
 
 
 @dataclass(kw_only=True)
 class GatherResult:
-    """What a pass did with all inboxes; the figures are those of all together."""
+    """What a run did with all inboxes; the figures are those of all together."""
 
     target: str  # which database, for people
     inboxes: list[InboxResult] = field(default_factory=list)
@@ -77,7 +77,7 @@ def worst(codes: Iterable[int]) -> int:
     return max(found - {TemporaryError.exit_code}, default=TemporaryError.exit_code)
 
 
-def gather_all(
+def _gather_each(
     configuration: Configuration,
     target: Target,
     *,
@@ -102,7 +102,7 @@ def gather_all(
         try:
             with open_inbox(configuration, name) as inbox:
                 opened = True
-                summary = gather.gather(
+                summary = gather_inbox(
                     inbox,
                     target,
                     opt_out_words=opt_out_words,
@@ -129,7 +129,7 @@ def gather_all(
 
 
 def _write_down(target: Target, failed: InboxResult) -> None:
-    """Write down a pass that did not even come to its inbox."""
+    """Write down a run that did not even come to its inbox."""
     now = timestamps.now()
     run = Run(
         started_at=now,
@@ -151,21 +151,21 @@ def _write_down(target: Target, failed: InboxResult) -> None:
         log.warning("the run could not be written down: %s", error)
 
 
-LONGEST_PASS: Final = timedelta(hours=1)  # a pass that holds the lock for longer deserves an alarm
+LONGEST_RUN: Final = timedelta(hours=1)  # a run that holds the lock for longer deserves an alarm
 
 
-def gather_once(
+def gather_inboxes(
     configuration: Configuration,
     *,
     limit: int | None = None,
     dry_run: bool = False,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> GatherResult | str:
-    """Run one pass over all inboxes, then retire what is too old; or return who is running a pass already.
+    """Gather all inboxes, then retire what is too old; or return which process is doing so already.
 
     Raises:
-        TemporaryError: the other pass has been running for longer than an hour.
-        GathererError: as `gather.gather` does, unless there are several inboxes: see `gather_all`.
+        TemporaryError: the other run has been in progress for longer than an hour.
+        GathererError: as `gather_inbox` does, unless there are several inboxes: see `_gather_each`.
 
     """
     words = opt_out_words(configuration)
@@ -175,7 +175,7 @@ def gather_once(
                 with open_inbox(configuration):
                     pass
             with open_target(configuration, dry_run=dry_run) as target:
-                done = gather_all(
+                done = _gather_each(
                     configuration,
                     target,
                     opt_out_words=words,
@@ -188,8 +188,8 @@ def gather_once(
                 done.retired = retire(configuration.target, target)
                 return done
     except lock.LockHeldError as held:
-        if held.since is not None and timestamps.now() - held.since > LONGEST_PASS:
-            raise TemporaryError(f"a pass has been running for more than an hour: {held.holder}") from None
+        if held.since is not None and timestamps.now() - held.since > LONGEST_RUN:
+            raise TemporaryError(f"a run has been in progress for more than an hour: {held.holder}") from None
         return held.holder
 
 

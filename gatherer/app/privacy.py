@@ -52,11 +52,11 @@ def person_of(numbers: Sequence[str], user_ids: Sequence[str]) -> Person:
 def open_people(configuration: Configuration, *, dry_run: bool) -> Iterator["People"]:
     """Open all inboxes and the target, for the duration of the block.
 
-    With `dry_run` people can only be looked at. Otherwise no pass runs meanwhile on this machine.
+    With `dry_run` people can only be looked at. Otherwise no run begins meanwhile on this machine.
 
     Raises:
         ConfigurationError: nobody could be erased with this configuration.
-        TemporaryError: a pass is running.
+        TemporaryError: a run is in progress.
         GathererError: something cannot be opened.
 
     """

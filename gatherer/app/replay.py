@@ -1,8 +1,7 @@
-"""A pass and a replay, from the configuration to their summaries."""
+"""`gatherer replay`: decode and apply chosen notifications again, for manual recovery."""
 
 from collections.abc import Callable
 from contextlib import nullcontext
-from typing import TYPE_CHECKING
 
 from gatherer import providers
 from gatherer.app.gather import retire
@@ -10,34 +9,30 @@ from gatherer.app.resources import open_inbox, open_target, opt_out_words
 from gatherer.app.run_lock import alone
 from gatherer.app.suppression import erased_people
 from gatherer.config import Configuration
+from gatherer.inbox.base import Selection
 from gatherer.model.errors import ConfigurationError
-
-if TYPE_CHECKING:
-    from gatherer.inbox.base import Selection
-    from gatherer.pipeline import replay
+from gatherer.pipeline.replay import Summary, replay_notifications
 
 
-def replay_once(
+def replay(
     configuration: Configuration,
-    selection: "Selection | None",
+    selection: Selection | None,
     *,
     inbox_name: str | None = None,
     provider: str | None = None,
     rebuild: bool = False,
     dry_run: bool = False,
     progress: Callable[[int], None] = lambda done: None,
-) -> "replay.Summary":
-    """Decode and apply chosen notifications again, then retire what is too old. See `replay.replay`.
+) -> Summary:
+    """Decode and apply chosen notifications again, then retire what is too old. See `replay_notifications`.
 
     `inbox_name` says which inbox to read where there are several.
 
     Raises:
-        TemporaryError: a pass is running.
-        GathererError: as `replay.replay` does.
+        TemporaryError: a run is in progress.
+        GathererError: as `replay_notifications` does.
 
     """
-    from gatherer.pipeline.replay import replay
-
     if provider is not None:
         providers.get(provider)
     inboxes = configuration.named_inboxes
@@ -49,7 +44,7 @@ def replay_once(
         erased = erased_people(configuration, target, dry_run=dry_run)
         from_the_target = selection is None and not rebuild
         with nullcontext() if from_the_target else open_inbox(configuration, inbox_name) as inbox:
-            summary = replay(
+            summary = replay_notifications(
                 inbox,
                 target,
                 selection,

@@ -1,4 +1,4 @@
-"""Who may write the target just now: one pass at a time on a machine, or one erasure."""
+"""Who may write the target just now: one run at a time on a machine, or one erasure."""
 
 import errno
 from collections.abc import Iterator
@@ -46,6 +46,6 @@ def alone(configuration: Configuration) -> Iterator[None]:
             held.enter_context(turn(configuration))
         except LockHeldError as other:
             raise TemporaryError(
-                f"a pass is running, or something else that writes: {other.holder}; try again when it is over"
+                f"a run is in progress, or something else that writes: {other.holder}; try again when it is over"
             ) from None
         yield

@@ -1,4 +1,4 @@
-"""Running a pass again and again, for hosts without cron or Task Scheduler."""
+"""Runs on a schedule, for hosts without cron or Task Scheduler."""
 
 import logging
 import signal
@@ -17,11 +17,11 @@ log = logging.getLogger(__name__)
 LOOK_SECONDS: Final = 0.5  # how often to look whether to stop: Windows wakes nobody who waits for a lock
 
 
-def run(one_pass: Callable[[], object], *, every: timedelta | None = None, cron: str | None = None) -> None:
-    """Call `one_pass` `every` so often, starting now, or at the times of `cron`, until SIGTERM or Ctrl-C.
+def run(one_run: Callable[[], object], *, every: timedelta | None = None, cron: str | None = None) -> None:
+    """Call `one_run` `every` so often, starting now, or at the times of `cron`, until SIGTERM or Ctrl-C.
 
-    Passes never overlap; missed ones are made up for by one. A pass that fails is logged, and the next
-    one comes. A stop lets the pass that is running finish.
+    Runs never overlap; missed ones are made up for by one. A run that fails is logged, and the next
+    one comes. A stop lets the current run finish.
 
     Raises:
         ConfigurationError: `cron` is no crontab expression of five fields.
@@ -36,7 +36,7 @@ def run(one_pass: Callable[[], object], *, every: timedelta | None = None, cron:
     )
     if every is not None:
         trigger = IntervalTrigger(seconds=every.total_seconds())
-        scheduler.add_job(_logged, trigger, args=[one_pass], next_run_time=timestamps.now())
+        scheduler.add_job(_logged, trigger, args=[one_run], next_run_time=timestamps.now())
     else:
         try:
             trigger = CronTrigger.from_crontab(cron)
@@ -44,7 +44,7 @@ def run(one_pass: Callable[[], object], *, every: timedelta | None = None, cron:
             raise ConfigurationError(f"{cron!r} is no crontab expression: {error}") from None
         if trigger.get_next_fire_time(None, timestamps.now()) is None:
             raise ConfigurationError(f"{cron!r} is a time that never comes")
-        scheduler.add_job(_logged, trigger, args=[one_pass])
+        scheduler.add_job(_logged, trigger, args=[one_run])
 
     stopping = False
 
@@ -57,14 +57,14 @@ def run(one_pass: Callable[[], object], *, every: timedelta | None = None, cron:
     scheduler.start()
     while not stopping:
         time.sleep(LOOK_SECONDS)
-    log.info("stopping after the pass that is running, if any")
+    log.info("stopping after the current run, if there is one")
     scheduler.shutdown(wait=True)
 
 
-def _logged(one_pass: Callable[[], object]) -> None:
+def _logged(one_run: Callable[[], object]) -> None:
     try:
-        one_pass()
+        one_run()
     except GathererError as error:
-        log.error("the pass failed: %s", error)
+        log.error("the run failed: %s", error)
     except Exception:
-        log.exception("the pass failed")
+        log.exception("the run failed")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def inspect_target(configuration: Configuration) -> dict[str, Any]:
-    """Return what stands between the target and a pass. See `inspection.inspect` of its room."""
+    """Return what stands between the target and a run. See `inspection.inspect` of its room."""
     settings = configuration.target
     if isinstance(settings, config.SQLServerTarget):
         from gatherer.targets.sqlserver import inspection
@@ -82,7 +82,7 @@ def check_schema(configuration: Configuration, *, connection_env: str | None = N
     found = inspect_target(configuration)
     problem = next(iter(found["problems"]), None)
     if problem is None and found["schema_version"] != found["schema_version_needed"]:
-        problem = "the tables are not there yet, or older than this gatherer; the next pass makes them"
+        problem = "the tables are not there yet, or older than this gatherer; the next run makes them"
     return {
         "target": found["target"],
         "version": found["schema_version"],

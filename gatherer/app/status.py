@@ -74,7 +74,7 @@ def of_inbox(inbox: Inbox, target: Target) -> dict[str, Any]:
 
 
 def of_target(target: Target) -> dict[str, Any]:
-    """Return what `target` holds, and how the last pass into it went."""
+    """Return what `target` holds, and how the last run into it went."""
     state = target.status()
     run = state.last_run
     return {
@@ -83,7 +83,7 @@ def of_target(target: Target) -> dict[str, Any]:
             "rows": state.rows,
             "rejected_open": state.rejected_open,
         },
-        "last_pass": run
+        "last_run": run
         and {
             "started_at": timestamps.iso(run.started_at),
             "finished_at": timestamps.iso(run.finished_at),

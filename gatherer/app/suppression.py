@@ -1,4 +1,4 @@
-"""Who was erased, as the target and a file beside it remember: both are made to agree before each pass."""
+"""Who was erased, as the target and a file beside it remember: both are made to agree before each run."""
 
 import logging
 from datetime import timedelta
@@ -50,7 +50,7 @@ def erased_people(configuration: Configuration, target: "Target", *, dry_run: bo
     if (new_to_target or new_to_file) and not dry_run:
         from gatherer.privacy.erase import sweep
 
-        # Also where the target knows them: a pass here may have begun before somebody else erased them there.
+        # Also where the target knows them: a run here may have begun before somebody else erased them there.
         new = list(latest([*new_to_target, *new_to_file]).values())
         since = timestamps.EARLIEST if new_to_target else min(one.erased_at for one in new) - CLOCKS_DIFFER
         removed = sweep(target, hashing, new, decoder(configuration), since=since).removed
@@ -91,7 +91,7 @@ def hashing_of(configuration: Configuration) -> Hashing:
 
 
 def decoder(configuration: Configuration, erased: Erased | None = None) -> "Decode":
-    """Return what makes records of notifications as a pass would, none of people who were `erased`."""
+    """Return what makes records of notifications as a run would, none of people who were `erased`."""
     from gatherer.pipeline.decode import decode_batch
 
     words = opt_out_words(configuration)

@@ -104,7 +104,7 @@ def _tell(demo: "Demo", console: "Console", *, keep: bool) -> dict[str, Any]:
         before = demo.figures()
         _show(before, console)
         again = demo.gather(lambda _done, _total: None)
-        after_second_pass = demo.figures()
+        after_second_run = demo.figures()
         demo.post(address, lambda _done, _total: None)
         reposted = demo.gather(lambda _done, _total: None)
         after_reposting = demo.figures()
@@ -115,7 +115,7 @@ def _tell(demo: "Demo", console: "Console", *, keep: bool) -> dict[str, Any]:
         <= before.kinds.items(),
         "every row is marked as a test": before.tests == sum(before.kinds.values()),
         "the broken post is kept in `rejected`": len(before.rejected) == 1,
-        "a second pass changes nothing": after_second_pass.digest == before.digest and again.read == 0,
+        "a second run changes nothing": after_second_run.digest == before.digest and again.read == 0,
         "posting the whole campaign again changes nothing": after_reposting.digest == before.digest
         and reposted.read == len(demo.bodies),
     }

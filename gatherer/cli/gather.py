@@ -33,10 +33,8 @@ class Interval(click.ParamType[timedelta]):
 
 
 @click.command("gather")
-@click.option("--every", type=Interval(), metavar="DURATION", help="Keep running: a pass every 90s, 5m, 1h …")
-@click.option(
-    "--cron", metavar="EXPRESSION", help='Keep running: a pass at these times, as in "*/5 * * * *".'
-)
+@click.option("--every", type=Interval(), metavar="DURATION", help="Keep running: a run every 90s, 5m, 1h …")
+@click.option("--cron", metavar="EXPRESSION", help='Keep running: a run at these times, as in "*/5 * * * *".')
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Stop after N notifications.")
 @click.option("--dry-run", is_flag=True, help="Try everything, count, and roll back.")
 @click.option("--fail-on-rejected", is_flag=True, help="Exit 1 if something was newly rejected.")
@@ -52,7 +50,7 @@ def command(
     fail_on_rejected: bool,
     as_json: bool,
 ) -> None:
-    """Drain the inbox, or all inboxes, into the target: one pass, or one after the other.
+    """Drain the inbox, or all inboxes, into the target: one run, or one after the other.
 
     Of several inboxes, one that fails does not stop the others. The exit code is then 3 if one of them
     needs a person, else 75.
@@ -65,22 +63,22 @@ def command(
     if every and cron is not None:
         raise click.UsageError("--every and --cron exclude each other")
     if (every or cron is not None) and fail_on_rejected:
-        raise click.UsageError("--fail-on-rejected is about one pass; a schedule goes on")
-    from gatherer.app.gather import gather_once
+        raise click.UsageError("--fail-on-rejected is about one run; a schedule goes on")
+    from gatherer.app.gather import gather_inboxes
     from gatherer.app.resources import GATHERING, load
 
     configuration = load(config_path, secrets=GATHERING)
 
-    def one_pass() -> tuple[int, int]:
+    def one_run() -> tuple[int, int]:
         from gatherer.cli.output import print_json, progress_bar
 
         with progress_bar("gathering") as progress:
-            summary = gather_once(configuration, limit=limit, dry_run=dry_run, progress=progress)
+            summary = gather_inboxes(configuration, limit=limit, dry_run=dry_run, progress=progress)
         if isinstance(summary, str):
             if as_json:
                 print_json({"running": summary})
             else:
-                click.echo(f"a pass is running already: {summary}")
+                click.echo(f"a run is already in progress: {summary}")
             return 0, 0
         if as_json:
             print_json(_as_json(summary, dry_run=dry_run))
@@ -91,9 +89,9 @@ def command(
     if every or cron is not None:
         from gatherer.app import schedule
 
-        schedule.run(one_pass, every=every, cron=cron)
+        schedule.run(one_run, every=every, cron=cron)
         return
-    exit_code, rejected = one_pass()
+    exit_code, rejected = one_run()
     if exit_code:
         sys.exit(exit_code)
     if rejected and fail_on_rejected:

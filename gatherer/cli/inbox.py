@@ -135,7 +135,7 @@ def import_(
 ) -> None:
     """Append notifications to the inbox, from NDJSON (`-` is standard input) or raw files: all, or none.
 
-    Only while `serve` is stopped. They get new ids, and the next pass gathers them; what is known already
+    Only while `serve` is stopped. They get new ids, and the next run gathers them; what is known already
     does not double.
 
     \b

@@ -16,7 +16,7 @@ AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def consumers(config_path: Path | None, *, forget: str | None, as_json: bool) -> None:
     """List who reads the inbox and how far each has got, which is what purging goes by.
 
-    --forget is for a gather host that is gone. One that is not comes back with its next pass.
+    --forget is for a gather host that is gone. One that is not comes back with its next run.
 
     \b
     Examples: gatherer inbox consumers

@@ -90,7 +90,7 @@ def show(config_path: Path | None, *, id: int, body: bool, as_json: bool) -> Non
 @_JSON
 @click.pass_obj
 def release(config_path: Path | None, /, **chosen: Any) -> None:
-    """Put posts into the inbox, byte for byte, as if they had authenticated: the next pass gathers them.
+    """Put posts into the inbox, byte for byte, as if they had authenticated: the next run gathers them.
 
     Works while `serve` runs: it does it then.
 

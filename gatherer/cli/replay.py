@@ -49,7 +49,7 @@ def command(
         raise click.UsageError(
             "choose what to replay: --id, --from-id/--to-id, --since/--until, --endpoint, --rejected or --all"
         )
-    from gatherer.app.replay import replay_once
+    from gatherer.app.replay import replay
     from gatherer.app.resources import GATHERING, load
     from gatherer.cli.output import (
         figures,
@@ -63,7 +63,7 @@ def command(
     selection = None if rejected else selected(**chosen)
     configuration = load(config_path, secrets=GATHERING)
     with progress_bar("replaying") as progress:
-        summary = replay_once(
+        summary = replay(
             configuration,
             selection,
             inbox_name=inbox_name,

@@ -11,7 +11,7 @@ import click
 @click.option("--json", "as_json", is_flag=True, help="Print the state as one JSON object.")
 @click.pass_obj
 def command(config_path: Path | None, *, as_json: bool) -> None:
-    """Show what each inbox holds, how far the target has got, and how the last pass went.
+    """Show what each inbox holds, how far the target has got, and how the last run went.
 
     Of several inboxes, one that cannot be read has its problem shown in its place; the exit code is then
     75 or 3, as with `gather`.

@@ -15,7 +15,7 @@ def command() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as one JSON object.")
 @click.pass_obj
 def check(config_path: Path | None, *, as_json: bool) -> None:
-    """Try to reach the target, and say what stands between it and a pass. Writes nothing.
+    """Try to reach the target, and say what stands between it and a run. Writes nothing.
 
     Driver, encryption, server version, version of the tables, rights of the login, difference of the
     clocks, round-trip time. Exits 3 if something is wrong, 75 if it cannot be reached just now.

@@ -68,7 +68,7 @@ class Configuration(Section):
 
     @property
     def named_inboxes(self) -> dict[str, Inbox | OfferedInbox]:
-        """All inboxes of a pass by name."""
+        """All inboxes of a run by name."""
         if isinstance(self.inboxes, Inbox):
             return {ALONE: self.inboxes}
         return {one.name: one for one in self.inboxes}

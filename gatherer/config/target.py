@@ -51,7 +51,7 @@ class SQLiteTarget(_Target):
 
     @property
     def lock(self) -> Path:
-        """The file whose lock a pass holds."""
+        """The file whose lock a run holds."""
         return self.path.with_name(self.path.name + ".gather.lock")
 
     @property
@@ -96,7 +96,7 @@ class SQLServerTarget(_Target):
 
     @property
     def lock(self) -> Path:
-        """The file whose lock a pass holds."""
+        """The file whose lock a run holds."""
         return self.state / "gather.lock"
 
     @property

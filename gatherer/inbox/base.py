@@ -1,4 +1,4 @@
-"""The contract of an inbox, as a pass sees it: a log to read from a position on."""
+"""The contract of an inbox, as a run sees it: a log to read from a position on."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

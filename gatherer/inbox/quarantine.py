@@ -116,7 +116,7 @@ class Quarantine:
         """Put the posts `ids` into `inbox` as the notifications that they are; return how many there were.
 
         They are removed here only when they are on disk there: an interruption between the two can at most put
-        them there twice, which are one to a pass.
+        them there twice, which are one to a run.
 
         Raises:
             InboxUnavailableError: one of the two could not be written; what was not released is still here.

@@ -111,7 +111,7 @@ class InboxWriter:
         """Hand `arrival` over; the future is done when it is on disk.
 
         The future raises :class:`InboxUnavailableError` if it could not be committed, or not in time: then it may be,
-        later, and when the sender tries again the two are one to a pass.
+        later, and when the sender tries again the two are one to a run.
         """
         obstacle = self.obstacle(len(arrival.body or b""))
         if obstacle is None:

@@ -1,4 +1,4 @@
-"""One pass: drain an inbox from its position in the target, decode, apply, until nothing is left."""
+"""One run: drain an inbox from its position in the target, decode, apply, until nothing is left."""
 
 import gc
 import logging
@@ -24,7 +24,7 @@ BOUNDS: Final = Bounds()  # of a batch: what one transaction takes in, and what 
 
 @dataclass(kw_only=True)
 class Summary:
-    """What a pass did."""
+    """What a run did."""
 
     inbox_id: str
     target: str  # which database, for people
@@ -35,7 +35,7 @@ class Summary:
     seconds: float = 0.0
 
 
-def gather(
+def gather_inbox(
     inbox: Inbox,
     target: Target,
     *,
@@ -52,7 +52,7 @@ def gather(
         target: where to apply; its position says where to start.
         opt_out_words: which words are an opt-out at which endpoint.
         erased: people of whom nothing is to come back.
-        limit: stop after so many notifications; the next pass goes on from there.
+        limit: stop after so many notifications; the next run goes on from there.
         dry_run: the target rolls everything back; write no run down, and acknowledge nothing.
         progress: called after every batch with how many notifications are done, of how many.
 

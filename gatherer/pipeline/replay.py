@@ -26,7 +26,7 @@ class Summary:
     retired: Retired = dataclasses.field(default_factory=Retired)  # afterwards, of whatever was there
 
 
-def replay(
+def replay_notifications(
     inbox: Inbox | None,
     target: Target,
     selection: Selection | None,

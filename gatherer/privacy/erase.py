@@ -71,7 +71,7 @@ def sweep(
 ) -> Outcome:
     """Take those out of `target` of whom it does not know that they were erased: it was restored from an older copy.
 
-    Or of whom a pass did not know that was running meanwhile.
+    Or of whom a run did not know that was running meanwhile.
 
     Args:
         target: where responses are.

@@ -19,7 +19,7 @@ from gatherer.privacy.freeing import (
 )
 from gatherer.targets.base import Batch
 
-Decode = Callable[[Sequence[Notification]], Batch]  # as a pass would
+Decode = Callable[[Sequence[Notification]], Batch]  # as a run would
 
 
 class Held(NamedTuple):

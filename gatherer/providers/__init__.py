@@ -55,6 +55,6 @@ def decode(notification: Notification) -> Decoded:
         return [reject(notification, notification.provider, "$", str(error), Reason.UNKNOWN_PROVIDER)]
     try:
         return provider.decode(notification)
-    except Exception as defect:  # noqa: BLE001 - a defect in a decoder must not stop the pass
+    except Exception as defect:  # noqa: BLE001 - a defect in a decoder must not stop the run
         reason = f"the decoder failed: {type(defect).__name__}"
         return [reject(notification, provider.name, "$", reason, Reason.DECODER)]

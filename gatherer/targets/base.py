@@ -59,7 +59,7 @@ class Outcome:
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """What one pass did, for the table `gather_run`."""
+    """What one run did, for the table `gather_run`."""
 
     started_at: datetime
     finished_at: datetime
@@ -148,7 +148,7 @@ class Target(Protocol):
         """Yield the notifications with open rejections in batches, from the bytes kept with them."""
 
     def record_run(self, run: Run) -> None:
-        """Write down what a pass did."""
+        """Write down what a run did."""
 
     def status(self) -> TargetStatus:
         """Return what the target holds."""

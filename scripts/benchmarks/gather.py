@@ -1,9 +1,9 @@
-"""How fast a pass is: responses per second into the embedded target, beside the floor of the same work.
+"""How fast a run is: responses per second into the embedded target, beside the floor of the same work.
 
 The floor decodes the same JSON with bare msgspec and inserts the ready rows with a bare `executemany`
 into the same table, with the same indexes, pragmas and batch size. Both run in this process, one after
 the other, on the same notifications; where others use the machine too, the ratio in CPU seconds is the
-steadier one. Memory is the peak of a process of its own that runs the pass.
+steadier one. Memory is the peak of a process of its own that does the run.
 """
 
 import argparse
@@ -23,8 +23,8 @@ from gatherer.inbox import sqlite_file
 from gatherer.inbox.base import Bounds
 from gatherer.inbox.reader import LocalInbox
 from gatherer.model.records import Response
-from gatherer.pipeline import gather as passes
 from gatherer.pipeline.decode import decode_batch
+from gatherer.pipeline.gather import gather_inbox
 from gatherer.targets.sqlite.apply import as_row
 from gatherer.targets.sqlite.schema import connect
 from gatherer.targets.sqlite.target import SQLiteTarget
@@ -69,10 +69,10 @@ def fill(path: Path, count: int, received_from: int) -> None:
     connection.close()
 
 
-def run_pass(inbox_path: Path, target_path: Path) -> float:
-    """Return the seconds that one pass takes."""
+def time_run(inbox_path: Path, target_path: Path) -> float:
+    """Return the seconds that one run takes."""
     with closing(LocalInbox(inbox_path)) as inbox, closing(SQLiteTarget(target_path)) as target:
-        return passes.gather(inbox, target).seconds
+        return gather_inbox(inbox, target).seconds
 
 
 def run_floor(inbox_path: Path, target_path: Path) -> tuple[float, float]:
@@ -99,7 +99,7 @@ def run(count: int = 500_000) -> dict[str, object]:
     with tempfile.TemporaryDirectory() as folder:
         inbox, again = Path(folder, "inbox.db"), Path(folder, "again.db")
         fill(inbox, count, BEGAN)
-        command = [sys.executable, __file__, "--pass-only", str(inbox), str(Path(folder, "first.db"))]
+        command = [sys.executable, __file__, "--run-only", str(inbox), str(Path(folder, "first.db"))]
         first = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
         floor, floor_cpu = run_floor(inbox, Path(folder, "floor.db"))
         inbox.rename(Path(folder, "done.db"))
@@ -108,11 +108,11 @@ def run(count: int = 500_000) -> dict[str, object]:
         duplicates = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
     return {
         "notifications": count,
-        "first_pass_per_second": round(count / first["seconds"]),
+        "first_run_per_second": round(count / first["seconds"]),
         "floor_per_second": round(count / floor),
         "ratio_to_floor": round(floor / first["seconds"], 3),
         "ratio_to_floor_in_cpu_seconds": round(floor_cpu / first["cpu_seconds"], 3),
-        "first_pass_per_cpu_second": round(count / first["cpu_seconds"]),
+        "first_run_per_cpu_second": round(count / first["cpu_seconds"]),
         "duplicates_per_cpu_second": round(count / duplicates["cpu_seconds"]),
         "duplicates_per_second": round(count / duplicates["seconds"]),
         "peak_memory_mb": round(first["peak_mb"]),
@@ -124,11 +124,11 @@ def main() -> None:
     """Print the figures as JSON."""
     parser = argparse.ArgumentParser(prog="bench gather", description=__doc__)
     parser.add_argument("--count", type=int, default=500_000, help="notifications in the inbox")
-    parser.add_argument("--pass-only", nargs=2, metavar=("INBOX", "TARGET"), help=argparse.SUPPRESS)
+    parser.add_argument("--run-only", nargs=2, metavar=("INBOX", "TARGET"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    if arguments.pass_only:
+    if arguments.run_only:
         cpu_clock = time.process_time()
-        seconds = run_pass(*map(Path, arguments.pass_only))
+        seconds = time_run(*map(Path, arguments.run_only))
         cpu_seconds = time.process_time() - cpu_clock
         peak = peak_bytes() / 2**20
         print(json.dumps({"seconds": seconds, "cpu_seconds": cpu_seconds, "peak_mb": peak}))

@@ -1,8 +1,8 @@
 """How fast an inbox is drained over TLS, beside the same drain from the local file, and what that costs webhooks.
 
 One run: the same notifications into a fresh embedded target, from the file and from a `gatherer serve` at
-127.0.0.1, one after the other, each pass in a process of its own; the ratio is local seconds / pulled seconds.
-Where others use the machine too, the ratio in CPU seconds of the two passes is the steadier one. Then webhooks
+127.0.0.1, one after the other, each run in a process of its own; the ratio is local seconds / pulled seconds.
+Where others use the machine too, the ratio in CPU seconds of the two runs is the steadier one. Then webhooks
 are posted at a fixed rate, in turn alone, and while the inbox is read from end to end again and again as fast
 as it can be, by a process of the lowest priority, because it would be on another machine. The p99 of one round
 swings by ten with what else the disk and the machine do, so the median of all rounds counts, and the ratio of
@@ -33,7 +33,7 @@ from gatherer.inbox.base import Bounds, Inbox
 from gatherer.inbox.reader import LocalInbox
 from gatherer.inbox.remote.client import Address
 from gatherer.inbox.remote.inbox import RemoteInbox
-from gatherer.pipeline import gather as passes
+from gatherer.pipeline.gather import gather_inbox
 from gatherer.targets.sqlite.target import SQLiteTarget
 
 HERE = Path(__file__).resolve().parent
@@ -62,11 +62,11 @@ def run(count: int = 500_000, *, rate: float = 500, seconds: float = 3) -> dict[
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         fill(folder / "inbox.db", count, BEGAN)
-        local = _worker("pass", str(folder / "inbox.db"), str(folder / "local.db"))
+        local = _worker("run", str(folder / "inbox.db"), str(folder / "local.db"))
         with _serving(folder) as (server, port, url):
             before = server.memory_info().rss
             idle = sum(server.cpu_times()[:2])
-            pulled = _worker("pass", url, str(folder / "pulled.db"), str(folder / "ca.pem"))
+            pulled = _worker("run", url, str(folder / "pulled.db"), str(folder / "ca.pem"))
             served = sum(server.cpu_times()[:2]) - idle
             peak = peak_bytes(server)
             quiet, busy = [], []
@@ -181,7 +181,7 @@ def work(kind: str, source: str, target_path: str, ca: str = "") -> None:
                 after = batch[-1].id
         with closing(SQLiteTarget(Path(target_path))) as target:
             cpu_clock = time.process_time()
-            seconds = passes.gather(inbox, target).seconds
+            seconds = gather_inbox(inbox, target).seconds
     found = {
         "seconds": seconds,
         "cpu_seconds": time.process_time() - cpu_clock,

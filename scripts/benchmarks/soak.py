@@ -43,15 +43,15 @@ def run(*, minutes: float, rate: float, folder: Path | None = None) -> dict[str,
             options.append(f"--acknowledged={own / 'acknowledged'}")
             command = [sys.executable, str(HERE / "soak_load.py"), *options]
             with memory, subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as load:
-                passes = list(_gathers(own, load))
+                runs = list(_gathers(own, load))
                 assert load.stdout is not None
                 figures: dict[str, Any] = json.loads(load.stdout.read())
             if load.returncode:
                 raise RuntimeError("the clients failed")
-            passes.append(_gather(own))
+            runs.append(_gather(own))
         records = _compare(own)
     figures["memory"] = memory.figures(minutes * 60)
-    figures["gather"] = {"passes": len(passes), "slowest_seconds": round(max(passes), 2)}
+    figures["gather"] = {"runs": len(runs), "slowest_seconds": round(max(runs), 2)}
     figures["records"] = records
     figures["failed"] = _failures(figures)
     return {
@@ -95,7 +95,7 @@ class Memory:
 
 
 def _gathers(folder: Path, load: "subprocess.Popen[str]") -> Any:
-    """Run a pass every few seconds while there is `load`; yield how many seconds each took."""
+    """Gather every few seconds while there is `load`; yield how many seconds each took."""
     due = time.monotonic()
     while load.poll() is None:
         if time.monotonic() >= due:
@@ -112,7 +112,7 @@ def _gather(folder: Path) -> float:
         # As config/linux/gatherer-gather.service and Task Scheduler have it: receiving comes first.
         psutil.Process(gather.pid).nice(LOW_PRIORITY)
     if gather.returncode:
-        raise RuntimeError("a pass failed")
+        raise RuntimeError("a run failed")
     return time.monotonic() - started
 
 

@@ -1,10 +1,10 @@
-"""How fast a pass into SQL Server is, beside the bare load of the same ready rows and beside dlt's merge.
+"""How fast a run into SQL Server is, beside the bare load of the same ready rows and beside dlt's merge.
 
 Needs a server: GATHERER_TEST_SQLSERVER is an ODBC connection string of a login that may create schemas. What is
 made there is taken out again. All figures come from one run, on the same rows:
 
 * the floor: the ready rows into a heap without indexes, by each way of transport that the driver has;
-* the first pass of an inbox, a pass over the same facts in another inbox, and the peak of the client's memory;
+* the first run of an inbox, a run over the same facts in another inbox, and the peak of the client's memory;
 * with dlt installed (pip install 'dlt[mssql]'), its merge by delete-insert of the same rows.
 """
 
@@ -29,8 +29,8 @@ from memory import peak_bytes
 from gatherer.inbox.base import Bounds
 from gatherer.inbox.reader import LocalInbox
 from gatherer.model.records import Response
-from gatherer.pipeline import gather as passes
 from gatherer.pipeline.decode import decode_batch
+from gatherer.pipeline.gather import gather_inbox
 from gatherer.targets.sqlserver import connection_string, schema
 from gatherer.targets.sqlserver.connection import Access, connect
 from gatherer.targets.sqlserver.connection_string import get
@@ -155,13 +155,13 @@ def run_floor(rows: Sequence[Response], schema_name: str, transport: str) -> flo
 # --- beside it ------------------------------------------------------------------------------------
 
 
-def run_pass(inbox_path: Path, schema_name: str) -> float:
-    """Return the seconds that one pass takes."""
+def time_run(inbox_path: Path, schema_name: str) -> float:
+    """Return the seconds that one run takes."""
     with (
         closing(LocalInbox(inbox_path)) as inbox,
         closing(SQLServerTarget(access(), schema_name=schema_name)) as target,
     ):
-        return passes.gather(inbox, target).seconds
+        return gather_inbox(inbox, target).seconds
 
 
 def run_dlt(inbox_path: Path, schema_name: str) -> float:
@@ -226,7 +226,7 @@ def run(
         fill(inbox, count, BEGAN)
         rows = ready_rows(inbox)
         floors = {name: run_floor(rows, schema_name, name) for name in transports}
-        command = [sys.executable, __file__, "--pass-only", str(inbox), schema_name]
+        command = [sys.executable, __file__, "--run-only", str(inbox), schema_name]
         first = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
         inbox.rename(Path(folder, "done.db"))
         fill(again, count, BEGAN + 3_600_000)  # the same posts an hour later: nothing but duplicates
@@ -245,7 +245,7 @@ def run(
     return {
         "notifications": count,
         "floor_per_second": {name: round(count / seconds) for name, seconds in floors.items()},
-        "first_pass_per_second": round(count / first["seconds"]),
+        "first_run_per_second": round(count / first["seconds"]),
         "ratio_to_floor": round(fastest / first["seconds"], 3),
         "duplicates_per_second": round(count / duplicates["seconds"]),
         "ratio_duplicates_to_first": round(first["seconds"] / duplicates["seconds"], 3),
@@ -263,11 +263,11 @@ def main() -> None:
     parser.add_argument(
         "--transports", nargs="+", choices=TRANSPORTS, default=["openjson", "fast_executemany"]
     )
-    parser.add_argument("--pass-only", nargs=2, metavar=("INBOX", "SCHEMA"), help=argparse.SUPPRESS)
+    parser.add_argument("--run-only", nargs=2, metavar=("INBOX", "SCHEMA"), help=argparse.SUPPRESS)
     parser.add_argument("--dlt-only", nargs=2, metavar=("INBOX", "SCHEMA"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    if arguments.pass_only:
-        seconds = run_pass(Path(arguments.pass_only[0]), arguments.pass_only[1])
+    if arguments.run_only:
+        seconds = time_run(Path(arguments.run_only[0]), arguments.run_only[1])
         print(json.dumps({"seconds": seconds, "peak_mb": peak_bytes() / 2**20}))
     elif arguments.dlt_only:
         seconds = run_dlt(Path(arguments.dlt_only[0]), arguments.dlt_only[1])

@@ -189,12 +189,12 @@ def test_a_flood_of_lines_is_cut_short_and_counted(caplog):
     flood = logs._Flood()
     logger = logging.getLogger("flooded")
 
-    def passes(created: float, *arguments: object) -> str | None:
+    def filtered(created: float, *arguments: object) -> str | None:
         record = logger.makeRecord("flooded", 30, "f", 1, "%d to %s", arguments or (401, "x"), None)
         record.created = created
         return record.getMessage() if flood.filter(record) else None
 
-    assert sum(passes(1000 + n / 1000) is not None for n in range(5000)) == logs.FLOOD_LINES
-    assert passes(1011) == f"401 to x (and {5000 - logs.FLOOD_LINES} more like it before)"
-    assert passes(1011.5) == "401 to x"
-    assert passes(900) is not None, "and the clock may go back"
+    assert sum(filtered(1000 + n / 1000) is not None for n in range(5000)) == logs.FLOOD_LINES
+    assert filtered(1011) == f"401 to x (and {5000 - logs.FLOOD_LINES} more like it before)"
+    assert filtered(1011.5) == "401 to x"
+    assert filtered(900) is not None, "and the clock may go back"

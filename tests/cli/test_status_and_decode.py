@@ -13,11 +13,11 @@ def test_status_counts_what_waits_and_how_long(tmp_path: Path) -> None:
     assert state["inbox"]["backlog"] == state["inbox"]["last_id"] == 3
     assert state["inbox"]["oldest_waiting_at"] == "2026-09-21T14:13:20.000Z"
     assert state["inbox"]["oldest_waiting_seconds"] > 0
-    assert state["last_pass"] is None
+    assert state["last_run"] is None
     call(tmp_path, "gather", "--limit", "2")
     state = json.loads(call(tmp_path, "status", "--json").stdout)
     assert (state["inbox"]["position"], state["inbox"]["backlog"]) == (2, 1)
-    assert state["last_pass"]["read"] == 2
+    assert state["last_run"]["read"] == 2
     call(tmp_path, "gather")
     state = json.loads(call(tmp_path, "status", "--json").stdout)
     assert (state["inbox"]["backlog"], state["inbox"]["oldest_waiting_at"]) == (0, None)
@@ -26,7 +26,7 @@ def test_status_counts_what_waits_and_how_long(tmp_path: Path) -> None:
 
 
 def test_status_creates_nothing(tmp_path: Path) -> None:
-    """Asked by root before the first pass, it must not leave a file that the service cannot write."""
+    """Asked by root before the first run, it must not leave a file that the service cannot write."""
     configure(tmp_path)
     fill_inbox(tmp_path / "inbox.db", [receipts("wamid.A")])
     before = {path.name for path in tmp_path.iterdir()}
@@ -40,7 +40,7 @@ def test_status_is_readable_by_people(tmp_path: Path) -> None:
     fill_inbox(tmp_path / "inbox.db", [receipts("wamid.A")])
     call(tmp_path, "gather")
     printed = run(tmp_path, "status").stdout.decode()
-    for words in ("backlog", "response 1", "last pass", "position"):
+    for words in ("backlog", "response 1", "last run", "position"):
         assert words in printed
 
 

@@ -543,7 +543,7 @@ def test_every_error_of_a_target_in_sql_server_is_at_its_key(
     assert [problem.partition(":")[0] for problem in found] == where
 
 
-def test_the_web_server_needs_no_secret_of_the_target_and_a_pass_none_of_the_endpoints(
+def test_the_web_server_needs_no_secret_of_the_target_and_a_run_none_of_the_endpoints(
     tmp_path: Path,
 ) -> None:
     text = (

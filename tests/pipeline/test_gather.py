@@ -1,4 +1,4 @@
-"""A pass: what it promises about order, repetition, interruption, and inboxes that are not the same."""
+"""A run: what it promises about order, repetition, interruption, and inboxes that are not the same."""
 
 import json
 import shutil
@@ -22,7 +22,7 @@ from gatherer.inbox.base import Bounds
 from gatherer.inbox.reader import LocalInbox
 from gatherer.model import timestamps
 from gatherer.model.errors import InboxError
-from gatherer.pipeline import gather as passes
+from gatherer.pipeline.gather import Summary, gather_inbox
 from gatherer.targets.sqlite.target import SQLiteTarget
 from tests.factories import (
     all_rows,
@@ -67,14 +67,14 @@ CAMPAIGN = [
 ASIDE = ("inbox_id", "notification_id", "received_at")
 
 
-def gather(folder: Path, **options: int) -> passes.Summary:
-    """Run one pass from `folder`'s inbox into its target."""
+def gather(folder: Path, **options: int) -> Summary:
+    """Gather once from `folder`'s inbox into its target."""
     inbox, target = folder / "inbox.db", folder / "responses.db"
     with closing(LocalInbox(inbox)) as source, closing(SQLiteTarget(target)) as destination:
-        return passes.gather(source, destination, **options)
+        return gather_inbox(source, destination, **options)
 
 
-def test_a_pass_brings_everything_and_a_second_one_nothing(tmp_path: Path) -> None:
+def test_a_run_brings_everything_and_a_second_one_nothing(tmp_path: Path) -> None:
     fill_inbox(tmp_path / "inbox.db", CAMPAIGN)
     first = gather(tmp_path)
     assert first.read == len(CAMPAIGN)
@@ -118,7 +118,7 @@ def test_one_bad_element_never_costs_its_siblings(tmp_path: Path) -> None:
 def test_order_and_repetition_do_not_matter(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
 ) -> None:
-    """Any permutation of any multiset of notifications, in any split into passes, gives the same rows."""
+    """Any permutation of any multiset of notifications, in any split into runs, gives the same rows."""
     posts = data.draw(st.lists(st.sampled_from(CAMPAIGN), min_size=1, max_size=8))
     tables = []
     for shuffled in (posts, data.draw(st.permutations(posts + posts[: data.draw(st.integers(0, 4))]))):
@@ -138,7 +138,7 @@ def test_the_order_of_applying_does_not_matter_to_any_column(
 ) -> None:
     """The same notifications of one inbox, applied in any order by replay, give the same rows to the last column."""
     from gatherer.inbox.base import Selection
-    from gatherer.pipeline.replay import replay
+    from gatherer.pipeline.replay import replay_notifications
 
     folder = tmp_path_factory.mktemp("apply")
     fill_inbox(folder / "inbox.db", CAMPAIGN)
@@ -147,7 +147,7 @@ def test_the_order_of_applying_does_not_matter_to_any_column(
     with closing(LocalInbox(folder / "inbox.db")) as inbox, closing(SQLiteTarget(shuffled)) as target:
         for start in range(0, len(order), batch):
             ids = frozenset(number + 1 for number in order[start : start + batch])
-            replay(inbox, target, Selection(ids=ids))
+            replay_notifications(inbox, target, Selection(ids=ids))
         assert target.position(inbox.identity) is None, "a replay leaves the position alone"
     assert all_rows(shuffled) == all_rows(folder / "responses.db")
 
@@ -169,17 +169,17 @@ def _without_times_of_receipt(
 
 def test_a_batch_is_bounded_by_rows_and_by_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fill_inbox(tmp_path / "inbox.db", CAMPAIGN)
-    monkeypatch.setattr(passes, "BOUNDS", Bounds(rows=4, bytes=900))
+    monkeypatch.setattr("gatherer.pipeline.gather.BOUNDS", Bounds(rows=4, bytes=900))
     seen: list[int] = []
     inbox, target = tmp_path / "inbox.db", tmp_path / "responses.db"
     with closing(LocalInbox(inbox)) as source, closing(SQLiteTarget(target)) as destination:
-        summary = passes.gather(source, destination, progress=lambda done, total: seen.append(done))
+        summary = gather_inbox(source, destination, progress=lambda done, total: seen.append(done))
     assert summary.read == len(CAMPAIGN)
     assert max(b - a for a, b in zip([0, *seen], seen, strict=False)) <= 4
     assert len(seen) > len(CAMPAIGN) / 4, "some batches were cut by their bytes"
 
 
-def test_limit_stops_and_the_next_pass_goes_on(tmp_path: Path) -> None:
+def test_limit_stops_and_the_next_run_goes_on(tmp_path: Path) -> None:
     fill_inbox(tmp_path / "inbox.db", CAMPAIGN)
     assert gather(tmp_path, limit=3).position == 3
     assert gather(tmp_path, limit=3).position == 6
@@ -203,7 +203,7 @@ def test_a_target_restored_from_an_older_copy_refills_by_itself(tmp_path: Path) 
     assert all_rows(target) == expected
 
 
-def test_an_inbox_that_was_reset_under_its_identity_stops_the_pass(tmp_path: Path) -> None:
+def test_an_inbox_that_was_reset_under_its_identity_stops_the_run(tmp_path: Path) -> None:
     inbox = tmp_path / "inbox.db"
     fill_inbox(inbox, CAMPAIGN[:2])
     shutil.copy(inbox, tmp_path / "old.db")
@@ -263,13 +263,13 @@ KILLED_AT_STATEMENT = """
 import os, signal, sys
 from contextlib import closing
 from pathlib import Path
-from gatherer.pipeline import gather as passes
+from gatherer.pipeline import gather
 from gatherer.inbox.base import Bounds
 from gatherer.inbox.reader import LocalInbox
 from gatherer.targets.sqlite.target import SQLiteTarget
 
 folder, fatal = Path(sys.argv[1]), int(sys.argv[2])
-passes.BOUNDS = Bounds(rows=4)
+gather.BOUNDS = Bounds(rows=4)
 seen = 0
 def count(statement):
     global seen
@@ -278,15 +278,15 @@ def count(statement):
         os.kill(os.getpid(), signal.SIGKILL)
 with closing(LocalInbox(folder / "inbox.db")) as inbox, closing(SQLiteTarget(folder / "responses.db")) as target:
     target._connection.set_trace_callback(count)
-    passes.gather(inbox, target)
+    gather.gather_inbox(inbox, target)
 print(seen)
 """
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
 @pytest.mark.parametrize("stride", [pytest.param(9), pytest.param(1, marks=pytest.mark.nightly)])
-def test_kill_9_of_a_pass_at_every_step_loses_and_doubles_nothing(tmp_path: Path, stride: int) -> None:
-    """Killed before its n-th SQL statement for n = 1, 2, 3 …, the passes after it end with the right rows."""
+def test_kill_9_of_a_run_at_every_step_loses_and_doubles_nothing(tmp_path: Path, stride: int) -> None:
+    """Killed before its n-th SQL statement for n = 1, 2, 3 …, the runs after it end with the right rows."""
     (tmp_path / "calm").mkdir()
     fill_inbox(tmp_path / "calm" / "inbox.db", CAMPAIGN)
     gather(tmp_path / "calm")
@@ -390,7 +390,7 @@ def test_a_second_gather_says_who_is_at_it(tmp_path: Path) -> None:
         (["--cron", ""], 2, b"no crontab expression"),
         (["--cron", "0 0 31 2 *"], 2, b"never comes"),
         (["--limit", "0"], 2, b"--limit"),
-        (["--every", "5m", "--fail-on-rejected"], 2, b"one pass"),
+        (["--every", "5m", "--fail-on-rejected"], 2, b"one run"),
         (["extra"], 2, b"unexpected extra argument"),
     ],
 )
@@ -444,7 +444,7 @@ def test_a_locked_target_exits_75_and_nothing_is_lost(
         with closing(LocalInbox(inbox)) as source, closing(SQLiteTarget(path)) as target:
             target._connection.execute("PRAGMA busy_timeout = 100")
             with pytest.raises(TemporaryError, match="locked") as caught:
-                passes.gather(source, target)
+                gather_inbox(source, target)
     assert caught.value.exit_code == 75
     assert gather(tmp_path).read == len(CAMPAIGN) - 1
 
@@ -458,7 +458,7 @@ def test_a_schedule_gathers_now_and_again_and_stops_on_sigterm(tmp_path: Path) -
             _wait_for_rows(tmp_path / "responses.db", 1)
             fill_inbox(tmp_path / "inbox.db", [receipts("wamid.2")])
             _wait_for_rows(tmp_path / "responses.db", 2)
-            shutil.move(tmp_path / "inbox.db", tmp_path / "away.db")  # the next pass fails …
+            shutil.move(tmp_path / "inbox.db", tmp_path / "away.db")  # the next run fails …
             time.sleep(1.5)
             shutil.move(tmp_path / "away.db", tmp_path / "inbox.db")  # … and the one after it comes
             fill_inbox(tmp_path / "inbox.db", [receipts("wamid.3")])
@@ -468,7 +468,7 @@ def test_a_schedule_gathers_now_and_again_and_stops_on_sigterm(tmp_path: Path) -
         finally:
             process.kill()
     assert process.returncode == 0, errors.decode()
-    assert b"the pass failed" in errors
+    assert b"the run failed" in errors
     assert b"Traceback" not in errors
 
 
@@ -509,5 +509,5 @@ def test_a_run_is_written_down_even_if_it_failed(tmp_path: Path) -> None:
         connection.execute("UPDATE notification SET body = x'00' WHERE id = ?", (len(CAMPAIGN),))
     assert call(tmp_path, "gather").returncode == 3
     state = json.loads(call(tmp_path, "status", "--json").stdout)
-    assert state["last_pass"]["exit_code"] == 3
-    assert "not the one" in state["last_pass"]["problem"]
+    assert state["last_run"]["exit_code"] == 3
+    assert "not the one" in state["last_run"]["problem"]

@@ -1,4 +1,4 @@
-"""`[target] keep_days` through the real commands: what is too old goes at the end of a pass, and stays away."""
+"""`[target] keep_days` through the real commands: what is too old goes at the end of a run, and stays away."""
 
 import json
 import time
@@ -60,7 +60,7 @@ def test_what_is_too_old_goes_and_no_replay_brings_it_back(folder: Path) -> None
     assert rows(folder / "responses.db") == kept
 
 
-def test_it_goes_with_the_next_pass_although_nothing_is_new(folder: Path) -> None:
+def test_it_goes_with_the_next_run_although_nothing_is_new(folder: Path) -> None:
     limits(folder, "")
     assert "retired" not in command(folder, "gather")
     before = rows(folder / "responses.db")

@@ -370,7 +370,7 @@ def test_a_passing_gather_is_not_disturbed(place: Path) -> None:
     from gatherer.files import lock
 
     with lock.exclusive(place / "responses.db.gather.lock"):
-        assert "a pass is running" in erase(place, "--phone", f"+{ANN}", "--yes", code=75)
+        assert "a run is in progress" in erase(place, "--phone", f"+{ANN}", "--yes", code=75)
 
 
 @pytest.mark.parametrize("seed", [1, *(pytest.param(n, marks=pytest.mark.nightly) for n in range(2, 12))])

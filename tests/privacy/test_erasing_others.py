@@ -421,7 +421,7 @@ def test_what_cannot_be_stored_is_refused_before_anything_is_done(tmp_path: Path
     assert len(facts(folder)) == 1
 
 
-def test_a_pass_of_another_host_that_had_begun_before_is_made_up_for(tmp_path: Path) -> None:
+def test_a_run_of_another_host_that_had_begun_before_is_made_up_for(tmp_path: Path) -> None:
     """That host has read the notifications, and applies them after the erasure; its own file knows nothing of it."""
     folder = place(tmp_path, [post(message(ANN, "wamid.A1"), message(BOB, "wamid.B1"))])
     with closing(LocalInbox(folder / "inbox.db")) as inbox:

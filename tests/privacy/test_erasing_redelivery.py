@@ -56,7 +56,7 @@ def copied(folder: Path) -> bytes:
 
 
 def restore(folder: Path, copy: bytes) -> None:
-    """Put `copy` in the place of the target, and let a pass find out."""
+    """Put `copy` in the place of the target, and let a run find out."""
     for side in ("-wal", "-shm"):
         (folder / f"responses.db{side}").unlink(missing_ok=True)
     (folder / "responses.db").write_bytes(copy)
@@ -109,7 +109,7 @@ def test_an_event_about_nobody_else_is_swept_as_a_whole(tmp_path: Path) -> None:
     assert rows(folder / "responses.db", "other_event") == []
 
 
-def test_a_time_of_the_site_that_is_none_stops_no_pass(tmp_path: Path) -> None:
+def test_a_time_of_the_site_that_is_none_stops_no_run(tmp_path: Path) -> None:
     folder = place(tmp_path, [post(message(ANN, "wamid.A1"))])
     ask(folder, "INSERT INTO message_map (phone, sent_at, campaign) VALUES (?, 'gestern', 'c')", f"+{ANN}")
     copy = copied(folder)

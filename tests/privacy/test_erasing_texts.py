@@ -66,7 +66,7 @@ def test_what_goes_may_be_inside_of_what_goes(
 
 
 @pytest.mark.parametrize("said", [flow({ANN: [{"phone": ANN}, {"x": 1}]}), message(BOB, "wamid.B1") | {"extra": {ANN: [{"phone": ANN}, {"x": 1}]}}])  # fmt: skip
-def test_a_number_that_is_a_name_and_stands_inside_as_well_stops_no_pass(tmp_path: Path, said: Any) -> None:
+def test_a_number_that_is_a_name_and_stands_inside_as_well_stops_no_run(tmp_path: Path, said: Any) -> None:
     folder = place(tmp_path, [post(message(ANN, "wamid.A1")), post(said)])
     erase(folder)
     fill_inbox(folder / "inbox.db", [post(said), post(message(BOB, "wamid.B2"))])

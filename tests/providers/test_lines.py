@@ -1,4 +1,4 @@
-"""Bodies of many lines: posts that a relay collected, or junk that must not hold up the pass."""
+"""Bodies of many lines: posts that a relay collected, or junk that must not hold up the run."""
 
 from gatherer import providers
 from gatherer.model.records import Reason, Rejected

@@ -26,7 +26,7 @@ def test_it_shows_the_whole_path_and_leaves_nothing_behind(tmp_path: Path) -> No
     assert result.returncode == 0, said
     for words in (
         "gatherer serve", "gatherer gather", "sent", "delivered", "read", "failed", "reacted", "replied", "131026",
-        "rejected", "a second pass changes nothing", "posting the whole campaign again changes nothing",
+        "rejected", "a second run changes nothing", "posting the whole campaign again changes nothing",
         "gatherer init",
     ):  # fmt: skip
         assert words in said
@@ -60,7 +60,7 @@ def test_what_it_leaves_in_a_folder_is_a_working_set_up(tmp_path: Path) -> None:
 
 
 def test_a_proof_that_fails_is_told_and_is_an_error(tmp_path: Path) -> None:
-    """Rows that change between the passes are noticed: the digest covers every column of every row."""
+    """Rows that change between the runs are noticed: the digest covers every column of every row."""
     demo = Demo(tmp_path / "kept", count=20, seed=1)
     with demo.server() as address:
         demo.post(address, lambda _done, _total: None)

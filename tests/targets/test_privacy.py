@@ -664,7 +664,7 @@ def test_a_file_that_somebody_reads_loses_the_rows_all_the_same(tmp_path: Path) 
 
 
 def test_looking_for_what_is_too_old_does_not_read_everything(tmp_path: Path) -> None:
-    """It is done after every pass."""
+    """It is done after every run."""
     with closing(SQLiteTarget(tmp_path / "responses.db")) as target:
         run: list[str] = []
         target._connection.set_trace_callback(run.append)

@@ -15,8 +15,8 @@ from gatherer.inbox.base import Selection
 from gatherer.inbox.reader import LocalInbox
 from gatherer.model import timestamps
 from gatherer.model.errors import TargetError, TemporaryError
-from gatherer.pipeline import gather as passes
-from gatherer.pipeline.replay import replay
+from gatherer.pipeline.gather import Summary, gather_inbox
+from gatherer.pipeline.replay import replay_notifications
 from gatherer.targets.base import Batch, Position, Run
 from gatherer.targets.sqlserver import schema
 from gatherer.targets.sqlserver.connection import Access
@@ -61,13 +61,13 @@ def test_two_gatherers_at_once_lose_and_double_nothing(place: SQLServerPlace, tm
     for name in ("one", "two"):
         fill_inbox(tmp_path / name, [*shared, *(receipts(f"wamid.{name}.{number}") for number in range(100))])
     problems: list[Exception] = []
-    summaries: list[passes.Summary] = []
+    summaries: list[Summary] = []
 
     def gather(name: str) -> None:
         try:
             with closing(LocalInbox(tmp_path / name)) as inbox, closing(at(place)) as target:
                 for _ in range(10):
-                    summaries.append(passes.gather(inbox, target, limit=50))
+                    summaries.append(gather_inbox(inbox, target, limit=50))
         except Exception as problem:  # noqa: BLE001 - whatever it is, the test has to show it
             problems.append(problem)
 
@@ -162,7 +162,7 @@ def test_a_record_that_does_not_fit_is_rejected_and_the_rest_goes_on(place: SQLS
         assert again.body == b"body 33"
 
 
-def test_many_that_do_not_fit_stop_the_pass(place: SQLServerPlace) -> None:
+def test_many_that_do_not_fit_stop_the_run(place: SQLServerPlace) -> None:
     sources = [notification(b"body %d" % number, number) for number in range(1, 41)]
     records = [
         response(key(number), notification_id=number, message_id="x" * (451 if number % 3 == 0 else 20))
@@ -193,10 +193,10 @@ def test_spaces_at_the_end_make_a_difference(place: SQLServerPlace) -> None:
 def test_an_older_copy_of_the_target_refills_by_itself(place: SQLServerPlace, tmp_path: Path) -> None:
     fill_inbox(tmp_path / "inbox", [receipts(f"wamid.{number}") for number in range(60)] + [b"no json"])
     with closing(LocalInbox(tmp_path / "inbox")) as inbox, closing(at(place)) as target:
-        passes.gather(inbox, target, limit=20)
+        gather_inbox(inbox, target, limit=20)
         (older,) = place.query("SELECT * FROM $(schema).inbox_position")
         before = all_rows(place)
-        passes.gather(inbox, target)
+        gather_inbox(inbox, target)
         expected = all_rows(place)
         # What a restore from the copy amounts to: the rows and the position of that moment.
         kept = {row["key"] for row in before["response"]}
@@ -211,20 +211,20 @@ def test_an_older_copy_of_the_target_refills_by_itself(place: SQLServerPlace, tm
             older["digest"],
         )
         assert all_rows(place) == before
-        passes.gather(inbox, target)
+        gather_inbox(inbox, target)
         assert all_rows(place) == expected
 
 
 def test_a_copy_that_lost_a_tables_rows_is_healed_by_replay(place: SQLServerPlace, tmp_path: Path) -> None:
     fill_inbox(tmp_path / "inbox", [receipts(f"wamid.{number}") for number in range(30)])
     with closing(LocalInbox(tmp_path / "inbox")) as inbox, closing(at(place)) as target:
-        passes.gather(inbox, target)
+        gather_inbox(inbox, target)
         expected = all_rows(place)
         position = target.position(inbox.identity)
         place.query("DELETE FROM $(schema).response")
-        assert replay(inbox, target, Selection()).outcome.inserted == {"sent": 30}
+        assert replay_notifications(inbox, target, Selection()).outcome.inserted == {"sent": 30}
         assert all_rows(place) == expected
-        assert replay(inbox, target, Selection(), rebuild=True).outcome.removed == 30
+        assert replay_notifications(inbox, target, Selection(), rebuild=True).outcome.removed == 30
         assert all_rows(place) == expected
         assert target.position(inbox.identity) == position
 
@@ -353,7 +353,7 @@ def writer(place: SQLServerPlace) -> Iterator[str]:
     session.disconnect()
 
 
-def test_a_pass_needs_no_more_than_the_rights_that_are_granted(
+def test_a_run_needs_no_more_than_the_rights_that_are_granted(
     place: SQLServerPlace, writer: str, tmp_path: Path
 ) -> None:
     fill_inbox(tmp_path / "inbox.db", [receipts("wamid.A"), receipts("wamid.A", word="read"), b"no json"])

@@ -131,7 +131,7 @@ class Transport:
         """
         if attempt >= self.patience.attempts:
             raise TemporaryError(
-                f"{self.name}: {passing}; tried {attempt} times, nothing is lost, and the next pass goes on"
+                f"{self.name}: {passing}; tried {attempt} times, nothing is lost, and the next run goes on"
             ) from None
         longest = min(self.patience.first_wait_seconds * 2**attempt, self.patience.longest_wait_seconds)
         asked = min(passing.wait_seconds, self.patience.longest_wait_seconds)
@@ -160,7 +160,7 @@ class Transport:
     def replaced(self) -> TemporaryError:
         """Return the error for an inbox that is no longer the one that was opened."""
         return TemporaryError(
-            f"{self.name}: another inbox has taken its place during the pass; the next pass begins with that one"
+            f"{self.name}: another inbox has taken its place during the run; the next run begins with that one"
         )
 
     def close(self) -> None:

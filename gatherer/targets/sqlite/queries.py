@@ -1,4 +1,4 @@
-"""What people ask the file for: how many rows there are, how the last pass went, the responses themselves."""
+"""What people ask the file for: how many rows there are, how the last run went, the responses themselves."""
 
 import dataclasses
 import json

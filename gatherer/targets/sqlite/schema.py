@@ -50,7 +50,7 @@ def connect(path: Path, *, dry_run: bool = False) -> sqlite3.Connection:
         connection.executescript(PRAGMAS)
         if pending and dry_run and str(path) != ":memory:":
             raise IncompatibleFileError(
-                "has the tables of an older gatherer, which the next pass brings up to date"
+                "has the tables of an older gatherer, which the next run brings up to date"
             )
         if pending:
             VERSIONS.apply(connection)

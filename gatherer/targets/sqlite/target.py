@@ -113,7 +113,7 @@ class SQLiteTarget:
         return self._kept_notifications(settled=False)
 
     def record_run(self, run: Run) -> None:
-        """Write down what a pass did."""
+        """Write down what a run did."""
         values = [getattr(run, name) for name in RUN_COLUMNS]
         values[:2] = [sql_datetime.text(run.started_at), sql_datetime.text(run.finished_at)]
         places = ", ".join("?" * len(values))
@@ -209,7 +209,7 @@ class SQLiteTarget:
 
     @contextlib.contextmanager
     def _wiping(self) -> Iterator[None]:
-        """Have what is removed meanwhile overwritten with zeros. Always doing so would slow passes down."""
+        """Have what is removed meanwhile overwritten with zeros. Always doing so would slow runs down."""
         with self._explained():
             self._connection.execute("PRAGMA secure_delete = ON")
             try:

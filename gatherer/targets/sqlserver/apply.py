@@ -4,7 +4,7 @@ Rows travel as one JSON text for every 2 000 of them, which the server takes apa
 ways of transport that were compared, it is the fastest that never loses or doubles a row. Rows per second of the
 same 40 000 rows of 36 columns into a heap without indexes, in one run of `scripts/bench sqlserver` on two shared
 cores, with Babelfish 4.4 as the server (only the relations mean anything): OPENJSON 4 266, `fast_executemany` 3 019;
-the whole pass, with all indexes, merging and proofs, 2 386, and over nothing but duplicates 2 694. In an earlier
+the whole run, with all indexes, merging and proofs, 2 386, and over nothing but duplicates 2 694. In an earlier
 comparison of narrower rows (20 columns, 50 000 rows): OPENJSON 22 023, `fast_executemany` 11 088 (6 221 into a table
 with a primary key), one JSON text of 25 million characters 5 556, table-valued parameters 2 346, `executemany`
 1 500, VALUES of many rows 1 003. Table-valued parameters delivered the first call's rows again, and bulk copy

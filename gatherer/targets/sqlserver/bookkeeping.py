@@ -1,4 +1,4 @@
-"""What is noted down beside the facts: positions, the settings of the site, which views need, what each pass did."""
+"""What is noted down beside the facts: positions, the settings of the site, which views need, what each run did."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -35,7 +35,7 @@ def settle(session: Session, schema: str, wanted: Mapping[str, str]) -> None:
 
 
 def record(session: Session, schema: str, run: Run) -> None:
-    """Write down what a pass did."""
+    """Write down what a run did."""
     values = dataclasses.asdict(run)
     for name in ("started_at", "finished_at"):
         values[name] = sql_datetime.text(values[name])

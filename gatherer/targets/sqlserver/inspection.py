@@ -13,7 +13,7 @@ from gatherer.targets.sqlserver.connection_string import get, parse
 from gatherer.targets.sqlserver.session import Session, SQLServerError
 
 ROUND_TRIPS: Final = 5
-# What a pass does with each table; `config/sqlserver/grants.sql` grants the same.
+# What a run does with each table; `config/sqlserver/grants.sql` grants the same.
 RIGHTS: Final[dict[str, tuple[str, ...]]] = {
     **{table.table: ("SELECT", "INSERT", "UPDATE", "DELETE") for table in TABLES},
     Rejected.table: ("SELECT", "INSERT", "UPDATE", "DELETE"),
@@ -95,7 +95,7 @@ def _encrypted(session: Session) -> str:
         if rows and str(rows[0].encrypt_option).upper() in ("TRUE", "FALSE"):
             return "yes" if str(rows[0].encrypt_option).upper() == "TRUE" else "no"
     except SQLServerError:
-        pass  # needs VIEW SERVER STATE, which the login of a pass should not have
+        pass  # needs VIEW SERVER STATE, which the login of a run should not have
     asked = session.access.encrypt
     # A driver that was told to encrypt fails rather than go on without.
     return "yes (asked for)" if asked in ("yes", "true", "mandatory", "strict") else "no (not asked for)"

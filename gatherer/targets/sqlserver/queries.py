@@ -1,4 +1,4 @@
-"""What the tables are asked for: how many rows there are, how the last pass went, rejections, the responses."""
+"""What the tables are asked for: how many rows there are, how the last run went, rejections, the responses."""
 
 import dataclasses
 from collections.abc import Iterator

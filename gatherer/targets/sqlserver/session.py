@@ -158,7 +158,7 @@ class Session:
                 wait = random.uniform(longest / 2, longest)  # noqa: S311 - so that two do not meet again
                 if attempt == patience.attempts or time.monotonic() - started + wait > patience.seconds:
                     raise TemporaryError(
-                        f"{self.name}: {fault}; tried {attempt} times, nothing is lost, and the next pass goes on"
+                        f"{self.name}: {fault}; tried {attempt} times, nothing is lost, and the next run goes on"
                     ) from None
                 log.warning("%s: %s; trying again in %.1f s", self.name, fault, wait)
                 time.sleep(wait)

@@ -157,7 +157,7 @@ class SQLServerTarget:
         return queries.kept_notifications(self.session, self._schema, settled=False)
 
     def record_run(self, run: Run) -> None:
-        """Write down what a pass did."""
+        """Write down what a run did."""
         self._in_transaction(lambda: bookkeeping.record(self.session, self._schema, run))
 
     def status(self) -> TargetStatus:

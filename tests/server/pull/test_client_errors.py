@@ -138,7 +138,7 @@ def test_a_page_of_a_proxy_instead_of_notifications_is_not_taken_for_some(server
         opened().read(0, Bounds())
 
 
-def test_another_inbox_in_its_place_ends_the_pass(server: Any) -> None:
+def test_another_inbox_in_its_place_ends_the_run(server: Any) -> None:
     server.get(f"{URL}/v1/inbox", **about())
     server.get(f"{URL}/v1/notifications", status=409)
     with pytest.raises(TemporaryError, match="another inbox has taken its place"):
@@ -148,7 +148,7 @@ def test_another_inbox_in_its_place_ends_the_pass(server: Any) -> None:
 @pytest.mark.parametrize(
     "answer", [{"status": 503}, {"status": 404}, {"body": requests.ConnectionError("away")}]
 )
-def test_an_acknowledgement_never_fails_a_pass(
+def test_an_acknowledgement_never_fails_a_run(
     server: Any, answer: dict[str, Any], caplog: pytest.LogCaptureFixture
 ) -> None:
     server.get(f"{URL}/v1/inbox", **about())

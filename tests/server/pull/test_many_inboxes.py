@@ -1,4 +1,4 @@
-"""One pass over inboxes here and elsewhere: each on its own, together the right rows, whatever fails."""
+"""One run over inboxes here and elsewhere: each on its own, together the right rows, whatever fails."""
 
 import json
 import socket
@@ -15,7 +15,7 @@ import pytest
 
 from gatherer.inbox import consumers
 from gatherer.inbox.base import Bounds
-from gatherer.pipeline import gather as passes
+from gatherer.pipeline.gather import gather_inbox
 from gatherer.targets.sqlite.target import SQLiteTarget
 from tests.factories import call, configure, fill_inbox, inbox_files, receipts, rows
 from tests.server.pull.pull_server import TOKEN, Offered, offering
@@ -41,7 +41,7 @@ def gather(folder: Path, *options: str) -> tuple[int, dict[str, Any]]:
     return ended.returncode, json.loads(ended.stdout) if ended.stdout else {}
 
 
-def test_inboxes_here_and_elsewhere_are_gathered_in_one_pass(tmp_path: Path) -> None:
+def test_inboxes_here_and_elsewhere_are_gathered_in_one_run(tmp_path: Path) -> None:
     web = tmp_path / "web"
     web.mkdir()
     fill_inbox(web / "inbox.db", [receipts("wamid.A"), receipts("wamid.B"), receipts("wamid.C")])
@@ -198,16 +198,16 @@ GATHER = """
 import sys
 from pathlib import Path
 from contextlib import closing
-from gatherer.pipeline import gather as passes
+from gatherer.pipeline import gather
 from gatherer.inbox.base import Bounds
 from gatherer.inbox.remote.inbox import RemoteInbox
 from gatherer.inbox.remote.client import Address
 from gatherer.targets.sqlite.target import SQLiteTarget
-passes.BOUNDS = Bounds(rows=20)
+gather.BOUNDS = Bounds(rows=20)
 url, ca, target = sys.argv[1:]
 with closing(RemoteInbox("web1", Address(url=url, token="{token}", ca=Path(ca)))) as inbox:
     with closing(SQLiteTarget(Path(target))) as destination:
-        print(passes.gather(inbox, destination).read)
+        print(gather.gather_inbox(inbox, destination).read)
 """
 
 
@@ -317,16 +317,16 @@ def test_a_target_restored_from_a_copy_is_refilled_over_the_network(tmp_path: Pa
     fill_inbox(web / "inbox.db", [receipts(f"wamid.{i}") for i in range(10)])
     with offering(web) as offered, closing(offered.open()) as inbox:
         with closing(SQLiteTarget(tmp_path / "responses.db")) as target:
-            passes.gather(inbox, target, limit=4)
+            gather_inbox(inbox, target, limit=4)
             identity = target.identity
             with closing(sqlite3.connect(tmp_path / "copy.db")) as copy:
                 target._connection.backup(copy)
-            passes.gather(inbox, target)
+            gather_inbox(inbox, target)
         assert consumers.known(web / "inbox.db")[0].notification_id == 10
         with closing(SQLiteTarget(tmp_path / "copy.db")) as restored:
             assert restored.identity == identity
-            assert passes.gather(inbox, restored, limit=1).position == 5
+            assert gather_inbox(inbox, restored, limit=1).position == 5
             assert consumers.known(web / "inbox.db")[0].notification_id == 5, "purging waits for it again"
-            assert passes.gather(inbox, restored).position == 10
+            assert gather_inbox(inbox, restored).position == 10
     assert len(rows(tmp_path / "copy.db")) == 10
     assert Bounds().rows > 1

@@ -191,7 +191,7 @@ def test_a_server_restarted_in_the_middle_costs_nothing(tmp_path: Path) -> None:
 
 
 def test_an_inbox_replaced_in_the_middle_is_noticed(tmp_path: Path) -> None:
-    """The server goes on with a new file; the pass ends, and the next one begins with the new inbox."""
+    """The server goes on with a new file; the run ends, and the next one begins with the new inbox."""
     fill_inbox(tmp_path / "inbox.db", BODIES[:2])
     with offering(tmp_path, OPEN) as offered, closing(offered.open()) as inbox:
         assert len(inbox.read(0, Bounds(rows=1))) == 1

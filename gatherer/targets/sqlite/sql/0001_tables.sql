@@ -199,7 +199,7 @@ CREATE TABLE inbox_position (
     changed_at      TEXT NOT NULL
 ) WITHOUT ROWID;
 
--- One pass of `gatherer gather`.
+-- One run of `gatherer gather`.
 CREATE TABLE gather_run (
     id          INTEGER PRIMARY KEY,
     started_at  TEXT NOT NULL,

@@ -25,7 +25,7 @@ CREATE TABLE erasure (
     other_rows    INTEGER NOT NULL   -- those of other tables
 );
 
--- A pass looks for what is too old, and mostly finds nothing: without these it would read everything each time.
+-- A run looks for what is too old, and mostly finds nothing: without these it would read everything each time.
 CREATE INDEX response_occurred ON response (occurred_at);
 CREATE INDEX response_kept ON response (occurred_at) WHERE blanked_at IS NULL AND kind IN (
     'reacted', 'replied', 'edited', 'revoked', 'opted_out', 'opted_in', 'clicked', 'reply_marker'

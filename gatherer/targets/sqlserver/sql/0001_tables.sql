@@ -264,7 +264,7 @@ CREATE TABLE $(schema).inbox_position (
 );
 GO
 
--- One pass of `gatherer gather`.
+-- One run of `gatherer gather`.
 IF OBJECT_ID(N'$(schema).gather_run', N'U') IS NULL
 CREATE TABLE $(schema).gather_run (
     id          bigint IDENTITY(1, 1) NOT NULL,

@@ -39,7 +39,7 @@ CREATE TABLE $(schema).erasure (
 );
 GO
 
--- A pass looks for what is too old, and mostly finds nothing: without these it would read everything each time. What a
+-- A run looks for what is too old, and mostly finds nothing: without these it would read everything each time. What a
 -- filter says of a column holds for a query only where the column is in the index as well.
 IF NOT EXISTS (SELECT 1 FROM sys.indexes WHERE object_id = OBJECT_ID(N'$(schema).response') AND name = N'response_kept')
     CREATE INDEX response_kept ON $(schema).response (occurred_at) INCLUDE (kind, blanked_at)
