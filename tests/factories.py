@@ -16,7 +16,7 @@ from typing import Any
 from unittest import mock
 
 from gatherer import cli
-from gatherer.inbox.writer import Arrival, InboxWriter
+from gatherer.inbox.writer import InboxWriter, NotificationRow
 from gatherer.model.notification import Notification
 from gatherer.model.timestamps import from_milliseconds
 
@@ -91,7 +91,7 @@ def fill_inbox(
     async def append_all() -> None:
         with closing(InboxWriter(path)) as writer:
             arrivals = (
-                Arrival(
+                NotificationRow(
                     RECEIVED_AT + i * 1000, endpoint, provider, "203.0.113.9", "application/json", None, body
                 )
                 for i, body in enumerate(bodies)

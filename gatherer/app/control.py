@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 PATIENCE_SECONDS: Final = 30  # with a `serve` that is to do it
 
 
-def errands_of(writer: "InboxWriter", quarantine: "Quarantine | None") -> "Mapping[str, Action]":
+def actions_of(writer: "InboxWriter", quarantine: "Quarantine | None") -> "Mapping[str, Action]":
     """Return what can be asked of those who hold `writer` and, where there is one, `quarantine`."""
     from gatherer.inbox import redaction
 
@@ -29,13 +29,13 @@ def errands_of(writer: "InboxWriter", quarantine: "Quarantine | None") -> "Mappi
     async def discard(ids: Any) -> int:
         return await quarantine.discard(_numbers(ids)) if quarantine is not None else 0
 
-    async def scrub(values: Any) -> int:
-        return await redaction.scrub(writer, redaction.from_plain(values))
+    async def redact(values: Any) -> int:
+        return await redaction.redact(writer, redaction.from_json_values(values))
 
-    return {"release": release, "discard": discard, "scrub": scrub}
+    return {"release": release, "discard": discard, "redact": redact}
 
 
-def ask(configuration: Configuration, inbox: config.Inbox, action: str, what: Any) -> int:
+def submit(configuration: Configuration, inbox: config.Inbox, action: str, what: Any) -> int:
     """Have `action` done to `inbox` with `what`, values that JSON can carry; return with how many it was done.
 
     Raises:
@@ -49,13 +49,13 @@ def ask(configuration: Configuration, inbox: config.Inbox, action: str, what: An
 
     path = inbox.path.resolve()
     try:
-        place = control.ask(path, action, what)
+        place = control.submit(path, action, what)
         try:
             return _await_answer(configuration, inbox, place)
         except InboxUnavailableError as unavailable:
             raise TemporaryError(f"it was not done: {unavailable}") from None
         except (InboxInUseError, TemporaryError):
-            control.take_back(place)
+            control.withdraw(place)
             raise
     except OSError as error:
         raise InboxError(
@@ -80,7 +80,7 @@ def _await_answer(configuration: Configuration, inbox: config.Inbox, place: Path
                 quarantine = open_quarantine(configuration, inbox)
                 if quarantine is not None:
                     resources.callback(quarantine.close)
-                asyncio.run(control.do_pending(writer.path, errands_of(writer, quarantine)))
+                asyncio.run(control.do_pending(writer.path, actions_of(writer, quarantine)))
         except InboxInUseError:
             time.sleep(0.2)  # by a `serve` that will do it, or for a moment by another of these commands
     raise TemporaryError(f"serve has not done it within {PATIENCE_SECONDS} s; its log may say why")

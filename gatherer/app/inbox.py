@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from gatherer.inbox.integrity_check import Findings
     from gatherer.inbox.reader import LocalInbox
     from gatherer.inbox.retention import Step
-    from gatherer.inbox.writer import Arrival, InboxWriter
+    from gatherer.inbox.writer import InboxWriter, NotificationRow
 
 
 def select(configuration: Configuration, selection: Selection) -> Iterator[Notification]:
@@ -75,13 +75,13 @@ def import_lines(configuration: Configuration, files: Iterable[Path]) -> int:
     """
     from gatherer.inbox import ndjson
 
-    def arrivals() -> "Iterator[Arrival]":
+    def arrivals() -> "Iterator[NotificationRow]":
         for path in files:
             if str(path) == "-":
-                yield from ndjson.arrivals_of_lines("standard input", sys.stdin.buffer)
+                yield from ndjson.rows_of_lines("standard input", sys.stdin.buffer)
                 continue
             with _readable(path), path.open("rb") as lines:
-                yield from ndjson.arrivals_of_lines(str(path), lines)
+                yield from ndjson.rows_of_lines(str(path), lines)
 
     return _append(configuration, arrivals())
 
@@ -111,10 +111,10 @@ def import_bodies(
         )
     providers.get(name)
 
-    def arrivals() -> "Iterator[Arrival]":
+    def arrivals() -> "Iterator[NotificationRow]":
         for path in files:
             with _readable(path):
-                yield ndjson.arrival_of_body(path, endpoint=endpoint, provider=name, received_at=received_at)
+                yield ndjson.row_of_body(path, endpoint=endpoint, provider=name, received_at=received_at)
 
     return _append(configuration, arrivals())
 
@@ -198,7 +198,7 @@ def check(configuration: Configuration) -> "Findings":
     from gatherer.inbox import integrity_check
 
     with open_local_inbox(configuration) as inbox:
-        return inbox.ask(integrity_check.check)
+        return inbox.query(integrity_check.check)
 
 
 @contextlib.contextmanager
@@ -220,7 +220,7 @@ def _writer(configuration: Configuration) -> "Iterator[InboxWriter]":
         yield writer
 
 
-def _append(configuration: Configuration, arrivals: "Iterable[Arrival]") -> int:
+def _append(configuration: Configuration, arrivals: "Iterable[NotificationRow]") -> int:
     from gatherer.inbox import sqlite_file
     from gatherer.inbox.retention import transaction
     from gatherer.inbox.writer import InboxUnavailableError

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from gatherer import __version__, config
-from gatherer.app.control import ask
+from gatherer.app.control import submit
 from gatherer.app.resources import open_inbox, open_target
 from gatherer.app.run_lock import alone
 from gatherer.app.suppression import decoder, erased_people, file_of, hashing_of
@@ -143,21 +143,26 @@ class People:
             found,
             decode=decoder(self._configuration, self._erased),
             erased=self._erased,
-            scrub=self._scrub,
+            redact=self._redact,
             tombstones=buried,
             erasure=erasure,
         )
 
-    def _scrub(self, name: str, scrubbings: "list[InboxRedaction]") -> None:
-        from gatherer.inbox.redaction import to_plain
+    def _redact(self, name: str, redactions: "list[InboxRedaction]") -> None:
+        from gatherer.inbox.redaction import to_json_values
         from gatherer.inbox.remote.inbox import RemoteInbox
 
         settings, inbox = self._configuration.named_inboxes[name], self._inboxes[name]
         if isinstance(inbox, RemoteInbox):
-            inbox.scrub(scrubbings)
+            inbox.redact(redactions)
         elif isinstance(settings, config.Inbox):
-            for start in range(0, len(scrubbings) or 1, AT_ONCE):
-                ask(self._configuration, settings, "scrub", to_plain(scrubbings[start : start + AT_ONCE]))
+            for start in range(0, len(redactions) or 1, AT_ONCE):
+                submit(
+                    self._configuration,
+                    settings,
+                    "redact",
+                    to_json_values(redactions[start : start + AT_ONCE]),
+                )
 
 
 def _account() -> str:

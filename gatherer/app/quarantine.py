@@ -4,17 +4,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from gatherer.app.control import ask
+from gatherer.app.control import submit
 from gatherer.config import Configuration
 from gatherer.model.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from gatherer.inbox.quarantine import Kept
+    from gatherer.inbox.quarantine import QuarantineEntry
 
 
 def quarantined(
     configuration: Configuration, *, ids: Sequence[int] | None = None, endpoint: str | None = None
-) -> "list[Kept]":
+) -> "list[QuarantineEntry]":
     """Return what is in quarantine, oldest first."""
     from gatherer.inbox import quarantine
 
@@ -38,7 +38,7 @@ def quarantined_body(configuration: Configuration, id: int) -> bytes:  # noqa: A
 
 def dispose(configuration: Configuration, action: Literal["release", "discard"], ids: Sequence[int]) -> int:
     """Release or discard the posts `ids`, and return how many there were. See `asking.ask`."""
-    return ask(configuration, configuration.inbox, action, list(ids))
+    return submit(configuration, configuration.inbox, action, list(ids))
 
 
 def _path(configuration: Configuration) -> Path:

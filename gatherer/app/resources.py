@@ -123,7 +123,7 @@ def open_writer(
         settings.path,
         limits=_limits(settings),
         space=_room(settings),
-        make_room=partial(maintenance.make_room, settings.path.resolve()),
+        purge=partial(maintenance.purge_for_space, settings.path.resolve()),
         committed=committed,
         group=settings.group,
     )

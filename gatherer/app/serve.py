@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 def serve(configuration: Configuration, *, announce: Callable[[str], None]) -> None:
     """Receive webhooks until the process is asked to stop. See `serve.run`."""
-    from gatherer.app.control import errands_of
+    from gatherer.app.control import actions_of
     from gatherer.app.resources import open_quarantine, open_writer, retention
     from gatherer.app.server_settings import limits_of, server_tls
     from gatherer.inbox import control
@@ -56,13 +56,13 @@ def serve(configuration: Configuration, *, announce: Callable[[str], None]) -> N
             tasks.append(tls.watch)
         if quarantine is not None:
             resources.callback(quarantine.close)
-        tasks.append(partial(control.run, writer.path, errands_of(writer, quarantine)))
+        tasks.append(partial(control.run, writer.path, actions_of(writer, quarantine)))
         receiver = WebhookHandler(
             configuration.endpoint, settings, writer, quarantine=quarantine, observer=observer
         )
         listeners = [
             server.Listener(
-                handle=health.answering(receiver.handle, writer.obstacle),
+                handle=health.answering(receiver.handle, writer.refusal_reason),
                 host=settings.host,
                 port=settings.port,
                 tls=tls.context if tls else None,
@@ -76,14 +76,16 @@ def serve(configuration: Configuration, *, announce: Callable[[str], None]) -> N
             observer.registry.register(State(writer, quarantine, certificate_expires_at=expires_at))
             listeners.append(
                 server.Listener(
-                    handle=health.answering(observer.handler(), writer.obstacle),
+                    handle=health.answering(observer.handler(), writer.refusal_reason),
                     host=admin.host,
                     port=admin.port,
                     announce=lambda url: log.info("metrics at %s/metrics", url),
                 )
             )
         pull, watching = resources.enter_context(offered(configuration, writer))
-        listeners += [replace(one, handle=health.answering(one.handle, writer.obstacle)) for one in pull]
+        listeners += [
+            replace(one, handle=health.answering(one.handle, writer.refusal_reason)) for one in pull
+        ]
         server.run(listeners, drain=receiver.drain, tasks=[*tasks, *watching])
 
 
@@ -106,7 +108,7 @@ def offered(
     if settings is None:
         yield [], []
         return
-    from gatherer.inbox.redaction import scrub
+    from gatherer.inbox.redaction import redact
     from gatherer.server.http.server import Listener
     from gatherer.server.http.tls import Files, ServerTLS
     from gatherer.server.pull.handler import PullHandler
@@ -123,7 +125,7 @@ def offered(
             source,
             Tokens([token.reveal() for token in settings.tokens]),
             admins=Tokens([token.reveal() for token in settings.admin_tokens]),
-            erase=partial(scrub, writer),
+            erase=partial(redact, writer),
             address=lambda request: sender(
                 request.remote or "", request.headers.getall("X-Forwarded-For", ()), trusted
             ),

@@ -8,7 +8,7 @@ import click
 
 if TYPE_CHECKING:
     from gatherer.config import Configuration
-    from gatherer.inbox.quarantine import Kept
+    from gatherer.inbox.quarantine import QuarantineEntry
 
 _EXCERPT = 2000  # characters of a body that `show` prints
 _IDS = click.argument("ids", nargs=-1, metavar="[ID…]", type=click.IntRange(1, 2**63 - 1))
@@ -145,7 +145,7 @@ def _dispose(
         click.echo(f"{done} {count} post{'s' * (count != 1)}")
 
 
-def _check(configuration: "Configuration", endpoint: str | None, found: "list[Kept]") -> None:
+def _check(configuration: "Configuration", endpoint: str | None, found: "list[QuarantineEntry]") -> None:
     """Refuse an `endpoint` that is none, unless it once was one: then something of it can be `found`."""
     names = [one.name for one in configuration.endpoint]
     if endpoint is not None and not found and endpoint not in names:
@@ -158,7 +158,7 @@ def _load(config_path: Path | None) -> "Configuration":
     return load(config_path, secrets=False)
 
 
-def _plain(kept: "Kept") -> dict[str, Any]:
+def _plain(kept: "QuarantineEntry") -> dict[str, Any]:
     from gatherer.model import timestamps
 
     return {**kept._asdict(), "received_at": timestamps.iso(kept.received_at)}

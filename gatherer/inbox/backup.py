@@ -28,7 +28,7 @@ def backup(inbox: LocalInbox, destination: Path) -> int:
         raise ConfigurationError(f"{destination} exists: a backup never replaces another file")
     unfinished = destination.with_name(destination.name + ".unfinished")
     try:
-        found = inbox.ask(lambda connection: _copy(connection, unfinished))
+        found = inbox.query(lambda connection: _copy(connection, unfinished))
         if found != "ok":
             raise InboxError(f"the copy of the inbox is damaged ({found}): look at `gatherer inbox check`")
         with _explained(destination):

@@ -28,7 +28,9 @@ UNSTORABLE: Final = (
 )
 # Rows to one statement. SQLite lets go of Python's lock at each, and the event loop does not give it back soon.
 _SIZES: Final = (64, 32, 16, 8, 4, 2, 1)
-MOVED_BYTES: Final = 10_000_000  # of the write-ahead log are moved into the file at a time: that took 16 ms
+CHECKPOINT_BYTES: Final = (
+    10_000_000  # of the write-ahead log are moved into the file at a time: that took 16 ms
+)
 _LONGEST_PAGES: Final = (
     8_000  # a log that is longer, as a reader kept it from beginning anew, is looked after each time
 )
@@ -76,7 +78,7 @@ class Committer:
                 self.path, file_format.versions
             )
             resources.callback(self._let_go)
-            sqlite_file.empty_log(self.connection)
+            sqlite_file.truncate_log(self.connection)
             sqlite_file.probe(self.connection, file_format.about)
             # Opened last and closed last, so that -wal and -shm stay when we stop: a reader that may not
             # write the folder needs them, and one that may must not create them as its own.
@@ -145,21 +147,21 @@ class Committer:
                     self.fail(worse)
                 raise
 
-    def move_log(self) -> None:
+    def checkpoint_log(self) -> None:
         """Move the write-ahead log into the file if it has become long; a failure is one of the inbox.
 
         Nobody has to wait for it: what is in the log is on disk.
         """
         connection = self.connection
-        if connection is None or self._unmoved < MOVED_BYTES:
+        if connection is None or self._unmoved < CHECKPOINT_BYTES:
             return
         with self._busy():
             try:
-                pages, moved = sqlite_file.move_log(connection)
+                pages, moved = sqlite_file.checkpoint_log(connection)
             except Exception as problem:  # noqa: BLE001 - whatever it was, the connection is in doubt
                 self.fail(problem)
                 return
-        self._unmoved = MOVED_BYTES if pages > _LONGEST_PAGES else (pages - moved) * _PAGE_BYTES
+        self._unmoved = CHECKPOINT_BYTES if pages > _LONGEST_PAGES else (pages - moved) * _PAGE_BYTES
 
     def fail(self, problem: Exception) -> None:
         """Give the connection up: after a failed fsync nothing it believes can be trusted."""
@@ -172,7 +174,7 @@ class Committer:
         """Try once to open the file afresh and to prove that it commits; return whether it does."""
         try:
             self.connection = sqlite_file.open_writable(self.path, self._format.versions)
-            if not sqlite_file.empty_log(self.connection):
+            if not sqlite_file.truncate_log(self.connection):
                 raise sqlite3.OperationalError("a reader keeps the write-ahead log from being emptied")
             sqlite_file.probe(self.connection, self._format.about)
             self._keeper = self._keeper or sqlite_file.open_readable(self.path, self._format.versions)
@@ -209,7 +211,7 @@ class Committer:
             with contextlib.suppress(
                 sqlite3.Error
             ):  # a reader may be at work; the log is complete either way
-                sqlite_file.empty_log(self.connection)
+                sqlite_file.truncate_log(self.connection)
         self._disconnect()
         if self._keeper is not None:
             self._keeper.close()

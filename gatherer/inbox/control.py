@@ -40,7 +40,7 @@ def make_folder(inbox: Path) -> None:
     folder(inbox).mkdir(mode=0o700, exist_ok=True)
 
 
-def ask(inbox: Path, action: str, what: Any) -> Path:
+def submit(inbox: Path, action: str, what: Any) -> Path:
     """Leave the request to do `action` with `what`, values that JSON can carry; return where the answer will be.
 
     Raises:
@@ -70,21 +70,21 @@ def answer(path: Path) -> int | None:
     return int(content["done"])
 
 
-def take_back(path: Path) -> None:
+def withdraw(path: Path) -> None:
     """Take the request back whose answer would be at `path`."""
     path.with_suffix(".request").unlink(missing_ok=True)
 
 
-async def run(inbox: Path, errands: Mapping[str, Action]) -> None:
-    """Do whatever is asked about the file `inbox`, until cancelled; `errands` are what is done for which action."""
+async def run(inbox: Path, actions: Mapping[str, Action]) -> None:
+    """Do whatever is asked about the file `inbox`, until cancelled; `actions` are what is done for which action."""
     with suppress(OSError):  # an account that may not make it here may not be asked either
         make_folder(inbox)
     while True:
-        await do_pending(inbox, errands)
+        await do_pending(inbox, actions)
         await asyncio.sleep(LOOK_SECONDS)
 
 
-async def do_pending(inbox: Path, errands: Mapping[str, Action]) -> None:
+async def do_pending(inbox: Path, actions: Mapping[str, Action]) -> None:
     """Do what has been asked by now. What cannot be done is answered with the reason, never raised."""
     try:
         requests = sorted(folder(inbox).iterdir())
@@ -92,17 +92,17 @@ async def do_pending(inbox: Path, errands: Mapping[str, Action]) -> None:
         return
     for request in requests:
         if request.suffix == ".request":
-            await _do(request, errands)
+            await _do(request, actions)
         else:
             _remove_stale(request)
 
 
-async def _do(request: Path, errands: Mapping[str, Action]) -> None:
+async def _do(request: Path, actions: Mapping[str, Action]) -> None:
     result: dict[str, object]
     try:
         content = json.loads(request.read_text(encoding="utf-8"))
         action = content["action"]
-        result = {"done": await errands[action](content["what"])}
+        result = {"done": await actions[action](content["what"])}
         log.info("done as asked: %s of %d", action, result["done"])
     except InboxUnavailableError as unavailable:
         result = {"problem": f"cannot be written just now: {unavailable}"}

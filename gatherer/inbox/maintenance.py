@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from gatherer.inbox import consumers, sqlite_file
-from gatherer.inbox.retention import Retention, Step, give_back_some, purge_some, shrink_log
+from gatherer.inbox.retention import Retention, Step, purge_step, try_truncate_log, vacuum_step
 from gatherer.inbox.writer import InboxUnavailableError, InboxWriter
 from gatherer.model import timestamps
 from gatherer.model.errors import TemporaryError
@@ -60,7 +60,7 @@ class InboxMaintenance:
             await self._purge(steps)
         finally:  # also when it was interrupted: what is gone is said to be gone
             report(steps)
-        while await self._log_is_short() and await self._step(give_back_some) > 0:
+        while await self._log_is_short() and await self._step(vacuum_step) > 0:
             pass
         await self._when_idle()
         return steps
@@ -69,13 +69,13 @@ class InboxMaintenance:
         """Purge what may go, as long as that does not swell the write-ahead log; add to `steps` what went."""
         known = await asyncio.to_thread(consumers.known, self._writer.path)
 
-        def purge_step(connection: sqlite3.Connection) -> Step:
-            step = purge_some(connection, self._retention, known, timestamps.now())
+        def work(connection: sqlite3.Connection) -> Step:
+            step = purge_step(connection, self._retention, known, timestamps.now())
             if step.count:
                 steps.append(step)  # here, so that it is known also if nobody waits for it any more
             return step
 
-        while await self._log_is_short() and (await self._step(purge_step)).count:
+        while await self._log_is_short() and (await self._step(work)).count:
             pass
 
     async def _step(self, work: Callable[[sqlite3.Connection], T]) -> T:
@@ -90,7 +90,7 @@ class InboxMaintenance:
         if self._log_file.stat().st_size <= sqlite_file.LOG_BYTES:
             self._reader_in_the_way = False
             return True
-        if await _performed(self._writer, shrink_log):
+        if await _performed(self._writer, try_truncate_log):
             return True
         if not self._reader_in_the_way:
             log.warning(
@@ -106,11 +106,11 @@ class InboxMaintenance:
         """Empty the write-ahead log if nothing has been written for a whole round."""
         changes = await _performed(self._writer, lambda connection: connection.total_changes)
         if changes == self._changes and self._log_file.stat().st_size:
-            await _performed(self._writer, shrink_log)
+            await _performed(self._writer, try_truncate_log)
         self._changes = changes
 
 
-def make_room(path: Path, connection: sqlite3.Connection) -> None:
+def purge_for_space(path: Path, connection: sqlite3.Connection) -> None:
     """Purge the oldest of what every consumer has, however young it is: the inbox at `path` is full.
 
     Raises:
@@ -119,7 +119,7 @@ def make_room(path: Path, connection: sqlite3.Connection) -> None:
     """
     known, steps = consumers.known(path), []
     for _ in range(STEPS_FOR_ROOM):
-        step = purge_some(connection, Retention(keep_days=0), known, timestamps.now())
+        step = purge_step(connection, Retention(keep_days=0), known, timestamps.now())
         if not step.count:
             break
         steps.append(step)
@@ -138,13 +138,13 @@ def purge_now(writer: InboxWriter, retention: Retention) -> list[Step]:
     try:
         while True:
             now = timestamps.now()
-            step = writer.perform(lambda c: purge_some(c, retention, known, now)).result()  # noqa: B023
+            step = writer.perform(lambda c: purge_step(c, retention, known, now)).result()  # noqa: B023
             if not step.count:
                 break
             steps.append(step)
-        while writer.perform(give_back_some).result():
+        while writer.perform(vacuum_step).result():
             pass
-        writer.perform(shrink_log).result()
+        writer.perform(try_truncate_log).result()
     except (InboxUnavailableError, sqlite3.Error) as problem:
         raise TemporaryError(f"the inbox {writer.path} cannot be written just now: {problem}") from problem
     finally:

@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
-from gatherer.inbox.writer import Arrival
+from gatherer.inbox.writer import NotificationRow
 from gatherer.model import timestamps
 from gatherer.model.errors import ConfigurationError
 from gatherer.model.notification import Notification
@@ -39,7 +39,7 @@ def to_line(notification: Notification) -> str:
     return json.dumps(content)  # ASCII: the same in every encoding
 
 
-def from_line(line: str | bytes) -> Arrival:
+def from_line(line: str | bytes) -> NotificationRow:
     """Return the notification that `line` holds, ready to be stored again.
 
     Raises:
@@ -69,7 +69,7 @@ def from_line(line: str | bytes) -> Arrival:
         raise ValueError("holds half of a character")
     endpoint, provider, content_type, headers, remote = texts
     moment = timestamps.to_milliseconds(received_at)
-    return Arrival(moment, endpoint, provider, remote, content_type, headers, body)
+    return NotificationRow(moment, endpoint, provider, remote, content_type, headers, body)
 
 
 def _body(content: dict[str, Any]) -> bytes:
@@ -92,7 +92,7 @@ def _is_storable(text: str) -> bool:
     return True
 
 
-def arrivals_of_lines(name: str, lines: Iterable[bytes]) -> Iterator[Arrival]:
+def rows_of_lines(name: str, lines: Iterable[bytes]) -> Iterator[NotificationRow]:
     """Yield the notifications in `lines`, skipping empty ones; `name` says where they come from.
 
     Raises:
@@ -128,9 +128,9 @@ def write_bodies(notifications: Iterable[Notification], folder: Path) -> int:
     return count
 
 
-def arrival_of_body(
+def row_of_body(
     path: Path, *, endpoint: str, provider: str, received_at: datetime | None = None
-) -> Arrival:
+) -> NotificationRow:
     """Return the bytes of the file `path` as a notification, received when the file was last written.
 
     Raises:
@@ -139,4 +139,4 @@ def arrival_of_body(
     """
     body = path.read_bytes()
     moment = timestamps.to_milliseconds(received_at) if received_at else path.stat().st_mtime_ns // 1_000_000
-    return Arrival(moment, endpoint, provider, None, None, None, body)
+    return NotificationRow(moment, endpoint, provider, None, None, None, body)

@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 from gatherer.files.migrations import IncompatibleFileError, Versions
 from gatherer.inbox import disk_space, sqlite_file
 from gatherer.inbox.outage import Outage
-from gatherer.inbox.queue import Arrival, InboxUnavailableError, QueueLimits
+from gatherer.inbox.queue import InboxUnavailableError, NotificationRow, QueueLimits
 from gatherer.inbox.writer import InboxWriter
 from gatherer.model import timestamps
 from gatherer.model.errors import InboxError, TemporaryError
@@ -28,7 +28,7 @@ _ARRIVAL: Final = ", ".join(sqlite_file.INBOX.columns)
 BATCH: Final = 100  # posts that are read, or removed, at once
 
 
-class Post(NamedTuple):
+class QuarantineRow(NamedTuple):
     """One post that did not authenticate; the fields are the columns of `post`."""
 
     received_at: int  # milliseconds since 1970
@@ -42,7 +42,7 @@ class Post(NamedTuple):
     authentication: str  # JSON list
 
 
-class Kept(NamedTuple):
+class QuarantineEntry(NamedTuple):
     """What a person gets to see of one post; its body only on demand."""
 
     id: int
@@ -83,31 +83,31 @@ class Quarantine:
         self.path = self._writer.path
         self._rows, self._bytes = self._writer.perform(_held).result()
 
-    def obstacle(self) -> str | None:
+    def refusal_reason(self) -> str | None:
         """Return why nothing could be kept just now; None if it could."""
-        return self._writer.obstacle()
+        return self._writer.refusal_reason()
 
     @property
     def held(self) -> tuple[int, int]:
         """How many posts there are, and the bytes of their bodies."""
         return self._rows, self._bytes
 
-    async def keep(self, post: Post) -> None:
-        """Return when `post` is on disk.
+    async def add(self, row: QuarantineRow) -> None:
+        """Return when `row` is on disk.
 
         Raises:
             QuarantineFullError: there is no room for it until somebody discards or releases something.
             InboxUnavailableError: it could not be committed; the sender has to try again.
 
         """
-        size = len(post.body)
+        size = len(row.body)
         if self._rows >= self._max_rows or self._bytes + size > self._max_bytes:
             raise QuarantineFullError(
                 self._full.begin(f"it holds {self._rows} posts, {disk_space.megabytes(self._bytes)}")
             )
         self._rows, self._bytes = self._rows + 1, self._bytes + size
         try:
-            await self._writer.append(post)
+            await self._writer.append(row)
         except InboxUnavailableError:
             self._rows, self._bytes = self._rows - 1, self._bytes - size
             raise
@@ -124,7 +124,7 @@ class Quarantine:
         """
         released = 0
         for batch in _batches(ids):
-            arrivals = await asyncio.to_thread(_arrivals, self.path, batch)
+            arrivals = await asyncio.to_thread(_rows, self.path, batch)
             for arrival in arrivals.values():
                 await inbox.append(arrival)
             released += await self.discard(list(arrivals))
@@ -146,7 +146,7 @@ class Quarantine:
         self._writer.close()
 
 
-def kept(path: Path, ids: Iterable[int] | None = None, endpoint: str | None = None) -> list[Kept]:
+def kept(path: Path, ids: Iterable[int] | None = None, endpoint: str | None = None) -> list[QuarantineEntry]:
     """Return what the quarantine at `path` holds, oldest first; only `ids`, or of one endpoint, if given.
 
     Raises:
@@ -161,7 +161,7 @@ def kept(path: Path, ids: Iterable[int] | None = None, endpoint: str | None = No
     chosen = None if ids is None else json.dumps(list(ids))
     rows = _read(path, query, {"ids": chosen, "endpoint": endpoint})
     return [
-        Kept._make((row[0], timestamps.from_milliseconds(row[1]), *row[2:8], json.loads(row[8])))
+        QuarantineEntry._make((row[0], timestamps.from_milliseconds(row[1]), *row[2:8], json.loads(row[8])))
         for row in rows
     ]
 
@@ -172,9 +172,9 @@ def body(path: Path, id: int) -> bytes | None:  # noqa: A002
     return rows[0][0] if rows else None
 
 
-def _arrivals(path: Path, ids: Sequence[int]) -> dict[int, Arrival]:
+def _rows(path: Path, ids: Sequence[int]) -> dict[int, NotificationRow]:
     query = f"SELECT id, {_ARRIVAL} FROM post WHERE id IN (SELECT value FROM json_each(:ids)) ORDER BY id"
-    return {row[0]: Arrival(*row[1:]) for row in _read(path, query, {"ids": json.dumps(list(ids))})}
+    return {row[0]: NotificationRow(*row[1:]) for row in _read(path, query, {"ids": json.dumps(list(ids))})}
 
 
 def _read(path: Path, query: str, values: dict[str, Any]) -> list[Any]:

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple, Protocol
 MAX_GROUP: Final = 1000  # notifications in one transaction: bounds the time until the first answer
 
 
-class Arrival(NamedTuple):
+class NotificationRow(NamedTuple):
     """One request, ready to be stored; the fields are the columns of `notification`."""
 
     received_at: int  # milliseconds since 1970
@@ -23,7 +23,7 @@ class Arrival(NamedTuple):
     body: bytes
 
 
-class Storable(Protocol):
+class RowWithBody(Protocol):
     """A row to be: a tuple in the order of its columns, the body among them."""
 
     @property
@@ -45,10 +45,10 @@ class QueueLimits:
     commit_seconds: float = 4  # from the arrival of a body to the answer; then it is 503
 
 
-class Waiting(NamedTuple):
+class QueuedRow(NamedTuple):
     """An arrival, and who wants to know what came of it."""
 
-    arrival: Storable
+    arrival: RowWithBody
     future: "asyncio.Future[None]"
 
 
@@ -59,8 +59,8 @@ class Queue:
         """Keep within `limits`; `late` is asked what to tell those who have waited too long."""
         self.wake = threading.Condition()
         self._limits = limits
-        self._arrived: list[Waiting] = []  # in this turn of the event loop
-        self._waiting: deque[Waiting] = deque()
+        self._arrived: list[QueuedRow] = []  # in this turn of the event loop
+        self._waiting: deque[QueuedRow] = deque()
         self._late = late
         self._deadlines: deque[tuple[float, asyncio.Future[None]]] = deque()  # oldest first
         self._clock: asyncio.TimerHandle | None = None  # one for all: one for each would slow every post down
@@ -78,18 +78,18 @@ class Queue:
         """How large their bodies are together."""
         return self._bytes_in - self._bytes_out
 
-    def has_room(self, size: int) -> bool:
+    def fits(self, size: int) -> bool:
         """Tell whether another body of `size` bytes may wait."""
         rows = self.rows
         return not rows or (rows < self._limits.queue_rows and self.bytes + size <= self._limits.queue_bytes)
 
-    def add(self, arrival: Storable) -> "asyncio.Future[None]":
+    def add(self, arrival: RowWithBody) -> "asyncio.Future[None]":
         """Let `arrival` wait; to be called in the event loop that is to learn what came of it."""
         loop = asyncio.get_running_loop()
         future = loop.create_future()
         self._rows_in += 1
         self._bytes_in += _size(arrival)
-        self._arrived.append(Waiting(arrival, future))
+        self._arrived.append(QueuedRow(arrival, future))
         self._deadlines.append((loop.time() + self._limits.commit_seconds, future))
         if len(self._deadlines) == 1:
             self._watch(loop)
@@ -108,9 +108,9 @@ class Queue:
         """Whether there is something for the thread."""
         return bool(self._waiting)
 
-    def take(self) -> list[Waiting]:
+    def take(self) -> list[QueuedRow]:
         """Return what is to be committed together; with `wake` held."""
-        group: list[Waiting] = []
+        group: list[QueuedRow] = []
         size = 0
         while self._waiting and len(group) < MAX_GROUP:
             size += _size(self._waiting[0].arrival)
@@ -119,7 +119,7 @@ class Queue:
             group.append(self._waiting.popleft())
         return group
 
-    def settle(self, group: Iterable[Waiting], error: InboxUnavailableError | None) -> None:
+    def resolve(self, group: Iterable[QueuedRow], error: InboxUnavailableError | None) -> None:
         """Tell those who wait for `group`, in their event loop, that it is on disk, or why not."""
         futures = []
         for arrival, future in group:
@@ -127,9 +127,9 @@ class Queue:
             self._bytes_out += _size(arrival)
             futures.append(future)
         with contextlib.suppress(RuntimeError):  # the loop is gone, and with it everyone who waited
-            futures[0].get_loop().call_soon_threadsafe(self._settle, futures, error)
+            futures[0].get_loop().call_soon_threadsafe(self._resolve, futures, error)
 
-    def _settle(self, futures: list["asyncio.Future[None]"], error: InboxUnavailableError | None) -> None:
+    def _resolve(self, futures: list["asyncio.Future[None]"], error: InboxUnavailableError | None) -> None:
         for future in futures:
             if not future.done():  # the client may have gone, or waited for too long
                 if error is None:
@@ -155,5 +155,5 @@ class Queue:
             self._watch(loop)
 
 
-def _size(arrival: Storable) -> int:
+def _size(arrival: RowWithBody) -> int:
     return len(arrival.body or b"")

@@ -39,7 +39,7 @@ class LocalInbox:
             raise InboxError(f"there is no inbox at {path}; `gatherer serve` creates it")
         with _explained(path):
             self._open()
-        row = self.ask(lambda connection: connection.execute("SELECT identity FROM inbox").fetchone())
+        row = self.query(lambda connection: connection.execute("SELECT identity FROM inbox").fetchone())
         if row is None:
             raise InboxError(f"{path} is an inbox that has lost its identity: it is damaged")
         self.identity: str = row[0]
@@ -47,13 +47,13 @@ class LocalInbox:
     def last_id(self) -> int:
         """Return the highest id ever given out, 0 if there was none yet."""
         query = "SELECT seq FROM sqlite_sequence WHERE name = 'notification'"
-        row = self.ask(lambda connection: connection.execute(query).fetchone())
+        row = self.query(lambda connection: connection.execute(query).fetchone())
         return row[0] if row else 0
 
     def first_id(self) -> int | None:
         """Return the id of the oldest notification that is still there."""
         query = "SELECT min(id) FROM notification"
-        first: int | None = self.ask(lambda connection: connection.execute(query).fetchone()[0])
+        first: int | None = self.query(lambda connection: connection.execute(query).fetchone()[0])
         return first
 
     def get(self, id: int) -> Notification | None:  # noqa: A002
@@ -108,7 +108,7 @@ class LocalInbox:
     def status(self) -> InboxStatus:
         """Return what the inbox holds."""
         query = "SELECT count(*), min(id) FROM notification"
-        count, first = self.ask(lambda connection: connection.execute(query).fetchone())
+        count, first = self.query(lambda connection: connection.execute(query).fetchone())
         files = (self._file.with_name(self._file.name + suffix) for suffix in ("", "-wal"))
         size = sum(one.stat().st_size for one in files if one.exists())
         return InboxStatus(
@@ -119,7 +119,7 @@ class LocalInbox:
         """Let go of the file."""
         self._connection.close()
 
-    def ask(self, work: Callable[[sqlite3.Connection], T]) -> T:
+    def query(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Return what `work` finds; it is given the connection, and done again if a writer begins meanwhile.
 
         Raises:
@@ -159,7 +159,7 @@ class LocalInbox:
         return [as_notification(row, self.identity) for row in self._fetch_rows(query, values, bounds)]
 
     def _fetch_rows(self, query: str, values: dict[str, Any] | tuple[Any, ...], bounds: Bounds) -> list[Row]:
-        return self.ask(lambda connection: _batch(connection, query, values, bounds))
+        return self.query(lambda connection: _batch(connection, query, values, bounds))
 
 
 @contextlib.contextmanager

@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any, Final, NamedTuple
 
 from gatherer.inbox.base import COLUMNS, as_notification
-from gatherer.inbox.retention import STEP_PAGES, shrink_log, transaction
+from gatherer.inbox.retention import STEP_PAGES, transaction, try_truncate_log
 from gatherer.inbox.writer import InboxWriter
 from gatherer.model.notification import body_key
 
@@ -35,11 +35,11 @@ class InboxRedaction(NamedTuple):
     body: bytes  # the body without the person; empty if nothing is left
 
 
-def steps(scrubbings: Iterable[InboxRedaction]) -> Iterator[list[InboxRedaction]]:
-    """Yield `scrubbings` in portions that can be done at once."""
+def steps(redactions: Iterable[InboxRedaction]) -> Iterator[list[InboxRedaction]]:
+    """Yield `redactions` in portions that can be done at once."""
     step: list[InboxRedaction] = []
     size = 0
-    for one in scrubbings:
+    for one in redactions:
         if step and (len(step) == STEP_ROWS or size + len(one.body) > STEP_BYTES):
             yield step
             step, size = [], 0
@@ -49,8 +49,8 @@ def steps(scrubbings: Iterable[InboxRedaction]) -> Iterator[list[InboxRedaction]
         yield step
 
 
-async def scrub(writer: InboxWriter, scrubbings: Iterable[InboxRedaction]) -> int:
-    """Do `scrubbings` step by step, between arrivals; return how many were done.
+async def redact(writer: InboxWriter, redactions: Iterable[InboxRedaction]) -> int:
+    """Do `redactions` step by step, between arrivals; return how many were done.
 
     Even if there are none, nothing is left in the file afterwards of what was removed from it, or purged, before.
 
@@ -60,12 +60,12 @@ async def scrub(writer: InboxWriter, scrubbings: Iterable[InboxRedaction]) -> in
 
     """
     done = 0
-    for step in steps(scrubbings):
-        done += await asyncio.wrap_future(writer.perform(partial(scrub_some, scrubbings=step)))
+    for step in steps(redactions):
+        done += await asyncio.wrap_future(writer.perform(partial(redact_step, redactions=step)))
     # What was purged earlier stands in free pages, and what was there before in the log.
     while await asyncio.wrap_future(writer.perform(_give_back_some)):
         pass
-    if not await asyncio.wrap_future(writer.perform(shrink_log)):
+    if not await asyncio.wrap_future(writer.perform(try_truncate_log)):
         log.warning(
             "a program is reading %s: until it has done so, its write-ahead log holds what was erased",
             writer.path,
@@ -81,8 +81,8 @@ def _give_back_some(connection: sqlite3.Connection) -> int:
     return int(free) if mode else 0
 
 
-def scrub_some(connection: sqlite3.Connection, scrubbings: Sequence[InboxRedaction]) -> int:
-    """Do `scrubbings` on the writer's `connection`, all in one transaction; return how many were done.
+def redact_step(connection: sqlite3.Connection, redactions: Sequence[InboxRedaction]) -> int:
+    """Do `redactions` on the writer's `connection`, all in one transaction; return how many were done.
 
     What they remove is overwritten in the file, not only marked as free.
 
@@ -93,7 +93,7 @@ def scrub_some(connection: sqlite3.Connection, scrubbings: Sequence[InboxRedacti
     done = 0
     with _thoroughly(connection), transaction(connection):
         (identity,) = connection.execute("SELECT identity FROM inbox").fetchone()
-        for one in scrubbings:
+        for one in redactions:
             row = connection.execute(f"SELECT {COLUMNS} FROM notification WHERE id = ?", (one.id,)).fetchone()
             if row is None or body_key(row[4]) != one.body_key:
                 continue
@@ -116,12 +116,12 @@ def _thoroughly(connection: sqlite3.Connection) -> Iterator[None]:
         connection.execute(f"PRAGMA secure_delete = {before}").fetchone()
 
 
-def to_plain(scrubbings: Sequence[InboxRedaction]) -> list[list[Any]]:
-    """Return `scrubbings` as values that JSON can carry."""
-    return [[one.id, one.body_key.hex(), base64.b64encode(one.body).decode()] for one in scrubbings]
+def to_json_values(redactions: Sequence[InboxRedaction]) -> list[list[Any]]:
+    """Return `redactions` as values that JSON can carry."""
+    return [[one.id, one.body_key.hex(), base64.b64encode(one.body).decode()] for one in redactions]
 
 
-def from_plain(values: Any) -> list[InboxRedaction]:
+def from_json_values(values: Any) -> list[InboxRedaction]:
     """Return the scrubbings that `values` carry.
 
     Raises:

@@ -43,7 +43,7 @@ class Step:
 NOTHING: Final = Step(0, 0, 0, 0)
 
 
-def purge_some(
+def purge_step(
     connection: sqlite3.Connection,
     retention: Retention,
     known: Sequence[consumers.Consumer],
@@ -112,7 +112,7 @@ def _before(now: datetime, days: int | None) -> int:
     return 0 if days is None else timestamps.to_milliseconds(now - timedelta(days=days))
 
 
-def give_back_some(connection: sqlite3.Connection) -> int:
+def vacuum_step(connection: sqlite3.Connection) -> int:
     """Give free pages of the file back to the file system, a few at a time; return how many.
 
     The file shrinks with the next checkpoint.
@@ -131,7 +131,7 @@ def give_back_some(connection: sqlite3.Connection) -> int:
     return int(surplus)
 
 
-def shrink_log(connection: sqlite3.Connection) -> bool:
+def try_truncate_log(connection: sqlite3.Connection) -> bool:
     """Move what the write-ahead log holds into the file and empty it; False if a reader is in the way.
 
     Raises:

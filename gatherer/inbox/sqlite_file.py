@@ -164,7 +164,7 @@ def open_readable(
     return connection
 
 
-def empty_log(connection: sqlite3.Connection) -> bool:
+def truncate_log(connection: sqlite3.Connection) -> bool:
     """Move what the write-ahead log holds into the file; False if a reader was in the way.
 
     A log in which an fsync has failed, in this process or in one before it, may have a hole on the disk
@@ -173,7 +173,7 @@ def empty_log(connection: sqlite3.Connection) -> bool:
     return not connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
 
 
-def move_log(connection: sqlite3.Connection) -> tuple[int, int]:
+def checkpoint_log(connection: sqlite3.Connection) -> tuple[int, int]:
     """Move of the write-ahead log into the file what no reader needs there.
 
     Returns:

@@ -17,11 +17,17 @@ from typing import Any, Final, TypeVar
 
 from gatherer.inbox import disk_space, sqlite_file
 from gatherer.inbox.committer import UNSTORABLE, Committer, Work
-from gatherer.inbox.lookout import LOOK_SECONDS, Lookout
 from gatherer.inbox.outage import Outage
-from gatherer.inbox.queue import Arrival, InboxUnavailableError, Queue, QueueLimits, Storable, Waiting
+from gatherer.inbox.queue import (
+    InboxUnavailableError,
+    NotificationRow,
+    Queue,
+    QueuedRow,
+    QueueLimits,
+    RowWithBody,
+)
 
-__all__ = ["Arrival", "InboxUnavailableError", "InboxWriter", "QueueLimits"]
+__all__ = ["InboxUnavailableError", "InboxWriter", "NotificationRow", "QueueLimits"]
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +44,7 @@ class InboxWriter:
         *,
         limits: QueueLimits | None = None,
         space: disk_space.DiskSpace | None = None,
-        make_room: Work[object] | None = None,
+        purge: Work[object] | None = None,
         committed: Callable[[int], None] = lambda rows: None,
         format: sqlite_file.Format = sqlite_file.INBOX,  # noqa: A002
         group: str | None = None,
@@ -49,7 +55,7 @@ class InboxWriter:
             path: the file.
             limits: of what may wait.
             space: of the file and its disk.
-            make_room: deletes what may go; done as by `perform` when `max_inbox_bytes` is reached, before
+            purge: deletes what may go; done as by `perform` when `max_inbox_bytes` is reached, before
                 anything is refused.
             committed: called on the writer thread after each commit, with the number of its notifications.
             format: another kind of file, for what is not to be gathered.
@@ -82,8 +88,10 @@ class InboxWriter:
         )
         self._file = Committer(path, format, self._failure, group)
         self.path = self._file.path
-        self._lookout = Lookout(self._file, space or disk_space.DiskSpace(), make_room, self._shortage)
-        self._lookout.look()
+        self._space_monitor = disk_space.SpaceMonitor(
+            self._file, space or disk_space.DiskSpace(), purge, self._shortage
+        )
+        self._space_monitor.look()
         self._thread = threading.Thread(target=self._run, name=f"{name}-writer", daemon=True)
         self._thread.start()
 
@@ -97,27 +105,27 @@ class InboxWriter:
         """How many notifications are not on disk yet, and the bytes of their bodies."""
         return self._queue.rows, self._queue.bytes
 
-    def obstacle(self, size: int = 0) -> str | None:
+    def refusal_reason(self, size: int = 0) -> str | None:
         """Return why a body of `size` bytes would be refused at once; None if it would not be."""
         if self._closing:
             return "the inbox is being closed"
         standing = self._failure.reason or self._shortage.reason or self._stalled()
-        if standing is None and not self._queue.has_room(size):
+        if standing is None and not self._queue.fits(size):
             rows, held = self.waiting
             return self._overload.begin(f"{rows} posts, {disk_space.megabytes(held)}, wait for the disk")
         return standing
 
-    def append(self, arrival: Storable) -> "asyncio.Future[None]":
+    def append(self, arrival: RowWithBody) -> "asyncio.Future[None]":
         """Hand `arrival` over; the future is done when it is on disk.
 
         The future raises :class:`InboxUnavailableError` if it could not be committed, or not in time: then it may be,
         later, and when the sender tries again the two are one to a run.
         """
-        obstacle = self.obstacle(len(arrival.body or b""))
-        if obstacle is None:
+        refusal_reason = self.refusal_reason(len(arrival.body or b""))
+        if refusal_reason is None:
             return self._queue.add(arrival)
         future = asyncio.get_running_loop().create_future()
-        future.set_exception(InboxUnavailableError(obstacle))
+        future.set_exception(InboxUnavailableError(refusal_reason))
         return future
 
     def perform(self, work: Work[_Result]) -> "Future[_Result]":
@@ -158,18 +166,18 @@ class InboxWriter:
         while True:
             with self._queue.wake:
                 if not (self._queue or self._work or self._closing or self.failure):
-                    self._queue.wake.wait(LOOK_SECONDS)
+                    self._queue.wake.wait(disk_space.LOOK_SECONDS)
                 group = self._queue.take()
                 work = self._work.popleft() if self._work else None
                 if not group and work is None and self._closing:
                     return
             if self.failure is None:
-                self._lookout.look(sum(len(one.arrival.body or b"") for one in group))
+                self._space_monitor.look(sum(len(one.arrival.body or b"") for one in group))
             if group:
                 self._commit(group)
             if work is not None:
                 self._perform(*work)
-            self._file.move_log()
+            self._file.checkpoint_log()
             if self.failure is not None and not self._file.recover():
                 with self._queue.wake:
                     if not self._closing:
@@ -178,20 +186,20 @@ class InboxWriter:
             if self._overload.reason is not None and 2 * self._queue.rows <= self._limits.queue_rows:
                 self._overload.end()
 
-    def _commit(self, group: list[Waiting]) -> None:
+    def _commit(self, group: list[QueuedRow]) -> None:
         """Commit `group` in one transaction and settle its futures."""
-        obstacle = self.failure or self._shortage.reason
-        if obstacle is not None:
-            self._queue.settle(group, InboxUnavailableError(obstacle))
+        refusal_reason = self.failure or self._shortage.reason
+        if refusal_reason is not None:
+            self._queue.resolve(group, InboxUnavailableError(refusal_reason))
             return
         try:
             self._file.insert([one.arrival for one in group])
         except UNSTORABLE as problem:
             self._divide(group, problem)
         except Exception:  # noqa: BLE001 - whatever it was, nobody may hang and the thread has to live
-            self._queue.settle(group, InboxUnavailableError(self.failure))
+            self._queue.resolve(group, InboxUnavailableError(self.failure))
         else:
-            self._queue.settle(group, None)
+            self._queue.resolve(group, None)
             self._committed(len(group))
 
     def _perform(self, work: Work[Any], future: "Future[Any]") -> None:
@@ -203,7 +211,7 @@ class InboxWriter:
         except Exception as problem:  # noqa: BLE001 - it is for whoever asked for it
             future.set_exception(problem)
 
-    def _divide(self, group: list[Waiting], problem: Exception) -> None:
+    def _divide(self, group: list[QueuedRow], problem: Exception) -> None:
         """Find the notification that cannot be stored, so that it does not cost the others of its group."""
         if len(group) > 1:
             middle = len(group) // 2
@@ -212,4 +220,4 @@ class InboxWriter:
         else:
             what = type(problem).__name__
             log.error("a notification cannot be stored (%s): answering 503", what)
-            self._queue.settle(group, InboxUnavailableError(what))
+            self._queue.resolve(group, InboxUnavailableError(what))

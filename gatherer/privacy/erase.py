@@ -24,7 +24,7 @@ def erase(
     *,
     decode: Decode,
     erased: Erased | None,
-    scrub: Callable[[str, list[InboxRedaction]], object],
+    redact: Callable[[str, list[InboxRedaction]], object],
     tombstones: list[Tombstone],
     erasure: Erasure,
 ) -> Outcome:
@@ -35,7 +35,7 @@ def erase(
         found: what to take out.
         decode: makes records of notifications, none of people who were erased before, and
         erased: who they are.
-        scrub: does it to the inbox of the name that it is given.
+        redact: does it to the inbox of the name that it is given.
         tombstones: what tells later that the person was erased.
         erasure: for the table of the target.
 
@@ -47,7 +47,7 @@ def erase(
     if stranded:
         target.apply(Batch(records=stranded))
     for name, held in found.inboxes.items():  # also where nothing is left to take out: see `scrubbing.scrub`
-        scrub(
+        redact(
             name,
             [InboxRedaction(one.notification.id, body_key(one.notification.body), one.rest) for one in held],
         )

@@ -12,12 +12,12 @@ READINESS: Final = "/readyz"
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 
-def answering(handle: Handler, obstacle: Callable[[], str | None]) -> Handler:
+def answering(handle: Handler, refusal_reason: Callable[[], str | None]) -> Handler:
     """Return `handle` with the two answered before it, at any listener, to anybody: they tell nothing.
 
     Args:
         handle: what answers everything else.
-        obstacle: why nothing can be taken in at present, None if it can; for our log, not for the answer.
+        refusal_reason: why nothing can be taken in at present, None if it can; for our log, not for the answer.
 
     """
 
@@ -25,7 +25,7 @@ def answering(handle: Handler, obstacle: Callable[[], str | None]) -> Handler:
         path = request.raw_path
         if path not in (LIVENESS, READINESS) or request.method not in ("GET", "HEAD"):
             return await handle(request)
-        ready = path == LIVENESS or obstacle() is None
+        ready = path == LIVENESS or refusal_reason() is None
         status = HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE
         return web.Response(
             status=status,

@@ -112,7 +112,7 @@ class State(Collector):
     def collect(self) -> Iterator[Metric]:
         """Yield the gauges as they are now; what cannot be found out is left out."""
         rows, held = self._writer.waiting
-        yield _gauge("ready", "Whether notifications are taken in.", self._writer.obstacle() is None)
+        yield _gauge("ready", "Whether notifications are taken in.", self._writer.refusal_reason() is None)
         yield _gauge("queue_notifications", "Notifications that wait for the disk.", rows)
         yield _gauge("queue_bytes", "Bytes of the notifications that wait for the disk.", held)
         if self._quarantine is not None:

@@ -24,7 +24,7 @@ NAIVE_THREADS = 8
 class NoWriter:
     """Takes the writer's place and says at once that all is stored."""
 
-    def obstacle(self, _size: int) -> None:
+    def refusal_reason(self, _size: int) -> None:
         return None
 
     def append(self, _arrival: object) -> "asyncio.Future[None]":

@@ -8,7 +8,7 @@ from contextlib import closing
 
 import pytest
 
-from gatherer.inbox import disk_space, lookout
+from gatherer.inbox import disk_space
 from gatherer.inbox.queue import QueueLimits
 from gatherer.inbox.writer import InboxUnavailableError, InboxWriter
 from tests.inbox.test_writer import GOOD, append
@@ -59,10 +59,10 @@ def test_what_waits_too_long_is_given_up_and_then_refused_at_once(tmp_path):
             with pytest.raises(InboxUnavailableError, match="has not answered"):
                 await inbox.append(GOOD)
             assert 0.15 < time.monotonic() - started < 2
-            assert "has not answered" in str(inbox.obstacle())
+            assert "has not answered" in str(inbox.refusal_reason())
             go_on.set()
             await asyncio.sleep(0.3)
-            assert inbox.obstacle() is None
+            assert inbox.refusal_reason() is None
             await inbox.append(GOOD)
 
         asyncio.run(main())
@@ -70,28 +70,26 @@ def test_what_waits_too_long_is_given_up_and_then_refused_at_once(tmp_path):
 
 
 def test_a_full_inbox_is_purged_before_anything_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(lookout, "PURGE_SECONDS", 0)
+    monkeypatch.setattr(disk_space, "PURGE_SECONDS", 0)
     calls = []
 
-    def make_room(connection: sqlite3.Connection) -> None:
+    def purge(connection: sqlite3.Connection) -> None:
         calls.append(threading.current_thread().name)
         connection.execute("DELETE FROM notification WHERE id <= (SELECT max(id) FROM notification) - 2")
 
     space = disk_space.DiskSpace(max_inbox_bytes=300_000)
-    with closing(InboxWriter(tmp_path / "inbox.db", space=space, make_room=make_room)) as inbox:
+    with closing(InboxWriter(tmp_path / "inbox.db", space=space, purge=purge)) as inbox:
         for _ in range(20):
             assert append(inbox, GOOD._replace(body=b"x" * 50_000)) == ["stored"]
         assert calls
         assert set(calls) == {"inbox-writer"}
-        assert inbox.obstacle() is None
+        assert inbox.refusal_reason() is None
 
 
 def test_a_purge_that_helps_nothing_is_not_tried_all_the_time(tmp_path):
     calls = []
     space = disk_space.DiskSpace(max_inbox_bytes=200_000)
-    with closing(
-        InboxWriter(tmp_path / "inbox.db", space=space, make_room=lambda _: calls.append(1))
-    ) as inbox:
+    with closing(InboxWriter(tmp_path / "inbox.db", space=space, purge=lambda _: calls.append(1))) as inbox:
         outcomes = [append(inbox, GOOD._replace(body=b"x" * 50_000))[0] for _ in range(10)]
         assert outcomes == ["stored"] * outcomes.count("stored") + ["refused"] * outcomes.count("refused")
         assert outcomes.count("refused") > 3

@@ -14,7 +14,7 @@ import pytest
 from gatherer.inbox import consumers, filesystem, sqlite_file
 from gatherer.inbox.base import Bounds
 from gatherer.inbox.reader import LocalInbox
-from gatherer.inbox.writer import Arrival, InboxWriter
+from gatherer.inbox.writer import InboxWriter, NotificationRow
 from gatherer.model.errors import ConfigurationError, InboxError, TemporaryError
 from tests.factories import configure, fill_inbox, run
 from tests.inbox.test_reader import NOBODY, _elsewhere
@@ -113,7 +113,7 @@ def test_an_account_of_the_group_reads_and_acknowledges_and_serve_goes_on(folder
 
 
 async def append(writer: InboxWriter) -> None:
-    await writer.append(Arrival(1_790_000_000_000, "e", "meta", None, None, None, b"{}"))
+    await writer.append(NotificationRow(1_790_000_000_000, "e", "meta", None, None, None, b"{}"))
 
 
 @POSIX

@@ -15,7 +15,7 @@ import pytest
 from gatherer.inbox import sqlite_file
 from gatherer.inbox.base import Bounds, Selection
 from gatherer.inbox.reader import LocalInbox
-from gatherer.inbox.writer import Arrival, InboxWriter
+from gatherer.inbox.writer import InboxWriter, NotificationRow
 from gatherer.model.errors import InboxError, TemporaryError
 from tests.server_process import Load, serving
 
@@ -32,7 +32,9 @@ def path(tmp_path: Path) -> Path:
         milliseconds = int(START.timestamp() * 1000)
         for n, body in enumerate(BODIES):
             endpoint = ("a", "b")[n % 2]
-            await writer.append(Arrival(milliseconds + 60_000 * n, endpoint, "meta", None, None, None, body))
+            await writer.append(
+                NotificationRow(milliseconds + 60_000 * n, endpoint, "meta", None, None, None, body)
+            )
 
     with closing(InboxWriter(tmp_path / "inbox.db")) as writer:
         asyncio.run(main())
@@ -126,7 +128,7 @@ def test_a_batch_leaves_no_transaction_open_that_would_keep_the_log_from_shrinki
     next(selected)
     with closing(sqlite_file.open_writable(path)) as connection:
         sqlite_file.probe(connection)
-        assert sqlite_file.empty_log(connection)
+        assert sqlite_file.truncate_log(connection)
     selected.close()
 
 

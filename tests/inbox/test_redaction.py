@@ -10,18 +10,26 @@ from hypothesis import strategies as st
 
 from gatherer.inbox.base import Bounds, Selection
 from gatherer.inbox.reader import LocalInbox
-from gatherer.inbox.redaction import STEP_BYTES, STEP_ROWS, InboxRedaction, from_plain, scrub, steps, to_plain
-from gatherer.inbox.writer import Arrival, InboxWriter
+from gatherer.inbox.redaction import (
+    STEP_BYTES,
+    STEP_ROWS,
+    InboxRedaction,
+    from_json_values,
+    redact,
+    steps,
+    to_json_values,
+)
+from gatherer.inbox.writer import InboxWriter, NotificationRow
 from gatherer.model.notification import body_key
 from tests.factories import fill_inbox, inbox_files
 
 SECRET = b"what somebody wrote "
 
 
-def done(path: Path, *scrubbings: InboxRedaction) -> int:
+def done(path: Path, *redactions: InboxRedaction) -> int:
     async def work() -> int:
         with closing(InboxWriter(path)) as writer:
-            return await scrub(writer, scrubbings)
+            return await redact(writer, redactions)
 
     return asyncio.run(work())
 
@@ -66,7 +74,7 @@ def test_what_was_purged_before_is_gone_as_well(tmp_path: Path) -> None:
                 lambda connection: connection.execute("DELETE FROM notification WHERE id <= 20")
             )
             await asyncio.wrap_future(purge)
-            await scrub(writer, [InboxRedaction(44, body_key(SECRET), b"")])
+            await redact(writer, [InboxRedaction(44, body_key(SECRET), b"")])
 
     asyncio.run(work())
     assert all(SECRET not in file.read_bytes() for file in inbox_files(tmp_path))
@@ -91,7 +99,7 @@ def test_headers_go_as_no_signature_is_of_that_body(tmp_path: Path) -> None:
     async def receive() -> None:
         with closing(InboxWriter(tmp_path / "inbox.db")) as writer:
             await writer.append(
-                Arrival(1_790_000_000_000, "a", "meta", None, None, '{"X": "sha256=1"}', SECRET)
+                NotificationRow(1_790_000_000_000, "a", "meta", None, None, '{"X": "sha256=1"}', SECRET)
             )
 
     asyncio.run(receive())
@@ -103,8 +111,8 @@ def test_headers_go_as_no_signature_is_of_that_body(tmp_path: Path) -> None:
 
 @given(st.lists(st.tuples(st.integers(1, 2**63 - 1), st.binary(max_size=50)), max_size=30))
 def test_they_survive_the_way_through_json(values: list[tuple[int, bytes]]) -> None:
-    scrubbings = [InboxRedaction(number, body_key(body), body) for number, body in values]
-    assert from_plain(to_plain(scrubbings)) == scrubbings
+    redactions = [InboxRedaction(number, body_key(body), body) for number, body in values]
+    assert from_json_values(to_json_values(redactions)) == redactions
 
 
 @pytest.mark.parametrize(
@@ -112,14 +120,14 @@ def test_they_survive_the_way_through_json(values: list[tuple[int, bytes]]) -> N
 )
 def test_what_is_none_is_refused(values: object) -> None:
     with pytest.raises(ValueError):
-        from_plain(values)
+        from_json_values(values)
 
 
 @given(st.lists(st.integers(0, 3 * STEP_BYTES), max_size=10), st.integers(0, 2 * STEP_ROWS))
 def test_a_step_is_small_and_none_is_left_out(sizes: list[int], short: int) -> None:
-    scrubbings = [InboxRedaction(i, b"", bytes(size)) for i, size in enumerate([*sizes, *[0] * short])]
-    found = list(steps(scrubbings))
-    assert [one for step in found for one in step] == scrubbings
+    redactions = [InboxRedaction(i, b"", bytes(size)) for i, size in enumerate([*sizes, *[0] * short])]
+    found = list(steps(redactions))
+    assert [one for step in found for one in step] == redactions
     for step in found:
         assert len(step) <= STEP_ROWS
         assert len(step) == 1 or sum(len(one.body) for one in step) <= STEP_BYTES

@@ -19,7 +19,7 @@ from gatherer.inbox.base import Bounds
 from gatherer.inbox.maintenance import InboxMaintenance, purge_now
 from gatherer.inbox.reader import LocalInbox
 from gatherer.inbox.retention import Retention
-from gatherer.inbox.writer import Arrival, InboxUnavailableError, InboxWriter
+from gatherer.inbox.writer import InboxUnavailableError, InboxWriter, NotificationRow
 from gatherer.model import timestamps
 from tests.server_process import Load, rows, serving
 
@@ -44,7 +44,7 @@ def append(writer: InboxWriter, days_ago: Iterable[float], body: bytes = b"{}") 
     async def main() -> None:
         moments = (timestamps.to_milliseconds(NOW - timedelta(days=days)) for days in days_ago)
         futures = [
-            writer.append(Arrival(moment, "e", "meta", None, None, None, body or os.urandom(20_000)))
+            writer.append(NotificationRow(moment, "e", "meta", None, None, None, body or os.urandom(20_000)))
             for moment in moments
         ]
         await asyncio.gather(*futures)
@@ -173,7 +173,7 @@ def test_purging_is_done_in_small_steps(writer, path, monkeypatch):
 def test_the_space_is_given_back(writer, path):
     append(writer, [40] * 2000, body=b"")
     append(writer, [1] * 50, body=b"")
-    assert writer.perform(retention.shrink_log).result()
+    assert writer.perform(retention.try_truncate_log).result()
     before = path.stat().st_size
     assert before > 40_000_000
     acknowledge(path, 2000)
@@ -188,22 +188,22 @@ def test_the_space_is_given_back(writer, path):
 def test_the_log_stays_short_while_much_is_purged_and_given_back(writer, path):
     append(writer, [40] * 3000, body=bytes(20_000))
     append(writer, [1] * 50)
-    assert writer.perform(retention.shrink_log).result()
+    assert writer.perform(retention.try_truncate_log).result()
     acknowledge(path, 3000)
     known, now = consumers.known(path), timestamps.now()
     log, longest, steps = Path(f"{path}-wal"), 0, 0
-    while writer.perform(lambda c: retention.purge_some(c, MONTH, known, now)).result().count:
+    while writer.perform(lambda c: retention.purge_step(c, MONTH, known, now)).result().count:
         longest = max(longest, log.stat().st_size)
     while given := writer.perform(_given_back).result():
         assert given <= retention.STEP_PAGES
         longest, steps = max(longest, log.stat().st_size), steps + 1
     assert steps > 20
-    assert longest < 2 * committer.MOVED_BYTES
+    assert longest < 2 * committer.CHECKPOINT_BYTES
 
 
 def _given_back(connection: sqlite3.Connection) -> int:
     (before,) = connection.execute("PRAGMA freelist_count").fetchone()
-    said = retention.give_back_some(connection)
+    said = retention.vacuum_step(connection)
     (after,) = connection.execute("PRAGMA freelist_count").fetchone()
     assert before - after == said
     return said
@@ -281,7 +281,7 @@ def test_after_close_no_step_is_tried(path):
     writer = InboxWriter(path)
     writer.close()
     with pytest.raises(InboxUnavailableError):
-        writer.perform(retention.give_back_some).result(1)
+        writer.perform(retention.vacuum_step).result(1)
 
 
 def test_serve_purges_by_itself_and_says_so(tmp_path):
@@ -321,7 +321,7 @@ def test_the_log_stays_bounded_under_load_with_a_slow_reader_attached(path, monk
         for _ in range(300):
             await asyncio.gather(
                 *(
-                    writer.append(Arrival(old, "e", "meta", None, None, None, os.urandom(3000)))
+                    writer.append(NotificationRow(old, "e", "meta", None, None, None, os.urandom(3000)))
                     for _ in range(50)
                 )
             )

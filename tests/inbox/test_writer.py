@@ -14,11 +14,11 @@ import pytest
 from gatherer.inbox import committer, sqlite_file, writer
 from gatherer.inbox.base import Bounds
 from gatherer.inbox.reader import LocalInbox
-from gatherer.inbox.writer import Arrival, InboxUnavailableError, InboxWriter
+from gatherer.inbox.writer import InboxUnavailableError, InboxWriter, NotificationRow
 from gatherer.model.errors import ConfigurationError, TemporaryError
 from tests.server_process import rows
 
-GOOD = Arrival(1_790_000_000_000, "endpoint", "meta", "192.0.2.1", "application/json", None, b"{}")
+GOOD = NotificationRow(1_790_000_000_000, "endpoint", "meta", "192.0.2.1", "application/json", None, b"{}")
 POISONED = {
     "surrogate": GOOD._replace(content_type="\udcff"),
     "huge time": GOOD._replace(received_at=2**63),
@@ -39,7 +39,7 @@ def inbox(path: Path) -> Iterator[InboxWriter]:
         yield opened
 
 
-def append(inbox: InboxWriter, *arrivals: Arrival, seconds: float = 10) -> list[str]:
+def append(inbox: InboxWriter, *arrivals: NotificationRow, seconds: float = 10) -> list[str]:
     """Append all at once; return what came of each: "stored" or "refused"."""
 
     async def main() -> list[object]:
@@ -75,7 +75,7 @@ def log_bytes(path: Path) -> int:
 def test_the_log_is_moved_into_the_file_as_it_grows(inbox, path):
     for _ in range(20):
         assert append(inbox, *[GOOD._replace(body=bytes(100_000))] * 20) == ["stored"] * 20
-    assert log_bytes(path) < 1.5 * committer.MOVED_BYTES
+    assert log_bytes(path) < 1.5 * committer.CHECKPOINT_BYTES
     assert path.stat().st_size > 30_000_000
 
 
@@ -91,7 +91,7 @@ def test_a_log_that_readers_have_kept_begins_anew_as_soon_as_there_is_none(inbox
             reader.execute("COMMIT")
     for _ in range(4):
         assert append(inbox, GOOD) == ["stored"]
-    pages, _ = inbox.perform(sqlite_file.move_log).result()
+    pages, _ = inbox.perform(sqlite_file.checkpoint_log).result()
     assert pages < 100
 
 

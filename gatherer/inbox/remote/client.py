@@ -61,7 +61,7 @@ class TransientError(Exception):
         self.wait_seconds = wait_seconds  # as the server asks for
 
 
-class Transport:
+class Client:
     """Kept connections to one server."""
 
     def __init__(self, name: str, address: Address, *, patience: Patience = Patience()) -> None:
@@ -80,7 +80,7 @@ class Transport:
         # Each request says what to trust, so that no environment variable can say something else.
         self._verify: str | bool = str(address.ca) if address.ca is not None else address.pin is None
 
-    def ask(self, method: str, path: str, *, as_admin: bool = False, **request: Any) -> requests.Response:
+    def request(self, method: str, path: str, *, as_admin: bool = False, **request: Any) -> requests.Response:
         """Return the answer to one attempt, its head at least. `as_admin` shows the other token.
 
         Raises:
@@ -122,7 +122,7 @@ class Transport:
                 raise InboxError(f"{self.name}: the file {self._address.ca} cannot be read") from None
             raise TransientError(str(error)) from None
 
-    def persistently(self, attempt: int, passing: TransientError) -> int:
+    def with_retry(self, attempt: int, passing: TransientError) -> int:
         """Wait after a failed attempt, and return the number of the next one.
 
         Raises:

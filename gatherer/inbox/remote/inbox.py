@@ -14,7 +14,7 @@ import requests
 
 from gatherer.inbox.base import Bounds, InboxStatus, Row, Selection, as_notification, within
 from gatherer.inbox.remote import protocol
-from gatherer.inbox.remote.client import Address, Patience, TransientError, Transport
+from gatherer.inbox.remote.client import Address, Client, Patience, TransientError
 from gatherer.model import timestamps
 from gatherer.model.errors import GathererError, InboxError
 from gatherer.model.notification import Notification
@@ -47,7 +47,7 @@ class RemoteInbox:
             TemporaryError: it cannot be reached just now.
 
         """
-        self._transport = Transport(name, address, patience=patience)
+        self._client = Client(name, address, patience=patience)
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"pull-{name}")
         self._ahead: _Ahead | None = None
         self._unheard = False
@@ -107,7 +107,7 @@ class RemoteInbox:
         attempts = 2 if not self._unheard else 1  # it is advisory: no reason to wait for long
         for attempt in range(attempts):
             try:
-                self._transport.ask("POST", f"{_V}/acknowledgement", data=content, headers=headers).close()
+                self._client.request("POST", f"{_V}/acknowledgement", data=content, headers=headers).close()
             except (TransientError, GathererError) as error:
                 if attempt + 1 == attempts:
                     level = logging.DEBUG if self._unheard else logging.WARNING
@@ -118,19 +118,19 @@ class RemoteInbox:
             else:
                 return
 
-    def scrub(self, scrubbings: "Iterable[InboxRedaction]") -> int:
-        """Have the server do `scrubbings`, for which it wants the admin token; return how many were done.
+    def redact(self, redactions: "Iterable[InboxRedaction]") -> int:
+        """Have the server do `redactions`, for which it wants the admin token; return how many were done.
 
         Raises:
             InboxError: the server does not accept us as such.
             TemporaryError: it cannot do it just now; what is left can be done again.
 
         """
-        from gatherer.inbox.redaction import steps, to_plain
+        from gatherer.inbox.redaction import steps, to_json_values
 
         done = 0
-        for step in list(steps(scrubbings)) or [[]]:
-            said = {"inbox_id": self.identity, "notifications": to_plain(step)}
+        for step in list(steps(redactions)) or [[]]:
+            said = {"inbox_id": self.identity, "notifications": to_json_values(step)}
             content = json.dumps(said).encode()
             headers = {"Content-Type": "application/json", "Content-Digest": protocol.digest(content)}
             done += self._persistently_scrub(content, headers)
@@ -140,12 +140,12 @@ class RemoteInbox:
         attempt = 1
         while True:
             try:
-                response = self._transport.ask(
+                response = self._client.request(
                     "POST", f"{_V}/erasure", as_admin=True, data=content, headers=headers
                 )
-                return int(json.loads(self._transport.whole(response))["done"])
+                return int(json.loads(self._client.whole(response))["done"])
             except TransientError as passing:
-                attempt = self._transport.persistently(attempt, passing)
+                attempt = self._client.with_retry(attempt, passing)
 
     def status(self) -> InboxStatus:
         """Return what the inbox holds."""
@@ -160,28 +160,28 @@ class RemoteInbox:
 
     def close(self) -> None:
         """Let go of the connections. What is on its way is not waited for longer than it takes to fail."""
-        self._transport.close()
+        self._client.close()
         self._thread.shutdown(wait=True, cancel_futures=True)
 
     @property
     def _name(self) -> str:
-        return self._transport.name
+        return self._client.name
 
     def _same(self, **query: str) -> dict[str, Any]:
         """Return what the server says about the inbox, which has to be the one that was opened."""
         about = self._about(**query)
         if about["inbox_id"] != self.identity:
-            raise self._transport.replaced()
+            raise self._client.replaced()
         return about
 
     def _about(self, **query: str) -> dict[str, Any]:
         attempt = 1
         while True:
             try:
-                response = self._transport.ask("GET", f"{_V}/inbox", params=query)
-                content = self._transport.whole(response)
+                response = self._client.request("GET", f"{_V}/inbox", params=query)
+                content = self._client.whole(response)
             except TransientError as passing:
-                attempt = self._transport.persistently(attempt, passing)
+                attempt = self._client.with_retry(attempt, passing)
                 continue
             try:
                 about: dict[str, Any] = json.loads(content)
@@ -200,8 +200,8 @@ class RemoteInbox:
             response = None
             try:
                 query = _query(selection, self.identity, after, left)
-                response = self._transport.ask("GET", f"{_V}/notifications", params=query, stream=True)
-                with self._transport.failing():
+                response = self._client.request("GET", f"{_V}/notifications", params=query, stream=True)
+                with self._client.failing():
                     for batch in protocol.read(_receive(response), inbox_id=self.identity, after=after):
                         rows += batch
                         after, attempt = batch[-1][0], 1  # what has come is kept
@@ -218,7 +218,7 @@ class RemoteInbox:
                     response.close()
             if rows and (left.rows <= 0 or left.bytes <= 0):  # only the end is missing
                 return rows
-            attempt = self._transport.persistently(attempt, failure)
+            attempt = self._client.with_retry(attempt, failure)
 
 
 def _receive(response: requests.Response) -> Any:

@@ -14,7 +14,7 @@ from multidict import CIMultiDict
 
 from gatherer.inbox.base import Bounds, Selection
 from gatherer.inbox.queue import InboxUnavailableError
-from gatherer.inbox.redaction import InboxRedaction, from_plain
+from gatherer.inbox.redaction import InboxRedaction, from_json_values
 from gatherer.inbox.remote import protocol
 from gatherer.model.errors import GathererError
 from gatherer.server.pull.request import PullRefusedError, read_body, read_number, read_selection
@@ -206,7 +206,7 @@ class PullHandler:
         content = await read_body(request, ERASURE_BYTES)
         try:
             said = json.loads(content)
-            inbox_id, scrubbings = said["inbox_id"], from_plain(said["notifications"])
+            inbox_id, redactions = said["inbox_id"], from_json_values(said["notifications"])
         except (LookupError, ValueError, TypeError, RecursionError) as error:
             raise PullRefusedError(HTTPStatus.BAD_REQUEST, f"not understood: {error}") from None
         if (await self._source.about(statistics=False))["inbox_id"] != inbox_id:
@@ -214,7 +214,7 @@ class PullHandler:
         if self._erase is None:
             raise _unavailable("nothing can be erased here")
         try:
-            done = await self._erase(scrubbings)
+            done = await self._erase(redactions)
         except (InboxUnavailableError, sqlite3.Error) as problem:
             log.error("people could not be erased from the inbox: %s", problem)
             raise _unavailable("the inbox cannot be written just now") from None

@@ -18,8 +18,8 @@ from aiohttp import web
 from multidict import CIMultiDict
 
 from gatherer.config import Endpoint, Server
-from gatherer.inbox.quarantine import Post, Quarantine, QuarantineFullError
-from gatherer.inbox.writer import Arrival, InboxUnavailableError, InboxWriter
+from gatherer.inbox.quarantine import Quarantine, QuarantineFullError, QuarantineRow
+from gatherer.inbox.writer import InboxUnavailableError, InboxWriter, NotificationRow
 from gatherer.server.observer import Observer
 from gatherer.server.webhook import credential_summary
 from gatherer.server.webhook.authentication import Authentication
@@ -159,7 +159,7 @@ class WebhookHandler:
             raise RequestRejectedError(HTTPStatus.UNAUTHORIZED, failed)
         # What cannot be kept is not even read, unless it is there already; the writer has logged why, once.
         if not request.content.is_eof() and (
-            store.obstacle() if failed and store else self._writer.obstacle(length or 0)
+            store.refusal_reason() if failed and store else self._writer.refusal_reason(length or 0)
         ):
             return _refusal(RequestRejectedError(HTTPStatus.SERVICE_UNAVAILABLE))
 
@@ -170,7 +170,7 @@ class WebhookHandler:
             if store is None:
                 raise RequestRejectedError(HTTPStatus.UNAUTHORIZED, failed)
 
-        arrival = Arrival(
+        arrival = NotificationRow(
             time.time_ns() // 1_000_000,
             endpoint.name,
             endpoint.provider,
@@ -184,7 +184,7 @@ class WebhookHandler:
                 await self._writer.append(arrival)
             elif store is not None:
                 forms = credential_summary.describe(headers.items(), request.raw_path.partition("?")[2], rest)
-                await store.keep(Post(*arrival, failed.partition(" at ")[0], json.dumps(forms)))
+                await store.add(QuarantineRow(*arrival, failed.partition(" at ")[0], json.dumps(forms)))
                 log.warning("quarantined a post from %s: %s", request.remote, failed)
         except QuarantineFullError:
             raise RequestRejectedError(

@@ -55,7 +55,7 @@ def test_it_is_done_when_it_is_answered(offered: Offered) -> None:
     assert offered.server.bodies() == [b"rest", BODIES[1]]
     with closing(offered.open(admin_token="old-token")) as inbox:
         assert (
-            inbox.scrub([InboxRedaction(1, body_key(b"rest"), b""), InboxRedaction(2, b"another", b"")]) == 1
+            inbox.redact([InboxRedaction(1, body_key(b"rest"), b""), InboxRedaction(2, b"another", b"")]) == 1
         )
         assert [n.is_erased for n in inbox.read(0, Bounds())] == [True, False]
     assert offered.server.bodies() == [b"", BODIES[1]]
@@ -94,7 +94,7 @@ def test_where_no_admin_token_is_set_nobody_is_admitted(tmp_path: Path) -> None:
     fill_inbox(tmp_path / "inbox.db", BODIES)
     with offering(tmp_path) as offered, closing(offered.open(admin_token=TOKEN)) as inbox:
         with pytest.raises(InboxError, match="not one of its \\[pull\\] admin_tokens"):
-            inbox.scrub([InboxRedaction(1, body_key(BODIES[0]), b"")])
+            inbox.redact([InboxRedaction(1, body_key(BODIES[0]), b"")])
         assert offered.server.bodies() == BODIES
 
 
@@ -103,4 +103,4 @@ def test_a_server_that_goes_away_is_said_to_be_away(tmp_path: Path) -> None:
     with offering(tmp_path, pull=f'admin_tokens = ["{ADMIN}"]\n') as offered:
         inbox = offered.open(admin_token=ADMIN)
     with closing(inbox), pytest.raises(TemporaryError, match="nothing is lost"):
-        inbox.scrub([InboxRedaction(1, body_key(BODIES[0]), b"")])
+        inbox.redact([InboxRedaction(1, body_key(BODIES[0]), b"")])

@@ -178,7 +178,7 @@ def test_a_server_restarted_in_the_middle_costs_nothing(tmp_path: Path) -> None:
     finished = threading.Event()
     thread = threading.Thread(target=bring_back)
     with closing(inbox):
-        inbox._transport.patience = type(inbox._transport.patience)(attempts=20, longest_wait_seconds=0.5)
+        inbox._client.patience = type(inbox._client.patience)(attempts=20, longest_wait_seconds=0.5)
         thread.start()
         try:
             while batch := inbox.read(found[-1].id, Bounds(rows=100)):

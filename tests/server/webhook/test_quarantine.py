@@ -151,7 +151,7 @@ def test_a_request_that_a_crash_interrupted_is_done_at_the_next_start(tmp_path):
         server.kill()
     from gatherer.inbox import control
 
-    control.ask(tmp_path / "inbox.db", "release", [1])
+    control.submit(tmp_path / "inbox.db", "release", [1])
     with serving(tmp_path, KEEPING) as server:
         fault_injection.wait_until(lambda: server.bodies() == [b"kept"], what=server.log)
 
