@@ -10,6 +10,7 @@ import sqlite3
 from collections.abc import Callable, Iterable
 from contextlib import closing
 from datetime import date, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar, Final, Protocol
 
@@ -91,6 +92,13 @@ class SQLServerPlace:
         from gatherer.targets.sqlserver.session import Session
 
         return cls._sessions.setdefault(SERVER, Session(Access.parse(SERVER)))
+
+    @classmethod
+    @cache
+    def is_babelfish(cls) -> bool:
+        """Return whether the server is Babelfish, which speaks T-SQL but lacks some of what SQL Server does."""
+        ((row,),) = cls.session().run("SELECT @@VERSION")
+        return "Babelfish" in row[0]
 
     def open(self, *, dry_run: bool = False, **more: Any) -> Target:
         from gatherer.targets.sqlserver.connection import Access

@@ -15,9 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from operator import attrgetter
-from typing import Any, Final
-
-import msgspec
+from typing import Any
 
 from gatherer.model import merge
 from gatherer.model.records import Record, Rejected, Response
@@ -27,19 +25,14 @@ from gatherer.targets.sqlserver.errors import Class, Fault
 from gatherer.targets.sqlserver.schema import batches
 from gatherer.targets.sqlserver.session import Session, SQLServerError
 from gatherer.targets.sqlserver.staging import (
-    Row,
-    as_row,
+    as_json,
     body_as_json,
     chunks,
-    encode,
     from_row,
-    is_plain,
-    rejected_as_row,
+    rejected_as_json,
     storable,
     to_json,
 )
-
-_AT_ONCE: Final = 50  # texts in one statement, of three parameters each
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +41,6 @@ class Writer:
 
     session: Session
     schema: str
-    carries_any_text: bool  # whether OPENJSON … WITH does: see `sql/carry.sql`
 
     def apply(self, batch: Batch, now: datetime) -> Outcome:
         """Upsert what `batch` holds, advance the position, and return what that changed.
@@ -64,7 +56,7 @@ class Writer:
             by_table.setdefault(type(record), []).append(record)
         for table, records in by_table.items():
             # Sorted, so that neighbours in the index of keys are touched one after the other.
-            for rows, chunk in chunks(sorted(records, key=attrgetter("key")), self._row):
+            for rows, chunk in chunks(sorted(records, key=attrgetter("key")), as_json):
                 try:
                     self._upsert(table, rows, chunk, at, outcome)
                 except SQLServerError as failure:
@@ -85,7 +77,7 @@ class Writer:
         self, table: type[Record], rows: str, records: Sequence[Record], now: str, outcome: Outcome
     ) -> None:
         _, stage, insert, update = self._batches(f"upsert_{table.table}")
-        self._stage(stage, table.table, rows, records)
+        self._stage(stage, rows, len(records))
         found, inserted, proof = self.session.run(insert, now)
         written = proven([proof], len(records))
         for word, count in inserted:
@@ -100,39 +92,15 @@ class Writer:
             merged = merge.merge(stored, delivered)
             if merged != stored:
                 changed.append(merged)
-        for text, chunk in chunks(changed, self._row):
-            self._stage(stage, table.table, text, chunk)
+        for text, chunk in chunks(changed, as_json):
+            self._stage(stage, text, len(chunk))
             proven(self.session.run(update, now), len(chunk))
         outcome.filled += len(changed)
         outcome.duplicates += len(records) - written - len(changed)
 
-    def _stage(
-        self, statement: str, table: str, rows: str, values: Sequence[Record] | Sequence[Rejected]
-    ) -> None:
-        """Put `values` into the temporary table of `table`."""
-        proven(self.session.run(statement, rows), len(values), transactions=0)
-        if self.carries_any_text:
-            return
-        carried = [
-            (value.key, name, text)
-            for value in values
-            for name, text in msgspec.structs.asdict(value).items()
-            if isinstance(text, str) and not is_plain(text)
-        ]
-        for start in range(0, len(carried), _AT_ONCE):
-            part = carried[start : start + _AT_ONCE]
-            places = ", ".join(["(?, ?, ?)"] * len(part))
-            self.session.run(
-                f"INSERT INTO #carried ([key], name, value) VALUES {places}",
-                *(one for row in part for one in row),
-            )
-        for name in sorted({name for _, name, _ in carried}):
-            self.session.run(
-                f"UPDATE s SET {name} = c.value FROM #{table} AS s JOIN #carried AS c ON c.[key] = s.[key] "
-                f"WHERE c.name = N'{name}'"
-            )
-        if carried:
-            self.session.run("DELETE FROM #carried")
+    def _stage(self, statement: str, rows: str, count: int) -> None:
+        """Run `statement`, which puts `rows`, a JSON array of `count` rows, into the staging table of its table."""
+        proven(self.session.run(statement, rows), count, transactions=0)
 
     def _reject(self, rejected: Sequence[Rejected], now: str, outcome: Outcome) -> None:
         if not rejected:
@@ -146,32 +114,12 @@ class Writer:
         for refusal in sorted(rejected, key=_receipt):
             earliest.setdefault(refusal.key, refusal)
         _, stage, upsert = self._batches("upsert_rejected")
-        for rows, part in chunks(list(earliest.values()), self._rejected_row):
-            self._stage(stage, Rejected.table, rows, part)
+        for rows, part in chunks(list(earliest.values()), rejected_as_json):
+            self._stage(stage, rows, len(part))
             outcome.rejected += proven(self.session.run(upsert, now), len(part))
 
     def _batches(self, name: str) -> tuple[str, ...]:
         return batches(name, self.schema)
-
-    def _row(self, record: Record) -> bytes:
-        return encode(self._carried(as_row(record)))
-
-    def _rejected_row(self, refusal: Rejected) -> bytes:
-        return encode(self._carried(rejected_as_row(refusal)))
-
-    def _carried(self, row: Row) -> Row:
-        """Return `row` without texts that have to come another way."""
-        if self.carries_any_text:
-            return row
-        return tuple("" if isinstance(value, str) and not is_plain(value) else value for value in row)
-
-
-def carries_any_text(session: Session, schema: str) -> bool:
-    """Find out whether OPENJSON … WITH carries texts with escapes, and texts of any length."""
-    escaped, long = '"\\\n', "x" * 5000
-    _, probe = batches("carry", schema)
-    ((found,),) = session.run(probe, to_json([[escaped, long]]))
-    return bool(found.escaped == escaped and found.length == len(long))
 
 
 def _receipt(refusal: Rejected) -> tuple[Any, ...]:

@@ -1,6 +1,5 @@
 """Rows on their way to the server and back: JSON texts of a bounded size, and what SQL Server can store."""
 
-import re
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC
 from typing import Any, Final, TypeVar
@@ -13,8 +12,6 @@ from gatherer.targets import sql_datetime
 ROWS: Final = 2000  # of one statement: the locks of a larger one may be turned into a lock of the table
 CHARACTERS: Final = 4_000_000  # of one statement's JSON, so that memory does not depend on what people write
 
-_PLAIN_CHARACTERS: Final = 2000  # UTF-16 has up to twice as many units
-_ESCAPED: Final = re.compile(r'[\x00-\x1f"\\\x7f]')
 _CONTENT_TYPE_CHARACTERS: Final = 1000
 
 Row = tuple[Any, ...]
@@ -64,20 +61,30 @@ def as_row(record: Record) -> Row:
     )
 
 
-def rejected_as_row(refusal: Rejected) -> Row:
-    """Return the columns of `refusal`, as they are staged."""
+def rejected_as_row(rejected: Rejected) -> Row:
+    """Return the columns of `rejected` in the order of its fields, as they are staged."""
     return (
-        refusal.key.hex(),
-        refusal.provider,
-        refusal.endpoint,
-        refusal.inbox_id,
-        refusal.notification_id,
-        sql_datetime.text(refusal.received_at),
-        refusal.path,
-        str(refusal.reason_class),
-        refusal.reason,
-        refusal.body_key.hex(),
+        rejected.key.hex(),
+        rejected.provider,
+        rejected.endpoint,
+        rejected.inbox_id,
+        rejected.notification_id,
+        sql_datetime.text(rejected.received_at),
+        rejected.path,
+        str(rejected.reason_class),
+        rejected.reason,
+        rejected.body_key.hex(),
     )
+
+
+def as_json(record: Record) -> bytes:
+    """Return the staged columns of `record` as a JSON array."""
+    return encode(as_row(record))
+
+
+def rejected_as_json(rejected: Rejected) -> bytes:
+    """Return the staged columns of `rejected` as a JSON array."""
+    return encode(rejected_as_row(rejected))
 
 
 def from_row(table: type[Record], values: Sequence[Any]) -> Record:
@@ -106,8 +113,3 @@ def storable(refusal: Rejected) -> Rejected:
 
 def _text(text: str) -> str:
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").replace("\x00", "\ufffd")
-
-
-def is_plain(text: str) -> bool:
-    """Return whether every engine's OPENJSON … WITH carries `text`."""
-    return len(text) <= _PLAIN_CHARACTERS and not _ESCAPED.search(text)

@@ -47,7 +47,6 @@ class SQLServerTarget:
         self._schema = schema_name
         staging = (
             "begin",
-            "carry",
             "choose",
             "upsert_rejected",
             *(f"upsert_{table.table}" for table in TABLES),
@@ -66,13 +65,7 @@ class SQLServerTarget:
             self.session.persistently(lambda: requirements.check(self.session))
             self.session.persistently(lambda: schema.check(self.session, schema_name))
             self.identity: str = self._settings().get("identity") or uuid.uuid4().hex
-            self._writer = apply.Writer(
-                session=self.session,
-                schema=schema_name,
-                carries_any_text=self.session.persistently(
-                    lambda: apply.carries_any_text(self.session, schema_name)
-                ),
-            )
+            self._writer = apply.Writer(session=self.session, schema=schema_name)
         except BaseException:
             self.close()
             raise

@@ -46,8 +46,7 @@ CREATE TABLE #response (
 GO
 -- Second batch: stage up to 2 000 rows (lock escalation starts near 5 000). Parameter: the rows as JSON arrays in
 -- the order of the columns. Text is read as nvarchar(max): whatever its length, it is the typed table that says
--- whether it fits. (Babelfish cuts such text at 4 000 characters and leaves escapes in it, which SQL Server does
--- not; where a connection shows that, those texts follow as plain parameters.)
+-- whether it fits.
 SET NOCOUNT ON;
 DECLARE @rows nvarchar(max) = ?;
 DECLARE @staged int;
