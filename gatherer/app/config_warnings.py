@@ -168,7 +168,7 @@ def exposed_files(configuration: Configuration, path: Path) -> list[str]:
         private.append(path)
         public.remove(path)
     found = [
-        problem for one in dict.fromkeys(public) for problem in permissions.problems(one, may_be_read=True)
+        problem for one in dict.fromkeys(public) for problem in permissions.problems(one, public=True)
     ]
     return found + [problem for one in dict.fromkeys(private) for problem in permissions.problems(one)]
 

@@ -1,7 +1,7 @@
-"""Which files accounts that have no business with them can read or change.
+"""Which files every account of this machine can read or change.
 
-On Linux by mode: whatever "others" may do. On Windows by the access control list: whatever it allows to groups that
-everybody is in. What one account or a group of some was given on purpose is nobody's business here.
+On Linux the mode tells: what "others" may do. On Windows the access control list tells: what it allows to the
+groups that every account belongs to. Access that an administrator gave to single accounts or groups is not reported.
 """
 
 import re
@@ -13,7 +13,7 @@ from typing import Final
 
 # Of the security descriptor definition language: Everyone, Users, Authenticated Users, Interactive, Network,
 # Guests, Guest, Anonymous. https://learn.microsoft.com/windows/win32/secauthz/sid-strings
-_EVERYBODY: Final = {"WD", "BU", "AU", "IU", "NU", "BG", "LG", "AN"}
+_EVERY_ACCOUNT: Final = {"WD", "BU", "AU", "IU", "NU", "BG", "LG", "AN"}
 _ENTRY: Final = re.compile(r"\((\w+);(\w*);(\w*);[^;]*;[^;]*;([\w-]+)[^)]*\)")
 # https://learn.microsoft.com/windows/win32/secauthz/ace-strings
 _READING: Final = {"GA", "GR", "FA", "FR", "CC"}
@@ -24,17 +24,20 @@ _WRITE_BITS: Final = (
 )  # …, delete, DAC, owner
 
 
-def problems(path: Path, *, may_be_read: bool = False) -> Iterator[str]:
-    """Yield a line for each thing that everybody on this machine may do with the file `path`, if it is there.
+def problems(path: Path, *, public: bool = False) -> Iterator[str]:
+    """Yield a line for each thing that every account can do with the file `path`, and must not.
 
-    With `may_be_read`, reading it is none.
+    Args:
+        path: of the file; if it does not exist, or this account cannot look at it, there are no lines.
+        public: every account may read the file, but not change it.
+
     """
     try:
-        readable, writable = _open_to_all(path)
-        _, replaceable = _open_to_all(path.parent)
+        readable, writable = _every_account_can(path)
+        _, replaceable = _every_account_can(path.parent)
     except OSError:
-        return  # not there, or not ours to look at: then whoever opens it says so
-    if readable and not may_be_read:
+        return  # the code that opens the file reports it
+    if readable and not public:
         yield f"{path} can be read by every account on this machine{_remedy(path)}"
     if writable:
         yield f"{path} can be changed by every account on this machine{_remedy(path)}"
@@ -42,25 +45,31 @@ def problems(path: Path, *, may_be_read: bool = False) -> Iterator[str]:
         yield f"every account on this machine can replace files in {path.parent}{_remedy(path.parent)}"
 
 
-def open_to_all(descriptor: str, *, of_folder: bool = False) -> tuple[bool, bool]:
-    """Return whether a Windows security descriptor, as text, lets everybody read, and lets everybody write.
+def every_account_can(descriptor: str, *, of_folder: bool = False) -> tuple[bool, bool]:
+    """Return whether a Windows security descriptor lets every account read, and lets every account write.
 
-    An entry that denies is not weighed against those that allow: where somebody needed one, a look is worth it.
+    Entries that deny are not subtracted from entries that allow: where an administrator needed one, the
+    administrator should look at the list.
+
+    Args:
+        descriptor: in the security descriptor definition language.
+        of_folder: writing means to delete or replace the files in the folder.
+
     """
     access = re.search(r"D:(NO_ACCESS_CONTROL|[A-Z]*)((?:\([^)]*\))*)", descriptor)
     if access is None or access[1] == "NO_ACCESS_CONTROL":
-        return True, True  # no list at all: everybody may do everything
+        return True, True  # without a list every account may do everything
     readable = writable = False
-    for kind, flags, rights, who in _ENTRY.findall(access[2]):
-        # What is only inherited by new files does not count here.
-        if kind not in ("A", "XA") or who not in _EVERYBODY or "IO" in re.findall("..", flags):
+    for kind, flags, rights, account in _ENTRY.findall(access[2]):
+        # An entry with "IO" applies to files that are made inside the folder, not to the folder.
+        if kind not in ("A", "XA") or account not in _EVERY_ACCOUNT or "IO" in re.findall("..", flags):
             continue
         if rights.startswith("0x"):
             bits, names = int(rights, 16), set()
         else:
             bits, names = 0, set(re.findall("..", rights))
         readable = readable or bool(bits & _READ_BITS or names & _READING)
-        if of_folder:  # new files there harm nobody; to delete or replace somebody's file does
+        if of_folder:  # adding a file does no harm; deleting or replacing the file of another account does
             writable = writable or bool(bits & (0x40 | 0x10000000) or names & {"GA", "FA", "DT"})
         else:
             writable = writable or bool(bits & _WRITE_BITS or names & _WRITING)
@@ -75,14 +84,14 @@ def _remedy(path: Path) -> str:
 
 if sys.platform == "win32":
 
-    def _open_to_all(path: Path) -> tuple[bool, bool]:
-        return open_to_all(_descriptor(path), of_folder=path.is_dir())
+    def _every_account_can(path: Path) -> tuple[bool, bool]:
+        return every_account_can(_descriptor(path), of_folder=path.is_dir())
 
     def _descriptor(path: Path) -> str:
-        """Return who may do what with `path`, as text.
+        """Return the security descriptor of `path`, in the security descriptor definition language.
 
         Raises:
-            OSError: it cannot be found out.
+            OSError: the system does not tell.
 
         """
         import ctypes
@@ -90,27 +99,34 @@ if sys.platform == "win32":
 
         security, kernel = ctypes.WinDLL("advapi32"), ctypes.WinDLL("kernel32")
         file_object, access_list, revision = 1, 4, 1  # SE_FILE_OBJECT, DACL_SECURITY_INFORMATION
-        found, text = ctypes.c_void_p(), wintypes.LPWSTR()
+        security_descriptor, text = ctypes.c_void_p(), wintypes.LPWSTR()
         failed = security.GetNamedSecurityInfoW(
-            wintypes.LPCWSTR(str(path)), file_object, access_list, None, None, None, None, ctypes.byref(found)
+            wintypes.LPCWSTR(str(path)),
+            file_object,
+            access_list,
+            None,
+            None,
+            None,
+            None,
+            ctypes.byref(security_descriptor),
         )
         if failed:
             raise ctypes.WinError(failed)
         kernel.LocalFree.argtypes = [ctypes.c_void_p]
         try:
             if not security.ConvertSecurityDescriptorToStringSecurityDescriptorW(
-                found, revision, access_list, ctypes.byref(text), None
+                security_descriptor, revision, access_list, ctypes.byref(text), None
             ):
                 raise ctypes.WinError()
             return text.value or ""
         finally:
             kernel.LocalFree(ctypes.cast(text, ctypes.c_void_p))
-            kernel.LocalFree(found)
+            kernel.LocalFree(security_descriptor)
 
 else:
 
-    def _open_to_all(path: Path) -> tuple[bool, bool]:
+    def _every_account_can(path: Path) -> tuple[bool, bool]:
         mode = path.stat().st_mode
-        if stat.S_ISDIR(mode):  # with the sticky bit, as /tmp has it, nobody replaces what is another's
+        if stat.S_ISDIR(mode):  # the sticky bit, as on /tmp, lets each account replace its own files only
             return False, bool(mode & stat.S_IWOTH) and not mode & stat.S_ISVTX
         return bool(mode & stat.S_IROTH), bool(mode & stat.S_IWOTH)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from gatherer.files import permissions
-from gatherer.files.permissions import open_to_all
+from gatherer.files.permissions import every_account_can
 from tests.certificates import Authority
 from tests.server_process import ENDPOINT, serving
 
@@ -28,12 +28,12 @@ PRIVATE = "D:PAI(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)(A;OICI;0x1301bf;;;LS)"
         ("D:(A;OICIIO;FA;;;BU)(A;;FA;;;BA)", False, False),  # only for what is made inside
         ("D:NO_ACCESS_CONTROL", True, True),
         ("", True, True),
-        ("D:", False, False),  # an empty list: nobody
+        ("D:", False, False),  # an empty list allows nothing
         ("D:PS:(AU;SAFA;FA;;;WD)", False, False),  # an audit entry is no access
     ],
 )
-def test_an_access_control_list_tells_whether_everybody_may(descriptor, readable, writable):
-    assert open_to_all(descriptor) == (readable, writable)
+def test_an_access_control_list_tells_what_every_account_can_do(descriptor, readable, writable):
+    assert every_account_can(descriptor) == (readable, writable)
 
 
 @pytest.mark.parametrize(
@@ -48,8 +48,10 @@ def test_an_access_control_list_tells_whether_everybody_may(descriptor, readable
         ("D:(A;OICI;0x1301ff;;;AU)", True),
     ],
 )
-def test_a_folder_in_which_everybody_may_delete_is_told_from_one_for_new_files(descriptor, replaceable):
-    assert open_to_all(descriptor, of_folder=True)[1] is replaceable
+def test_a_folder_in_which_every_account_can_delete_files_differs_from_one_for_new_files(
+    descriptor, replaceable
+):
+    assert every_account_can(descriptor, of_folder=True)[1] is replaceable
 
 
 @posix
@@ -64,16 +66,18 @@ def test_a_folder_in_which_everybody_may_delete_is_told_from_one_for_new_files(d
         (0o666, ["read", "changed"]),
     ],
 )
-def test_a_mode_tells_whether_everybody_may(tmp_path, mode, words):
+def test_a_mode_tells_what_every_account_can_do(tmp_path, mode, words):
     path = tmp_path / "file"
     path.touch()
     path.chmod(mode)
-    found = list(permissions.problems(path))
-    assert [word for word in ("read", "changed") if any(f"can be {word} by" in one for one in found)] == words
+    lines = list(permissions.problems(path))
+    assert [
+        word for word in ("read", "changed") if any(f"can be {word} by" in line for line in lines)
+    ] == words
     tmp_path.chmod(0o777)
-    assert any("can replace files" in one for one in permissions.problems(path))
+    assert any("can replace files" in line for line in permissions.problems(path))
     tmp_path.chmod(0o1777)
-    assert not any("can replace files" in one for one in permissions.problems(path))
+    assert not any("can replace files" in line for line in permissions.problems(path))
     assert list(permissions.problems(tmp_path / "missing")) == []
 
 
@@ -86,11 +90,11 @@ def test_on_windows_a_real_list_is_read(tmp_path: Path) -> None:
     subprocess.run(["icacls", path, "/inheritance:r", "/grant", "*S-1-5-18:F"], check=True, timeout=60)
     assert list(permissions.problems(path)) == []
     subprocess.run(["icacls", path, "/grant", "*S-1-1-0:R"], check=True, timeout=60)
-    assert any("can be read" in one for one in permissions.problems(path))
+    assert any("can be read" in line for line in permissions.problems(path))
 
 
 @posix
-def test_serve_tells_which_of_its_files_are_open_to_everybody(tmp_path):
+def test_serve_reports_which_of_its_files_every_account_can_read_or_change(tmp_path):
     with serving(tmp_path) as server:
         assert "every account" not in server.log()
         server.stop()
