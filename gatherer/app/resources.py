@@ -22,7 +22,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from gatherer import providers
 from gatherer.config.secret import InboxSecret, PrivacySecret, Secret, TargetSecret
 from gatherer.inbox.base import Inbox
 from gatherer.model import opt_outs
@@ -37,7 +36,7 @@ GATHERING: Final = READING | {PrivacySecret.area}  # and those of whatever makes
 
 def load(path: Path | None, *, secrets: bool | AbstractSet[str]) -> Configuration:
     """Read the configuration at `path`, or where it is looked for by default. See `config.load`."""
-    return config.load(config.find(path), secrets=secrets, providers=providers.names())
+    return config.load(config.find(path), secrets=secrets)
 
 
 @contextmanager

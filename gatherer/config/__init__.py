@@ -1,6 +1,6 @@
 """The configuration: one TOML file, validated as a whole. One module for each part of it."""
 
-from gatherer.config.endpoint import WAYS, ApiKey, Basic, Endpoint
+from gatherer.config.endpoint import ApiKey, Basic, Endpoint
 from gatherer.config.file import (
     DEFAULT_NAME,
     ENVIRONMENT_VARIABLE,
@@ -20,7 +20,6 @@ __all__ = [
     "ALONE",
     "DEFAULT_NAME",
     "ENVIRONMENT_VARIABLE",
-    "WAYS",
     "Admin",
     "ApiKey",
     "Basic",

@@ -1,27 +1,30 @@
 """`[[endpoint]]`: the URLs that receive, and how each authenticates."""
 
 import re
-from collections.abc import Callable, Iterator
-from typing import Final, Literal
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field, IPvAnyNetwork, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    IPvAnyNetwork,
+    field_validator,
+    model_validator,
+)
 
+from gatherer import providers
+from gatherer.config import messages
 from gatherer.config.base import Section
 from gatherer.config.secret import Secret
 from gatherer.model import opt_outs
+from gatherer.model.errors import ConfigurationError
 
-# to authenticate
-WAYS: Final = (
-    "app_secrets",
-    "twilio_auth_tokens",
-    "url_key",
-    "bearer_tokens",
-    "basic",
-    "api_key",
-    "allow_ips",
-)
+# The ways to authenticate that every endpoint has, beside the secrets that its provider declares.
+_COMMON_WAYS: Final = ("url_key", "bearer_tokens", "basic", "api_key", "allow_ips")
 _URL_KEY: Final = re.compile(r"[A-Za-z0-9_.~-]+")
-RESERVED_PATHS: Final = ("/healthz", "/readyz")
+_RESERVED_PATHS: Final = ("/healthz", "/readyz")
 _PUBLIC_URL: Final = re.compile(r"https?://[^\s/?#@]+/[^\s]*")
 
 
@@ -39,15 +42,32 @@ class ApiKey(Section):
     value: Secret
 
 
+@dataclass(frozen=True)
+class _UnknownKey:
+    """Takes the place of the value of a key that the endpoint must not have."""
+
+    problem: str
+
+
+def _refuse_unknown(value: object) -> object:
+    if isinstance(value, _UnknownKey):
+        raise ValueError(value.problem)
+    return value
+
+
 class Endpoint(Section):
-    """One receiving URL. All configured ways of authentication must pass."""
+    """One receiving URL. All configured ways of authentication must pass.
+
+    Beside the keys below it has the secrets that its provider declares, each a list.
+    """
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, Annotated[list[Secret], BeforeValidator(_refuse_unknown)]]
 
     name: str = Field(pattern=r"^[A-Za-z0-9_.-]{1,100}$")
     provider: str
     path: str = Field(pattern=r"^(/[A-Za-z0-9_.~-]+)+$")
     verify_token: Secret | None = None
-    app_secrets: list[Secret] = []
-    twilio_auth_tokens: list[Secret] = []
     public_url: str | None = None
     url_key: Secret | None = None
     bearer_tokens: list[Secret] = []
@@ -58,19 +78,37 @@ class Endpoint(Section):
     on_failed_authentication: Literal["refuse", "quarantine"] = "refuse"
     opt_out_keywords: list[str] = list(opt_outs.DEFAULT_KEYWORDS)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _mark_unknown_keys(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        allowed = {*cls.model_fields, *_declared_secrets(values.get("provider"))}
+        return {
+            key: value if key in allowed else _UnknownKey(_why_unknown(key, values.get("provider"), allowed))
+            for key, value in values.items()
+        }
+
     @field_validator("provider")
     @classmethod
-    def _known(cls, provider: str, info: ValidationInfo) -> str:
-        known = (info.context or {}).get("providers")
-        if known is not None and provider not in known:
-            raise ValueError(f"there is no provider {provider!r}; there are: {', '.join(known)}")
+    def _known(cls, provider: str) -> str:
+        try:
+            declared = providers.get(provider).secrets
+        except ConfigurationError as error:
+            raise ValueError(str(error)) from None
+        for name in declared:
+            if name in cls.model_fields:
+                raise ValueError(
+                    f"the provider {provider!r} declares the secret {name}, which every endpoint has as a key: "
+                    "ask its authors to rename it"
+                )
         return provider
 
     @field_validator("path")
     @classmethod
-    def _free(cls, path: str) -> str:
-        if path in RESERVED_PATHS:
-            raise ValueError("is where serve says whether it is well; choose another path")
+    def _not_reserved(cls, path: str) -> str:
+        if path in _RESERVED_PATHS:
+            raise ValueError("`gatherer serve` answers health checks there; choose another path")
         return path
 
     @field_validator("url_key")
@@ -91,9 +129,14 @@ class Endpoint(Section):
 
     @model_validator(mode="after")
     def _authenticated(self) -> "Endpoint":
-        for problem in authentication_problems(lambda name: getattr(self, name)):
+        for problem in authentication_problems(dict(self)):
             raise ValueError(problem)
         return self
+
+    @property
+    def secrets(self) -> Mapping[str, list[Secret]]:
+        """The secrets with which the provider signs, by the name that it declares."""
+        return self.__pydantic_extra__
 
     @property
     def url_path(self) -> str:
@@ -101,13 +144,49 @@ class Endpoint(Section):
         return self.path if self.url_key is None else f"{self.path}/{self.url_key.reveal()}"
 
 
-def authentication_problems(get: Callable[[str], object]) -> Iterator[str]:
-    """Yield what is wrong with how an endpoint authenticates; `get` returns the value of one of its keys."""
-    if get("bearer_tokens") and get("basic"):
+def authentication_problems(endpoint: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what is wrong with how `endpoint`, given by its keys, authenticates."""
+    ways = (*_declared_secrets(endpoint.get("provider")), *_COMMON_WAYS)
+    authenticates = any(endpoint.get(way) for way in ways)
+    if endpoint.get("bearer_tokens") and endpoint.get("basic"):
         yield "bearer_tokens and basic both use the Authorization header: choose one"
-    if get("unauthenticated") is True and any(map(get, WAYS)):
+    if endpoint.get("unauthenticated") is True and authenticates:
         yield "unauthenticated = true contradicts the authentication that is configured"
-    if get("unauthenticated") is True and get("on_failed_authentication") == "quarantine":
+    if endpoint.get("unauthenticated") is True and endpoint.get("on_failed_authentication") == "quarantine":
         yield "unauthenticated = true leaves nothing to quarantine: take out on_failed_authentication"
-    if not get("unauthenticated") and not any(map(get, WAYS)):
-        yield f"no authentication: set {', '.join(WAYS[:-1])} or {WAYS[-1]}, or say unauthenticated = true"
+    if not endpoint.get("unauthenticated") and not authenticates:
+        yield f"no authentication: set {', '.join(ways[:-1])} or {ways[-1]}, or say unauthenticated = true"
+
+
+def _declared_secrets(provider: object) -> tuple[str, ...]:
+    """Return the names of the secrets that `provider` declares; if there is no such provider, those of all."""
+    if isinstance(provider, str):
+        try:
+            return providers.get(provider).secrets
+        except ConfigurationError:  # reported at the key `provider`
+            pass
+    return tuple(_declaring_providers())
+
+
+def _declaring_providers() -> dict[str, list[str]]:
+    """Return the names of all secrets that providers declare, each with the names of its providers."""
+    declaring: dict[str, list[str]] = {}
+    for name in providers.names():
+        try:
+            declared = providers.get(name).secrets
+        except ConfigurationError:  # reported where that provider is used
+            continue
+        for secret in declared:
+            declaring.setdefault(secret, []).append(name)
+    return declaring
+
+
+def _why_unknown(key: str, provider: object, allowed: set[str]) -> str:
+    """Return why an endpoint of `provider` must not have the `key`."""
+    declaring = _declaring_providers().get(key)
+    if declaring is not None:
+        return (
+            f"the provider {provider!r} does not sign with a secret of this name; {', '.join(declaring)} "
+            f"{'do' if len(declaring) > 1 else 'does'}"
+        )
+    return messages.no_such_key(key, sorted(allowed))

@@ -123,16 +123,13 @@ def find(given: Path | None) -> Path:
     return Path(os.environ.get(ENVIRONMENT_VARIABLE) or DEFAULT_NAME)
 
 
-def load(
-    path: Path, *, secrets: bool | AbstractSet[str], providers: list[str] | None = None
-) -> Configuration:
+def load(path: Path, *, secrets: bool | AbstractSet[str]) -> Configuration:
     """Read and validate the configuration in `path`. Relative paths in it are relative to its folder.
 
     Args:
         path: the TOML file, UTF-8, with or without a byte order mark.
         secrets: also read the secrets from the environment and from files, and fail if one is missing;
             or only those of some areas: a web server does not have the target's.
-        providers: the names an endpoint's provider may have; None does not check.
 
     Raises:
         ConfigurationError: the file is missing or cannot be read.
@@ -156,7 +153,7 @@ def load(
     except tomllib.TOMLDecodeError as error:
         raise InvalidConfigurationError(path, [messages.of_syntax(error, source)]) from None
     areas = AREAS if secrets is True else secrets or frozenset()
-    context = {"folder": path.absolute().parent, "secrets": areas, "providers": providers}
+    context = {"folder": path.absolute().parent, "secrets": areas}
     try:
         return Configuration.model_validate(values, context=context)
     except ValidationError as errors:
@@ -169,6 +166,6 @@ def _between(values: dict[str, Any]) -> Iterator[str]:
     endpoints = values.get("endpoint")
     for i, endpoint in enumerate(endpoints if isinstance(endpoints, list) else []):
         if isinstance(endpoint, dict):
-            for problem in authentication_problems(endpoint.get):
+            for problem in authentication_problems(endpoint):
                 yield f"endpoint[{i}]: {problem}"
     yield from _contradictions(values)

@@ -2,7 +2,7 @@
 
 import difflib
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final, get_args, get_origin
 
@@ -57,7 +57,7 @@ def of_value(error: Mapping[str, Any], model: type[BaseModel]) -> str:
                 "an inbox of another machine: write [[inbox]], with two brackets, and name, url and token"
             )
         case "extra_forbidden":
-            message = "there is no such key" + _near(error["loc"], model)
+            message = no_such_key(str(location[-1]), _known_keys(error["loc"], model))
         case "union_tag_not_found" | "union_tag_invalid":
             location = (*location, "kind")
             message = "expected one of: " + ", ".join(_tags(error["loc"], model))
@@ -87,12 +87,16 @@ def key_path(location: _Location) -> str:
     return path
 
 
-def _near(location: _Location, model: type[BaseModel]) -> str:
-    """Return a guess at which key was meant, as a clause; an empty text if none comes close."""
+def no_such_key(name: str, known: Iterable[str]) -> str:
+    """Return that there is no key `name`, and which of the `known` ones comes close."""
+    near = difflib.get_close_matches(name, known, n=1)
+    return "there is no such key" + (f"; did you mean {near[0]}?" if near else "")
+
+
+def _known_keys(location: _Location, model: type[BaseModel]) -> list[str]:
+    """Return the keys of the section in which the key at `location` stands."""
     section = [model, *(inside for _, inside in _walk(location[:-1], model))][-1]
-    known = [field.alias or name for name, field in section.model_fields.items()]
-    near = difflib.get_close_matches(str(location[-1]), known, n=1)
-    return f"; did you mean {near[0]}?" if near else ""
+    return [field.alias or name for name, field in section.model_fields.items()]
 
 
 def _without_tags(location: _Location, model: type[BaseModel]) -> _Location:

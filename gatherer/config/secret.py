@@ -1,6 +1,7 @@
 """Secrets in the configuration: written down, or a reference to the environment or to a file; never shown."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
@@ -12,6 +13,8 @@ from gatherer.model.errors import ConfigurationError
 HIDDEN: Final = "********"
 _EXPECTED: Final = 'expected "…", { env = "NAME" } or { file = "PATH" }'
 _SOURCES: Final = ("value", "env", "file")
+
+KeyPath = tuple[str | int, ...]
 
 
 class Secret(BaseModel):
@@ -96,6 +99,26 @@ class PrivacySecret(Secret):
 
 
 AREAS: Final = frozenset({Secret.area, TargetSecret.area, InboxSecret.area, PrivacySecret.area})
+
+
+def secrets_in(part: object, path: KeyPath = ()) -> Iterator[tuple[KeyPath, Secret]]:
+    """Yield every secret in `part` of a configuration, with the path of its key.
+
+    Args:
+        part: a section, or a value of one.
+        path: where `part` stands: the names of keys, and places in lists.
+
+    """
+    if isinstance(part, Secret):
+        yield path, part
+    elif isinstance(part, BaseModel):
+        fields = type(part).model_fields
+        for name, value in part:  # also the secrets that the provider of an endpoint declares
+            key = fields[name].alias or name if name in fields else name
+            yield from secrets_in(value, (*path, key))
+    elif isinstance(part, list):
+        for place, value in enumerate(part):
+            yield from secrets_in(value, (*path, place))
 
 
 def _read_file(folder: Path, name: str) -> str:

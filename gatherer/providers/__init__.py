@@ -1,14 +1,17 @@
-"""What shape: one module per provider, each from the bytes of a notification to records.
+"""The providers: one module for each, from the bytes of a notification to records.
 
-A new provider is one module, one line in `BUILT_IN`, one folder of payloads under `tests/payloads` and one
-line in `tests/providers/counting.py`; `tests/providers/test_contract.py` then proves it like all others.
-What would be too much for one module stands in others beside it, which begin with its name.
-Packages outside register an object like `meta.PROVIDER` under the entry-point group `gatherer.providers`.
+A new provider is its own module, one line in `BUILT_IN`, one folder of payloads under `tests/payloads` and one
+line in `tests/providers/counting.py`; `tests/providers/test_contract.py` then proves it like all others. What
+does not fit into one module stands in further modules, whose names begin with the provider's.
+
+`Provider` declares everything that the configuration, `gatherer serve` and the warnings need to know about it.
+A package of another author registers such an object under the entry-point group `gatherer.providers`, as in
+`acme = acme_gatherer:PROVIDER`; the name of the entry point is the name of the provider.
 """
 
 from functools import cache
 from importlib import import_module
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import Final
 
 from gatherer.model.errors import ConfigurationError
@@ -37,14 +40,33 @@ def get(name: str) -> Provider:
     """Return the provider called `name`.
 
     Raises:
-        ConfigurationError: there is none.
+        ConfigurationError: there is no provider of this name, or the package that registers it is broken.
 
     """
     if name in BUILT_IN:
         return import_module(BUILT_IN[name]).PROVIDER  # type: ignore[no-any-return]
     for point in entry_points(group=GROUP, name=name):
-        return point.load()  # type: ignore[no-any-return]
+        return _load(point)
     raise ConfigurationError(f"there is no provider {name!r}; there are: {', '.join(names())}")
+
+
+def _load(point: EntryPoint) -> Provider:
+    """Return the provider that the package of another author registers."""
+    try:
+        provider = point.load()
+    except Exception as error:
+        raise ConfigurationError(
+            f"the provider {point.name!r} ({point.value}) cannot be loaded: {type(error).__name__}: {error}"
+        ) from error
+    if not isinstance(provider, Provider):
+        raise ConfigurationError(
+            f"the provider {point.name!r} ({point.value}) is not a gatherer.providers.base.Provider"
+        )
+    if provider.name != point.name:
+        raise ConfigurationError(
+            f"the provider {point.name!r} ({point.value}) calls itself {provider.name!r}"
+        )
+    return provider
 
 
 def decode(notification: Notification) -> Decoded:

@@ -1,31 +1,71 @@
 """The contract of a provider: from the bytes of one notification to records, without side effects."""
 
 import hashlib
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 from gatherer.model.notification import Notification, body_key
 from gatherer.model.records import Reason, Record, Rejected
+from gatherer.providers.signatures import BodyCheck, SignatureSettings
 
 Decoded = list[Record | Rejected]
+
+_SECRET_NAME: Final = re.compile(r"[a-z][a-z0-9_]*")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Acknowledgement:
+    """The response to a request whose notification is stored. Its status is always 200."""
+
+    body: bytes = b""
+    content_type: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Provider:
-    """One service whose webhooks we understand.
+    """One service whose webhooks we understand, and everything that the rest of the program knows about it.
 
     `decode` is pure: it depends on the notification alone, raises nothing, and turns every element of
     the body into exactly one record, one other event, or one rejection, in the order of the body.
+
+    A provider that signs declares `secrets` and `signature`. Each name in `secrets` becomes a key of its
+    endpoints in the configuration: a list of secrets, each written down or a reference to the environment or
+    to a file. At an endpoint that has at least one of these keys, `signature` is called once, when
+    `gatherer serve` starts; the check that it returns is called for each request with the headers, the bytes
+    of the body and the requested URL. It compares in constant time and accepts nothing unless one secret of
+    each configured name proves it.
+
+    Raises:
+        ValueError: a name in `secrets` cannot be a key, or one of `secrets` and `signature` is missing.
+
     """
 
     name: str  # lower case; the same word in configuration, tables, module and tests
     title: str  # as people write it
     decode: Callable[[Notification], Decoded]
     reports: frozenset[str]  # response kinds and event families it can produce
-    authentication: str  # how its posts prove where they come from
+    authentication: str  # how its requests prove where they come from
     on_refusal: str  # what it does when we do not answer 200
     retries: str  # for how long, how often
     documentation: str  # the module's docstring: set-up, mapping, quirks
+
+    secrets: tuple[str, ...] = ()  # names of the secrets with which it signs, as in "app_secrets"
+    signature: Callable[[SignatureSettings], BodyCheck] | None = None
+    signature_headers: tuple[str, ...] = ()  # stored with each notification, as evidence
+    acknowledgement: Acknowledgement = Acknowledgement()
+    verifies_url: bool = (
+        False  # before it accepts a URL, it requests it with the verify token of the endpoint
+    )
+
+    def __post_init__(self) -> None:
+        """Refuse a declaration that no configuration could satisfy."""
+        for secret in self.secrets:
+            if not _SECRET_NAME.fullmatch(secret):
+                raise ValueError(f"the secret {secret!r} must be named by lower-case letters, digits and _")
+        if bool(self.secrets) != (self.signature is not None):
+            raise ValueError("secrets and signature belong together: declare both, or neither")
 
 
 class ElementError(Exception):

@@ -30,6 +30,7 @@ from typing import Final
 from gatherer.model.notification import Notification
 from gatherer.providers import whatsapp_envelope, whatsapp_receipts
 from gatherer.providers.base import Decoded, Provider
+from gatherer.providers.signatures import HUB_HEADERS, HUB_SECRETS, hub_signature
 
 NAME: Final = "meta"
 
@@ -49,7 +50,11 @@ PROVIDER: Final = Provider(
     decode=decode,
     reports=whatsapp_envelope.REPORTS,
     authentication="X-Hub-Signature-256 over the body (app_secrets); verify token for the handshake",
-    on_refusal="sends the post again",
+    on_refusal="sends the request again",
     retries="less and less often, up to 7 days; other pages of Meta's say 36 hours: count on those",
     documentation=__doc__,
+    secrets=(HUB_SECRETS,),
+    signature=hub_signature,
+    signature_headers=HUB_HEADERS,
+    verifies_url=True,
 )

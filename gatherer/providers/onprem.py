@@ -24,6 +24,7 @@ from typing import Final
 from gatherer.model.notification import Notification
 from gatherer.providers import whatsapp_envelope
 from gatherer.providers.base import Decoded, Provider
+from gatherer.providers.signatures import HUB_HEADERS, HUB_SECRETS, hub_signature
 
 NAME: Final = "onprem"
 
@@ -39,7 +40,10 @@ PROVIDER: Final = Provider(
     decode=decode,
     reports=whatsapp_envelope.REPORTS,
     authentication="none of its own: HTTP Basic or a header set at the service",
-    on_refusal="sends the post again",
+    on_refusal="sends the request again",
     retries="typically 24 hours, with growing delay; 360dialog up to 7 days",
     documentation=__doc__,
+    secrets=(HUB_SECRETS,),
+    signature=hub_signature,
+    signature_headers=HUB_HEADERS,
 )

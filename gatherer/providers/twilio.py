@@ -31,7 +31,8 @@ from typing import Any, Final
 from gatherer.model.notification import Notification
 from gatherer.model.phones import e164
 from gatherer.model.records import Kind, Reason, Record, Response, make_key
-from gatherer.providers.base import Decoded, Provider, reject
+from gatherer.providers import twilio_signature
+from gatherer.providers.base import Acknowledgement, Decoded, Provider, reject
 from gatherer.providers.elements import as_json, identifier, integer, kept, reference, text
 from gatherer.providers.origin import Origin, decode_one, other
 from gatherer.providers.payload import UnreadableBodyError, load_form
@@ -211,4 +212,10 @@ PROVIDER: Final = Provider(
     on_refusal="does not send the post again, unless the URL given to Twilio ends in #rp=all",
     retries="once, and only when the connection fails; up to 5 times within 15 seconds with #rc=5&rp=all",
     documentation=__doc__,
+    secrets=(twilio_signature.SECRETS,),
+    signature=twilio_signature.signature,
+    signature_headers=(twilio_signature.HEADER,),
+    # Twilio reads each response as TwiML, and this one sends the person nothing. An empty body is an error:
+    # https://www.twilio.com/docs/api/errors/12300
+    acknowledgement=Acknowledgement(body=b"<Response/>", content_type="text/xml"),
 )

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from gatherer.config import Configuration, Endpoint
 from gatherer.model.errors import ConfigurationError
+from gatherer.providers.signatures import HUB_SECRETS
 
 _EVERYWHERE: Final = {"0.0.0.0": "127.0.0.1", "::": "::1", "*": "127.0.0.1"}  # noqa: S104 - listened at → reached at
 
@@ -70,7 +71,7 @@ def of_endpoint(configuration: Configuration, name: str, url: str | None = None)
         url = f"http://{f'[{host}]' if ':' in host else host}:{server.port}{endpoint.url_path}"
     return dataclasses.replace(
         of_url(url),
-        app_secret=endpoint.app_secrets[0].reveal() if endpoint.app_secrets else None,
+        app_secret=next((secret.reveal() for secret in endpoint.secrets.get(HUB_SECRETS, ())), None),
         headers=_headers(endpoint),
     )
 

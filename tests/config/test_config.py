@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gatherer import config
+from gatherer import config, providers
 from gatherer.app import config_warnings, resources
 from gatherer.app.resources import ENDPOINTS, GATHERING, TARGET, access_of
 from gatherer.config import example
@@ -171,7 +171,7 @@ def test_secrets_come_from_the_file_itself_the_environment_or_another_file(
     (tmp_path / "secret.txt").write_bytes("\ufefffrom a file\r\n".encode())
     text = ENDPOINT + 'app_secrets = ["written", { env = "GATHERER_TEST_SECRET" }, { file = "secret.txt" }]'
     [endpoint] = load(tmp_path, text).endpoint
-    assert [secret.reveal() for secret in endpoint.app_secrets] == [
+    assert [secret.reveal() for secret in endpoint.secrets["app_secrets"]] == [
         "written",
         "from the environment",
         "from a file",
@@ -184,7 +184,7 @@ def test_a_secret_may_lie_in_the_home_folder(tmp_path: Path, monkeypatch: pytest
     (tmp_path / "home").mkdir()
     (tmp_path / "home" / "secret.txt").write_text("at home", encoding="utf-8")
     [endpoint] = load(tmp_path, ENDPOINT + "app_secrets = [{ file = '~/secret.txt' }]").endpoint
-    assert endpoint.app_secrets[0].reveal() == "at home"
+    assert endpoint.secrets["app_secrets"][0].reveal() == "at home"
 
 
 def test_without_secrets_nothing_has_to_be_there(tmp_path: Path) -> None:
@@ -192,7 +192,7 @@ def test_without_secrets_nothing_has_to_be_there(tmp_path: Path) -> None:
     text = ENDPOINT + 'app_secrets = [{ env = "GATHERER_NOT_SET" }, { file = "none.txt" }]'
     [endpoint] = load(tmp_path, text, secrets=False).endpoint
     with pytest.raises(ConfigurationError, match="without its secrets"):
-        endpoint.app_secrets[0].reveal()
+        endpoint.secrets["app_secrets"][0].reveal()
 
 
 SECRETS = ENDPOINT + (
@@ -244,13 +244,13 @@ def test_check_says_ok_and_what_is_unwise(tmp_path: Path) -> None:
     ("text", "words"),
     [
         ("", "no [[endpoint]]"),
-        (OPEN, "anybody"),
+        (OPEN, "every client that finds the URL"),
         (OPEN, "verify_token"),
-        ('[server]\ntrusted_proxies = ["0.0.0.0/0"]\n', "claim any sender"),
+        ('[server]\ntrusted_proxies = ["0.0.0.0/0"]\n', "claim any client's address"),
         ('[server]\nhost = "::"\n', "not encrypted"),
-        (ENDPOINT + 'app_secrets = ["0123456789abcdef", "short"]', "app_secrets[1] is short"),
+        (ENDPOINT + 'app_secrets = ["0123456789abcdef", "short"]', "endpoint[0].app_secrets[1] is short"),
         (ENDPOINT + 'url_key = "CHANGE-ME-URL-KEY"', "still the example's"),
-        ('[privacy]\nkey = "CHANGE-ME-PRIVACY-KEY"', "privacy: key is still the example's"),
+        ('[privacy]\nkey = "CHANGE-ME-PRIVACY-KEY"', "privacy.key is still the example's"),
     ],
 )
 def test_what_is_unwise_is_a_warning_and_no_error(tmp_path: Path, text: str, words: str) -> None:
@@ -585,6 +585,9 @@ def test_each_commented_key_of_the_example_works_when_it_is_switched_on(
         switched_on = text.replace(key, key[1:])
         if key.startswith(("#tls_", "#client_")):  # one is of no use without the other
             switched_on = text.replace("\n#tls_", "\ntls_").replace("\n#client_", "\nclient_")
+        declaring = [name for name in providers.names() if key[1:].split()[0] in providers.get(name).secrets]
+        if declaring:
+            switched_on = switched_on.replace('provider = "meta"', f'provider = "{declaring[0]}"')
         if "unauthenticated" in key:
             switched_on = switched_on.replace("url_key =", "#url_key =")
         load(tmp_path, switched_on)
@@ -594,8 +597,8 @@ def test_a_token_that_can_be_guessed_is_advised_against(tmp_path: Path) -> None:
     text = "[pull]\ntokens = ['short']\n[[inbox]]\nname = 'a'\nurl = 'https://x'\ntoken = 'CHANGE-ME-AND-SO-ON'\n"
     path = configure(tmp_path, text + OPEN)
     warned = " ".join(config_warnings.warnings(resources.load(path, secrets=True), path))
-    assert "pull: tokens[0] is short" in warned
-    assert "inbox a: token is still the example's" in warned
+    assert "pull.tokens[0] is short" in warned
+    assert "inbox[0].token is still the example's" in warned
 
 
 def test_an_unencrypted_or_unverified_target_is_advised_against(tmp_path: Path) -> None:

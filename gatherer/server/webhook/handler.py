@@ -11,15 +11,17 @@ import logging
 import time
 from collections.abc import Sequence
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 from aiohttp import web
 from multidict import CIMultiDict
 
+from gatherer import providers
 from gatherer.config import Endpoint, Server
 from gatherer.inbox.quarantine import Quarantine, QuarantineFullError, QuarantineRow
 from gatherer.inbox.writer import InboxUnavailableError, InboxWriter, NotificationRow
+from gatherer.providers.base import Provider
 from gatherer.server.observer import Observer
 from gatherer.server.webhook import credential_summary
 from gatherer.server.webhook.authentication import Authentication
@@ -29,7 +31,6 @@ from gatherer.server.webhook.proxy_headers import Network, belongs, sender
 log = logging.getLogger(__name__)
 
 RETRY_AFTER_SECONDS: Final = 5
-KEPT_HEADERS: Final = ("X-Hub-Signature-256", "X-Hub-Signature", "X-Twilio-Signature")
 _NOT_READ_TO_THE_END: Final = {
     HTTPStatus.BAD_REQUEST,
     HTTPStatus.LENGTH_REQUIRED,
@@ -39,11 +40,6 @@ _NOT_READ_TO_THE_END: Final = {
     HTTPStatus.SERVICE_UNAVAILABLE,
 }
 _ANSWER_HEADERS: Final = CIMultiDict({"Server": "gatherer", "X-Content-Type-Options": "nosniff"})
-# An empty body, except where that would be an error: Twilio reads every answer as TwiML, and this one says nothing
-# to the person. https://www.twilio.com/docs/api/errors/12300
-_ANSWERS: Final[dict[str, dict[str, Any]]] = {
-    "twilio": {"body": b"<Response/>", "content_type": "text/xml"},
-}
 
 
 class RequestRejectedError(Exception):
@@ -170,13 +166,14 @@ class WebhookHandler:
             if store is None:
                 raise RequestRejectedError(HTTPStatus.UNAUTHORIZED, failed)
 
+        provider = providers.get(endpoint.provider)
         arrival = NotificationRow(
             time.time_ns() // 1_000_000,
             endpoint.name,
             endpoint.provider,
             remote,
             _storable(headers.get("Content-Type")),
-            _kept(request),
+            _signature_headers(request, provider),
             body,
         )
         try:
@@ -192,7 +189,7 @@ class WebhookHandler:
             ) from None
         except InboxUnavailableError:  # the writer has logged why, once
             return _refusal(RequestRejectedError(HTTPStatus.SERVICE_UNAVAILABLE), whole=True)
-        return web.Response(headers=_ANSWER_HEADERS, **_ANSWERS.get(endpoint.provider, {}))
+        return _acknowledgement(provider)
 
     def _route(self, request: web.BaseRequest) -> tuple[Endpoint, Authentication, str]:
         """Return the endpoint that the path belongs to, and what follows its path: the URL key."""
@@ -235,9 +232,21 @@ def _asked_url(request: web.BaseRequest, trusted: tuple[Network, ...]) -> str:
     return f"{scheme}://{host}{request.raw_path}"
 
 
-def _kept(request: web.BaseRequest) -> str | None:
-    kept = {name: _storable(request.headers[name]) for name in KEPT_HEADERS if name in request.headers}
-    return msgspec.json.encode(kept).decode() if kept else None
+def _signature_headers(request: web.BaseRequest, provider: Provider) -> str | None:
+    """Return the headers of `request` that are stored, as a JSON object; None if it has none of them."""
+    headers = request.headers
+    values = {name: _storable(headers[name]) for name in provider.signature_headers if name in headers}
+    return msgspec.json.encode(values).decode() if values else None
+
+
+def _acknowledgement(provider: Provider) -> web.Response:
+    """Return the response to a request whose notification is on disk."""
+    acknowledgement = provider.acknowledgement
+    return web.Response(
+        body=acknowledgement.body or None,
+        content_type=acknowledgement.content_type,
+        headers=_ANSWER_HEADERS,
+    )
 
 
 def _storable(header: str | None) -> str | None:

@@ -10,7 +10,8 @@ from urllib.parse import quote_plus
 import pytest
 
 from gatherer.config import Endpoint
-from gatherer.server.webhook.authentication import MAX_PARAMETERS, Authentication
+from gatherer.providers.twilio_signature import MAX_PARAMETERS
+from gatherer.server.webhook.authentication import Authentication
 from tests.server_process import Serving, post_bytes, serving
 
 TOKEN = "auth-token-0123456789"
