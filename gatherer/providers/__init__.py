@@ -2,7 +2,7 @@
 
 A new provider is its own module, one line in `BUILT_IN`, one folder of payloads under `tests/payloads` and one
 line in `tests/providers/counting.py`; `tests/providers/test_contract.py` then proves it like all others. What
-does not fit into one module stands in further modules, whose names begin with the provider's.
+several providers pass on from WhatsApp unchanged is decoded by the modules of `whatsapp/`.
 
 `Provider` declares everything that the configuration, `gatherer serve` and the warnings need to know about it.
 A package of another author registers such an object under the entry-point group `gatherer.providers`, as in

@@ -1,13 +1,16 @@
 """Careful reading of single JSON values: what is expected, what is tolerated, what is an error."""
 
+import re
 from typing import Any, Final
 
 import msgspec
 
+from gatherer.model.phones import e164
 from gatherer.model.records import Reason
 from gatherer.providers.base import ElementError
 
 _EXACT_BELOW: Final = 2**53  # beyond it a float no longer tells neighbouring ids apart
+_USER_ID: Final = re.compile(r"[A-Z]{2}\.\S+")  # a business-scoped user id: US.13491208655302741918
 _encode = msgspec.json.Encoder(order="sorted").encode
 
 
@@ -112,22 +115,39 @@ def verbatim(value: object) -> str | None:
     return text(value) or (None if value is None or value == "" else as_json(value))
 
 
-def unsaid(content: object, *said: str) -> Any:
-    """Return what columns do not say of `content`: all but the texts and numbers under the names `said`."""
+def remainder(content: object, *in_columns: str) -> Any:
+    """Return what columns do not hold of `content`: all but the texts and numbers under the names `in_columns`."""
     if type(content) is not dict:
         return content
     rest = {
         name: part
         for name, part in content.items()
-        if name not in said or type(part) in (dict, list, bool)  # which no column of a text can say
+        if name not in in_columns or type(part) in (dict, list, bool)  # which no text column can hold
     }
     return rest or None
 
 
-def kept(**parts: object) -> str | None:
-    """Return those `parts` that are there as one JSON object, or None when none is."""
+def object_of(**parts: object) -> str | None:
+    """Return those `parts` that are not None as one JSON object; None if all are."""
     present = {name: part for name, part in parts.items() if part is not None}
     return as_json(present) if present else None
+
+
+def person_columns(number: object, user_id: str | None = None) -> dict[str, str | None]:
+    """Return the columns that say who a person is, for providers that write one address per person.
+
+    Args:
+        number: the phone; where WhatsApp withholds it, some providers write the user id in its place.
+        user_id: the user id, where the provider has a place of its own for it.
+
+    Raises:
+        ElementError: `number` is neither text nor a whole number.
+
+    """
+    raw = reference(number, "a number")
+    if raw is not None and _USER_ID.fullmatch(raw):
+        raw, user_id = None, user_id or raw
+    return {"phone": e164(raw), "phone_raw": raw, "user_id": user_id}
 
 
 def _digits(value: object, name: str) -> str:

@@ -35,8 +35,8 @@ from gatherer.providers.base import Decoded, Provider, reject
 from gatherer.providers.elements import as_json, dig, items, mapping, text
 from gatherer.providers.origin import Origin, decode_one, other
 from gatherer.providers.payload import UnreadableBodyError, load_json
-from gatherer.providers.whatsapp_envelope import RECEIPTS_AND_ANSWERS, Post, is_body
-from gatherer.providers.whatsapp_notices import field_of
+from gatherer.providers.whatsapp.envelope import RECEIPTS_AND_ANSWERS, BodyDecoder, is_body
+from gatherer.providers.whatsapp.notices import field_of
 
 NAME: Final = "enablex"
 
@@ -63,46 +63,49 @@ COLUMNS: Final = {
 
 
 def decode(notification: Notification) -> Decoded:
-    """Return every element of one post, or of an array of posts, as a record or a rejection."""
+    """Return every element of the body, or of an array of bodies, as a record or a rejection."""
     try:
         body = load_json(notification.body)
     except UnreadableBodyError as problem:
         return [reject(notification, NAME, "$", str(problem), Reason.UNREADABLE)]
-    post = Post(notification, NAME)
+    decoder = BodyDecoder(notification, NAME)
     if type(body) is list:
         for i, part in enumerate(body):
-            _decode_body(post, part, f"$[{i}]")
+            _decode_body(decoder, part, f"$[{i}]")
     else:
-        _decode_body(post, body, "$")
-    return post.decoded
+        _decode_body(decoder, body, "$")
+    return decoder.decoded
 
 
-def _decode_body(post: Post, body: Any, path: str) -> None:
-    """Add the elements of one body to what `post` decoded."""
+def _decode_body(decoder: BodyDecoder, body: Any, path: str) -> None:
+    """Add the elements of one body to `decoder.decoded`."""
     if type(body) is not dict:
-        post.decode_body(body, path)  # which rejects it
+        decoder.decode_body(body, path)  # which rejects it
     elif _template_word(body) is not None:
-        decode_one(Origin(post.notification, NAME), body, _template, path, post.decoded)
+        decode_one(Origin(decoder.notification, NAME), body, _template, path, decoder.decoded)
     elif "business_phone" in body and not is_body(body):
-        decode_one(Origin(post.notification, NAME), body, _unknown, path, post.decoded)
+        decode_one(Origin(decoder.notification, NAME), body, _unknown, path, decoder.decoded)
     else:
-        first = len(post.decoded)
+        first = len(decoder.decoded)
         messages = items(body.get("messages"))
         if messages:
             body = {**body, "messages": [_as_revoke(message) for message in messages]}
-        post.decode_body(body, path)
+        decoder.decode_body(body, path)
         space = f"{NAME}:{e164(text(body.get('business_phone'))) or ''}"
         extras = {text(dig(message, "id")): dig(message, "extra") for message in messages}
-        post.decoded[first:] = [_with_own(one, space, extras) for one in post.decoded[first:]]
+        decoder.decoded[first:] = [_with_own(record, space, extras) for record in decoder.decoded[first:]]
 
 
 def _as_revoke(message: Any) -> Any:
-    """Return a deletion that tells what it deletes in WhatsApp's words, and everything else as it is."""
-    what = text(mapping(message).get("type"))
-    if what not in DELETIONS:
+    """Return a deletion that names its message in WhatsApp's words, and everything else as it is."""
+    message_type = text(mapping(message).get("type"))
+    if message_type not in DELETIONS:
         return message
-    told = [dig(message, f"{part}.{name}") for part in (what, "deleted", "message") for name in DELETED]
-    original = next((one for one in [*told, dig(message, "context.id")] if one and type(one) is str), None)
+    ids = [
+        dig(message, f"{part}.{name}") for part in (message_type, "deleted", "message") for name in DELETED
+    ]
+    ids.append(dig(message, "context.id"))
+    original = next((value for value in ids if value and type(value) is str), None)
     if original is None:
         return message
     return {**message, "type": "revoke", "revoke": {"original_message_id": original}}
@@ -163,7 +166,7 @@ def _first(parts: list[dict[str, Any]], names: tuple[str, ...]) -> str | None:
 
 
 def _unknown(origin: Origin, body: dict[str, Any]) -> Record:
-    """Return a post that is EnableX's, because it names our number, and says nothing that is known."""
+    """Return the other event of a body that is EnableX's, because it names our number, but says nothing known."""
     name = next(filter(None, (text(body.get(word)) for word in WORDS)), None)
     return other(origin, body, "posts", name, f"{origin.notice_time()}\x1f{as_json(body)}", id_space=NAME)
 

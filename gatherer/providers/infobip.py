@@ -21,42 +21,62 @@ Quirks
     message that Infobip paired it with. Zone offsets come without a colon.
 """
 
-from typing import Any, Final
+import re
+from typing import Any, Final, TypeAlias
 
 from gatherer.model.notification import Notification
-from gatherer.model.records import Reason, Record
+from gatherer.model.phones import e164
+from gatherer.model.records import WHATSAPP, Kind, OtherEvent, Reason, Record, Response, make_key
 from gatherer.providers.base import Decoded, ElementError, Provider, reject
-from gatherer.providers.elements import identifier, items, mapping, text
-from gatherer.providers.infobip_messages import decode_answer
-from gatherer.providers.infobip_receipts import KINDS, decode_deleted, decode_delivery, decode_seen
-from gatherer.providers.infobip_results import NAME, PREFERENCES, decode_notice, decode_template, elsewhere
+from gatherer.providers.elements import (
+    as_json,
+    dig,
+    identifier,
+    integer,
+    items,
+    mapping,
+    object_of,
+    person_columns,
+    reference,
+    text,
+    verbatim,
+)
 from gatherer.providers.origin import Origin, decode_each, decode_one, other
 from gatherer.providers.payload import UnreadableBodyError, load_json
 
 # Sources: infobip.com/docs/api/channels/whatsapp, the pages receive-whatsapp-delivery-reports, -seen-reports and
 # -inbound-messages; the models WhatsAppWebhook* of Infobip's own Java client (31 March 2026).
 
+NAME: Final = "infobip"
+Object: TypeAlias = dict[str, Any]
+
+# A result is an element of `results`: a report on a message of ours, a message of a person, or a notice.
+# The parts of any result that columns hold. Everything else goes into the details.
+IN_COLUMNS: Final = frozenset({"messageId", "to", "from", "callbackData"})
+
+_WHATSAPP_ID: Final = re.compile(r"wamid\.|(AB|gB)[EG]G[\w+/=-]{12}", re.ASCII)
+
 
 def decode(notification: Notification) -> Decoded:
-    """Return every element of one post as a record or a rejection."""
+    """Return every element of the body as a record or a rejection."""
     try:
         body = load_json(notification.body)
     except UnreadableBodyError as problem:
         return [reject(notification, NAME, "$", str(problem), Reason.UNREADABLE)]
     decoded: Decoded = []
     origin = Origin(notification, NAME)
-    post = mapping(body)
-    if "results" in post:
-        decode_each(origin, items(post["results"]), _decode_result, "$.results", decoded)
-    elif "messageId" in post or "messageTemplateId" in post or {"content", "createdAt"} <= post.keys():
-        decode_one(origin, post, _decode_result, "$", decoded)  # notices come without an envelope
+    parts = mapping(body)
+    if "results" in parts:
+        decode_each(origin, items(parts["results"]), _decode_result, "$.results", decoded)
+    elif "messageId" in parts or "messageTemplateId" in parts or {"content", "createdAt"} <= parts.keys():
+        decode_one(origin, parts, _decode_result, "$", decoded)  # notices come without an envelope
     else:
         decoded.append(reject(notification, NAME, "$", "the body is no post of Infobip's", Reason.SHAPE))
     return decoded
 
 
 def _decode_result(origin: Origin, result: Any) -> Record:
-    """Return the record that one report, message or notice amounts to.
+    """Return the record of one report, message or notice.
 
     Raises:
         ElementError: it is no object, has no id, or an id of the wrong type.
@@ -64,24 +84,243 @@ def _decode_result(origin: Origin, result: Any) -> Record:
     """
     if type(result) is not dict:
         raise ElementError("a result must be an object")
-    if (event := elsewhere(origin, result)) is not None:
+    if (event := _event_of_another_channel(origin, result)) is not None:
         return event
-    for telling, decode_it in SHAPES:
-        if result.get(telling) is not None:
-            return decode_it(origin, result)
+    for name, decode_result in SHAPES:
+        if result.get(name) is not None:
+            return decode_result(origin, result)
     message_id = identifier(result.get("messageId"), "messageId")
     return other(origin, result, "reports", text(result.get("event")), id_space=NAME, message_id=message_id)
 
 
+def _event_of_another_channel(origin: Origin, result: Object) -> OtherEvent | None:
+    """Return the other event of a result of another channel, such as SMS; None for a result of WhatsApp's."""
+    channel = text(result.get("channel")) or text(result.get("integrationType")) or "WHATSAPP"
+    if result.get("smsCount") is not None:  # an SMS that Infobip sent instead
+        channel = "SMS"
+    if channel.upper() == "WHATSAPP":
+        return None
+    columns = person_columns(result.get("from" if result.get("receivedAt") else "to"))
+    columns["message_id"] = text(result.get("messageId"))
+    shared = _event_columns(columns, result.get("receivedAt") or result.get("doneAt")) | {"id_space": NAME}
+    return other(origin, result, channel.lower(), text(dig(result, "status.name")), **shared)
+
+
+def _response(
+    origin: Origin, kind: Kind, result: Object, claimed: object, columns: Object, rest: Object
+) -> Response:
+    """Return the response of `kind` in `result`.
+
+    Args:
+        origin: where the result comes from.
+        kind: what the response says.
+        result: the element.
+        claimed: when it happened, as Infobip writes it.
+        columns: the columns that `result` fills.
+        rest: what no column holds, for the details.
+
+    """
+    message_id = columns["message_id"]
+    key = make_key(_id_space(message_id), kind, message_id)
+    # In an answer, callbackData is that of the message it was paired with.
+    columns["client_reference"] = verbatim(result.get("callbackData"))
+    return origin.record(Response, key, claimed, kind=kind, details=object_of(**rest), **columns)
+
+
+def _event_columns(columns: Object, claimed: object) -> Any:
+    """Return the arguments of :func:`other` for a result with these `columns` that is no response."""
+    shared = {column: columns.get(column) for column in ("message_id", "phone", "user_id")}
+    return {"id_space": _id_space(shared["message_id"]), "at": claimed, **shared}
+
+
+def _id_space(message_id: str | None) -> str:
+    """Return the id space of the service that gave out `message_id`."""
+    return WHATSAPP if message_id is not None and _WHATSAPP_ID.match(message_id) else NAME
+
+
+# Reports: our message was sent, delivered, seen or deleted, or failed
+
+KINDS: Final = {
+    "PENDING": Kind.SENT,
+    "DELIVERED": Kind.DELIVERED,
+    **dict.fromkeys(("UNDELIVERABLE", "EXPIRED", "REJECTED"), Kind.FAILED),
+}
+GROUPS: Final = {1: "PENDING", 2: "UNDELIVERABLE", 3: "DELIVERED", 4: "EXPIRED", 5: "REJECTED"}
+ONLY_ACCEPTED: Final = "PENDING_ACCEPTED"  # the status name in the response to the send call
+TIMES: Final = {Kind.SENT: ("sentAt", "doneAt"), Kind.DELIVERED: ("doneAt",), Kind.FAILED: ("doneAt",)}
+DELIVERY_IN_COLUMNS: Final = IN_COLUMNS | {"status", "error"}
+
+
+def _decode_delivery(origin: Origin, report: Object) -> Record:
+    """Return the record of a delivery report. `to` is the person."""
+    message_id = identifier(report.get("messageId"), "messageId")
+    columns = person_columns(report.get("to")) | {"message_id": message_id}
+    status, error = mapping(report["status"]), mapping(report.get("error"))
+    name = text(status.get("name"))
+    group = text(status.get("groupName")) or GROUPS.get(integer(status.get("groupId")) or 0) or name
+    word = identifier(name or group, "status.groupName")
+    kind = None if name == ONLY_ACCEPTED else KINDS.get((group or "").upper())
+    if kind is None:
+        shared = _event_columns(columns, report.get("doneAt"))
+        return other(origin, report, "statuses", word, f"{message_id}\x1f{word}", **shared)
+    time = next((time for time in TIMES[kind] if report.get(time)), "doneAt")
+    rest = {part: report[part] for part in report if part not in DELIVERY_IN_COLUMNS and part != time}
+    if kind is Kind.FAILED:
+        columns |= _error_columns(error, status)
+    else:
+        rest |= {"status": name, "error": error if integer(error.get("id")) else None}  # 0 is NO_ERROR
+    columns["business_phone"] = e164(text(report.get("from")))
+    return _response(origin, kind, report, report.get(time), columns, rest)
+
+
+def _error_columns(error: Object, status: Object) -> Object:
+    """Return the error columns. Where Infobip itself refuses a message, only the status says why."""
+    code = integer(error.get("id"))
+    explanation = error if code else status
+    return {
+        "error_code": code or None,
+        "error_title": text(explanation.get("name")),
+        "error_details": text(explanation.get("description")),
+        "errors": as_json([{**error, "status": status}]),  # error.permanent: sending it again is no use
+    }
+
+
+def _decode_seen(origin: Origin, report: Object) -> Record:
+    """Return the record of a seen report: the person read our message.
+
+    Older pages show `to` alone, which is the person. Newer ones call `from` the “number which sent the message”
+    and `to` the “registered WhatsApp business number”, with sample numbers that say the opposite. Where both are
+    there, the record has no phone.
+    """
+    columns: Object = {"message_id": identifier(report.get("messageId"), "messageId")}
+    rest = {part: report[part] for part in report if part not in IN_COLUMNS and part != "seenAt"}
+    if report.get("from") is None:
+        columns |= person_columns(report.get("to"))
+    else:
+        rest |= {"from": report["from"], "to": report.get("to")}
+    return _response(origin, Kind.READ, report, report["seenAt"], columns, rest)
+
+
+def _decode_deleted(origin: Origin, report: Object) -> Record:
+    """Return the other event of a deletion. No page says whether ours or the person's own message was deleted."""
+    message_id = identifier(report.get("messageId"), "messageId")
+    columns = person_columns(report.get("to")) | {"message_id": message_id}
+    shared = _event_columns(columns, report["deletedAt"])
+    return other(origin, report, "statuses", "deleted", f"{message_id}\x1fdeleted", **shared)
+
+
+# Incoming messages
+
+# `message.type` → our reply_type, where the text for a person stands, where the text for a program stands
+# (WHOLE: the message as a whole)
+WHOLE: Final = "*"
+MEDIA: Final = ("IMAGE", "VIDEO", "AUDIO", "VOICE", "DOCUMENT", "STICKER")
+TYPES: Final[dict[str, tuple[str, tuple[str, ...], str | None]]] = {
+    "TEXT": ("text", ("text",), None),
+    "BUTTON": ("button", ("text",), "payload"),  # the quick-reply button of a template
+    "INTERACTIVE_BUTTON_REPLY": ("button", ("title",), "id"),
+    "INTERACTIVE_LIST_REPLY": ("list", ("title",), "id"),
+    "INTERACTIVE_FLOW_REPLY": ("flow", ("text",), "response"),  # an object; elsewhere it is JSON in a string
+    "INTERACTIVE_CALL_PERMISSION_REPLY": ("call_permission", ("callPermissionReply.response",), WHOLE),
+    "LOCATION": ("location", ("name", "address"), WHOLE),
+    "CONTACT": ("contacts", (), "contacts"),
+    "ORDER": ("order", ("text",), WHOLE),
+    "INFECTED_CONTENT": ("infected_content", (), None),  # the person sent something; Infobip keeps it back
+    **{name: (name.lower(), ("caption",), None) for name in MEDIA},
+}
+ANSWER_IN_COLUMNS: Final = IN_COLUMNS | {"message", "receivedAt", "integrationType", "channel", "contact"}
+MESSAGE_IN_COLUMNS: Final = frozenset({"type", "context"})
+
+_LAST_PART: Final = re.compile(r"([^/?#]+)/?(?:[?#].*)?\Z")  # of a media URL: …/senders/{number}/media/{id}
+
+
+def _decode_answer(origin: Origin, result: Object) -> Record:
+    """Return the record of what a person sent: a reply, or a reaction. `from` is the person."""
+    message_id = identifier(result.get("messageId"), "messageId")
+    message, contact = mapping(result.get("message")), mapping(result.get("contact"))
+    context = mapping(message.get("context"))
+    message_type = (text(message.get("type")) or "").upper()
+    # Since 2026 a contact also has userId, phoneNumber and username.
+    columns = person_columns(result.get("from") or contact.get("phoneNumber"), text(contact.get("userId")))
+    columns["message_id"] = message_id
+    if message_type == "REACTION":
+        kind, emoji = Kind.REACTED, message.get("emoji")
+        readable = emoji if type(emoji) is str and emoji else None  # unreadable is not taken back
+        columns["emoji"] = "" if message.get("action") == "REMOVED" else readable
+        in_columns = {"action", "emoji"} if columns["emoji"] else {"action"}
+    elif message_type in TYPES:
+        kind = Kind.REPLIED
+        content, in_columns = _read_content(message, *TYPES[message_type])
+        columns |= content
+    else:
+        shared = _event_columns(columns, result.get("receivedAt"))
+        return other(origin, result, "messages", message_type or None, message_id, **shared)
+    paired = reference(result.get("pairedMessageId"), "pairedMessageId")
+    columns["about_message_id"] = reference(context.get("id"), "context.id") or paired
+    columns["business_phone"] = e164(text(result.get("to")))
+    columns["profile_name"] = text(contact.get("name"))
+    rest = {part: result[part] for part in result if part not in ANSWER_IN_COLUMNS}
+    rest["message"] = {
+        part: message[part] for part in message if part not in in_columns | MESSAGE_IN_COLUMNS
+    } or None
+    rest["contact"] = {part: contact[part] for part in contact if part not in ("name", "userId")} or None
+    rest["context"] = {part: context[part] for part in context if part != "id"} or None
+    return _response(origin, kind, result, result.get("receivedAt"), columns, rest)
+
+
+def _read_content(
+    message: Object, reply_type: str, readable: tuple[str, ...], payload: str | None
+) -> tuple[Object, set[str]]:
+    """Return the reply columns of `message`, and the names of its parts that they hold in full."""
+    readable_path = next((path for path in readable if text(dig(message, path))), "")
+    columns: Object = {"reply_type": reply_type, "reply_text": text(dig(message, readable_path))}
+    if payload == WHOLE:
+        whole = {part: message[part] for part in message if part not in MESSAGE_IN_COLUMNS}
+        columns["reply_payload"] = as_json(whole)
+        return columns, set(whole)
+    if payload is not None:
+        columns["reply_payload"] = verbatim(message.get(payload))
+    elif url := text(message.get("url")):
+        columns["media_id"] = last[1] if (last := _LAST_PART.search(url)) else url
+    return columns, {readable_path, payload or ""}
+
+
+# Notices
+
+PREFERENCES: Final = {"STOP": Kind.OPTED_OUT, "RESUME": Kind.OPTED_IN}  # the first word of the status
+
+
+def _decode_notice(origin: Origin, notice: Object) -> Record:
+    """Return the record of a person's preference, or the other event of a change of their account."""
+    content = mapping(notice["content"])
+    status = text(content.get("notificationMessagesStatus"))
+    columns = person_columns(content.get("from") or content.get("userNumber"))
+    kind = PREFERENCES.get(re.split(r"[^A-Z]", (status or "").upper())[0])
+    if kind is None:
+        name = status or text(content.get("type"))
+        return other(origin, notice, "system", name, **_event_columns(columns, notice.get("createdAt")))
+    person = identifier(columns["user_id"] or columns["phone_raw"], "the person of a preference")
+    key = make_key(NAME, kind, f"{person}\x1f{text(notice.get('createdAt')) or origin.notice_time()}")
+    columns["business_phone"] = e164(text(content.get("sender") or notice.get("from")))
+    details = as_json(notice)
+    return origin.record(Response, key, notice.get("createdAt"), kind=kind, details=details, **columns)
+
+
+def _decode_template(origin: Origin, notice: Object) -> Record:
+    """Return the other event of a notice about a template. It does not name the account it concerns."""
+    name = text(mapping(notice.get("change")).get("type"))
+    return other(origin, notice, "templates", name, id_space=NAME, at=notice.get("timestamp"))
+
+
 # The field that tells what a result is; the first that is there counts.
 SHAPES: Final = (
-    ("message", decode_answer),
-    ("receivedAt", decode_answer),
-    ("seenAt", decode_seen),
-    ("deletedAt", decode_deleted),
-    ("status", decode_delivery),
-    ("messageTemplateId", decode_template),
-    ("content", decode_notice),
+    ("message", _decode_answer),
+    ("receivedAt", _decode_answer),
+    ("seenAt", _decode_seen),
+    ("deletedAt", _decode_deleted),
+    ("status", _decode_delivery),
+    ("messageTemplateId", _decode_template),
+    ("content", _decode_notice),
 )
 
 PROVIDER: Final = Provider(

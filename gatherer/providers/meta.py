@@ -28,27 +28,27 @@ Quirks
 from typing import Final
 
 from gatherer.model.notification import Notification
-from gatherer.providers import whatsapp_envelope, whatsapp_receipts
 from gatherer.providers.base import Decoded, Provider
 from gatherer.providers.signatures import HUB_HEADERS, HUB_SECRETS, hub_signature
+from gatherer.providers.whatsapp import envelope, everyday_receipts
 
 NAME: Final = "meta"
 
 # What the dashboard's Test button sends; simulated traffic carries it too.
-TEST_ACCOUNT: Final = whatsapp_receipts.TEST_ACCOUNT
-TEST_PHONE_NUMBER_ID: Final = whatsapp_receipts.TEST_PHONE_NUMBER_ID
+TEST_ACCOUNT: Final = everyday_receipts.TEST_ACCOUNT
+TEST_PHONE_NUMBER_ID: Final = everyday_receipts.TEST_PHONE_NUMBER_ID
 
 
 def decode(notification: Notification) -> Decoded:
     """Return every element of one post as a record or a rejection."""
-    return whatsapp_envelope.decode(notification, NAME)
+    return envelope.decode(notification, NAME)
 
 
 PROVIDER: Final = Provider(
     name=NAME,
     title="Meta WhatsApp Cloud API",
     decode=decode,
-    reports=whatsapp_envelope.REPORTS,
+    reports=envelope.REPORTS,
     authentication="X-Hub-Signature-256 over the body (app_secrets); verify token for the handshake",
     on_refusal="sends the request again",
     retries="less and less often, up to 7 days; other pages of Meta's say 36 hours: count on those",

@@ -22,23 +22,23 @@ Quirks
 from typing import Final
 
 from gatherer.model.notification import Notification
-from gatherer.providers import whatsapp_envelope
 from gatherer.providers.base import Decoded, Provider
 from gatherer.providers.signatures import HUB_HEADERS, HUB_SECRETS, hub_signature
+from gatherer.providers.whatsapp import envelope
 
 NAME: Final = "onprem"
 
 
 def decode(notification: Notification) -> Decoded:
     """Return every element of one post as a record or a rejection."""
-    return whatsapp_envelope.decode(notification, NAME)
+    return envelope.decode(notification, NAME)
 
 
 PROVIDER: Final = Provider(
     name=NAME,
     title="WhatsApp On-Premises API form (Cbot, 360dialog, other relays)",
     decode=decode,
-    reports=whatsapp_envelope.REPORTS,
+    reports=envelope.REPORTS,
     authentication="none of its own: HTTP Basic or a header set at the service",
     on_refusal="sends the request again",
     retries="typically 24 hours, with growing delay; 360dialog up to 7 days",

@@ -22,7 +22,7 @@ from gatherer.model.records import (
 )
 from gatherer.providers.base import Decoded, ElementError, reject
 from gatherer.providers.elements import as_json, mapping, text
-from gatherer.providers.people import NO_PEOPLE, People
+from gatherer.providers.whatsapp.contacts import NO_CONTACTS, Contacts
 
 R = TypeVar("R", bound=Record)
 
@@ -40,7 +40,7 @@ class Origin(msgspec.Struct, gc=False):
     is_test: bool = False
     phone_number_id: str | None = None
     business_phone: str | None = None
-    people: People = NO_PEOPLE
+    contacts: Contacts = NO_CONTACTS
     _blank: Response | None = None
 
     def when(self, claimed: object) -> tuple[datetime, TimeSource]:

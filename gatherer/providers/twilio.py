@@ -26,24 +26,35 @@ Quirks
     that is primary: list the new one before it is promoted. Event Streams post JSON and are not understood.
 """
 
-from typing import Any, Final
+import re
+from typing import Any, Final, TypeAlias
 
 from gatherer.model.notification import Notification
 from gatherer.model.phones import e164
 from gatherer.model.records import Kind, Reason, Record, Response, make_key
 from gatherer.providers import twilio_signature
 from gatherer.providers.base import Acknowledgement, Decoded, Provider, reject
-from gatherer.providers.elements import as_json, identifier, integer, kept, reference, text
+from gatherer.providers.elements import (
+    as_json,
+    identifier,
+    integer,
+    object_of,
+    person_columns,
+    reference,
+    text,
+)
 from gatherer.providers.origin import Origin, decode_one, other
-from gatherer.providers.payload import UnreadableBodyError, load_form
-from gatherer.providers.people import person_columns
-from gatherer.providers.twilio_contents import TYPES, Columns, Form, read_content
+from gatherer.providers.payload import UnreadableBodyError, load_form, load_json
 
 # Sources, all below twilio.com/docs: [S] messaging/guides/track-outbound-message-status,
-# [I] messaging/guides/webhook-request (incoming messages). [P] a real post that its receiver published.
+# [I] messaging/guides/webhook-request (incoming messages), [C] the page on WhatsApp Business Calling.
+# [P] a real request that its receiver published.
 
 NAME: Final = "twilio"
-SANDBOX: Final = "+14155238886"  # shared by everybody who tries WhatsApp at Twilio
+SANDBOX: Final = "+14155238886"  # Twilio's number for trying out WhatsApp; all customers share it
+
+Form: TypeAlias = dict[str, str | list[str]]  # a list: the parameter came with different values
+Columns: TypeAlias = dict[str, Any]
 
 KINDS: Final = {
     "sent": Kind.SENT,
@@ -55,27 +66,27 @@ KINDS: Final = {
 }
 INBOUND: Final = frozenset({"received", "receiving"})  # only in SmsStatus
 
-# MessageSid has had three names; all three are posted with the same value [I].
+# MessageSid has had three names; Twilio sends all three with the same value [I].
 IDS: Final = ("MessageSid", "SmsSid", "SmsMessageSid")
-# Without an id of a message, one of these tells that the post is Twilio's all the same.
-ABOUT_OTHER_THINGS: Final = ("CallSid", "ConversationSid", "Sid")
+# Without an id of a message, one of these tells that the form is Twilio's all the same.
+OTHER_IDS: Final = ("CallSid", "ConversationSid", "Sid")
 TELLING: Final = frozenset(
-    [*IDS, *ABOUT_OTHER_THINGS, "AccountSid", "MessageStatus", "SmsStatus", "MessagingServiceSid", "WaId"]
+    [*IDS, *OTHER_IDS, "AccountSid", "MessageStatus", "SmsStatus", "MessagingServiceSid", "WaId"]
 )
 CONTENT: Final = frozenset({"Body", "NumMedia", "ButtonPayload", "ListId", "Latitude", "MessageType"})
 
-# What is said by columns, or by what the columns are called. All else a post carries goes into its details.
+# The parameters that columns hold, in their values or in their names. All others go into the details.
 WHO: Final = frozenset({"AccountSid", "From", "To", "ChannelPrefix", "ProfileName", "ExternalUserId"})
 WHAT: Final = frozenset(
     {"MessageStatus", "SmsStatus", "EventType", "MessageType", "OriginalRepliedMessageSid"}
 )
-COUNTS: Final = frozenset({"NumMedia", "NumSegments", "ReferralNumMedia"})  # of what is there to be counted
+COUNTS: Final = frozenset({"NumMedia", "NumSegments", "ReferralNumMedia"})  # of other parameters
 IN_COLUMNS: Final = WHO | WHAT | COUNTS | {*IDS, "ApiVersion"}
 ERRORS: Final = ("ErrorCode", "ErrorMessage", "ChannelStatusMessage")
 
 
 def decode(notification: Notification) -> Decoded:
-    """Return the one element of a post as a record or a rejection."""
+    """Return the one element of the body, which is a form, as a record or a rejection."""
     try:
         form = load_form(notification.body)
     except UnreadableBodyError as problem:
@@ -83,12 +94,12 @@ def decode(notification: Notification) -> Decoded:
     if TELLING.isdisjoint(form):
         return [reject(notification, NAME, "$", "the form is no post of Twilio's", Reason.SHAPE)]
     decoded: Decoded = []
-    decode_one(Origin(notification, NAME, text(form.get("AccountSid"))), form, _decode_post, "$", decoded)
+    decode_one(Origin(notification, NAME, text(form.get("AccountSid"))), form, _decode_form, "$", decoded)
     return decoded
 
 
-def _decode_post(origin: Origin, form: Form) -> Record:
-    """Return the record that `form` amounts to.
+def _decode_form(origin: Origin, form: Form) -> Record:
+    """Return the record of `form`.
 
     Raises:
         ElementError: it has no id or no status, or several.
@@ -96,8 +107,12 @@ def _decode_post(origin: Origin, form: Form) -> Record:
     """
     sid = next((form[name] for name in IDS if form.get(name)), None)
     event = text(form.get("EventType"))
-    about_else = sid is None and any(form.get(name) for name in ABOUT_OTHER_THINGS)
-    if about_else or event not in (None, "", "READ"):  # a conversation's onMessageAdded has a MessageSid too
+    has_other_id = sid is None and any(form.get(name) for name in OTHER_IDS)
+    if has_other_id or event not in (
+        None,
+        "",
+        "READ",
+    ):  # a conversation's onMessageAdded has a MessageSid too
         name = event or text(form.get("CallStatus"))
         return other(origin, form, "events", name, id_space=NAME)
     message_id = identifier(sid, "MessageSid")
@@ -107,68 +122,49 @@ def _decode_post(origin: Origin, form: Form) -> Record:
     word = identifier(word, "MessageStatus").lower()
     inbound = word in INBOUND
     channel, columns = _person(form, "From" if inbound else "To")
-    ours = e164(_address(form.get("To" if inbound else "From"))[1])
+    business_phone = e164(_address(form.get("To" if inbound else "From"))[1])
     columns |= {
         "message_id": message_id,
-        "business_phone": ours,
+        "business_phone": business_phone,
         "profile_name": text(form.get("ProfileName")),
     }
-    origin.is_test = ours == SANDBOX
+    origin.is_test = business_phone == SANDBOX
     if channel != "whatsapp":
-        return other(origin, form, channel, word, f"{message_id}\x1f{word}", **_aside(columns))
+        return other(origin, form, channel, word, f"{message_id}\x1f{word}", **_event_columns(columns))
     if inbound:
-        return _answer(origin, form, columns)
+        return _decode_answer(origin, form, columns)
     kind = Kind.READ if event == "READ" and word in ("sent", "delivered", "read") else KINDS.get(word)
     if kind is None:
-        return other(origin, form, "statuses", word, f"{message_id}\x1f{word}", **_aside(columns))
-    used: tuple[str, ...] = ()
+        return other(origin, form, "statuses", word, f"{message_id}\x1f{word}", **_event_columns(columns))
+    in_columns: tuple[str, ...] = ()
     if kind is Kind.FAILED:
-        used = ERRORS
-        columns |= _errors(form)
-    rest = _rest(form, used, columns["phone"])
+        in_columns = ERRORS
+        columns |= _error_columns(form)
+    rest = _rest(form, in_columns, columns["phone"])
     if word != kind:
         rest["MessageStatus"] = word
     return _response(origin, kind, columns, rest)
 
 
-def _aside(columns: Columns) -> Any:
-    """Return what an other event shares with the response that it is not."""
+def _event_columns(columns: Columns) -> Any:
+    """Return the arguments of :func:`other` for a form with these `columns` that is no response."""
     return {"id_space": NAME, **{column: columns[column] for column in ("message_id", "phone", "user_id")}}
 
 
 def _response(origin: Origin, kind: Kind, columns: Columns, rest: dict[str, Any]) -> Response:
     key = make_key(NAME, kind, columns["message_id"])
-    return origin.record(Response, key, None, kind=kind, details=kept(**rest), **columns)
+    return origin.record(Response, key, None, kind=kind, details=object_of(**rest), **columns)
 
 
-def _errors(form: Form) -> Columns:
+def _error_columns(form: Form) -> Columns:
     """Return the error columns. ChannelStatusMessage is WhatsApp's own word for it [S]."""
-    said = {name: form[name] for name in ERRORS if form.get(name)}
+    parameters = {name: form[name] for name in ERRORS if form.get(name)}
     return {
         "error_code": integer(form.get("ErrorCode")),
         "error_title": text(form.get("ErrorMessage")) or None,
         "error_details": text(form.get("ChannelStatusMessage")) or None,
-        "errors": as_json([said]) if said else None,
+        "errors": as_json([parameters]) if parameters else None,
     }
-
-
-def _answer(origin: Origin, form: Form, columns: Columns) -> Record:
-    """Return what a person sent. `columns` say who and in which message."""
-    what = (text(form.get("MessageType")) or "").lower()
-    columns["about_message_id"] = reference(
-        form.get("OriginalRepliedMessageSid"), "OriginalRepliedMessageSid"
-    )
-    body = text(form.get("Body"))
-    if what == "reaction":  # no page of Twilio's has one: should it come, the Body can only be the emoji
-        return _response(
-            origin, Kind.REACTED, columns | {"emoji": body}, _rest(form, ("Body",), columns["phone"])
-        )
-    content, used = read_content(form, what)
-    readable = any(content.get(name) for name in ("reply_text", "reply_payload", "media_id"))
-    if what and what not in TYPES and not readable:
-        return other(origin, form, "messages", what, columns["message_id"], **_aside(columns))
-    rest = _rest(form, used, columns["phone"]) | content.pop("details", {})
-    return _response(origin, Kind.REPLIED, columns | content, rest)
 
 
 def _person(form: Form, name: str) -> tuple[str, Columns]:
@@ -185,22 +181,121 @@ def _address(value: object) -> tuple[str, str | None]:
     """Return the channel and the number in `whatsapp:+447700900123`; a bare number is an SMS."""
     address = text(value)
     if not address:
-        return "whatsapp", None  # a lean post: the endpoint is there for WhatsApp
+        return "whatsapp", None  # a lean form: the endpoint is there for WhatsApp
     channel, colon, number = address.rpartition(":")
     return (channel.lower() if colon else "sms"), number.strip()
 
 
-def _rest(form: Form, used: tuple[str, ...], phone: str | None) -> dict[str, Any]:
-    """Return what no column says: all but the parameters `used`, or repeated with another value."""
+def _rest(form: Form, in_columns: tuple[str, ...], phone: str | None) -> dict[str, Any]:
+    """Return the parameters for the details: those that no column holds, and those with several values.
+
+    Args:
+        form: the form.
+        in_columns: the parameters that columns hold, beside the usual ones.
+        phone: the phone of the record.
+
+    """
     rest: dict[str, Any] = {
         name: value
         for name, value in form.items()
-        if value and (type(value) is list or (name not in IN_COLUMNS and name not in used))
+        if value and (type(value) is list or (name not in IN_COLUMNS and name not in in_columns))
     }
     wa_id = rest.get("WaId")  # differs from the number in Brazil, Mexico and Argentina
     if type(wa_id) is str and e164(wa_id) == phone:
         del rest["WaId"]
     return rest
+
+
+# Incoming messages
+
+# A parameter that tells what was sent → our reply_type, the text for a person, the text for a program; the first
+# parameter that is there counts. [I], except FlowData and InteractiveData, which only receivers' code names.
+CHOICES: Final = (
+    ("ListId", "list", ("ListTitle", "Body"), ("ListId",)),
+    ("ButtonPayload", "button", ("ButtonText", "Body"), ("ButtonPayload",)),
+    ("ButtonText", "button", ("ButtonText", "Body"), ("ButtonPayload",)),
+    ("FlowData", "flow", ("Body",), ("FlowData",)),
+    ("InteractiveData", "flow", ("Body",), ("InteractiveData",)),
+)
+LOCATION: Final = ("Latitude", "Longitude", "Address", "Label")
+MEDIA: Final = frozenset({"image", "video", "audio", "voice", "document", "sticker", "contacts"})
+TYPES: Final = MEDIA | {"text", "button", "interactive", "location"}
+CALL_PERMISSION: Final = "VOICE_CALL_REQUEST"  # the Body; ButtonPayload is ACCEPTED or REJECTED [C]
+
+_MEDIA_SID: Final = re.compile(r"/Media/(ME\w+)\Z")
+
+
+def _decode_answer(origin: Origin, form: Form, columns: Columns) -> Record:
+    """Return the record of what a person sent. `columns` hold the person and the message."""
+    message_type = (text(form.get("MessageType")) or "").lower()
+    columns["about_message_id"] = reference(
+        form.get("OriginalRepliedMessageSid"), "OriginalRepliedMessageSid"
+    )
+    if message_type == "reaction":  # on no page of Twilio's: should it come, the Body can only be the emoji
+        columns["emoji"] = text(form.get("Body"))
+        return _response(origin, Kind.REACTED, columns, _rest(form, ("Body",), columns["phone"]))
+    content, in_columns = _read_content(form, message_type)
+    readable = any(content.get(name) for name in ("reply_text", "reply_payload", "media_id"))
+    if message_type and message_type not in TYPES and not readable:
+        message_id = columns["message_id"]
+        return other(origin, form, "messages", message_type, message_id, **_event_columns(columns))
+    rest = _rest(form, in_columns, columns["phone"]) | content.pop("details", {})
+    return _response(origin, Kind.REPLIED, columns | content, rest)
+
+
+def _read_content(form: Form, message_type: str) -> tuple[Columns, tuple[str, ...]]:
+    """Return the reply columns of a message of `message_type`, and the parameters that they hold in full."""
+    for telling, reply_type, readable, payload in CHOICES:
+        if form.get(telling):
+            columns: Columns = {
+                "reply_type": reply_type,
+                "reply_text": _first(form, readable),
+                "reply_payload": _first(form, payload),
+            }
+            if form.get("Body") == CALL_PERMISSION:
+                columns |= {"reply_type": "call_permission", "reply_text": columns["reply_payload"]}
+            if reply_type == "flow":
+                columns["details"] = {"flow": _parse(columns["reply_payload"])}
+            in_columns = (columns["reply_text"], columns["reply_payload"], CALL_PERMISSION)
+            return columns, tuple(name for name in (*readable, *payload) if form.get(name) in in_columns)
+    if form.get("Latitude"):
+        place = {name.lower(): form[name] for name in LOCATION if form.get(name)}
+        label = _first(form, ("Label", "Address", "Body"))
+        parameters = (*LOCATION, "Body") if form.get("Body") in (label, "") else LOCATION
+        return {"reply_type": "location", "reply_text": label, "reply_payload": as_json(place)}, parameters
+    if form.get("MediaUrl0") or (integer(form.get("NumMedia")) or 0) > 0:
+        return _read_media(form, message_type)
+    reply_type = message_type if message_type not in ("", "interactive") else "text"
+    return {"reply_type": reply_type, "reply_text": _first(form, ("Body",))}, ("Body",)
+
+
+def _read_media(form: Form, message_type: str) -> tuple[Columns, tuple[str, ...]]:
+    """Return the reply columns of the first medium; WhatsApp sends one per message. Body is its caption."""
+    url = text(form.get("MediaUrl0"))
+    mime_type = text(form.get("MediaContentType0"))
+    sid = _MEDIA_SID.search(url or "")
+    if message_type not in MEDIA:
+        family, _, subtype = (mime_type or "").partition("/")
+        message_type = family if family in MEDIA else "contacts" if "vcard" in subtype else "document"
+    columns = {
+        "reply_type": message_type,
+        "reply_text": _first(form, ("Body",)),
+        "media_id": sid[1] if sid else url,
+        "media_type": mime_type,
+    }
+    return columns, ("Body", "MediaContentType0", *(() if sid else ("MediaUrl0",)))
+
+
+def _first(form: Form, names: tuple[str, ...]) -> str | None:
+    return next((value for name in names if (value := text(form.get(name)))), None)
+
+
+def _parse(payload: str | None) -> Any:
+    """Return the answers of a Flow as JSON, or None when `payload` is no JSON."""
+    try:
+        return load_json((payload or "").encode())
+    except UnreadableBodyError:
+        return None
 
 
 PROVIDER: Final = Provider(

@@ -34,18 +34,17 @@ from msgspec.structs import replace
 from gatherer.model import timestamps
 from gatherer.model.notification import Notification
 from gatherer.model.phones import e164
-from gatherer.model.records import Kind, Reason, Record, Response, TemplateEvent, make_key
-from gatherer.providers import wati_events
+from gatherer.model.records import WHATSAPP, Kind, Reason, Record, Response, TemplateEvent, make_key
 from gatherer.providers.base import Decoded, ElementError, Provider, reject
-from gatherer.providers.elements import as_json, integer, mapping, reference, text
-from gatherer.providers.origin import Origin, decode_one
+from gatherer.providers.elements import as_json, identifier, integer, mapping, object_of, reference, text
+from gatherer.providers.origin import Origin, decode_one, other
 from gatherer.providers.payload import UnreadableBodyError, load_json
-from gatherer.providers.wati_events import NAME
-from gatherer.providers.wati_messages import decode_message
-from gatherer.providers.whatsapp_envelope import Post, is_body
-from gatherer.providers.whatsapp_statuses import read_errors
+from gatherer.providers.whatsapp.envelope import BodyDecoder, is_body
+from gatherer.providers.whatsapp.statuses import read_errors
 
-VERSION: Final = re.compile(r"_v\d.*", re.IGNORECASE | re.DOTALL)  # _v2, _v2_bsuid, whatever comes next
+NAME: Final = "wati"
+
+VERSION: Final = re.compile(r"_v\d.*", re.IGNORECASE | re.DOTALL)  # _v2, _v2_bsuid, and later ones
 
 # stem of the eventType → what it says about our message
 RECEIPTS: Final = {
@@ -59,37 +58,56 @@ RECEIPTS: Final = {
 }
 MESSAGES: Final = frozenset({"message", "messagereceived"})  # the second in public handlers only
 CLICK: Final = "ctabuttonclicked"  # undocumented, seen live
-
-# notices about templates; each may carry any of CHANGES
 TEMPLATES: Final = frozenset({"templatereviewed", "templatequalityupdated", "templatecategoryupdated"})
-# what changed → the words, Meta's, behind Wati's integers: https://support.wati.io/en/articles/15068845
-CHANGES: Final = {
-    "Status": "DRAFT PENDING APPROVED REJECTED DELETED PENDING_INTERNAL DISABLED PAUSED".split(),  # noqa: SIM905
-    "Quality": ["UNKNOWN", "GREEN", "RED", "YELLOW"],
-    "Category": [],  # says the word itself
-}
+
+# The parts of an event that columns hold, or that do not last. Everything else goes into the details.
+IN_COLUMNS: Final = frozenset(
+    [
+        "eventType",
+        "whatsappMessageId",
+        "localMessageId",
+        "waId",
+        "channelId",
+        "channelPhoneNumber",
+        "timestamp",
+        "created",
+        "owner",
+        "type",
+        "statusString",
+        "failedCode",
+        "failedDetail",
+    ]
+)
+# The person's business-scoped user id. The key under which `_v2_bsuid` has it is not public. Its form tells it
+# from an operator's id; where WhatsApp withholds the phone it may also stand in for it.
+USER_ID: Final = re.compile(r"[A-Z]{2}\.(?:ENT\.)?[A-Za-z0-9]{1,128}\Z", re.ASCII)
 # Ids in the samples of Wati's documentation
 SAMPLES: Final = frozenset({"abcdefghi_jklmnop", "gBEGkXmJQZVJAgkRHwjjZsITS6M", "634930ab82538bf0845a116a"})
 
 
 def decode(notification: Notification) -> Decoded:
-    """Return every event of one post, or of an array of events, as a record or a rejection."""
+    """Return every event of the body, or of an array of events, as a record or a rejection."""
     try:
         body = load_json(notification.body)
     except UnreadableBodyError as problem:
         return [reject(notification, NAME, "$", str(problem), Reason.UNREADABLE)]
-    post = Post(notification, NAME)
+    decoder = BodyDecoder(notification, NAME)
     for i, event in enumerate(body if type(body) is list else [body]):
         path = f"$[{i}]" if type(body) is list else "$"
         if type(event) is dict and event.get("eventType") in (None, "") and is_body(event):
-            post.decode_body(event, path)  # passed on from WhatsApp as it is
+            decoder.decode_body(event, path)  # Wati passes it on from WhatsApp as it is
         else:
-            decode_one(Origin(notification, NAME), event, _decode, path, post.decoded)
-    return post.decoded
+            decode_one(Origin(notification, NAME), event, _decode_event, path, decoder.decoded)
+    return decoder.decoded
 
 
-def _decode(origin: Origin, event: Any) -> Record:
-    """Return what one event of Wati's says."""
+def _decode_event(origin: Origin, event: Any) -> Record:
+    """Return the record of one event in Wati's own form.
+
+    Raises:
+        ElementError: it has no eventType, no id, or an id of the wrong type.
+
+    """
     word = text(mapping(event).get("eventType"))
     if not word:
         raise ElementError("this is no Wati webhook: eventType is missing or no text", Reason.SHAPE)
@@ -101,28 +119,94 @@ def _decode(origin: Origin, event: Any) -> Record:
     origin.is_test = not SAMPLES.isdisjoint(text(get(name)) for name in ("id", "whatsappMessageId"))
     stem = (name := VERSION.sub("", word)).lower()
     if stem in RECEIPTS:
-        return _receipt(origin, event, RECEIPTS[stem])
+        return _decode_receipt(origin, event, RECEIPTS[stem])
     if stem in MESSAGES:
-        return decode_message(origin, event)
+        return _decode_message(origin, event)
     if stem in TEMPLATES:
-        return _template(origin, event, name)
+        return _decode_template(origin, event, name)
     if stem == CLICK and get("whatsappMessageId") and get("waId"):
-        # the content tells one tap from the next
-        key = make_key(NAME, Kind.CLICKED, wati_events.content(event))
-        return replace(
-            wati_events.response(origin, event, Kind.CLICKED, key),
-            about_message_id=wati_events.identity(event)[1],
-        )
+        key = make_key(NAME, Kind.CLICKED, _content(event))  # the content tells one tap from the next
+        about = _identity(event)[1]
+        return replace(_response(origin, event, Kind.CLICKED, key), about_message_id=about)
     # newContactMessageReceived among them: no text and no WhatsApp id; the words come as `message` too.
-    return wati_events.other_event(
-        origin, event, "events", name, (NAME, f"{stem}\x1f{wati_events.content(event)}")
+    return _other_event(origin, event, "events", name, (NAME, f"{stem}\x1f{_content(event)}"))
+
+
+def _response(origin: Origin, event: dict[str, Any], kind: Kind, key: bytes) -> Response:
+    """Return the columns that all responses have in common. What no column holds goes into the details."""
+    occurred_at, source = origin.when(_time(event))
+    user_id = _user_id(event)
+    raw = None if event.get("waId") == user_id else reference(event.get("waId"), "waId")
+    rest = {name: part for name, part in event.items() if name not in IN_COLUMNS and part not in (False, "")}
+    return replace(
+        origin.blank(),
+        key=key,
+        occurred_at=occurred_at,
+        occurred_at_source=source,
+        kind=kind,
+        phone=e164(raw),
+        phone_raw=raw,
+        user_id=user_id,
+        client_reference=reference(event.get("localMessageId"), "localMessageId"),
+        details=object_of(**rest),
     )
 
 
-def _receipt(origin: Origin, event: dict[str, Any], kind: Kind) -> Response:
-    """Return what became of our message, or that somebody replied to it."""
-    id_space, message_id = wati_events.identity(event)
-    response = wati_events.response(origin, event, kind, make_key(id_space, kind, message_id))
+def _other_event(
+    origin: Origin, event: dict[str, Any], family: str, name: str, fact: tuple[str, str]
+) -> Record:
+    """Return `event` whole. `fact` is an id space and what identifies the event in it."""
+    return other(
+        origin,
+        event,
+        family,
+        name or None,
+        fact[1],
+        id_space=fact[0],
+        at=_time(event),
+        message_id=text(event.get("whatsappMessageId")),
+        phone=e164(text(event.get("waId"))),
+        user_id=_user_id(event),
+    )
+
+
+def _identity(event: dict[str, Any]) -> tuple[str, str]:
+    """Return id space and id of the message that `event` is about.
+
+    Where WhatsApp has given it no id, it is one of Wati's: the record's, which v1 and v2 share, before the one
+    that only v2 has. Both are unique without an account.
+
+    Raises:
+        ElementError: the event has no id, or one of the wrong type.
+
+    """
+    if message_id := reference(event.get("whatsappMessageId"), "whatsappMessageId"):
+        return WHATSAPP, message_id
+    return NAME, identifier(event.get("id") or event.get("localMessageId"), "whatsappMessageId")
+
+
+def _time(event: dict[str, Any]) -> object:
+    """Return when it happened (`timestamp`, Unix seconds as text), else when Wati stored it (`created`)."""
+    claimed = event.get("timestamp")
+    return event.get("created") if timestamps.parse(claimed) is None else claimed
+
+
+def _content(event: dict[str, Any]) -> str:
+    """Return all that v1 and v2 of one event have in common, as JSON."""
+    return as_json(
+        {name: part for name, part in event.items() if name not in ("eventType", "localMessageId")}
+    )
+
+
+def _user_id(event: dict[str, Any]) -> str | None:
+    texts = (text(event.get(name)) for name in ("waId", "bsuid", "userId", "user_id"))
+    return next((user_id for user_id in texts if user_id and USER_ID.match(user_id)), None)
+
+
+def _decode_receipt(origin: Origin, event: dict[str, Any], kind: Kind) -> Response:
+    """Return the receipt for our message, or that the person replied to it."""
+    id_space, message_id = _identity(event)
+    response = _response(origin, event, kind, make_key(id_space, kind, message_id))
     if kind is Kind.REPLY_MARKER:
         return replace(response, about_message_id=message_id)
     failure = {"code": event.get("failedCode"), "details": event.get("failedDetail")}
@@ -130,18 +214,26 @@ def _receipt(origin: Origin, event: dict[str, Any], kind: Kind) -> Response:
     return replace(response, message_id=message_id, **errors)
 
 
-def _template(origin: Origin, event: dict[str, Any], field: str) -> Record:
-    """Return a notice about a template: its status, its quality or its category."""
-    change = next((what for what in CHANGES if f"newTemplate{what}" in event), "Status")
+# Templates
+
+# what changed → the words, Meta's, behind Wati's integers: https://support.wati.io/en/articles/15068845
+CHANGES: Final = {
+    "Status": "DRAFT PENDING APPROVED REJECTED DELETED PENDING_INTERNAL DISABLED PAUSED".split(),  # noqa: SIM905
+    "Quality": ["UNKNOWN", "GREEN", "RED", "YELLOW"],
+    "Category": [],  # has the word itself
+}
+
+
+def _decode_template(origin: Origin, event: dict[str, Any], field: str) -> Record:
+    """Return a notice about a template: its status, its quality or its category. It may carry any of CHANGES."""
+    change = next((change for change in CHANGES if f"newTemplate{change}" in event), "Status")
     old_value, new_value = (
         _word(event.get(f"{age}Template{change}"), CHANGES[change]) for age in ("old", "new")
     )
     return origin.record(
         TemplateEvent,
-        make_key(
-            NAME, "template", f"{origin.notice_time()}\x1f{field.lower()}\x1f{wati_events.content(event)}"
-        ),
-        wati_events.when(event),
+        make_key(NAME, "template", f"{origin.notice_time()}\x1f{field.lower()}\x1f{_content(event)}"),
+        _time(event),
         field=field,
         event=new_value if change == "Status" else None,
         template_id=reference(event.get("templateId"), "templateId"),
@@ -154,11 +246,82 @@ def _template(origin: Origin, event: dict[str, Any], field: str) -> Record:
 
 
 def _word(value: object, words: list[str]) -> str | None:
-    """Return the word behind one of Wati's integers; an integer without one stays, and so does a word."""
+    """Return the word behind one of Wati's integers; an integer without a word stays, and so does a word."""
     number = integer(value)
     if number is not None and 0 <= number < len(words):
         return words[number]
     return (text(value) or "").upper() or None
+
+
+# The event `message`: the person wrote, tapped or sent something, or reacted
+
+# `type` of an inbound message: https://docs.wati.io/reference/message-received
+# The `data` of media is a link to the file, and their `text`, which ought to be the caption, sometimes is too.
+MEDIA: Final = frozenset(["image", "video", "document", "audio", "voice", "sticker"])
+LINK_TO_A_FILE: Final = "showFile?fileName="
+REPLIES: Final = frozenset(
+    [*MEDIA, "text", "button", "interactive", "location", "contacts", "order", "catalog", "media_placeholder"]
+)
+# What was tapped → our reply_type, the text for a person, the text for a program. All three are null elsewhere.
+CHOICES: Final = {
+    "buttonReply": ("button", "text", "payload"),  # quick reply of a template; payload is JSON of Wati's
+    "interactiveButtonReply": ("button", "title", "id"),
+    "listReply": ("list", "title", "id"),
+}
+
+
+def _decode_message(origin: Origin, event: dict[str, Any]) -> Record:
+    """Return the answer in an event `message`, or an other event if it is ours or of an unknown type."""
+    id_space, message_id = _identity(event)
+    message_type = text(event.get("type")) or ("text" if event.get("text") else "")
+    if str(event.get("owner")).lower() == "true":  # a boolean in the documentation, seen as text
+        return _other_event(origin, event, "message_echoes", message_type, (id_space, message_id))
+    if message_type != "reaction" and message_type not in REPLIES:
+        return _other_event(origin, event, "messages", message_type, (id_space, message_id))
+    kind = Kind.REACTED if message_type == "reaction" else Kind.REPLIED
+    rest = dict(event)  # the parts of the event without those that the columns below hold
+    columns = {"message_id": message_id, "profile_name": text(rest.pop("senderName", None))}
+    columns |= _take_reaction(rest) if kind is Kind.REACTED else _take_reply(rest, message_type)
+    return replace(_response(origin, rest, kind, make_key(id_space, kind, message_id)), **columns)
+
+
+def _take_reaction(event: dict[str, Any]) -> dict[str, Any]:
+    """Take the columns of a reaction out of `event`.
+
+    The emoji is the `text`; empty or null when it was taken back. Any other value there, or something in
+    `data` that could be the emoji, is an emoji that cannot be read: never one that was taken back.
+    """
+    inner = event.get("data") or event.get("reaction")
+    emoji = event.get("text")
+    if emoji is None:
+        emoji = mapping(inner).get("emoji") if inner else ""
+    elif type(emoji) is str:
+        del event["text"]
+    about = reference(event.pop("replyContextId", None) or mapping(inner).get("message_id"), "replyContextId")
+    return {"emoji": emoji if type(emoji) is str else None, "about_message_id": about}
+
+
+def _take_reply(event: dict[str, Any], message_type: str) -> dict[str, Any]:
+    """Take the columns of a reply of `message_type` out of `event`."""
+    about = reference(event.pop("replyContextId", None), "replyContextId")
+    columns: dict[str, Any] = {"reply_type": message_type, "about_message_id": about}
+    body = text(event.get("text"))
+    if body is not None and not (message_type in MEDIA and LINK_TO_A_FILE in body):
+        columns["reply_text"] = text(event.pop("text"))
+    for name, (reply_type, readable, payload) in CHOICES.items():
+        choice = mapping(event.get(name))
+        if choice:
+            columns["reply_type"] = reply_type
+            columns["reply_text"] = text(choice.get(readable)) or body
+            columns["reply_payload"] = text(choice.get(payload))
+            event[name] = {key: choice[key] for key in choice if key not in (readable, payload)} or None
+    if (
+        message_type not in MEDIA
+        and type(event.get("data")) in (dict, list)
+        and "reply_payload" not in columns
+    ):
+        columns["reply_payload"] = as_json(event.pop("data"))
+    return columns
 
 
 PROVIDER: Final = Provider(

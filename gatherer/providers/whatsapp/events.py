@@ -12,9 +12,9 @@ from gatherer.model import timestamps
 from gatherer.model.phones import e164
 from gatherer.model.records import WHATSAPP, Kind, Reason, Record, TimeSource, make_key
 from gatherer.providers.base import ElementError
-from gatherer.providers.elements import as_json, dig, identifier, integer, kept, mapping, reference, text
+from gatherer.providers.elements import as_json, dig, identifier, integer, mapping, object_of, reference, text
 from gatherer.providers.origin import DecodeElement, Origin, other
-from gatherer.providers.people import find
+from gatherer.providers.whatsapp.contacts import find_contact
 
 # `user_preferences[].value` → what the person wants. `signup` is In-App Signup (2026).
 PREFERENCES: Final = {"stop": Kind.OPTED_OUT, "resume": Kind.OPTED_IN, "signup": Kind.OPTED_IN}
@@ -44,7 +44,7 @@ def decode_preference(origin: Origin, preference: Any) -> Record:
         return other(origin, preference, "user_preferences", word or None, phone=e164(raw), user_id=user_id)
     if raw is None and user_id is None:
         raise ElementError("a preference without the person's phone or user id", Reason.MISSING_ID)
-    person = find(origin.people, raw, user_id)
+    person = find_contact(origin.contacts, raw, user_id)
     category = text(get("category")) or ""
     occurred_at, source = origin.when(get("timestamp"))
     identity = f"{raw or user_id}\x1f{category}\x1f{word.lower()}\x1f{_claimed(occurred_at, source)}"
@@ -59,7 +59,7 @@ def decode_preference(origin: Origin, preference: Any) -> Record:
         phone_raw=raw,
         user_id=user_id or person.user_id,
         profile_name=person.profile_name,
-        details=kept(**rest | {"contact": person.more}),
+        details=object_of(**rest | {"contact": person.more}),
     )
 
 
@@ -88,7 +88,7 @@ def decode_action(origin: Origin, action: Any) -> Record:
         occurred_at=occurred_at,
         occurred_at_source=source,
         kind=kind,
-        details=kept(**{name: action[name] for name in action if name != "timestamp"}),
+        details=object_of(**{name: action[name] for name in action if name != "timestamp"}),
     )
 
 

@@ -2,8 +2,8 @@
 
 Such a post is decoded straight into typed objects, several times faster than through dictionaries. The types
 below allow what is usual and nothing else: a post that has one key more, or one value of another type, is
-not decoded here at all but by :mod:`gatherer.providers.whatsapp_envelope`, which knows everything. Both make
-the same records of the same bytes; `tests/providers/test_receipts.py` proves it.
+not decoded here at all but by :mod:`gatherer.providers.whatsapp.envelope`, which knows everything. Both make
+the same records of the same bytes; `tests/providers/test_everyday_receipts.py` proves it.
 """
 
 from functools import lru_cache
@@ -82,7 +82,7 @@ class Contact(Part):
     profile: Profile | None = None
 
 
-NOBODY: Final = Contact()
+NO_CONTACT: Final = Contact()
 NO_PRICE: Final = Pricing()
 
 
@@ -144,7 +144,7 @@ def decode_receipts(notification: Notification, provider: str) -> Decoded | None
     return receipts
 
 
-_business_phone = lru_cache(maxsize=1024)(e164)  # ours are few, and in every post
+_business_phone = lru_cache(maxsize=1024)(e164)  # ours are few, and in every body
 
 
 def _decode_value(origin: Origin, value: Value, receipts: Decoded) -> None:
@@ -153,18 +153,18 @@ def _decode_value(origin: Origin, value: Value, receipts: Decoded) -> None:
         origin.phone_number_id = metadata.phone_number_id
         origin.business_phone = _business_phone(metadata.display_phone_number)
     origin.is_test = origin.account_id == TEST_ACCOUNT or origin.phone_number_id == TEST_PHONE_NUMBER_ID
-    people: dict[str, Contact] = {}
+    contacts: dict[str, Contact] = {}
     for contact in value.contacts or ():
         if contact.wa_id:
-            people[contact.wa_id] = contact
+            contacts[contact.wa_id] = contact
         if contact.user_id:
-            people[contact.user_id] = contact
+            contacts[contact.user_id] = contact
     for status in value.statuses:
-        person = people.get(status.recipient_id or "") or people.get(status.recipient_user_id or "")
-        receipts.append(_receipt(origin, status, person or NOBODY))
+        known = contacts.get(status.recipient_id or "") or contacts.get(status.recipient_user_id or "")
+        receipts.append(_receipt(origin, status, known or NO_CONTACT))
 
 
-def _receipt(origin: Origin, status: Status, person: Contact) -> Response:
+def _receipt(origin: Origin, status: Status, contact: Contact) -> Response:
     kind = KINDS[status.status]
     occurred_at, source = origin.when(status.timestamp)
     pricing = status.pricing or NO_PRICE
@@ -177,9 +177,9 @@ def _receipt(origin: Origin, status: Status, person: Contact) -> Response:
         message_id=status.id,
         phone=e164(status.recipient_id),
         phone_raw=status.recipient_id or None,
-        user_id=status.recipient_user_id or person.user_id,
+        user_id=status.recipient_user_id or contact.user_id,
         client_reference=status.biz_opaque_callback_data or None,
-        profile_name=person.profile.name if person.profile is not None else None,
+        profile_name=contact.profile.name if contact.profile is not None else None,
         pricing_category=pricing.category,
         pricing_model=pricing.pricing_model,
         pricing_type=pricing.type or None,

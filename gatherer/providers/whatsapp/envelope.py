@@ -1,6 +1,6 @@
 """The bodies in which WhatsApp's objects travel. The shape is told by each body, not by its endpoint.
 
-Numbers migrate from one service to another under the same URL, and relays forward whole posts or parts
+Numbers migrate from one service to another under the same URL, and relays forward whole bodies or parts
 of them. Understood are:
 
     {"object": …, "entry": [{"id", "time", "changes": [{"field", "value"}]}]}     Meta's Cloud API
@@ -19,16 +19,16 @@ from gatherer.model import timestamps
 from gatherer.model.notification import Notification
 from gatherer.model.phones import e164
 from gatherer.model.records import Reason
-from gatherer.providers import whatsapp_events as events
 from gatherer.providers.base import Decoded, reject
 from gatherer.providers.elements import items, mapping, text
 from gatherer.providers.origin import DecodeElement, Origin, decode_each, decode_one, other
 from gatherer.providers.payload import UnreadableBodyError, load_json, load_lines
-from gatherer.providers.people import read_people, the_only
-from gatherer.providers.whatsapp_messages import decode_message
-from gatherer.providers.whatsapp_notices import NOTICES, field_of
-from gatherer.providers.whatsapp_receipts import TEST_ACCOUNT, TEST_PHONE_NUMBER_ID, decode_receipts
-from gatherer.providers.whatsapp_statuses import decode_status
+from gatherer.providers.whatsapp import events
+from gatherer.providers.whatsapp.contacts import read_contacts, with_only_contact
+from gatherer.providers.whatsapp.everyday_receipts import TEST_ACCOUNT, TEST_PHONE_NUMBER_ID, decode_receipts
+from gatherer.providers.whatsapp.messages import decode_message
+from gatherer.providers.whatsapp.notices import NOTICES, field_of
+from gatherer.providers.whatsapp.statuses import decode_status
 
 # Arrays in a value → what becomes of their elements, whatever the field: statuses also stand under `calls`.
 DECODERS: Final[dict[str, DecodeElement]] = {
@@ -83,13 +83,13 @@ VALUES_ARE_OFF: Final = (
 
 
 def decode(notification: Notification, provider: str) -> Decoded:
-    """Return every element of one post as a record or a rejection, in the name of `provider`."""
+    """Return every element of the body as a record or a rejection, in the name of `provider`."""
     receipts = decode_receipts(notification, provider)
     return decode_any(notification, provider) if receipts is None else receipts
 
 
 def decode_any(notification: Notification, provider: str) -> Decoded:
-    """Do what :func:`decode` does, for a post of any content and shape."""
+    """Do what :func:`decode` does, for a body of any content and shape."""
     try:
         body = load_json(notification.body)
     except UnreadableBodyError as problem:
@@ -97,13 +97,13 @@ def decode_any(notification: Notification, provider: str) -> Decoded:
         if not any(type(line) is dict and is_body(line) for line in lines):
             return [reject(notification, provider, "$", str(problem), Reason.UNREADABLE)]
         body = lines
-    post = Post(notification, provider)
+    decoder = BodyDecoder(notification, provider)
     if type(body) is list:
         for i, part in enumerate(body):
-            post.decode_body(part, f"$[{i}]")
+            decoder.decode_body(part, f"$[{i}]")
     else:
-        post.decode_body(body, "$")
-    return post.decoded
+        decoder.decode_body(body, "$")
+    return decoder.decoded
 
 
 def is_body(body: dict[str, Any]) -> bool:
@@ -118,8 +118,8 @@ def is_body(body: dict[str, Any]) -> bool:
     )
 
 
-class Post(msgspec.Struct, gc=False):
-    """One post while it is decoded: where it came from, and what came out so far."""
+class BodyDecoder(msgspec.Struct, gc=False):
+    """Decodes bodies of one notification, in any shape; `decoded` holds the records and rejections so far."""
 
     notification: Notification
     provider: str
@@ -196,17 +196,17 @@ class Post(msgspec.Struct, gc=False):
         origin.is_test = origin.is_test or origin.phone_number_id == TEST_PHONE_NUMBER_ID
         contacts = value.get("contacts")
         if contacts is not None:
-            origin.people = read_people(contacts)
+            origin.contacts = read_contacts(contacts)
             if "statuses" not in value and len(items(value.get("messages"))) == 1:
-                origin.people = the_only(origin.people)
+                origin.contacts = with_only_contact(origin.contacts)
         decoders = DECODERS_OF.get(field or "", DECODERS)
-        found = False
+        has_elements = False
         for name, elements in value.items():
             if name not in AROUND and elements is not None:
-                found = True
+                has_elements = True
                 decode = decoders.get(name) or decoder_of_unknown(name)
                 decode_each(origin, items(elements), decode, f"{path}.{name}", self.decoded)
-        if contacts and not found:
+        if contacts and not has_elements:
             self.decoded.append(other(origin, value, "contacts", None))
 
 
@@ -227,5 +227,5 @@ def decoder_of_whole(field: str | None, value: dict[str, Any]) -> DecodeElement 
 
 
 def decoder_of_unknown(name: str) -> DecodeElement:
-    """Return the decoder of elements of an array that nobody has told us about."""
+    """Return the decoder of the elements of an unknown array."""
     return lambda origin, element: other(origin, element, name, text(mapping(element).get("type")))

@@ -4,7 +4,7 @@ Facts: Meta's pages `webhooks/reference/messages/*` (2026), and what real traffi
 """
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from msgspec.structs import replace
 
@@ -17,16 +17,19 @@ from gatherer.providers.elements import (
     identifier,
     integer,
     items,
-    kept,
     mapping,
+    object_of,
     reference,
+    remainder,
     text,
-    unsaid,
+    verbatim,
 )
 from gatherer.providers.origin import Origin, other
-from gatherer.providers.people import find_sender
-from gatherer.providers.whatsapp_contents import Columns, read_content
-from gatherer.providers.whatsapp_statuses import read_errors
+from gatherer.providers.payload import UnreadableBodyError, load_json
+from gatherer.providers.whatsapp.contacts import find_sender
+from gatherer.providers.whatsapp.statuses import read_errors
+
+Columns: TypeAlias = dict[str, Any]
 
 # What is said by columns, whatever the type. Everything else that a message carries goes into its details.
 IN_COLUMNS: Final = frozenset(
@@ -67,7 +70,7 @@ def _answer(
     get = message.get
     raw = reference(get("from"), "from")
     user_id = reference(get("from_user_id"), "from_user_id")
-    person = find_sender(origin.people, raw, user_id)
+    contact = find_sender(origin.contacts, raw, user_id)
     context = mapping(get("context"))
     occurred_at, source = origin.when(get("timestamp"))
     details = columns.pop("details", {})
@@ -77,10 +80,10 @@ def _answer(
         if name not in IN_COLUMNS and (name != get("type") or type(part) not in (dict, list))
     }
     said = ("id", "from") if _is_ours(origin, context.get("from")) else ("id",)
-    details["context"] = unsaid(get("context"), *said)
-    details["contact"] = person.more
-    if person.wa_id not in (None, raw):
-        details["wa_id"] = person.wa_id
+    details["context"] = remainder(get("context"), *said)
+    details["contact"] = contact.more
+    if contact.wa_id not in (None, raw):
+        details["wa_id"] = contact.wa_id
     answer = replace(
         origin.blank(),
         key=make_key(WHATSAPP, kind, message_id),
@@ -92,10 +95,10 @@ def _answer(
         about_message_id=reference(context.get("id"), "context.id"),
         phone=e164(raw),
         phone_raw=raw,
-        user_id=user_id or person.user_id,
-        profile_name=person.profile_name,
+        user_id=user_id or contact.user_id,
+        profile_name=contact.profile_name,
         group_id=reference(get("group_id"), "group_id"),
-        details=kept(**details),
+        details=object_of(**details),
     )
     if get("errors"):
         columns |= read_errors(get("errors"))
@@ -132,7 +135,7 @@ def _reaction(origin: Origin, message: dict[str, Any], message_id: str) -> Recor
         "about_message_id": reference(about, "reaction.message_id"),
     }
     told = ("message_id", "messsage_id", "emoji")
-    columns["details"] = {"reaction": content if columns["emoji"] is None else unsaid(content, *told)}
+    columns["details"] = {"reaction": content if columns["emoji"] is None else remainder(content, *told)}
     return _answer(origin, message, message_id, Kind.REACTED, columns)
 
 
@@ -144,7 +147,7 @@ def _edit(origin: Origin, message: dict[str, Any], message_id: str) -> Record:
     content = read_content(what, message_now)
     columns: Columns = {"reply_type": what or None, "details": {}} | (content or {})
     columns["details"] |= {
-        "edit": unsaid(
+        "edit": remainder(
             {name: part for name, part in edit.items() if part is not message_now}, "original_message_id"
         ),
         "message": {
@@ -161,7 +164,7 @@ def _revoke(origin: Origin, message: dict[str, Any], message_id: str) -> Record:
     revoke = mapping(message.get("revoke"))
     columns = {
         "about_message_id": reference(revoke.get("original_message_id"), "original_message_id"),
-        "details": {"revoke": unsaid(revoke, "original_message_id")},
+        "details": {"revoke": remainder(revoke, "original_message_id")},
     }
     return _answer(origin, message, message_id, Kind.REVOKED, columns)
 
@@ -199,4 +202,106 @@ SPECIAL: Final[dict[str, Callable[[Origin, dict[str, Any], str], Record]]] = {
     "system": _system,
     "unsupported": _unsupported,
     "unknown": _unsupported,  # on-premises and 2022
+}
+
+
+# The content of a message
+
+# `interactive.type` → our reply_type, what a person read, what a program reads (None: all of it, as JSON)
+INTERACTIVE: Final = {
+    "button_reply": ("button", "title", "id"),
+    "list_reply": ("list", "title", "id"),
+    "nfm_reply": ("flow", "body", "response_json"),  # JSON inside a string: kept verbatim
+    "call_permission_reply": ("call_permission", "response", None),
+}
+# `nfm_reply.name` → our reply_type; other names are kept as they are
+NATIVE_FLOWS: Final = {"flow": "flow", "galaxy_message": "flow", "address_message": "address"}
+
+
+def read_content(what: str, message: dict[str, Any]) -> Columns | None:
+    """Return the columns that the content of a message of the type `what` fills; None if the type is not known.
+
+    The content is the object called like the type. It may be missing, or no object.
+    """
+    read = READERS.get(what)
+    if read is None:
+        return None
+    content = message.get(what)
+    columns = read(mapping(content))
+    if content and not any(columns.get(name) for name in ("reply_text", "reply_payload", "media_id")):
+        columns["details"] = {what: content}  # nothing readable, so nothing is thrown away
+    return columns
+
+
+def _text(content: dict[str, Any]) -> Columns:
+    return {"reply_text": text(content.get("body")), "details": {"text": remainder(content, "body")}}
+
+
+def _media(media: dict[str, Any]) -> Columns:
+    return {
+        "reply_text": text(media.get("caption")),
+        "media_id": reference(media.get("id"), "the id of the media"),
+        "media_type": text(media.get("mime_type")),
+        # sha256, filename, url (since November 2025), voice, animated
+        "details": {"media": remainder(media, "id", "mime_type", "caption")},
+    }
+
+
+def _button(button: dict[str, Any]) -> Columns:
+    return {
+        "reply_text": text(button.get("text")),
+        "reply_payload": text(button.get("payload")),
+        "details": {"button": remainder(button, "text", "payload")},
+    }
+
+
+def _interactive(interactive: dict[str, Any]) -> Columns:
+    what = text(interactive.get("type")) or ""
+    chosen = mapping(interactive.get(what))  # the object is missing beside errors[131000] (pywa's fixtures)
+    reply_type, readable, payload = INTERACTIVE.get(what, (what or "interactive", None, None))
+    columns: Columns = {
+        "reply_type": reply_type,
+        "reply_text": text(chosen.get(readable)) if readable else None,
+        "reply_payload": verbatim(chosen.get(payload) if payload else chosen or None),
+    }
+    rest = {name: part for name, part in interactive.items() if name not in ("type", what)}
+    if payload:
+        said = ("name" if what == "nfm_reply" else "description", readable or "")
+        more = remainder({name: part for name, part in chosen.items() if name != payload}, *said)
+        rest |= {what: more} if more else {}
+    columns["details"] = {"interactive": rest or None, "description": chosen.get("description")}
+    if what == "nfm_reply":
+        name = text(chosen.get("name")) or "flow"
+        columns["reply_type"] = NATIVE_FLOWS.get(name, name)
+        columns["details"]["flow"] = _parse_flow(chosen.get("response_json"))
+    return columns
+
+
+def _parse_flow(response_json: object) -> Any:
+    """Return the answers of a Flow as JSON, or None when the string in `response_json` holds none."""
+    if type(response_json) is not str:
+        return response_json
+    try:
+        return load_json(response_json.encode())
+    except UnreadableBodyError:
+        return None
+
+
+def _whole(content: dict[str, Any]) -> Columns:
+    readable = text(content.get("text")) or text(content.get("name")) or text(content.get("address"))
+    return {"reply_text": readable, "reply_payload": as_json(content) if content else None}
+
+
+READERS: Final[dict[str, Callable[[dict[str, Any]], Columns]]] = {
+    "text": _text,
+    "button": _button,  # the quick-reply button of a template
+    "interactive": _interactive,
+    "location": _whole,
+    "order": _whole,
+    "image": _media,
+    "video": _media,
+    "document": _media,
+    "audio": _media,
+    "voice": _media,  # on-premises; the Cloud API says audio with voice: true
+    "sticker": _media,
 }

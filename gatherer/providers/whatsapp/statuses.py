@@ -23,7 +23,7 @@ from gatherer.providers.elements import (
     text,
 )
 from gatherer.providers.origin import Origin, other
-from gatherer.providers.people import find
+from gatherer.providers.whatsapp.contacts import find_contact
 
 STATUS_KINDS: Final = {
     "sent": Kind.SENT,
@@ -106,7 +106,7 @@ def decode_status(origin: Origin, status: Any) -> Record:
             user_id=user_id,
         )
 
-    person = find(origin.people, raw, user_id)
+    contact = find_contact(origin.contacts, raw, user_id)
     occurred_at, source = origin.when(get("timestamp"))
     receipt = replace(
         origin.blank(),
@@ -117,10 +117,10 @@ def decode_status(origin: Origin, status: Any) -> Record:
         message_id=message_id,
         phone=e164(raw),
         phone_raw=raw,
-        user_id=user_id or person.user_id,
+        user_id=user_id or contact.user_id,
         client_reference=_as_text(get("biz_opaque_callback_data"))
         or _as_text(get("extra")),  # EnableX: extra
-        profile_name=person.profile_name,
+        profile_name=contact.profile_name,
         group_id=group_id,
     )
     if get("errors"):
@@ -128,8 +128,8 @@ def decode_status(origin: Origin, status: Any) -> Record:
     details = {name: status[name] for name in status if name not in IN_COLUMNS}
     if details.get("message") == {"recipient_id": raw}:
         del details["message"]
-    if person.more is not None:
-        details["contact"] = person.more
+    if contact.more is not None:
+        details["contact"] = contact.more
     pricing = get("pricing") or dig(status, "conversation.pricing")  # nested in Meta's sample for groups
     if pricing is not None:
         price = mapping(pricing)

@@ -8,8 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gatherer.model.records import Response
-from gatherer.providers import whatsapp_envelope
-from gatherer.providers.whatsapp_receipts import decode_receipts
+from gatherer.providers.whatsapp import envelope
+from gatherer.providers.whatsapp.everyday_receipts import decode_receipts
 from scripts.benchmarks import decode as benchmark
 from tests.providers.cases import ALL, Case, case, notification
 from tests.providers.mutating import mutated, places, put
@@ -21,7 +21,7 @@ def check_same(body: bytes) -> bool:
     receipts = decode_receipts(post, "meta")
     if receipts is None:
         return False
-    assert receipts == whatsapp_envelope.decode_any(post, "meta")
+    assert receipts == envelope.decode_any(post, "meta")
     return True
 
 
