@@ -55,7 +55,7 @@ def apply_schema(configuration: Configuration, *, connection_env: str | None = N
         from gatherer.targets.sqlserver import schema
 
         with _session(settings, connection_env) as session:
-            return session.persistently(lambda: schema.apply(session, settings.schema_name))
+            return session.with_retry(lambda: schema.apply(session, settings.schema_name))
     pending = inspect_target(configuration)
     with closing(target_of(settings)):
         missing = pending["schema_version_needed"] - (pending["schema_version"] or 0)
@@ -71,7 +71,7 @@ def check_schema(configuration: Configuration, *, connection_env: str | None = N
         from gatherer.targets.sqlserver import schema
 
         with _session(settings, connection_env) as session:
-            state = session.persistently(lambda: schema.examine(session, settings.schema_name))
+            state = session.with_retry(lambda: schema.examine(session, settings.schema_name))
             return {
                 "target": session.name,
                 "schema": settings.schema_name,

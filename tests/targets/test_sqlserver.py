@@ -1,5 +1,6 @@
 """SQL Server with a server: what the shared suites cannot ask of a file."""
 
+import dataclasses
 import json
 import threading
 import time
@@ -15,13 +16,15 @@ from gatherer.inbox.base import Selection
 from gatherer.inbox.reader import LocalInbox
 from gatherer.model import timestamps
 from gatherer.model.errors import TargetError, TemporaryError
+from gatherer.model.retry import RetryPolicy
 from gatherer.pipeline.gather import Summary, gather_inbox
 from gatherer.pipeline.replay import replay_notifications
 from gatherer.targets.base import Batch, Position, Run
 from gatherer.targets.sqlserver import schema
 from gatherer.targets.sqlserver.connection import Access
 from gatherer.targets.sqlserver.connection_string import build, get, parse
-from gatherer.targets.sqlserver.session import Patience, Session, SQLServerError
+from gatherer.targets.sqlserver.errors import SQLServerError
+from gatherer.targets.sqlserver.session import Session
 from gatherer.targets.sqlserver.target import SQLServerTarget
 from tests.factories import configure, fill_inbox, notification, receipts, run
 from tests.targets.engines import SERVER, SQLServerPlace, all_rows, needs_server, rows
@@ -30,7 +33,7 @@ from tests.targets.test_contract import response
 from tests.targets.test_privacy import ERASURE, STONES
 
 pytestmark = [pytest.mark.sqlserver, needs_server, pytest.mark.timeout(600)]
-QUICK = Patience(attempts=4, seconds=60, first_wait_seconds=0.05)
+QUICK = RetryPolicy(attempts=4, first_wait_seconds=0.05, longest_wait_seconds=15, deadline_seconds=60)
 
 
 @pytest.fixture
@@ -45,7 +48,7 @@ def changed(**keywords: str) -> str:
 
 
 def at(place: SQLServerPlace, text: str = SERVER, **more: Any) -> SQLServerTarget:
-    return SQLServerTarget(Access.parse(text), schema_name=place.schema, **({"patience": QUICK} | more))
+    return SQLServerTarget(Access.parse(text), schema_name=place.schema, **({"retry_policy": QUICK} | more))
 
 
 def key(number: int) -> bytes:
@@ -128,7 +131,7 @@ def test_a_connection_that_never_holds_ends_with_75_and_nothing_written(place: S
 
 def test_a_lost_transaction_is_noticed(place: SQLServerPlace, monkeypatch: pytest.MonkeyPatch) -> None:
     """A rollback that nobody reported does not count as a commit."""
-    with closing(at(place, patience=Patience(attempts=1))) as target:
+    with closing(at(place, retry_policy=dataclasses.replace(QUICK, attempts=1))) as target:
         original = target.session.run
 
         def treacherous(statement: str, *parameters: object) -> list[list[Any]]:
@@ -137,7 +140,7 @@ def test_a_lost_transaction_is_noticed(place: SQLServerPlace, monkeypatch: pytes
             return original(statement, *parameters)
 
         monkeypatch.setattr(target.session, "run", treacherous)
-        with pytest.raises(TemporaryError, match="rolled back without a word"):
+        with pytest.raises(TemporaryError, match="rolled the transaction back"):
             target.apply(Batch(records=[response()]))
     assert rows(place) == []
 

@@ -21,13 +21,12 @@ from gatherer.targets.sqlserver import (
     connection,
     connection_string,
     driver,
-    errors,
     inspection,
     row_errors,
     schema,
     staging,
 )
-from gatherer.targets.sqlserver.errors import Class
+from gatherer.targets.sqlserver.errors import Category, SQLServerError
 from tests.factories import run
 from tests.targets.test_contract import NOW, response
 
@@ -270,8 +269,8 @@ def test_rows_travel_in_parts_of_bounded_size() -> None:
     assert decoded[1][0] == large[1].key.hex()
 
 
-def _fault(text: str = "too long") -> errors.Fault:
-    return errors.Fault(kind=Class.ROW, state="22001", number=8152, text=text)
+def _refusal(text: str = "too long") -> SQLServerError:
+    return SQLServerError(text, category=Category.ROW, state="22001", number=8152)
 
 
 def test_refused_records_are_found_one_by_one() -> None:
@@ -279,12 +278,12 @@ def test_refused_records_are_found_one_by_one() -> None:
     bad = {records[3].key, records[4].key, records[32].key}
     tries = 0
 
-    def attempt(part: Any) -> errors.Fault | None:
+    def attempt(part: Any) -> SQLServerError | None:
         nonlocal tries
         tries += 1
-        return _fault() if any(record.key in bad for record in part) else None
+        return _refusal() if any(record.key in bad for record in part) else None
 
-    found = {record.key for record, _ in row_errors.find(records, attempt, _fault())}
+    found = {record.key for record, _ in row_errors.find(records, attempt, _refusal())}
     assert found == bad
     assert tries < 40
 
@@ -302,23 +301,24 @@ def _batch(count: int) -> Batch:
 
 def test_a_refused_record_is_rejected_with_its_bytes_and_the_servers_words() -> None:
     batch = _batch(5)
-    reduced = row_errors.without(batch, {batch.records[2].key: _fault("String would be truncated")})
+    reduced = row_errors.without(batch, {batch.records[2].key: _refusal("String would be truncated")})
     assert [record.notification_id for record in reduced.records] == [0, 1, 3, 4]
     (rejection,) = reduced.rejected
     assert (rejection.body, rejection.reason_class) == (b"body 2", Reason.REFUSED)
     assert "String would be truncated" in rejection.reason
-    again = row_errors.without(batch, {batch.records[2].key: _fault("another wording")})
+    again = row_errors.without(batch, {batch.records[2].key: _refusal("another wording")})
     assert again.rejected[0].key == rejection.key, "redelivery does not double it"
 
 
 def test_too_many_refused_records_are_the_fault_of_the_tables() -> None:
     small, large = _batch(20), _batch(2000)
-    nine = {record.key: _fault() for record in small.records[:9]}
+    nine = {record.key: _refusal() for record in small.records[:9]}
     assert len(row_errors.without(small, nine).rejected) == 9
     with pytest.raises(TargetError, match="fault of the tables"):
-        row_errors.without(small, {record.key: _fault() for record in small.records[:10]})
+        row_errors.without(small, {record.key: _refusal() for record in small.records[:10]})
     assert (
-        len(row_errors.without(large, {record.key: _fault() for record in large.records[:20]}).rejected) == 20
+        len(row_errors.without(large, {record.key: _refusal() for record in large.records[:20]}).rejected)
+        == 20
     )
     with pytest.raises(TargetError, match="fault of the tables"):
-        row_errors.without(large, {record.key: _fault() for record in large.records[:21]})
+        row_errors.without(large, {record.key: _refusal() for record in large.records[:21]})

@@ -21,9 +21,9 @@ from gatherer.model import merge
 from gatherer.model.records import Record, Rejected, Response
 from gatherer.targets import sql_datetime
 from gatherer.targets.base import Batch, Outcome
-from gatherer.targets.sqlserver.errors import Class, Fault
+from gatherer.targets.sqlserver.errors import Category, SQLServerError
 from gatherer.targets.sqlserver.schema import batches
-from gatherer.targets.sqlserver.session import Session, SQLServerError
+from gatherer.targets.sqlserver.session import Session
 from gatherer.targets.sqlserver.staging import (
     as_json,
     body_as_json,
@@ -36,7 +36,7 @@ from gatherer.targets.sqlserver.staging import (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Writer:
+class BatchWriter:
     """Writes into the tables of one schema."""
 
     session: Session
@@ -59,8 +59,8 @@ class Writer:
             for rows, chunk in chunks(sorted(records, key=attrgetter("key")), as_json):
                 try:
                     self._upsert(table, rows, chunk, at, outcome)
-                except SQLServerError as failure:
-                    failure.records = chunk
+                except SQLServerError as error:
+                    error.records = chunk
                     raise
         self._reject(batch.rejected, at, outcome)
         if batch.decoded_bodies:
@@ -135,8 +135,6 @@ def proven(results: Sequence[Sequence[Any]], expected: int, *, transactions: int
     """
     proof = results[-1] if results else ()
     if len(proof) != 1 or proof[0].staged != expected or proof[0].transactions < transactions:
-        raise SQLServerError(
-            Fault(kind=Class.TRANSIENT, state="", number=0, text="the server did not take in all rows")
-        )
+        raise SQLServerError("the server did not take in all rows", category=Category.TRANSIENT)
     written: int = proof[0].written
     return written

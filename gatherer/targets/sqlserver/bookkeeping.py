@@ -1,7 +1,8 @@
-"""What is noted down beside the facts: positions, the settings of the site, which views need, what each run did."""
+"""The tables beside the facts: positions of inboxes, settings that the views read, one row per run."""
 
 import dataclasses
 from collections.abc import Mapping
+from datetime import datetime
 
 from gatherer.model import time_zones
 from gatherer.targets import sql_datetime
@@ -9,33 +10,43 @@ from gatherer.targets.base import Position, Run
 from gatherer.targets.sqlserver.schema import batches, placed
 from gatherer.targets.sqlserver.session import Session
 from gatherer.targets.sqlserver.staging import to_json
+from gatherer.targets.sqlserver.transaction import ProofRow
 
 
 def position(session: Session, schema: str, inbox_id: str) -> Position | None:
-    """Return up to where the inbox `inbox_id` has been gathered; None if it never was."""
+    """Return the position of the inbox `inbox_id`; None if nothing of it was gathered yet."""
     query = "SELECT inbox_id, notification_id, digest FROM $(schema).inbox_position WHERE inbox_id = ?"
-    (found,) = session.run(placed(query, schema), inbox_id)
-    return Position(*found[0]) if found else None
+    (rows,) = session.run(placed(query, schema), inbox_id)
+    return Position(*rows[0]) if rows else None
+
+
+def position_proof(position: Position, now: datetime) -> ProofRow:
+    """Return the query for `position` as a transaction with the time of writing `now` stores it."""
+    return ProofRow(
+        "SELECT 1 AS found FROM $(schema).inbox_position "
+        "WHERE inbox_id = ? AND notification_id = ? AND digest = ? AND changed_at = CONVERT(datetime2(3), ?)",
+        (*position, sql_datetime.text(now)),
+    )
 
 
 def settings(session: Session, schema: str) -> dict[str, str]:
-    """Return the settings that are there."""
-    (there,) = session.run(placed("SELECT name, value FROM $(schema).setting", schema))
-    return {row.name: row.value for row in there}
+    """Return the stored settings by name."""
+    (rows,) = session.run(placed("SELECT name, value FROM $(schema).setting", schema))
+    return {row.name: row.value for row in rows}
 
 
-def settle(session: Session, schema: str, wanted: Mapping[str, str]) -> None:
-    """Write the settings `wanted`, and the offsets of their time zone."""
+def save_settings(session: Session, schema: str, settings: Mapping[str, str]) -> None:
+    """Replace the stored settings by `settings`, and the offsets of their time zone."""
     offsets = [
         (sql_datetime.text(starts_at), sql_datetime.text(ends_at), minutes)
-        for starts_at, ends_at, minutes in time_zones.intervals(wanted["time_zone"])
+        for starts_at, ends_at, minutes in time_zones.intervals(settings["time_zone"])
     ]
     (statement,) = batches("settle", schema)
-    session.run(statement, to_json(list(wanted.items())), to_json(offsets))
+    session.run(statement, to_json(list(settings.items())), to_json(offsets))
 
 
-def record(session: Session, schema: str, run: Run) -> None:
-    """Write down what a run did."""
+def record_run(session: Session, schema: str, run: Run) -> None:
+    """Insert one row for `run`."""
     values = dataclasses.asdict(run)
     for name in ("started_at", "finished_at"):
         values[name] = sql_datetime.text(values[name])

@@ -1,117 +1,100 @@
-"""One batch in one transaction, whatever comes in between: records that are refused, answers that never arrive."""
+"""One batch, committed exactly once: in one transaction, with a proof row, without the records that the server refuses.
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+::
+
+    commit              repeats until the server refuses no record: each refused one becomes a rejection
+    ├─ _commit_once     repeats after transient errors, unless the proof row is there: then only the answer was lost
+    │  └─ _write        inside the transaction: what an erasure changes, rows, rejections, the position
+    └─ _trial           writes a part of the batch and rolls back, to find the refused records
+"""
+
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from functools import partial
+from typing import NamedTuple
 
 from gatherer.model.errors import TargetError
 from gatherer.model.records import Record
-from gatherer.targets import sql_datetime
-from gatherer.targets.base import Batch, Outcome, Position
-from gatherer.targets.sqlserver import row_errors
-from gatherer.targets.sqlserver.apply import Writer
-from gatherer.targets.sqlserver.errors import Fault
-from gatherer.targets.sqlserver.schema import placed
-from gatherer.targets.sqlserver.session import Session, SQLServerError
-from gatherer.targets.sqlserver.transaction import Transactions
+from gatherer.targets.base import Batch, Outcome
+from gatherer.targets.sqlserver import bookkeeping, privacy, row_errors
+from gatherer.targets.sqlserver.apply import BatchWriter
+from gatherer.targets.sqlserver.errors import SQLServerError
+from gatherer.targets.sqlserver.privacy import ErasureChanges
+from gatherer.targets.sqlserver.transaction import ProofRow, Transactions
 
 
-class Trace(NamedTuple):
-    """What finds a row if, and only if, a transaction was carried out."""
-
-    query: str
-    parameters: tuple[object, ...]
-
-
-def trace_of(position: Position, now: datetime) -> Trace:
-    """Return what finds `position` if it was written at `now`."""
-    return Trace(
-        "SELECT 1 AS found FROM $(schema).inbox_position "
-        "WHERE inbox_id = ? AND notification_id = ? AND digest = ? AND changed_at = CONVERT(datetime2(3), ?)",
-        (*position, sql_datetime.text(now)),
-    )
-
-
-class Done(NamedTuple):
-    """What was done in a transaction that is going to be committed."""
+class _Written(NamedTuple):
+    """What a transaction has written that is going to be committed."""
 
     outcome: Outcome
-    trace: Trace | None  # None: doing it once more does no harm
+    proof: ProofRow | None  # None: there is none, and writing once more does no harm
 
 
-Work = Callable[[Batch, datetime], Done]  # given a batch and the time of writing
+def commit(transactions: Transactions, batch: Batch, erasure: ErasureChanges | None = None) -> Outcome:
+    """Write `batch`, and what `erasure` changes, in one transaction; return what that changed.
 
+    Each record that the server refuses is written as a rejection instead.
 
-@dataclass(frozen=True, kw_only=True)
-class Committer:
-    """Commits work on batches, each once."""
+    Raises:
+        TargetError: the server refuses too many records, or a retry does not help.
+        TemporaryError: the retries did not help. Nothing was written.
 
-    session: Session
-    schema: str
-    transactions: Transactions
-    writer: Writer
-
-    def commit(self, batch: Batch, work: Work) -> Outcome:
-        """Do `work` with `batch` in a transaction, commit it, and return what came of it.
-
-        A record that the server will not take becomes a rejection, and the work is done with what is left.
-
-        Raises:
-            TargetError: the server takes too little of it, or trying again will not help.
-            TemporaryError: it cannot be done just now, and nothing was.
-
-        """
-        refused: dict[bytes, Fault] = {}
-        while True:
-            reduced = row_errors.without(batch, refused) if refused else batch
-            try:
-                return self._persistently(reduced, work)
-            except SQLServerError as failure:
-                if not failure.records:
-                    raise TargetError(f"{self.session.name}: {failure.fault}") from None
-                found = row_errors.find(failure.records, self._try, failure.fault)
-                before = len(refused)
-                for record, fault in found:
-                    refused[record.key] = fault
-                    row_errors.without(batch, refused)  # ends the search when they are too many
-                if (
-                    len(refused) == before
-                ):  # none of them alone: whatever it was is over, or is none of theirs
-                    raise TargetError(f"{self.session.name}: {failure.fault}") from None
-
-    def _persistently(self, batch: Batch, work: Work) -> Outcome:
-        """Do it until an answer says that it was committed, or until a row does because that answer got lost."""
-        done: Done | None = None
-
-        def remembered(now: datetime) -> None:
-            nonlocal done
-            done = work(batch, now)
-
-        def once() -> Outcome:
-            if done is not None and not self.transactions.dry_run and self._is_there(done.trace):
-                return done.outcome
-            self.transactions.run(remembered)
-            assert done is not None  # noqa: S101 - that is what was run
-            return done.outcome
-
-        return self.session.persistently(once)
-
-    def _is_there(self, trace: Trace | None) -> bool:
-        if trace is None:
-            return False
-        found: list[list[Any]] = self.session.run(placed(trace.query, self.schema), *trace.parameters)
-        return bool(found[0])
-
-    def _try(self, records: Sequence[Record]) -> Fault | None:
-        """Write `records` and roll back; return what the server has against one of them, None if nothing."""
-
-        def work() -> None:
-            self.writer.apply(Batch(records=list(records)), self.transactions.begin())
-            self.session.rollback()
-
+    """
+    refused: dict[bytes, SQLServerError] = {}
+    while True:
+        accepted = row_errors.without(batch, refused) if refused else batch
         try:
-            self.session.persistently(work)
-        except SQLServerError as failure:
-            return failure.fault
-        return None
+            return _commit_once(transactions, accepted, erasure)
+        except SQLServerError as error:  # about a row: all others ended in `Retry`
+            before = len(refused)
+            if error.records:
+                for record, cause in row_errors.find(error.records, partial(_trial, transactions), error):
+                    refused[record.key] = cause
+                    row_errors.without(batch, refused)  # raises, and so ends the search, if they are too many
+            if len(refused) == before:  # the server accepts each record by itself: no record is the cause
+                raise TargetError(f"{transactions.session.name}: {error}") from None
+
+
+def _commit_once(transactions: Transactions, batch: Batch, erasure: ErasureChanges | None) -> Outcome:
+    """Write and commit until the server's answer, or the proof row after a lost answer, confirms it."""
+    written: _Written | None = None
+    retry = transactions.session.retry()
+    while True:
+        with retry:
+            if written is not None and _is_committed(transactions, written):
+                return written.outcome
+            with transactions.begin() as now:
+                written = _write(transactions, batch, erasure, now)
+            return written.outcome
+
+
+def _is_committed(transactions: Transactions, written: _Written) -> bool:
+    if written.proof is None or transactions.dry_run:
+        return False
+    return transactions.is_committed(written.proof)
+
+
+def _write(
+    transactions: Transactions, batch: Batch, erasure: ErasureChanges | None, now: datetime
+) -> _Written:
+    session, schema = transactions.session, transactions.schema
+    outcome = Outcome()
+    proof = bookkeeping.position_proof(batch.position, now) if batch.position is not None else None
+    if erasure is not None:
+        outcome.removed = privacy.erase(session, schema, erasure, now)
+        proof = privacy.erasure_proof(erasure.erasure) if erasure.erasure is not None else None
+    outcome.add(BatchWriter(session=session, schema=schema).apply(batch, now))
+    return _Written(outcome, proof)
+
+
+def _trial(transactions: Transactions, records: Sequence[Record]) -> SQLServerError | None:
+    """Write `records` and roll back; return the error about one of them, None if the server accepts all."""
+    retry = transactions.session.retry()
+    writer = BatchWriter(session=transactions.session, schema=transactions.schema)
+    try:
+        while True:
+            with retry, transactions.begin(commit=False) as now:
+                writer.apply(Batch(records=list(records)), now)
+                return None
+    except SQLServerError as error:
+        return error

@@ -10,7 +10,8 @@ from gatherer.model.records import TABLES, Rejected
 from gatherer.targets.sqlserver import driver, requirements, schema
 from gatherer.targets.sqlserver.connection import Access, complete
 from gatherer.targets.sqlserver.connection_string import get, parse
-from gatherer.targets.sqlserver.session import Session, SQLServerError
+from gatherer.targets.sqlserver.errors import SQLServerError
+from gatherer.targets.sqlserver.session import Session
 
 ROUND_TRIPS: Final = 5
 # What a run does with each table; `config/sqlserver/grants.sql` grants the same.
@@ -42,7 +43,7 @@ def inspect(access: Access, schema_name: str) -> dict[str, Any]:
     """
     session = Session(access)
     try:
-        return session.persistently(lambda: _inspect(session, schema_name))
+        return session.with_retry(lambda: _inspect(session, schema_name))
     finally:
         session.disconnect()
 

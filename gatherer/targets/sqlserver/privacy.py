@@ -1,7 +1,8 @@
-"""People in SQL Server: found, taken out, and remembered as tombstones."""
+"""People in SQL Server: find their rows, erase them, and keep tombstones."""
 
 import dataclasses
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from operator import attrgetter
 from typing import Any
@@ -10,11 +11,11 @@ from gatherer.model.person import Erasure, Person, Tombstone
 from gatherer.targets import person_query, sql_datetime
 from gatherer.targets.base import Texts
 from gatherer.targets.sqlserver.apply import proven
-from gatherer.targets.sqlserver.commit import Trace
 from gatherer.targets.sqlserver.queries import as_dictionary
 from gatherer.targets.sqlserver.schema import batches, placed
 from gatherer.targets.sqlserver.session import Session
 from gatherer.targets.sqlserver.staging import chunks, encode
+from gatherer.targets.sqlserver.transaction import ProofRow
 
 
 def find(session: Session, schema: str, person: Person, until: datetime) -> dict[str, list[dict[str, Any]]]:
@@ -26,11 +27,11 @@ def find(session: Session, schema: str, person: Person, until: datetime) -> dict
         "other_event": (*people, look_for.fragments, time),
         "message_map": (look_for.phones, look_for.message_ids),
     }
-    found = {}
+    rows = {}
     for table in person_query.FOUND_IN:
         (query,) = batches(f"find_{table}", schema)
-        found[table] = [as_dictionary(row) for row in session.run(query, *parameters[table])[0]]
-    return found
+        rows[table] = [as_dictionary(row) for row in session.run(query, *parameters[table])[0]]
+    return rows
 
 
 def about_people(
@@ -49,10 +50,31 @@ def about_people(
             yield table, [as_dictionary(row) for row in rows]
 
 
-def remove(
+@dataclass(frozen=True, kw_only=True)
+class ErasureChanges:
+    """What the erasure of a person changes; the parameters of :meth:`~gatherer.targets.base.Target.erase`."""
+
+    rows: Mapping[str, Collection[int]]
+    texts: Texts
+    bodies: Collection[bytes]
+    tombstones: Collection[Tombstone]
+    erasure: Erasure | None
+
+
+def erase(session: Session, schema: str, changes: ErasureChanges, now: datetime) -> int:
+    """Apply `changes` in the open transaction, written at `now`; return how many rows were deleted."""
+    removed = _delete_rows(session, schema, changes.rows, changes.bodies)
+    _update_texts(session, schema, changes.texts, now)
+    _save_tombstones(session, schema, changes.tombstones)
+    if changes.erasure is not None:
+        _insert_erasure(session, schema, changes.erasure)
+    return removed
+
+
+def _delete_rows(
     session: Session, schema: str, rows: Mapping[str, Collection[int]], bodies: Collection[bytes]
 ) -> int:
-    """Remove rows by their ids and kept notifications by their keys, with their rejections; return how many rows."""
+    """Delete rows by id, and kept notifications by key with their rejections; return how many rows."""
     removed = 0
     for table, ids in rows.items():
         removed += _delete(session, schema, f"{table} WHERE id IN (SELECT CAST(value AS bigint)", list(ids))
@@ -63,22 +85,22 @@ def remove(
     return removed
 
 
-def rewrite(session: Session, schema: str, texts: Texts, now: datetime) -> None:
-    """Write `texts` in place of what stands there."""
-    at = sql_datetime.text(now)
+def _update_texts(session: Session, schema: str, texts: Texts, now: datetime) -> None:
+    changed_at = sql_datetime.text(now)
     for table, rows in texts.items():
-        for number, columns in rows.items():
+        for row_id, columns in rows.items():
             changes = ", ".join(f"{name} = ?" for name in columns)
             statement = (
                 f"SET NOCOUNT ON; UPDATE $(schema).{table} SET {changes}, changed_at = ? WHERE id = ?; "
                 "SELECT 0 AS staged, 0 AS written, @@TRANCOUNT AS transactions"
             )
-            proven(session.run(placed(statement, schema), *columns.values(), at, number), 0)
+            proven(session.run(placed(statement, schema), *columns.values(), changed_at, row_id), 0)
 
 
-def _delete(session: Session, schema: str, what: str, values: list[Any]) -> int:
+def _delete(session: Session, schema: str, condition: str, values: list[Any]) -> int:
+    """Delete from `condition`, a table with the beginning of a WHERE; return how many rows."""
     statement = (
-        f"SET NOCOUNT ON; DELETE FROM $(schema).{what} FROM OPENJSON(?)); "
+        f"SET NOCOUNT ON; DELETE FROM $(schema).{condition} FROM OPENJSON(?)); "
         "DECLARE @deleted int = @@ROWCOUNT; SELECT 0 AS staged, @deleted AS written, @@TRANCOUNT AS transactions"
     )
     return sum(
@@ -86,24 +108,25 @@ def _delete(session: Session, schema: str, what: str, values: list[Any]) -> int:
     )
 
 
-def bury(session: Session, schema: str, tombstones: Collection[Tombstone], erasure: Erasure | None) -> None:
-    """Write down who was erased, and that it was done."""
+def _save_tombstones(session: Session, schema: str, tombstones: Collection[Tombstone]) -> None:
     latest = {stone.identifier: stone for stone in sorted(tombstones, key=attrgetter("erased_at"))}
     (upsert,) = batches("upsert_tombstone", schema)
     for listed, part in chunks(list(latest.values()), _as_json):
         proven(session.run(upsert, listed), len(part))
-    if erasure is not None:
-        values = dataclasses.asdict(erasure) | {
-            "erased_at": sql_datetime.text(erasure.erased_at),
-            "reference": erasure.reference or "",
-        }
-        (insert,) = batches("insert_erasure", schema)
-        proven(session.run(insert, *values.values()), 1)
 
 
-def trace(erasure: Erasure) -> Trace:
-    """Return what finds `erasure` once it is written down."""
-    return Trace(
+def _insert_erasure(session: Session, schema: str, erasure: Erasure) -> None:
+    values = dataclasses.asdict(erasure) | {
+        "erased_at": sql_datetime.text(erasure.erased_at),
+        "reference": erasure.reference or "",
+    }
+    (insert,) = batches("insert_erasure", schema)
+    proven(session.run(insert, *values.values()), 1)
+
+
+def erasure_proof(erasure: Erasure) -> ProofRow:
+    """Return the query for the row of `erasure`."""
+    return ProofRow(
         "SELECT 1 AS found FROM $(schema).erasure "
         "WHERE erased_at = CONVERT(datetime2(3), ?) AND host = ? AND account = ?",
         (sql_datetime.text(erasure.erased_at), erasure.host, erasure.account),
@@ -117,7 +140,7 @@ def _as_json(stone: Tombstone) -> bytes:
 def tombstones(session: Session, schema: str) -> list[Tombstone]:
     """Return all tombstones."""
     query = "SELECT identifier, scope, erased_at, key_id FROM $(schema).tombstone"
-    (found,) = session.run(placed(query, schema))
+    (rows,) = session.run(placed(query, schema))
     return [
-        Tombstone(row.identifier, row.scope, row.erased_at.replace(tzinfo=UTC), row.key_id) for row in found
+        Tombstone(row.identifier, row.scope, row.erased_at.replace(tzinfo=UTC), row.key_id) for row in rows
     ]

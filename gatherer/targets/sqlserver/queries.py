@@ -58,7 +58,7 @@ def kept_notifications(session: Session, schema: str, *, settled: bool) -> Itera
     (select,) = batches("select_kept_notifications", schema)
     after = b"\x00" * 16
     while True:
-        (found,) = session.persistently(partial(session.run, select, after, settled))
+        (found,) = session.with_retry(partial(session.run, select, after, settled))
         if not found:
             return
         yield [

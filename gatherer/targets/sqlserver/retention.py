@@ -1,56 +1,57 @@
-"""What has become too old to be kept in SQL Server: text that is blanked, and rows that are deleted."""
+"""Retention in SQL Server: text that is removed, and rows that are deleted, when they are too old."""
 
-from dataclasses import dataclass
 from datetime import datetime
 
 from gatherer.model.records import TABLES
 from gatherer.targets import sql_datetime
 from gatherer.targets.base import Retired
 from gatherer.targets.sqlserver.schema import batches
-from gatherer.targets.sqlserver.session import Session
 from gatherer.targets.sqlserver.transaction import Transactions
 
 
-@dataclass(frozen=True, kw_only=True)
-class Retirement:
-    """Blanks and deletes in small transactions: a large one would lock whole tables, and hold everybody up."""
+def apply_retention(
+    transactions: Transactions, *, text_before: datetime | None, rows_before: datetime | None
+) -> Retired:
+    """Remove text and rows that are too old, in small transactions: a large one would lock whole tables."""
+    deleted = sum(_repeat(transactions, "delete_old", rows_before, table=record.table) for record in TABLES)
+    rejections_before = max((before for before in (text_before, rows_before) if before), default=None)
+    deleted += _repeat(transactions, "delete_rejected", rejections_before)
+    return Retired(blanked=_repeat(transactions, "blank", text_before, stamped=True), deleted=deleted)
 
-    session: Session
-    schema: str
-    transactions: Transactions
 
-    def retire(self, *, text_before: datetime | None, rows_before: datetime | None) -> Retired:
-        """Blank text and delete rows that are too old."""
-        deleted = sum(self._repeat("delete_old", rows_before, table=table.table) for table in TABLES)
-        rejections_before = max((before for before in (text_before, rows_before) if before), default=None)
-        deleted += self._repeat("delete_rejected", rejections_before)
-        return Retired(blanked=self._repeat("blank", text_before, stamped=True), deleted=deleted)
+def _repeat(
+    transactions: Transactions, name: str, before: datetime | None, *, table: str = "", stamped: bool = False
+) -> int:
+    """Execute the second batch of `sql/<name>.sql` until no row is left to change; return how many rows changed.
 
-    def _repeat(self, name: str, before: datetime | None, *, table: str = "", stamped: bool = False) -> int:
-        """Do what the second batch of `name` does until nothing is left to do; return how many rows that were.
+    Its first batch counts these rows, outside of any transaction: mostly there are none.
 
-        The first batch counts, outside of any transaction: mostly there is nothing.
-        """
-        if before is None:
-            return 0
-        time = sql_datetime.text(before)
-        count, change = (batch.replace("$(table)", table) for batch in batches(name, self.schema))
-        ((there,),) = self.session.persistently(lambda: self.session.run(count, time))
-        if self.transactions.dry_run or not there.counted:
-            return int(there.counted)
+    Args:
+        transactions: of the target.
+        name: of the file.
+        before: rows that occurred earlier are too old; None: no row is.
+        table: value of `$(table)`.
+        stamped: whether the second batch takes the time of writing as well.
 
-        def step() -> int:
-            changed = 0
+    """
+    if before is None:
+        return 0
+    session, time = transactions.session, sql_datetime.text(before)
+    count, change = (batch.replace("$(table)", table) for batch in batches(name, transactions.schema))
+    ((old,),) = session.with_retry(lambda: session.run(count, time))
+    if transactions.dry_run or not old.counted:
+        return int(old.counted)
+    total = 0
+    while changed := _change(transactions, change, time, stamped=stamped):
+        total += changed
+    return total
 
-            def work(now: datetime) -> None:
-                nonlocal changed
-                ((done,),) = self.session.run(change, time, *([sql_datetime.text(now)] if stamped else []))
-                changed = done.changed
 
-            self.transactions.run(work)
-            return changed
-
-        total = 0
-        while changed := self.session.persistently(step):
-            total += changed
-        return total
+def _change(transactions: Transactions, statement: str, time: str, *, stamped: bool) -> int:
+    """Execute `statement` in a transaction of its own; return how many rows it changed."""
+    retry = transactions.session.retry()
+    while True:
+        with retry, transactions.begin() as now:
+            parameters = [time, sql_datetime.text(now)] if stamped else [time]
+            ((row,),) = transactions.session.run(statement, *parameters)
+            return int(row.changed)

@@ -9,16 +9,20 @@ from gatherer.model.errors import TargetError
 from gatherer.model.notification import Notification, body_key
 from gatherer.model.records import Reason, Record, Rejected, Response
 from gatherer.targets.base import Batch
-from gatherer.targets.sqlserver.errors import Fault
+from gatherer.targets.sqlserver.errors import SQLServerError
 
 # Where more than this is refused, it is not the data that is wrong.
 FEW: Final = 10
 SHARE: Final = 0.01
 
-Try = Callable[[Sequence[Record]], Fault | None]  # write and roll back; what the server had against it
+Try = Callable[
+    [Sequence[Record]], SQLServerError | None
+]  # write and roll back; what the server had against it
 
 
-def find(records: Sequence[Record], attempt: Try, fault: Fault) -> Iterator[tuple[Record, Fault]]:
+def find(
+    records: Sequence[Record], attempt: Try, fault: SQLServerError
+) -> Iterator[tuple[Record, SQLServerError]]:
     """Yield the records among `records` that the server does not take, each with what it said.
 
     `fault` is what it said about all of them together. Halves are tried until single ones are left.
@@ -33,7 +37,7 @@ def find(records: Sequence[Record], attempt: Try, fault: Fault) -> Iterator[tupl
             yield from find(part, attempt, refused)
 
 
-def without(batch: Batch, refused: dict[bytes, Fault]) -> Batch:
+def without(batch: Batch, refused: dict[bytes, SQLServerError]) -> Batch:
     """Return `batch` with rejections in place of the `refused` records, given by their keys.
 
     Raises:
@@ -59,7 +63,7 @@ def without(batch: Batch, refused: dict[bytes, Fault]) -> Batch:
     )
 
 
-def _rejection(record: Record, source: Notification, fault: Fault) -> Rejected:
+def _rejection(record: Record, source: Notification, fault: SQLServerError) -> Rejected:
     body = body_key(source.body)
     what = f"{record.kind} response" if isinstance(record, Response) else record.table
     identity = f"{record.provider}\x1f{record.table}\x1f{Reason.REFUSED}\x1f".encode() + record.key + body

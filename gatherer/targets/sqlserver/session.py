@@ -1,70 +1,53 @@
-"""A session with the server that survives faults: statements, transactions, trying again."""
+"""A session with the server: statements, and what is repeated after transient errors and broken connections."""
 
 import logging
-import random
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from gatherer.model.errors import GathererError, TargetError, TemporaryError
+from gatherer.model.retry import RetryPolicy
 from gatherer.targets.sqlserver import driver
 from gatherer.targets.sqlserver.connection import Access, connect
-from gatherer.targets.sqlserver.errors import Class, Fault, understand
+from gatherer.targets.sqlserver.errors import Category, SQLServerError, from_pyodbc
 
 if TYPE_CHECKING:
     import pyodbc
-
-    from gatherer.model.records import Record
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Patience:
-    """How long to try again."""
-
-    attempts: int = 8
-    seconds: float = 90.0  # no new attempt is begun later than this
-    first_wait_seconds: float = 0.2  # doubles with each attempt
-    longest_wait_seconds: float = 15.0
-
-
-PATIENCE: Final = Patience()
+RETRY_POLICY: Final = RetryPolicy(
+    attempts=8, first_wait_seconds=0.2, longest_wait_seconds=15.0, deadline_seconds=90.0
+)
 STREAMED_ROWS: Final = 2000
-_BROKEN: Final = ("08", "IMC")  # SQLSTATEs of a connection that is no more
-
-
-class SQLServerError(Exception):
-    """A statement failed. Becomes one of the errors for people unless somebody can do something about it."""
-
-    def __init__(self, fault: Fault) -> None:
-        super().__init__(str(fault))
-        self.fault = fault
-        self.records: Sequence[Record] = ()  # what was being written
+_BROKEN: Final = ("08", "IMC")  # prefixes of the SQLSTATEs of a broken connection
 
 
 class Session:
-    """One connection at a time; after a fault, the next one."""
+    """One connection at a time; after an error that broke it, a new one."""
 
-    def __init__(self, access: Access, *, patience: Patience = PATIENCE, prepare: Sequence[str] = ()) -> None:
-        """Connect when first needed. `prepare` is run in every new connection, statement by statement."""
+    def __init__(
+        self, access: Access, *, retry_policy: RetryPolicy = RETRY_POLICY, setup: Sequence[str] = ()
+    ) -> None:
+        """Connect with the first statement. The statements of `setup` are executed in every new connection."""
         self.access = access
         self.name = f"SQL Server {access.server}, database {access.database}"
-        self._patience = patience
-        self._prepare = prepare
+        self._policy = retry_policy
+        self._setup = setup
         self._connection: pyodbc.Connection | None = None
         self._cursors: dict[str, pyodbc.Cursor] = {}
 
     def run(self, statement: str, *parameters: object) -> list[list[Any]]:
-        """Run `statement`, and return the rows of each of its results.
+        """Execute `statement`, and return the rows of each of its results.
 
-        Every result is read to its end: an error that comes after the first one would get lost otherwise.
+        Every result is read to its end: otherwise an error after the first result would be lost.
 
         Raises:
-            SQLServerError: it failed.
+            SQLServerError: the statement failed.
 
         """
         pyodbc = driver.load()
@@ -78,13 +61,13 @@ class Session:
                 if not cursor.nextset():
                     return results
         except pyodbc.Error as error:
-            raise SQLServerError(understand(error, self.access.secrets)) from None
+            raise from_pyodbc(error, self.access.secrets) from None
 
     def stream(self, query: str, *parameters: object) -> Iterator[list[Any]]:
-        """Yield the rows of `query` a few thousand at a time. Nothing else may run until the last one.
+        """Yield the rows of `query` in lists of at most 2 000. The caller runs no other statement meanwhile.
 
         Raises:
-            SQLServerError: it failed.
+            SQLServerError: the query failed.
 
         """
         pyodbc = driver.load()
@@ -94,29 +77,29 @@ class Session:
             while rows := cursor.fetchmany(STREAMED_ROWS):
                 yield rows
         except pyodbc.Error as error:
-            raise SQLServerError(understand(error, self.access.secrets)) from None
+            raise from_pyodbc(error, self.access.secrets) from None
 
     def _cursor(self, statement: str) -> "pyodbc.Cursor":
-        """Return a cursor of this statement's own: pyodbc keeps the plan of the last statement of each."""
+        """Return the cursor of this statement: each has its own, because pyodbc keeps a cursor's last plan."""
         if self._connection is None:
-            self._connection = self._prepared(connect(self.access))
+            self._connection = self._set_up(connect(self.access))
         if statement not in self._cursors:
             self._cursors[statement] = self._connection.cursor()
         return self._cursors[statement]
 
-    def _prepared(self, connection: "pyodbc.Connection") -> "pyodbc.Connection":
-        """Return `connection` with everything that its users count on, or close it."""
+    def _set_up(self, connection: "pyodbc.Connection") -> "pyodbc.Connection":
+        """Return `connection` after the statements of the set-up; close it if one of them fails."""
         try:
-            for preparation in self._prepare:
-                # Not through `run`: a temporary table made by a statement with parameters ends with it.
-                connection.execute(preparation)
+            for statement in self._setup:
+                # Not through `run`: a temporary table that a procedure creates is dropped at its end.
+                connection.execute(statement)
         except BaseException:
             connection.close()
             raise
         return connection
 
     def rollback(self) -> None:
-        """Undo the transaction that is open, if one is. A connection that cannot even do that is given up."""
+        """Roll back the open transaction, if there is one. Close the connection if that fails."""
         if self._connection is None:
             return
         try:
@@ -125,47 +108,81 @@ class Session:
             self.disconnect()
 
     def disconnect(self) -> None:
-        """Give the connection up. The server rolls back what was not committed."""
+        """Close the connection. The server rolls back what was not committed."""
         connection, self._connection = self._connection, None
         self._cursors.clear()
         if connection is not None:
             with suppress(driver.load().Error):
                 connection.close()
 
-    def persistently(self, action: Callable[[], T]) -> T:
-        """Return what `action` returns; after a transient fault roll back, wait, and do it again from the start.
+    def retry(self) -> "Retry":
+        """Return what repeats a block: `while True: with session.retry(): …`; see :class:`Retry`."""
+        return Retry(self, self._policy)
 
-        Raises:
-            SQLServerError: something else than time is needed, and it is about rows.
-            TargetError: a person is needed.
-            TemporaryError: it did not help to wait.
-
-        """
-        patience, started = self._patience, time.monotonic()
-        for attempt in range(1, patience.attempts + 1):
-            try:
+    def with_retry(self, action: Callable[[], T]) -> T:
+        """Return what `action` returns, with the retries and the errors of :class:`Retry`."""
+        retry = self.retry()
+        while True:
+            with retry:
                 return action()
-            except SQLServerError as failure:
-                self.rollback()
-                fault = failure.fault
-                if fault.kind is Class.ROW:
-                    raise
-                if fault.kind is Class.TERMINAL:
-                    raise TargetError(f"{self.name}: {fault}") from None
-                if fault.state.startswith(_BROKEN):
-                    self.disconnect()
-                longest = min(patience.first_wait_seconds * 2**attempt, patience.longest_wait_seconds)
-                wait = random.uniform(longest / 2, longest)  # noqa: S311 - so that two do not meet again
-                if attempt == patience.attempts or time.monotonic() - started + wait > patience.seconds:
-                    raise TemporaryError(
-                        f"{self.name}: {fault}; tried {attempt} times, nothing is lost, and the next run goes on"
-                    ) from None
-                log.warning("%s: %s; trying again in %.1f s", self.name, fault, wait)
-                time.sleep(wait)
-            except GathererError:
-                self.rollback()
-                raise
-            except BaseException:
-                self.disconnect()
-                raise
-        raise AssertionError("the last attempt returns or raises")
+
+
+class Retry:
+    """Repeats a block after transient errors, from its start, in a connection without an open transaction.
+
+    Usage::
+
+        retry = session.retry()
+        while True:
+            with retry:
+                ...
+                return result
+
+    The block has to leave the loop by itself when it has succeeded.
+
+    Raises:
+        SQLServerError: the server refuses a row.
+        TargetError: a retry does not help.
+        TemporaryError: the policy allows no further attempt.
+
+    """
+
+    def __init__(self, session: Session, policy: RetryPolicy) -> None:
+        """Count the attempts, and the time, from now on."""
+        self._session = session
+        self._policy = policy
+        self._attempt = 1
+        self._started = time.monotonic()
+
+    def __enter__(self) -> None:
+        """Begin an attempt."""
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, error: BaseException | None, _traceback: TracebackType | None
+    ) -> bool:
+        """Roll back after an error; return whether the block is to be repeated, after a wait."""
+        session = self._session
+        if error is None:
+            return False
+        if not isinstance(error, SQLServerError):
+            if isinstance(error, GathererError):
+                session.rollback()
+            else:  # such as KeyboardInterrupt: the connection may be in the middle of a statement
+                session.disconnect()
+            return False
+        session.rollback()
+        if error.category is Category.ROW:
+            return False
+        if error.category is Category.TERMINAL:
+            raise TargetError(f"{session.name}: {error}") from None
+        if error.state.startswith(_BROKEN):
+            session.disconnect()
+        wait = self._policy.wait_seconds(self._attempt, elapsed=time.monotonic() - self._started)
+        if wait is None:
+            raise TemporaryError(
+                f"{session.name}: {error}; tried {self._attempt} times, nothing is lost, and the next run goes on"
+            ) from None
+        log.warning("%s: %s; trying again in %.1f s", session.name, error, wait)
+        time.sleep(wait)
+        self._attempt += 1
+        return True

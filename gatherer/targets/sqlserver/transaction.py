@@ -1,78 +1,92 @@
-"""One transaction: begun under the lock of all gatherers, committed, and proven to be there."""
+"""Transactions under the application lock of one schema: begun, committed, and verified."""
 
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final, NamedTuple
 
-from gatherer.targets.sqlserver.errors import Class, Fault
-from gatherer.targets.sqlserver.schema import batches
-from gatherer.targets.sqlserver.session import Session, SQLServerError
+from gatherer.targets.sqlserver.errors import Category, SQLServerError
+from gatherer.targets.sqlserver.schema import batches, placed
+from gatherer.targets.sqlserver.session import Session
 
-_ABANDONED: Final = "the transaction was rolled back without a word"
+_COMMIT: Final = (
+    # COMMIT without a transaction would be an error that does not name the cause.
+    "DECLARE @transactions int = @@TRANCOUNT; IF @transactions > 0 COMMIT TRANSACTION; "
+    "SELECT @transactions AS transactions"
+)
+
+
+class ProofRow(NamedTuple):
+    """A query that finds a row if, and only if, one certain transaction was committed."""
+
+    query: str
+    parameters: tuple[object, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Transactions:
-    """Does work in transactions of its own."""
+    """The transactions of one target. Two gatherers with the same schema wait for each other at their beginning."""
 
     session: Session
     schema: str
-    milliseconds: int  # to wait for the lock
-    dry_run: bool  # roll back instead
+    lock_timeout_milliseconds: int  # how long to wait for another gatherer
+    dry_run: bool  # roll back instead of committing
 
-    def run(self, work: Callable[[datetime], object]) -> None:
-        """Do `work` in a transaction, commit it, and make sure that its rows are there.
+    @contextmanager
+    def begin(self, *, commit: bool = True) -> Iterator[datetime]:
+        """Begin a transaction, and commit it at the end of the block; yield the time of writing (aware UTC).
 
-        `work` is given the time of writing.
-
-        Raises:
-            SQLServerError: it failed, or it was not what was committed.
-
-        """
-        work(self.begin())
-        if self.dry_run:
-            self.session.rollback()
-            return
-        # TRY: a COMMIT without a transaction is an error of its own, which says too little.
-        ((ended,),) = self.session.run(
-            "DECLARE @transactions int = @@TRANCOUNT; IF @transactions > 0 COMMIT TRANSACTION; "
-            "SELECT @transactions AS transactions"
-        )
-        (verify,) = batches("verify", self.schema)
-        ((counted,),) = self.session.run(verify)
-        if ended.transactions != 1 or counted.applied != counted.found:
-            raise SQLServerError(Fault(kind=Class.TRANSIENT, state="", number=0, text=_ABANDONED))
-
-    def begin(self) -> datetime:
-        """Begin a transaction, and return the time of writing.
+        After an error in the block the transaction is still open: `Session.retry` rolls it back.
+        With `commit=False` the block's work is rolled back.
 
         Raises:
-            SQLServerError: another gatherer has been writing for too long, or it cannot be begun.
+            SQLServerError: another gatherer holds the lock for too long, or the server did not commit everything.
 
         """
         _, begin = batches("begin", self.schema)
-        ((started,),) = self.session.run(begin.replace("$(milliseconds)", str(self.milliseconds)))
-        if started.granted < 0:
-            raise SQLServerError(_busy())
-        moment: datetime = started.moment.replace(tzinfo=UTC)
-        return moment
+        milliseconds = str(self.lock_timeout_milliseconds)
+        yield self._time_under_lock(begin.replace("$(milliseconds)", milliseconds))
+        if self.dry_run or not commit:
+            self.session.rollback()
+        else:
+            self._commit()
+
+    def _commit(self) -> None:
+        """Commit, then check that all keys are there that the transaction wrote.
+
+        Under XACT_ABORT an error that the driver lost has rolled everything back, and COMMIT reports nothing.
+        """
+        ((ended,),) = self.session.run(_COMMIT)
+        (verify,) = batches("verify", self.schema)
+        ((count,),) = self.session.run(verify)
+        if ended.transactions != 1 or count.applied != count.found:
+            raise SQLServerError(
+                "the server rolled the transaction back without reporting an error",
+                category=Category.TRANSIENT,
+            )
+
+    def is_committed(self, proof: ProofRow) -> bool:
+        """Return whether the transaction that writes the row of `proof` was committed."""
+        results: list[list[Any]] = self.session.run(placed(proof.query, self.schema), *proof.parameters)
+        return bool(results[0])
 
     def horizon(self) -> datetime:
-        """Return a time before which nothing is going to be written any more.
+        """Return a time (aware UTC) that no later transaction writes as `changed_at`, or an earlier one.
 
         Raises:
-            SQLServerError: another gatherer has been writing for too long.
+            SQLServerError: another gatherer holds the lock for too long.
 
         """
         (horizon,) = batches("horizon", self.schema)
-        ((found,),) = self.session.run(horizon, self.milliseconds)
-        if found.granted < 0:
-            raise SQLServerError(_busy())
-        moment: datetime = found.moment.replace(tzinfo=UTC)
+        return self._time_under_lock(horizon, self.lock_timeout_milliseconds)
+
+    def _time_under_lock(self, statement: str, *parameters: object) -> datetime:
+        """Return the server's time, which `statement` selects after it has taken the application lock."""
+        ((row,),) = self.session.run(statement, *parameters)
+        if row.granted < 0:
+            raise SQLServerError(
+                "another gatherer is writing", category=Category.TRANSIENT, state="HYT00", number=1222
+            )
+        moment: datetime = row.moment.replace(tzinfo=UTC)
         return moment
-
-
-def _busy() -> Fault:
-    """Return the fault of a lock that another gatherer does not let go of."""
-    return Fault(kind=Class.TRANSIENT, state="HYT00", number=1222, text="another gatherer is writing")
