@@ -46,7 +46,7 @@ def main() -> int:
             vulnerable = 1
             fixed = ", ".join(found["fix_versions"]) or "no version yet"
             print(f"{package['name']} {package['version']}: {found['id']}, fixed in {fixed}")
-        if "skip_reason" in package and package["name"] != "gatherer":
+        if "skip_reason" in package and package["name"] != "whatsapp-gatherer":
             print(f"NOT checked: {package['skip_reason']}")
     return vulnerable
 

@@ -23,14 +23,14 @@ PACKAGES: Final = {  # Debian's, for programs and, without the "lib", libraries
     "caddy": "caddy",
 }
 SERVERS: Final = {"nginx-light", "caddy"}  # installed only where no systemd would start them at once
-DECLARED_IN: Final = ("setup.cfg", "setup.py")
+DECLARED_IN: Final = ("pyproject.toml", "setup.cfg", "setup.py")
 
 
 def prepare(*extras: str) -> None:
     """Make sure that `.venv` has this checkout with `extras`.
 
-    Quick when nothing changed: what is installed is written down beside a hash of what setup.cfg asks
-    for. The checkout is installed in editable form, so that what runs is what stands in the files.
+    Quick when nothing changed: what is installed is written down beside a hash of the files that
+    declare it. The checkout is installed in editable form, so that what runs is what stands in the files.
     Ends the process with one clear line when it cannot be done.
     """
     wanted = _declared()

@@ -1,86 +1,229 @@
-"""What `pip install` gives: the command, the SQL, the type marker, and nothing that is only for us."""
+"""The distribution `whatsapp-gatherer`: what is in it, and the ways to install it."""
 
 import os
 import shutil
 import subprocess
 import sys
+import tarfile
 import zipfile
+from dataclasses import dataclass
+from email.message import Message
 from email.parser import Parser
 from pathlib import Path
 
 import pytest
 
 from gatherer import __version__
+from gatherer.config import sample
 
 ROOT = Path(__file__).resolve().parent.parent
+INFORMATION = f"whatsapp_gatherer-{__version__}.dist-info"
+BIN = "Scripts" if os.name == "nt" else "bin"
+PIP_SECONDS = 280  # the package index may be slow
+
+
+@dataclass(frozen=True, kw_only=True)
+class Build:
+    """What `python -m build` made of a fresh clone."""
+
+    source: Path  # the clone
+    sdist: Path
+    wheel: Path
+
+
+def command(*arguments: str | Path, cwd: Path, seconds: float = 120) -> str:
+    """Run a command outside of this checkout, and return what it prints. Fails if it fails."""
+    # pip takes a checkout in PYTHONPATH for an installed package.
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    result = subprocess.run(
+        arguments,
+        cwd=cwd,
+        env=environment,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=seconds,
+        check=False,
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout
+
+
+def pip(environment: Path, *arguments: str | Path) -> None:
+    """Run `pip install` with `arguments` in a virtual environment, made if it does not exist."""
+    if not environment.exists():
+        command(sys.executable, "-m", "venv", environment, cwd=environment.parent)
+    python = environment / BIN / "python"
+    options = ("--disable-pip-version-check", "--no-input", "--quiet")
+    command(python, "-m", "pip", "install", *options, *arguments, cwd=environment.parent, seconds=PIP_SECONDS)
+
+
+def assert_works(program: Path, folder: Path) -> None:
+    """Run the installed command in an empty folder: version, samples, and the whole path from request to row."""
+    folder.mkdir()
+    assert command(program, "--version", cwd=folder).split()[-1] == __version__
+    assert command(program, "config", "sample", cwd=folder).split() == sample.names()
+    assert command(program, "config", "sample", "gatherer.cron", cwd=folder) == sample.text("gatherer.cron")
+    command(program, "demo", "--count", "20", cwd=folder)
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Build the wheel from a copy, by way of a source distribution, as an index would get it."""
-    copy = tmp_path_factory.mktemp("source")
-    for name in ("setup.cfg", "setup.py", "README.rst", "LICENSE"):
-        shutil.copy(ROOT / name, copy)
-    for name in ("gatherer", "tests"):  # tests too, so that the wheel has a chance to take them along
-        shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
-    command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", copy / "dist", copy]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
-    assert result.returncode == 0, result.stdout + result.stderr
-    [built] = (copy / "dist").glob("*.whl")
-    return built
+def build(tmp_path_factory: pytest.TempPathFactory) -> Build:
+    """Build source distribution and wheel in a repository that has the files of this one, with the edits of today."""
+    if shutil.which("git") is None or not (ROOT / ".git").exists():
+        pytest.skip("needs git and a clone")
+    source = tmp_path_factory.mktemp("source")
+    listed = command("git", "ls-files", "--cached", "--others", "--exclude-standard", "-z", cwd=ROOT)
+    for name in listed.rstrip("\0").split("\0"):
+        if (ROOT / name).is_file():
+            (source / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(ROOT / name, source / name)
+    command("git", "init", "--quiet", cwd=source)
+    command("git", "add", "--all", cwd=source)
+    author = ("-c", "user.name=test", "-c", "user.email=test@example.org")
+    command("git", *author, "commit", "--quiet", "--message", "all files", cwd=source)
+    command(sys.executable, "-m", "build", "--no-isolation", cwd=source, seconds=200)
+    [sdist] = (source / "dist").glob("*.tar.gz")
+    [wheel] = (source / "dist").glob("*.whl")
+    return Build(source=source, sdist=sdist, wheel=wheel)
 
 
-def names(wheel: Path) -> set[str]:
-    with zipfile.ZipFile(wheel) as archive:
+@pytest.fixture(scope="module")
+def wheelhouse(build: Build, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with the wheel and those of everything it needs, from the package index."""
+    folder = tmp_path_factory.mktemp("wheelhouse")
+    command(
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "--quiet",
+        "--wheel-dir",
+        folder,
+        build.wheel,
+        cwd=folder,
+        seconds=PIP_SECONDS,
+    )
+    return folder
+
+
+def wheel_names(build: Build) -> set[str]:
+    with zipfile.ZipFile(build.wheel) as archive:
         return set(archive.namelist())
 
 
-def test_every_module_and_every_file_it_reads_is_inside(wheel: Path) -> None:
-    """Modules, SQL scripts, the example configuration, the type marker."""
-    ours = (
-        path for path in (ROOT / "gatherer").rglob("*") if path.is_file() and "__pycache__" not in path.parts
-    )
-    wanted = {path.relative_to(ROOT).as_posix() for path in ours}
-    packaged = {name for name in names(wheel) if name.startswith("gatherer/")}
+def metadata(build: Build) -> Message:
+    with zipfile.ZipFile(build.wheel) as archive:
+        return Parser().parsestr(archive.read(f"{INFORMATION}/METADATA").decode())
+
+
+def tracked(build: Build, folder: str) -> set[str]:
+    return set(command("git", "ls-files", folder, cwd=build.source).splitlines())
+
+
+def test_git_status_is_clean_after_a_build(build: Build) -> None:
+    assert command("git", "status", "--porcelain", cwd=build.source) == ""
+
+
+def test_the_wheel_has_every_file_of_the_package_and_every_sample(build: Build) -> None:
+    """Modules, SQL scripts, the example configuration, the type marker, the samples of config/."""
+    samples = {name for name in tracked(build, "config") if not name.endswith(".rst")}
+    wanted = tracked(build, "gatherer") | {
+        name.replace("config/", "gatherer/config/samples/", 1) for name in samples
+    }
+    packaged = {name for name in wheel_names(build) if name.startswith("gatherer/")}
     assert packaged == wanted
     assert {
         "gatherer/py.typed",
         "gatherer/config/example.toml",
+        "gatherer/config/samples/linux/gatherer-serve.service",
         "gatherer/targets/sqlite/sql/0001_tables.sql",
         "gatherer/targets/sqlserver/sql/0001_tables.sql",
     } <= packaged
 
 
-def test_nothing_else_is(wheel: Path) -> None:
-    tops = {name.partition("/")[0] for name in names(wheel)}
-    assert tops == {"gatherer", f"gatherer-{__version__}.dist-info"}
+def test_the_wheel_has_nothing_else(build: Build) -> None:
+    assert {name.partition("/")[0] for name in wheel_names(build)} == {"gatherer", INFORMATION}
 
 
-def test_the_command_and_the_requirements_are_declared(wheel: Path) -> None:
-    with zipfile.ZipFile(wheel) as archive:
-        information = f"gatherer-{__version__}.dist-info"
-        entry_points = archive.read(f"{information}/entry_points.txt").decode()
-        metadata = Parser().parsestr(archive.read(f"{information}/METADATA").decode())
+def test_the_source_distribution_has_what_a_build_needs(build: Build) -> None:
+    top = f"whatsapp_gatherer-{__version__}/"
+    with tarfile.open(build.sdist) as archive:
+        names = {name.removeprefix(top) for name in archive.getnames()}
+    samples = {name for name in tracked(build, "config") if not name.endswith(".rst")}
+    assert {"pyproject.toml", "setup.cfg", "setup.py", "README.rst", "LICENSE"} <= names
+    assert tracked(build, "gatherer") | samples <= names
+
+
+def test_the_metadata_names_the_distribution_its_authors_and_its_pages(build: Build) -> None:
+    information = metadata(build)
+    assert information["Name"] == "whatsapp-gatherer"
+    assert information["Author"] == "gatherer contributors"
+    assert information["Requires-Python"] == ">=3.11"
+    assert information["Description-Content-Type"] == "text/x-rst"
+    pages = {url.partition(",")[0] for url in information.get_all("Project-URL") or []}
+    assert {"Documentation", "Source", "Issues", "Changelog"} <= pages
+
+
+def test_the_command_and_the_requirements_are_declared(build: Build) -> None:
+    with zipfile.ZipFile(build.wheel) as archive:
+        entry_points = archive.read(f"{INFORMATION}/entry_points.txt").decode()
     assert "gatherer = gatherer.cli:main" in entry_points
-    assert metadata["Requires-Python"] == ">=3.11"
-    assert metadata["Description-Content-Type"] == "text/x-rst"
-    required = metadata.get_all("Requires-Dist") or []
+    required = metadata(build).get_all("Requires-Dist") or []
     assert any(requirement.startswith("tomli-w") for requirement in required)
     assert [r for r in required if r.startswith("pytest") and "extra ==" not in r] == []
 
 
+def test_the_package_index_accepts_both_files(build: Build) -> None:
+    command(sys.executable, "-m", "twine", "check", "--strict", build.sdist, build.wheel, cwd=build.source)
+
+
 @pytest.mark.nightly
-def test_the_wheel_works_where_nothing_else_is_installed(
-    wheel: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """With all it needs from the package index: the command runs, and the whole path does."""
-    monkeypatch.delenv("PYTHONPATH", raising=False)  # pip would take a checkout there for installed
-    subprocess.run([sys.executable, "-m", "venv", tmp_path / "venv"], check=True)
-    scripts = tmp_path / "venv" / ("Scripts" if os.name == "nt" else "bin")
-    pip = [scripts / "python", "-m", "pip", "--disable-pip-version-check", "--quiet", "install", wheel]
-    subprocess.run(pip, check=True, timeout=280)
-    for arguments in (["--help"], ["--version"], ["demo", "--count", "20"]):
-        result = subprocess.run(
-            [scripts / "gatherer", *arguments], cwd=tmp_path, capture_output=True, timeout=120, check=False
-        )
-        assert result.returncode == 0, result.stderr
+@pytest.mark.parametrize("form", ["sdist", "wheel"])
+def test_pip_installs_each_form_from_the_package_index(build: Build, form: str, tmp_path: Path) -> None:
+    """Into an environment where nothing else is installed: the command works."""
+    pip(tmp_path / "venv", getattr(build, form))
+    assert_works(tmp_path / "venv" / BIN / "gatherer", tmp_path / "work")
+
+
+@pytest.mark.nightly
+def test_pip_installs_from_a_wheelhouse_without_a_package_index(wheelhouse: Path, tmp_path: Path) -> None:
+    pip(tmp_path / "venv", "--no-index", "--find-links", wheelhouse, "whatsapp-gatherer")
+    assert_works(tmp_path / "venv" / BIN / "gatherer", tmp_path / "work")
+
+
+@pytest.mark.nightly
+def test_pipx_installs_the_command(build: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pip(tmp_path / "tool", "pipx")
+    monkeypatch.setenv("PIPX_HOME", str(tmp_path / "pipx"))
+    monkeypatch.setenv("PIPX_BIN_DIR", str(tmp_path / "bin"))
+    monkeypatch.setenv("PIPX_MAN_DIR", str(tmp_path / "man"))
+    command(tmp_path / "tool" / BIN / "pipx", "install", build.wheel, cwd=tmp_path, seconds=PIP_SECONDS)
+    assert_works(tmp_path / "bin" / ("gatherer.exe" if os.name == "nt" else "gatherer"), tmp_path / "work")
+
+
+@pytest.mark.nightly
+def test_an_editable_install_reads_the_samples_of_the_checkout(build: Build, tmp_path: Path) -> None:
+    pip(tmp_path / "venv", "--editable", build.source)
+    assert_works(tmp_path / "venv" / BIN / "gatherer", tmp_path / "work")
+    assert command("git", "status", "--porcelain", cwd=build.source) == ""
+    changed = build.source / "config" / "linux" / "gatherer.cron"
+    text = changed.read_text(encoding="utf-8")
+    try:
+        changed.write_text("# changed\n", encoding="utf-8")
+        program = tmp_path / "venv" / BIN / "gatherer"
+        assert command(program, "config", "sample", "gatherer.cron", cwd=tmp_path) == "# changed\n"
+    finally:
+        changed.write_text(text, encoding="utf-8")
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("minor", range(11, 15))
+def test_each_supported_python_of_this_machine_runs_it(build: Build, minor: int, tmp_path: Path) -> None:
+    python = shutil.which(f"python3.{minor}")
+    # A version manager has commands for versions that are installed, but not active.
+    if python is None or subprocess.run([python, "-c", ""], capture_output=True, check=False).returncode:
+        pytest.skip(f"this machine has no Python 3.{minor}")
+    command(python, "-m", "venv", tmp_path / "venv", cwd=tmp_path)
+    pip(tmp_path / "venv", build.wheel)
+    assert_works(tmp_path / "venv" / BIN / "gatherer", tmp_path / "work")

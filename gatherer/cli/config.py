@@ -9,7 +9,7 @@ import click
 
 @click.group("config")
 def command() -> None:
-    """Check the configuration, show it, or print a commented example."""
+    """Check the configuration, show it, or print a commented example or a sample."""
 
 
 @command.command("check")
@@ -79,3 +79,23 @@ def example() -> None:
     from gatherer.config import example as shipped
 
     click.echo(shipped.text(), nl=False)
+
+
+@command.command("sample")
+@click.argument("name", required=False)
+def sample(name: str | None) -> None:
+    """List the samples for systemd, cron, Windows, web servers and SQL Server; with NAME, print that one.
+
+    The last part of a name is enough if only one sample has it.
+
+    \b
+    Examples: gatherer config sample
+              gatherer config sample linux/gatherer-serve.service
+              gatherer config sample grants.sql > grants.sql
+    """
+    from gatherer.config import sample as shipped
+
+    if name is None:
+        click.echo("\n".join(shipped.names()))
+    else:
+        click.echo(shipped.text(name), nl=False)

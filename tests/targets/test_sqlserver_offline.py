@@ -228,14 +228,14 @@ def test_a_missing_driver_says_which_commands_mend_it(monkeypatch: pytest.Monkey
     with pytest.raises(ConfigurationError) as caught:
         driver.find(["SQL Server", "ODBC Driver 13 for SQL Server", "FreeTDS"])
     assert "winget install" in str(caught.value)
-    assert "pip install 'gatherer[sqlserver]'" in str(caught.value)
+    assert "pip install 'whatsapp-gatherer[sqlserver]'" in str(caught.value)
 
 
 @pytest.mark.parametrize(
     ("broken", "mended_by"),
     [
         ("ImportError('libodbc.so.2: cannot open shared object file')", "apt install unixodbc"),
-        ("ModuleNotFoundError('No module named pyodbc')", "pip install 'gatherer[sqlserver]'"),
+        ("ModuleNotFoundError('No module named pyodbc')", "pip install 'whatsapp-gatherer[sqlserver]'"),
     ],
 )
 @pytest.mark.parametrize("command", [["target", "check"], ["schema", "check"], ["gather"], ["export"]])

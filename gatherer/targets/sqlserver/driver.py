@@ -15,7 +15,9 @@ OLDEST_DRIVER: Final = 17
 _MICROSOFT: Final = re.compile(r"ODBC Driver (\d+) for SQL Server")
 _PACKAGE: Final = "mssql_python_odbc"
 
-NO_PYODBC: Final = "SQL Server needs pyodbc, which is not installed: pip install 'gatherer[sqlserver]'"
+NO_PYODBC: Final = (
+    "SQL Server needs pyodbc, which is not installed: pip install 'whatsapp-gatherer[sqlserver]'"
+)
 NO_MANAGER: Final = (
     "pyodbc is installed, but a library that it needs is not (%s). "
     "Linux: apt install unixodbc, or dnf install unixODBC. macOS: brew install unixodbc. "
@@ -24,7 +26,7 @@ NO_MANAGER: Final = (
 NO_DRIVER: Final = (
     "Microsoft's ODBC driver for SQL Server (17 or later) is not installed. "
     "Windows: winget install --id Microsoft.msodbcsql.18. "
-    "Linux: pip install 'gatherer[sqlserver]' brings one, or add Microsoft's package source "
+    "Linux: pip install 'whatsapp-gatherer[sqlserver]' brings one, or add Microsoft's package source "
     "(learn.microsoft.com, 'Install the Microsoft ODBC driver') and: apt install msodbcsql18, or "
     "dnf install msodbcsql18. [target] driver names one that is elsewhere"
 )
