@@ -23,6 +23,7 @@ LINUX, WINDOWS = ROOT / "config" / "linux", ROOT / "config" / "windows"
 TWO_MACHINES = ROOT / "config" / "two-machines"
 UNITS = sorted(LINUX.glob("*.service")) + sorted(LINUX.glob("*.timer"))
 TASKS = sorted(WINDOWS.glob("gatherer-*.xml"))
+SCRIPTS = ("bench", "check", "demo", "test")
 TASK = "{http://schemas.microsoft.com/windows/2004/02/mit/task}"
 
 
@@ -187,15 +188,27 @@ def test_the_two_machines_of_the_samples_are_accepted_and_fit_together(
     assert re.findall(r"proxy_pass (\S+);", nginx) == ["http://127.0.0.1:8080", "http://127.0.0.1:8443/"]
 
 
-def test_the_scripts_say_in_one_line_that_python_is_too_old(tmp_path: Path) -> None:
-    """They are written so that an old Python can still read that far."""
-    for name in ("demo", "test", "check"):
-        script = (ROOT / "scripts" / name).read_text(encoding="utf-8")
-        copy = tmp_path / name
-        copy.write_text(
-            script.replace("sys.version_info < (3, 11)", "sys.version_info < (99, 0)"), encoding="utf-8"
-        )
-        result = subprocess.run([sys.executable, copy], capture_output=True, text=True, check=False)
-        assert result.returncode == 1
-        assert "needs Python 3.11" in result.stderr
-        assert result.stderr.count("\n") == 1
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_the_scripts_say_in_one_line_that_python_is_too_old(name: str, tmp_path: Path) -> None:
+    script = (ROOT / "scripts" / name).read_text(encoding="utf-8")
+    old = script.replace("sys.version_info < (3, 11)", "sys.version_info < (99, 0)")
+    assert old != script
+    (tmp_path / name).write_text(old, encoding="utf-8")
+    assert_refused(tmp_path / name, sys.executable)
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_python_3_10_can_read_the_scripts_that_far(name: str) -> None:
+    python = shutil.which("python3.10")
+    # A version manager has commands for versions that are installed, but not active.
+    if python is None or subprocess.run([python, "-c", ""], capture_output=True, check=False).returncode:
+        pytest.skip("this machine has no Python 3.10")
+    assert_refused(ROOT / "scripts" / name, python)
+
+
+def assert_refused(script: Path, python: str) -> None:
+    """Run `script` with `python`: it ends with 1 and one line."""
+    result = subprocess.run([python, script], capture_output=True, text=True, check=False)
+    assert result.returncode == 1
+    assert result.stderr.startswith("gatherer needs Python 3.11 or later, and this is ")
+    assert result.stderr.count("\n") == 1
