@@ -15,6 +15,7 @@ from typing import Any, Final
 from gatherer.app.gather import GatherResult, gather_inboxes
 from gatherer.app.resources import load
 from gatherer.config import SQLiteTarget, example
+from gatherer.files.lock import LockHeldError
 from gatherer.model.errors import ConfigurationError, GathererError
 from gatherer.simulation import destination, sender
 from gatherer.simulation.campaign import Campaign, yesterday
@@ -123,10 +124,10 @@ class Demo:
 
     def gather(self, progress: Callable[[int, int | None], None]) -> GatherResult:
         """Run `gather` once, and return what it did."""
-        summary = gather_inboxes(self.configuration, progress=progress)
-        if isinstance(summary, str):
-            raise DemoError(f"another run is at work in the folder of the demonstration: {summary}")
-        return summary
+        try:
+            return gather_inboxes(self.configuration, progress=progress)
+        except LockHeldError as held:
+            raise DemoError(f"another run is in progress in {self.folder}: {held.holder}") from None
 
     def figures(self) -> Figures:
         """Return what stands in the tables now."""

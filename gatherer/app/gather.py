@@ -1,27 +1,32 @@
-"""One run over all inboxes of a configuration: one that fails does not stop the others."""
+"""`gatherer gather`: one run over all configured inboxes. An inbox that fails does not stop the others."""
 
 import logging
 import socket
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from typing import Final
 
 from gatherer import __version__, config
 from gatherer.app.resources import open_inbox, open_target, opt_out_words
-from gatherer.app.run_lock import turn
-from gatherer.app.suppression import erased_people
+from gatherer.app.run_lock import hold_run_lock
+from gatherer.app.suppression import sync_suppression_list
 from gatherer.config import Configuration
-from gatherer.files import lock
-from gatherer.model import opt_outs, timestamps
+from gatherer.files.lock import LockHeldError
+from gatherer.inbox.base import Inbox
+from gatherer.model import timestamps
 from gatherer.model.errors import GathererError, TemporaryError
 from gatherer.pipeline.gather import Summary, gather_inbox
-from gatherer.privacy.erased import Erased
 from gatherer.targets.base import Outcome, Retired, Run, Target
 
 log = logging.getLogger(__name__)
 
-DEFECT = 70  # exit code of what should not happen
+LONGEST_RUN: Final = timedelta(hours=1)  # a run that holds the lock for longer is reported as a failure
+DEFECT: Final = 70  # exit code after an exception that is no GathererError: a defect of gatherer
+
+_GatherInbox = Callable[..., Summary]  # `gather_inbox` with everything but the inbox and the limit
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +41,7 @@ class InboxResult:
 
 @dataclass(kw_only=True)
 class GatherResult:
-    """What a run did with all inboxes; the figures are those of all together."""
+    """What a run did with all inboxes. The figures are the sums over the inboxes."""
 
     target: str  # which database, for people
     inboxes: list[InboxResult] = field(default_factory=list)
@@ -44,92 +49,117 @@ class GatherResult:
     outcome: Outcome = field(default_factory=Outcome)
     purged_unread: int = 0
     seconds: float = 0.0
-    retired: Retired = field(default_factory=Retired)  # afterwards, of whatever was there
+    retired: Retired = field(default_factory=Retired)  # what `keep_days` removed at the end of the run
 
-    def add(self, done: InboxResult) -> None:
-        """Add what was done with one more inbox."""
-        self.inboxes.append(done)
-        if done.summary is not None:
-            self.read += done.summary.read
-            self.outcome.add(done.summary.outcome)
-            self.purged_unread += done.summary.purged_unread
-            self.seconds += done.summary.seconds
+    def add(self, result: InboxResult) -> None:
+        """Add the result of one more inbox."""
+        self.inboxes.append(result)
+        if result.summary is not None:
+            self.read += result.summary.read
+            self.outcome.add(result.summary.outcome)
+            self.purged_unread += result.summary.purged_unread
+            self.seconds += result.summary.seconds
 
     @property
     def position(self) -> int | None:
-        """The last notification that the target has taken in, where there is only one inbox."""
-        only = self.inboxes[0].summary if len(self.inboxes) == 1 else None
-        return only.position if only else None
+        """The last notification that the target has taken in; None where there are several inboxes."""
+        summary = self.inboxes[0].summary if len(self.inboxes) == 1 else None
+        return summary.position if summary else None
 
     @property
     def exit_code(self) -> int:
-        """0, or that of the inbox which needs a person most."""
-        return worst(done.exit_code for done in self.inboxes)
+        """0, or the exit code of the inbox whose failure is most urgent."""
+        return worst_exit_code(result.exit_code for result in self.inboxes)
 
 
-def worst(codes: Iterable[int]) -> int:
-    """Return the exit code for several: a defect before what needs a person, and that before what will pass."""
-    found = set(codes) - {0}
-    if not found:
-        return 0
-    if DEFECT in found:
-        return DEFECT
-    return max(found - {TemporaryError.exit_code}, default=TemporaryError.exit_code)
-
-
-def _gather_each(
+def gather_inboxes(
     configuration: Configuration,
-    target: Target,
     *,
-    opt_out_words: opt_outs.Words,
-    erased: Erased | None,
-    limit: int | None,
-    dry_run: bool,
-    progress: Callable[[int, int], None],
+    limit: int | None = None,
+    dry_run: bool = False,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> GatherResult:
-    """Gather one inbox after the other into `target`, at most `limit` notifications altogether.
+    """Gather all inboxes, at most `limit` notifications together, then apply `[target] keep_days`.
 
     Raises:
-        GathererError: the only inbox there is failed. Of several, each has its failure in its `problem`.
+        LockHeldError: another run, replay or erasure is in progress.
+        TemporaryError: as `gather_inbox`, or the other run has been in progress for longer than an hour.
+        GathererError: as `gather_inbox` for the only inbox; the failure of one of several inboxes stands
+            in its result.
 
     """
-    whole = GatherResult(target=target.name)
-    for name in configuration.named_inboxes:
-        left = None if limit is None else limit - whole.read
-        if left == 0:
-            break
-        opened = False
-        try:
-            with open_inbox(configuration, name) as inbox:
-                opened = True
-                summary = gather_inbox(
-                    inbox,
-                    target,
-                    opt_out_words=opt_out_words,
-                    erased=erased,
-                    limit=left,
+    words = opt_out_words(configuration)
+    try:
+        with hold_run_lock(configuration):
+            # The only inbox is opened first, so that no target is created beside a missing inbox.
+            with nullcontext() if configuration.has_several_inboxes else open_inbox(configuration):
+                pass
+            with open_target(configuration, dry_run=dry_run) as target:
+                gather = partial(
+                    gather_inbox,
+                    target=target,
+                    opt_out_words=words,
+                    erased=sync_suppression_list(configuration, target, dry_run=dry_run),
                     dry_run=dry_run,
                     progress=progress,
                 )
-            whole.add(InboxResult(name=name, summary=summary))
-        except GathererError as error:
-            if not configuration.has_several_inboxes:
-                raise
-            log.error("inbox %s: %s", name, error)
-            whole.add(InboxResult(name=name, summary=None, problem=str(error), exit_code=error.exit_code))
-        except Exception as error:
-            if not configuration.has_several_inboxes:
-                raise
-            log.exception("inbox %s", name)
-            problem = f"a defect in gatherer, {type(error).__name__}: {error}"
-            whole.add(InboxResult(name=name, summary=None, problem=problem, exit_code=DEFECT))
-        if whole.inboxes[-1].problem is not None and not opened and not dry_run:
-            _write_down(target, whole.inboxes[-1])
-    return whole
+                result = _gather_each(configuration, target, gather, limit=limit, dry_run=dry_run)
+                # Again, because another machine may have erased people during the run.
+                sync_suppression_list(configuration, target, dry_run=dry_run)
+                result.retired = apply_retention(configuration.target, target)
+                return result
+    except LockHeldError as held:
+        if held.since is not None and timestamps.now() - held.since > LONGEST_RUN:
+            raise TemporaryError(f"a run has been in progress for more than an hour: {held.holder}") from None
+        raise
 
 
-def _write_down(target: Target, failed: InboxResult) -> None:
-    """Write down a run that did not even come to its inbox."""
+def _gather_each(
+    configuration: Configuration, target: Target, gather: _GatherInbox, *, limit: int | None, dry_run: bool
+) -> GatherResult:
+    """Gather one inbox after the other, until `limit` notifications are read."""
+    result = GatherResult(target=target.name)
+    for name in configuration.named_inboxes:
+        remaining = None if limit is None else limit - result.read
+        if remaining == 0:
+            break
+        gather_remaining = partial(gather, limit=remaining)
+        if configuration.has_several_inboxes:
+            result.add(_try_inbox(configuration, name, target, gather_remaining, dry_run=dry_run))
+        else:
+            with open_inbox(configuration, name) as inbox:
+                result.add(InboxResult(name=name, summary=gather_remaining(inbox)))
+    return result
+
+
+def _try_inbox(
+    configuration: Configuration,
+    name: str,
+    target: Target,
+    gather: Callable[[Inbox], Summary],
+    *,
+    dry_run: bool,
+) -> InboxResult:
+    """Gather one of several inboxes. Its failure is logged and returned, not raised."""
+    opened = False
+    try:
+        with open_inbox(configuration, name) as inbox:
+            opened = True
+            return InboxResult(name=name, summary=gather(inbox))
+    except GathererError as error:
+        log.error("inbox %s: %s", name, error)
+        failed = InboxResult(name=name, summary=None, problem=str(error), exit_code=error.exit_code)
+    except Exception as error:
+        log.exception("inbox %s", name)
+        problem = f"a defect in gatherer, {type(error).__name__}: {error}"
+        failed = InboxResult(name=name, summary=None, problem=problem, exit_code=DEFECT)
+    if not opened and not dry_run:  # once it is open, `gather_inbox` records the run
+        _record_failed_run(target, failed)
+    return failed
+
+
+def _record_failed_run(target: Target, failed: InboxResult) -> None:
+    """Record in `gather_run` that an inbox could not be opened."""
     now = timestamps.now()
     run = Run(
         started_at=now,
@@ -148,60 +178,30 @@ def _write_down(target: Target, failed: InboxResult) -> None:
     try:
         target.record_run(run)
     except GathererError as error:
-        log.warning("the run could not be written down: %s", error)
+        log.warning("the run could not be recorded in gather_run: %s", error)
 
 
-LONGEST_RUN: Final = timedelta(hours=1)  # a run that holds the lock for longer deserves an alarm
+def apply_retention(settings: config.Target, target: Target) -> Retired:
+    """Blank texts and delete rows of `target` that are older than `[target] keep_days`; return how many.
 
-
-def gather_inboxes(
-    configuration: Configuration,
-    *,
-    limit: int | None = None,
-    dry_run: bool = False,
-    progress: Callable[[int, int], None] = lambda done, total: None,
-) -> GatherResult | str:
-    """Gather all inboxes, then retire what is too old; or return which process is doing so already.
+    A target that was opened with `dry_run` only counts them.
 
     Raises:
-        TemporaryError: the other run has been in progress for longer than an hour.
-        GathererError: as `gather_inbox` does, unless there are several inboxes: see `_gather_each`.
+        GathererError: the target refuses, or is not available just now. What was gathered stays.
 
     """
-    words = opt_out_words(configuration)
-    try:
-        with turn(configuration):
-            if not configuration.has_several_inboxes:  # no target is made for an inbox that is not there
-                with open_inbox(configuration):
-                    pass
-            with open_target(configuration, dry_run=dry_run) as target:
-                done = _gather_each(
-                    configuration,
-                    target,
-                    opt_out_words=words,
-                    erased=erased_people(configuration, target, dry_run=dry_run),
-                    limit=limit,
-                    dry_run=dry_run,
-                    progress=progress,
-                )
-                erased_people(configuration, target, dry_run=dry_run)  # also those of the meantime
-                done.retired = retire(configuration.target, target)
-                return done
-    except lock.LockHeldError as held:
-        if held.since is not None and timestamps.now() - held.since > LONGEST_RUN:
-            raise TemporaryError(f"a run has been in progress for more than an hour: {held.holder}") from None
-        return held.holder
-
-
-def retire(settings: config.Target, target: Target) -> Retired:
-    """Blank and delete in `target` what `[target] keep_days` says; a target that is only tried counts it.
-
-    Raises:
-        GathererError: that cannot be done, or not just now; what was gathered is there all the same.
-
-    """
-    now, days = timestamps.now(), settings.keep_days
+    now, keep_days = timestamps.now(), settings.keep_days
     text_before, rows_before = (
-        now - timedelta(days=limit) if limit is not None else None for limit in (days.text, days.rows)
+        now - timedelta(days=days) if days is not None else None for days in (keep_days.text, keep_days.rows)
     )
     return target.retire(text_before=text_before, rows_before=rows_before)
+
+
+def worst_exit_code(exit_codes: Iterable[int]) -> int:
+    """Return the most urgent of `exit_codes`: a defect, then one that needs the operator, then 75, then 0."""
+    failures = set(exit_codes) - {0}
+    if not failures:
+        return 0
+    if DEFECT in failures:
+        return DEFECT
+    return max(failures - {TemporaryError.exit_code}, default=TemporaryError.exit_code)

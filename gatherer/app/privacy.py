@@ -1,4 +1,4 @@
-"""Erasing people and telling what is held about them, from the configuration to the verbs."""
+"""`gatherer privacy`: find what inboxes and target hold about a person, and erase it."""
 
 import getpass
 import os
@@ -6,13 +6,19 @@ import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
 from gatherer import __version__, config
 from gatherer.app.control import submit
 from gatherer.app.resources import open_inbox, open_target
-from gatherer.app.run_lock import alone
-from gatherer.app.suppression import decoder, erased_people, file_of, hashing_of
+from gatherer.app.run_lock import require_run_lock
+from gatherer.app.suppression import (
+    decoder,
+    sync_suppression_list,
+    tombstone_file,
+    tombstone_hashing,
+)
 from gatherer.config import Configuration
 from gatherer.model import phones, timestamps
 from gatherer.model.errors import ConfigurationError, TemporaryError
@@ -26,57 +32,57 @@ if TYPE_CHECKING:
     from gatherer.privacy.tracing import Found
     from gatherer.targets.base import Target
 
-AT_ONCE: Final = 200  # notifications that are asked for in one request of another process
-ROUNDS: Final = 3  # of looking for what has arrived meanwhile
+REDACTIONS_PER_REQUEST: Final = 200  # to the process that writes the inbox
+MAX_ROUNDS: Final = 3  # of erasing what has arrived since the last round
 
-Progress = Callable[[int, int], None]
+Progress = Callable[[int, int], None]  # called with how many notifications are searched, of how many
 
 
-def person_of(numbers: Sequence[str], user_ids: Sequence[str]) -> Person:
-    """Return the person who is known by these, as somebody has typed them.
+def parse_person(numbers: Sequence[str], user_ids: Sequence[str]) -> Person:
+    """Return the person with these phone numbers and user ids, as the operator has typed them.
 
     Raises:
-        ConfigurationError: one of them is none.
+        ConfigurationError: a number has no country code, or a user id is too short.
 
     """
-    found = {number: phones.e164(number.strip()) for number in numbers}
-    if any(phone is None or number.strip().startswith("0") for number, phone in found.items()):
+    parsed = {number: phones.e164(number.strip()) for number in numbers}
+    if any(phone is None or number.strip().startswith("0") for number, phone in parsed.items()):
         raise ConfigurationError("a phone number needs its country code, as in +4917012345678")
     if any(len(user_id) < separating.SHORTEST for user_id in user_ids):
         raise ConfigurationError(f"a user id has at least {separating.SHORTEST} characters")
-    known = frozenset[str]().union(*(phones.spellings(phone) for phone in found.values() if phone))
-    return Person(phones=known, user_ids=frozenset(user_ids))
+    spellings = frozenset[str]().union(*(phones.spellings(phone) for phone in parsed.values() if phone))
+    return Person(phones=spellings, user_ids=frozenset(user_ids))
 
 
 @contextmanager
-def open_people(configuration: Configuration, *, dry_run: bool) -> Iterator["People"]:
-    """Open all inboxes and the target, for the duration of the block.
+def open_stores(configuration: Configuration, *, dry_run: bool) -> Iterator["Stores"]:
+    """Open all inboxes and the target for the duration of the block.
 
-    With `dry_run` people can only be looked at. Otherwise no run begins meanwhile on this machine.
+    With `dry_run` they can only be searched. Otherwise no other run, replay or erasure begins on this machine.
 
     Raises:
-        ConfigurationError: nobody could be erased with this configuration.
+        ConfigurationError: the configuration lacks the privacy key or an admin token, which erasing needs.
         TemporaryError: a run is in progress.
-        GathererError: something cannot be opened.
+        GathererError: an inbox or the target cannot be opened.
 
     """
     if not dry_run:
-        hashing_of(configuration)
+        tombstone_hashing(configuration)
         _check_admin_tokens(configuration)
     with ExitStack() as resources:
         if not dry_run:
-            resources.enter_context(alone(configuration))
+            resources.enter_context(require_run_lock(configuration))
         inboxes = {
             name: resources.enter_context(open_inbox(configuration, name))
             for name in configuration.named_inboxes
         }
         target = resources.enter_context(open_target(configuration, dry_run=dry_run))
-        erased = None if dry_run else erased_people(configuration, target)
-        yield People(configuration, target, inboxes, erased)
+        erased = None if dry_run else sync_suppression_list(configuration, target)
+        yield Stores(configuration, target, inboxes, erased)
 
 
-class People:
-    """Whoever inboxes and target know of."""
+class Stores:
+    """Everything that holds data about people: the inboxes and the target."""
 
     def __init__(
         self,
@@ -90,7 +96,7 @@ class People:
         self._inboxes = inboxes
         self._erased = erased
 
-    def trace(self, person: Person, *, progress: Progress = lambda done, total: None) -> "Found":
+    def search(self, person: Person, *, progress: Progress = lambda done, total: None) -> "Found":
         """Return everything that is held about `person`. See `tracing.trace`."""
         from gatherer.privacy.tracing import trace
 
@@ -104,51 +110,44 @@ class People:
         )
 
     def erase(self, found: "Found", *, reference: str | None = None) -> None:
-        """Erase the person of whom all that was `found`, and what has arrived since.
+        """Erase what was `found` about a person, and what has arrived since.
+
+        Args:
+            found: the result of `search`.
+            reference: what the operator calls this erasure, for the table `erasure`.
 
         Raises:
-            GathererError: something cannot be written just now, or by this account. To be repeated then, and can be.
+            GathererError: an inbox, the target or the file of tombstones cannot be written. Erasing again is
+                safe, and completes what was interrupted.
 
         """
-        for _ in range(ROUNDS):
-            self._erase(found, reference)
-            found = self.trace(found.person)
+        for _ in range(MAX_ROUNDS):
+            self._erase_once(found, reference)
+            found = self.search(found.person)
             if not found.counts:
                 return
         raise TemporaryError("more about the person keeps arriving: repeat the command")
 
-    def _erase(self, found: "Found", reference: str | None) -> None:
+    def _erase_once(self, found: "Found", reference: str | None) -> None:
         from gatherer.privacy import tombstones
         from gatherer.privacy.erase import erase, redeliverable
 
         erased_at = timestamps.now()
-        remembered = replace(found.person, message_ids=found.person.message_ids | redeliverable(found))
-        buried = hashing_of(self._configuration).bury(remembered, erased_at)
-        tombstones.append(file_of(self._configuration), buried)
-        rows = {table: len(some) + len(found.mentions.get(table, ())) for table, some in found.rows.items()}
-        responses = rows.pop("response", 0)
-        erasure = Erasure(
-            erased_at=erased_at,
-            host=socket.gethostname(),
-            account=_account(),
-            version=__version__,
-            reference=reference,
-            identifiers=len(found.person.phones | found.person.user_ids),
-            notifications=found.notifications,
-            responses=responses,
-            other_rows=sum(rows.values()) + len(found.rejected),
-        )
+        person = replace(found.person, message_ids=found.person.message_ids | redeliverable(found))
+        new_tombstones = tombstone_hashing(self._configuration).bury(person, erased_at)
+        tombstones.append(tombstone_file(self._configuration), new_tombstones)
         erase(
             self._target,
             found,
             decode=decoder(self._configuration, self._erased),
             erased=self._erased,
             redact=self._redact,
-            tombstones=buried,
-            erasure=erasure,
+            tombstones=new_tombstones,
+            erasure=_erasure(found, erased_at, reference),
         )
 
     def _redact(self, name: str, redactions: "list[InboxRedaction]") -> None:
+        """Redact notifications of the inbox `name` through the process that writes it."""
         from gatherer.inbox.redaction import to_json_values
         from gatherer.inbox.remote.inbox import RemoteInbox
 
@@ -156,27 +155,41 @@ class People:
         if isinstance(inbox, RemoteInbox):
             inbox.redact(redactions)
         elif isinstance(settings, config.Inbox):
-            for start in range(0, len(redactions) or 1, AT_ONCE):
-                submit(
-                    self._configuration,
-                    settings,
-                    "redact",
-                    to_json_values(redactions[start : start + AT_ONCE]),
-                )
+            for start in range(0, len(redactions) or 1, REDACTIONS_PER_REQUEST):
+                chunk = redactions[start : start + REDACTIONS_PER_REQUEST]
+                submit(self._configuration, settings, "redact", to_json_values(chunk))
+
+
+def _erasure(found: "Found", erased_at: datetime, reference: str | None) -> Erasure:
+    """Return the row of the table `erasure`: how much was erased, without the person."""
+    rows = {table: len(found.rows[table]) + len(found.mentions.get(table, ())) for table in found.rows}
+    responses = rows.pop("response", 0)
+    return Erasure(
+        erased_at=erased_at,
+        host=socket.gethostname(),
+        account=_account(),
+        version=__version__,
+        reference=reference,
+        identifiers=len(found.person.phones | found.person.user_ids),
+        notifications=found.notifications,
+        responses=responses,
+        other_rows=sum(rows.values()) + len(found.rejected),
+    )
 
 
 def _account() -> str:
-    """Return the name of the account that this runs under."""
+    """Return the name of the operating system's account that runs this process."""
     try:
         return getpass.getuser()
-    except (OSError, KeyError, ImportError):  # none of that name, as in a container
+    except (OSError, KeyError, ImportError):  # the account has no name, as in a container
         return f"user {os.getuid()}" if hasattr(os, "getuid") else "unknown"
 
 
 def _check_admin_tokens(configuration: Configuration) -> None:
+    """Raise ConfigurationError if a remote inbox has no admin token."""
     for name, settings in configuration.named_inboxes.items():
         if isinstance(settings, config.OfferedInbox) and settings.admin_token is None:
             raise ConfigurationError(
-                f"inbox {name}: people can be erased there only with an admin_token, which is one of the "
+                f"inbox {name}: erasing a person there needs an admin_token, which is one of the "
                 "admin_tokens in the [pull] of that machine"
             )

@@ -4,10 +4,10 @@ from collections.abc import Callable
 from contextlib import nullcontext
 
 from gatherer import providers
-from gatherer.app.gather import retire
+from gatherer.app.gather import apply_retention
 from gatherer.app.resources import open_inbox, open_target, opt_out_words
-from gatherer.app.run_lock import alone
-from gatherer.app.suppression import erased_people
+from gatherer.app.run_lock import require_run_lock
+from gatherer.app.suppression import sync_suppression_list
 from gatherer.config import Configuration
 from gatherer.inbox.base import Selection
 from gatherer.model.errors import ConfigurationError
@@ -24,26 +24,34 @@ def replay(
     dry_run: bool = False,
     progress: Callable[[int], None] = lambda done: None,
 ) -> Summary:
-    """Decode and apply chosen notifications again, then retire what is too old. See `replay_notifications`.
+    """Decode and apply chosen notifications again, then apply `[target] keep_days`.
 
-    `inbox_name` says which inbox to read where there are several.
+    Args:
+        configuration: loaded with the secrets of inboxes, target and privacy.
+        selection: which notifications; None: those with open rejections, from the bytes in the target.
+        inbox_name: which inbox to read; needed where there are several.
+        provider: decode with this provider instead of the stored one.
+        rebuild: first remove the rows that came only from these notifications.
+        dry_run: count what would change, and roll back.
+        progress: called after every batch with how many notifications are done.
 
     Raises:
-        TemporaryError: a run is in progress.
-        GathererError: as `replay_notifications` does.
+        ConfigurationError: there is no such provider or inbox, or the inbox was not chosen.
+        TemporaryError: as `replay_notifications`, or a run is in progress.
+        GathererError: as `replay_notifications`.
 
     """
     if provider is not None:
         providers.get(provider)
     inboxes = configuration.named_inboxes
-    if inbox_name is None and len(inboxes) > 1 and (selection is not None or rebuild):
+    needs_inbox = selection is not None or rebuild
+    if needs_inbox and inbox_name is None and len(inboxes) > 1:
         raise ConfigurationError(f"there are several inboxes; choose one with --inbox: {', '.join(inboxes)}")
     words = opt_out_words(configuration)
-    exclusively = nullcontext() if dry_run else alone(configuration)
-    with exclusively, open_target(configuration, dry_run=dry_run) as target:
-        erased = erased_people(configuration, target, dry_run=dry_run)
-        from_the_target = selection is None and not rebuild
-        with nullcontext() if from_the_target else open_inbox(configuration, inbox_name) as inbox:
+    run_lock = nullcontext() if dry_run else require_run_lock(configuration)
+    with run_lock, open_target(configuration, dry_run=dry_run) as target:
+        erased = sync_suppression_list(configuration, target, dry_run=dry_run)
+        with open_inbox(configuration, inbox_name) if needs_inbox else nullcontext() as inbox:
             summary = replay_notifications(
                 inbox,
                 target,
@@ -54,5 +62,5 @@ def replay(
                 rebuild=rebuild,
                 progress=progress,
             )
-        summary.retired = retire(configuration.target, target)
+        summary.retired = apply_retention(configuration.target, target)
     return summary

@@ -1,4 +1,4 @@
-"""Who may write the target just now: one run at a time on a machine, or one erasure."""
+"""The lock of the target: on one machine, one run, replay or erasure writes at a time."""
 
 import errno
 from collections.abc import Iterator
@@ -10,42 +10,44 @@ from gatherer.model.errors import TargetError, TemporaryError
 
 
 @contextmanager
-def turn(configuration: Configuration) -> Iterator[None]:
-    """Be the only one for the duration of the block.
+def hold_run_lock(configuration: Configuration) -> Iterator[None]:
+    """Hold the lock of the configured target for the duration of the block.
 
     Raises:
-        LockHeldError: somebody else is.
-        GathererError: the lock cannot be written.
+        LockHeldError: another process holds it.
+        TemporaryError: the disk is full.
+        TargetError: the lock file cannot be written.
 
     """
-    lock = configuration.target.lock
-    with ExitStack() as held:
+    path = configuration.target.lock
+    with ExitStack() as stack:
         try:
-            lock.parent.mkdir(parents=True, exist_ok=True)
-            held.enter_context(exclusive(lock))
+            path.parent.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(exclusive(path))
         except OSError as error:
-            kind = TemporaryError if error.errno == errno.ENOSPC else TargetError
-            raise kind(
-                f"{lock} cannot be written: {error.strerror or error}. The account that gathers needs to "
+            error_class = TemporaryError if error.errno == errno.ENOSPC else TargetError
+            raise error_class(
+                f"{path} cannot be written: {error.strerror or error}. The account that gathers needs to "
                 "write the folder of the target"
             ) from None
         yield
 
 
 @contextmanager
-def alone(configuration: Configuration) -> Iterator[None]:
-    """Be the only one for the duration of the block, for what a person does now and then.
+def require_run_lock(configuration: Configuration) -> Iterator[None]:
+    """Hold the lock as `hold_run_lock` does, for a command that cannot be skipped when the lock is held.
 
     Raises:
-        TemporaryError: somebody else is.
-        GathererError: the lock cannot be written.
+        TemporaryError: another process holds it, or the disk is full.
+        TargetError: the lock file cannot be written.
 
     """
-    with ExitStack() as held:
+    with ExitStack() as stack:
         try:
-            held.enter_context(turn(configuration))
-        except LockHeldError as other:
+            stack.enter_context(hold_run_lock(configuration))
+        except LockHeldError as held:
             raise TemporaryError(
-                f"a run is in progress, or something else that writes: {other.holder}; try again when it is over"
+                f"a run is in progress, or another command that writes the target: {held.holder}; "
+                "repeat the command when it has finished"
             ) from None
         yield

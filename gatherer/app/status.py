@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 
 from gatherer import config
-from gatherer.app.gather import worst
+from gatherer.app.gather import worst_exit_code
 from gatherer.app.resources import inbox_room, open_inbox, open_target
 from gatherer.config import Configuration
 from gatherer.inbox.base import Bounds, Inbox
@@ -41,7 +41,9 @@ def status(configuration: Configuration) -> tuple[dict[str, Any], int]:
                 described["problem"] = str(error)
                 codes.append(error.exit_code)
             inboxes.append(described)
-        return {"inboxes": inboxes, **of_target(target), **_certificate(configuration)}, worst(codes)
+        return {"inboxes": inboxes, **of_target(target), **_certificate(configuration)}, worst_exit_code(
+            codes
+        )
 
 
 def _certificate(configuration: Configuration) -> dict[str, Any]:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from gatherer.pipeline.gather import Summary
 
 REJECTED = 1  # exit code with --fail-on-rejected
+_UNITS = {"s": timedelta(seconds=1), "m": timedelta(minutes=1), "h": timedelta(hours=1)}
 
 
 class Interval(click.ParamType[timedelta]):
@@ -25,11 +26,8 @@ class Interval(click.ParamType[timedelta]):
             return value
         match = re.fullmatch(r"([1-9]\d{0,5})\s*([smh])", str(value))
         if match is None:
-            self.fail(f"{value!r} is no duration; write 90s, 5m or 1h", param, ctx)
-        return (
-            int(match[1])
-            * {"s": timedelta(seconds=1), "m": timedelta(minutes=1), "h": timedelta(hours=1)}[match[2]]
-        )
+            self.fail(f"{value!r} is not a duration; write 90s, 5m or 1h", param, ctx)
+        return int(match[1]) * _UNITS[match[2]]
 
 
 @click.command("gather")
@@ -50,10 +48,10 @@ def command(
     fail_on_rejected: bool,
     as_json: bool,
 ) -> None:
-    """Drain the inbox, or all inboxes, into the target: one run, or one after the other.
+    """Bring what is new in all inboxes into the target: one run, or runs on a schedule.
 
-    Of several inboxes, one that fails does not stop the others. The exit code is then 3 if one of them
-    needs a person, else 75.
+    An inbox that fails does not stop the others. The exit code is then 3 if a failure needs the operator,
+    else 75.
 
     \b
     Examples: gatherer gather
@@ -61,88 +59,92 @@ def command(
               gatherer gather --json --fail-on-rejected
     """
     if every and cron is not None:
-        raise click.UsageError("--every and --cron exclude each other")
+        raise click.UsageError("--every and --cron cannot be combined")
     if (every or cron is not None) and fail_on_rejected:
-        raise click.UsageError("--fail-on-rejected is about one run; a schedule goes on")
+        raise click.UsageError(
+            "--fail-on-rejected is for one run: it cannot be combined with --every or --cron"
+        )
     from gatherer.app.gather import gather_inboxes
     from gatherer.app.resources import GATHERING, load
+    from gatherer.cli.output import print_json, progress_bar
+    from gatherer.files.lock import LockHeldError
 
     configuration = load(config_path, secrets=GATHERING)
 
-    def one_run() -> tuple[int, int]:
-        from gatherer.cli.output import print_json, progress_bar
-
-        with progress_bar("gathering") as progress:
-            summary = gather_inboxes(configuration, limit=limit, dry_run=dry_run, progress=progress)
-        if isinstance(summary, str):
+    def run_once() -> tuple[int, int]:
+        """Return the exit code, and how many elements or notifications were rejected."""
+        try:
+            with progress_bar("gathering") as progress:
+                result = gather_inboxes(configuration, limit=limit, dry_run=dry_run, progress=progress)
+        except LockHeldError as held:
             if as_json:
-                print_json({"running": summary})
+                print_json({"running": held.holder})
             else:
-                click.echo(f"a run is already in progress: {summary}")
+                click.echo(f"a run is already in progress: {held.holder}")
             return 0, 0
         if as_json:
-            print_json(_as_json(summary, dry_run=dry_run))
+            print_json(_json(result, dry_run=dry_run))
         else:
-            _tell(summary, dry_run=dry_run)
-        return summary.exit_code, summary.outcome.rejected
+            _print(result, dry_run=dry_run)
+        return result.exit_code, result.outcome.rejected
 
     if every or cron is not None:
         from gatherer.app import schedule
 
-        schedule.run(one_run, every=every, cron=cron)
+        schedule.run(run_once, every=every, cron=cron)
         return
-    exit_code, rejected = one_run()
+    exit_code, rejected = run_once()
     if exit_code:
         sys.exit(exit_code)
     if rejected and fail_on_rejected:
         sys.exit(REJECTED)
 
 
-def _as_json(summary: "GatherResult", *, dry_run: bool) -> dict[str, Any]:
-    """Return the figures of all inboxes together, and beside them those of each."""
-    from gatherer.cli.output import retired_figures
+def _json(result: "GatherResult", *, dry_run: bool) -> dict[str, Any]:
+    """Return the figures of all inboxes together, and those of each inbox."""
+    from gatherer.cli.output import retired_json
 
     return {
-        **_figures(summary),
-        **retired_figures(summary.retired),
-        "target": summary.target,
+        **_figures(result),
+        **retired_json(result.retired),
+        "target": result.target,
         "dry_run": dry_run,
         "inboxes": [
             {
-                "name": done.name,
-                **(_figures(done.summary) | {"identity": done.summary.inbox_id} if done.summary else {}),
-                "exit_code": done.exit_code,
-                "problem": done.problem,
+                "name": inbox.name,
+                **(_figures(inbox.summary) | {"identity": inbox.summary.inbox_id} if inbox.summary else {}),
+                "exit_code": inbox.exit_code,
+                "problem": inbox.problem,
             }
-            for done in summary.inboxes
+            for inbox in result.inboxes
         ],
     }
 
 
-def _figures(summary: "GatherResult | Summary") -> dict[str, Any]:
-    from gatherer.cli.output import figures
+def _figures(figures: "GatherResult | Summary") -> dict[str, Any]:
+    from gatherer.cli.output import outcome_json
 
     return {
-        "read": summary.read,
-        **figures(summary.outcome),
-        "position": summary.position,
-        "purged_unread": summary.purged_unread,
-        "seconds": round(summary.seconds, 3),
+        "read": figures.read,
+        **outcome_json(figures.outcome),
+        "position": figures.position,
+        "purged_unread": figures.purged_unread,
+        "seconds": round(figures.seconds, 3),
     }
 
 
-def _tell(summary: "GatherResult", *, dry_run: bool) -> None:
-    from gatherer.cli.output import retired_sentence, sentence
+def _print(result: "GatherResult", *, dry_run: bool) -> None:
+    from gatherer.cli.output import outcome_text, retired_text
 
-    tried = "would have gathered" if dry_run else "gathered"
-    for done in summary.inboxes:
-        of_which = f"inbox {done.name}: " if len(summary.inboxes) > 1 else ""
-        if done.summary is None:
-            click.echo(f"{of_which}failed: {done.problem}")
+    verb = "would have gathered" if dry_run else "gathered"
+    for inbox in result.inboxes:
+        prefix = f"inbox {inbox.name}: " if len(result.inboxes) > 1 else ""
+        if inbox.summary is None:
+            click.echo(f"{prefix}failed: {inbox.problem}")
             continue
         click.echo(
-            f"{of_which}{tried} {done.summary.read} notifications in {done.summary.seconds:.1f} s, "
-            f"up to {done.summary.position}, into {summary.target}; {sentence(done.summary.outcome)}"
+            f"{prefix}{verb} {inbox.summary.read} notifications in {inbox.summary.seconds:.1f} s, "
+            f"up to {inbox.summary.position}, into {result.target}; {outcome_text(inbox.summary.outcome)}"
         )
-    if too_old := retired_sentence(summary.retired, dry_run=dry_run):
-        click.echo(too_old)
+    if removed := retired_text(result.retired, dry_run=dry_run):
+        click.echo(removed)

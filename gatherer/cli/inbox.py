@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from gatherer.cli.inbox_admin import AS_JSON, backup, check, consumers, purge
-from gatherer.cli.selection import NUMBER, Moment, choosing, selected
+from gatherer.cli.selection import NOTIFICATION_ID, Moment, make_selection, selection_options
 
 
 @click.group("inbox")
@@ -17,8 +17,10 @@ def command() -> None:
 
 
 @command.command("list")
-@choosing
-@click.option("--limit", type=NUMBER, default=100, show_default=True, metavar="N", help="At most so many.")
+@selection_options
+@click.option(
+    "--limit", type=NOTIFICATION_ID, default=100, show_default=True, metavar="N", help="At most so many."
+)
 @AS_JSON
 @click.pass_obj
 def list_(config_path: Path | None, /, *, limit: int, as_json: bool, **chosen: Any) -> None:
@@ -37,7 +39,7 @@ def list_(config_path: Path | None, /, *, limit: int, as_json: bool, **chosen: A
     from gatherer.model.timestamps import iso
 
     configuration = load(config_path, secrets=False)
-    for one in islice(select(configuration, selected(**chosen)), limit):
+    for one in islice(select(configuration, make_selection(**chosen)), limit):
         values = {
             "id": one.id,
             "received_at": iso(one.received_at),
@@ -55,7 +57,7 @@ def list_(config_path: Path | None, /, *, limit: int, as_json: bool, **chosen: A
 
 
 @command.command("show")
-@click.argument("number", type=NUMBER, metavar="ID")
+@click.argument("number", type=NOTIFICATION_ID, metavar="ID")
 @click.option(
     "--raw", is_flag=True, help="Print the bytes of the body as they were received, and nothing else."
 )
@@ -80,7 +82,7 @@ def show(config_path: Path | None, number: int, *, raw: bool) -> None:
 
 
 @command.command("export")
-@choosing
+@selection_options
 @click.option(
     "--raw",
     type=click.Path(file_okay=False, path_type=Path),
@@ -101,7 +103,7 @@ def export(config_path: Path | None, /, *, raw: Path | None, **chosen: Any) -> N
     from gatherer.app.resources import load
 
     configuration = load(config_path, secrets=False)
-    selection = selected(**chosen)
+    selection = make_selection(**chosen)
     if raw is not None:
         count = export_bodies(configuration, selection, raw)
     else:

@@ -1,4 +1,4 @@
-"""What several commands print alike: progress, figures, JSON."""
+"""What several commands print: JSON, tables, progress, the counts of an outcome."""
 
 import dataclasses
 import json
@@ -18,8 +18,8 @@ def print_json(value: object) -> None:
     click.echo(json.dumps(value, ensure_ascii=False))
 
 
-def figures(outcome: "Outcome") -> dict[str, Any]:
-    """Return the figures of an outcome for JSON."""
+def outcome_json(outcome: "Outcome") -> dict[str, Any]:
+    """Return the counts of `outcome` for JSON."""
     return {
         "inserted": dict(sorted(outcome.inserted.items())),
         "filled": outcome.filled,
@@ -30,8 +30,8 @@ def figures(outcome: "Outcome") -> dict[str, Any]:
     }
 
 
-def sentence(outcome: "Outcome") -> str:
-    """Return the figures of an outcome for people."""
+def outcome_text(outcome: "Outcome") -> str:
+    """Return the counts of `outcome` as part of a sentence."""
     new = ", ".join(f"{count} {name}" for name, count in sorted(outcome.inserted.items())) or "nothing"
     parts = [f"new: {new}", f"filled: {outcome.filled}", f"duplicates: {outcome.duplicates}"]
     if outcome.rejected:
@@ -43,25 +43,25 @@ def sentence(outcome: "Outcome") -> str:
     return "; ".join(parts)
 
 
-def retired_figures(retired: "Retired") -> dict[str, Any]:
-    """Return what was not kept any longer for JSON; nothing where nothing was too old."""
+def retired_json(retired: "Retired") -> dict[str, Any]:
+    """Return what `[target] keep_days` removed, for JSON; an empty dict if nothing was too old."""
     return {"retired": dataclasses.asdict(retired)} if retired.blanked or retired.deleted else {}
 
 
-def retired_sentence(retired: "Retired", *, dry_run: bool) -> str:
-    """Return what was not kept any longer for people; an empty text where nothing was too old."""
+def retired_text(retired: "Retired", *, dry_run: bool) -> str:
+    """Return what `[target] keep_days` removed, as a sentence; an empty text if nothing was too old."""
     parts = []
     if retired.blanked:
         parts.append(f"the text of {retired.blanked} answers")
     if retired.deleted:
         parts.append(f"{retired.deleted} rows")
-    done = "would no longer keep" if dry_run else "no longer kept"
-    return f"{done}: {', '.join(parts)}" if parts else ""
+    verb = "would no longer keep" if dry_run else "no longer kept"
+    return f"{verb}: {', '.join(parts)}" if parts else ""
 
 
 @contextmanager
 def progress_bar(label: str) -> Iterator[Callable[[int, int | None], None]]:
-    """Show a progress bar on a terminal, and nothing anywhere else. Yields what to call as it moves."""
+    """Show a progress bar if stderr is a terminal. Yields a function to call with (done, total)."""
     if not sys.stderr.isatty():
         yield lambda _done, _total: None
         return
@@ -75,7 +75,7 @@ def progress_bar(label: str) -> Iterator[Callable[[int, int | None], None]]:
 
 
 def print_table(rows: list[dict[str, str]]) -> None:
-    """Print `rows`, which have the same names, as a table as wide as the terminal, or 160 columns."""
+    """Print `rows`, which have the same keys, as a table as wide as the terminal, else 160 characters."""
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table

@@ -12,12 +12,12 @@ import click
 if TYPE_CHECKING:
     from gatherer.privacy.tracing import Found
 
-_WORDS = {
+_LABELS = {
     "notification": "notifications in inboxes",
     "rejected_notification": "notifications kept with rejections",
     "other_event": "other events",
     "message_map": "rows of message_map",
-    "mention": "rows about others that mention them",
+    "mention": "rows about other people that mention the person",
 }
 
 
@@ -32,17 +32,18 @@ def person_options(command: Callable[..., None]) -> Callable[..., None]:
     return phone(user_id(command))
 
 
-def check_person(phones: tuple[str, ...], user_ids: tuple[str, ...]) -> None:
+def check_person_options(phones: tuple[str, ...], user_ids: tuple[str, ...]) -> None:
     """Refuse a command line that identifies no person.
 
     Raises:
-        click.UsageError: there is no option that identifies a person, or a user id has control characters in it.
+        click.UsageError: there is neither a phone number nor a user id, or a user id is blank or has
+            characters that cannot be printed.
 
     """
     if not (phones or user_ids):
-        raise click.UsageError("say who: --phone or --user-id")
+        raise click.UsageError("identify the person: --phone or --user-id")
     if not all(user_id.isprintable() and user_id.strip() for user_id in user_ids):
-        raise click.UsageError("--user-id has characters in it that no id has")
+        raise click.UsageError("--user-id is blank or has characters that no id has")
 
 
 @click.group("privacy")
@@ -61,7 +62,7 @@ def command() -> None:
     "--output",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="Write to this file, which must not be there. Default: standard output.",
+    help="Write to this file, which must not exist yet. Default: standard output.",
 )
 @click.pass_obj
 def export(
@@ -69,25 +70,25 @@ def export(
 ) -> None:
     """Export what is held about a person, as JSON: rows of the target, and what inboxes and rejections hold.
 
-    Of what others said there is only what an erasure would take out of it: the number, or the contact with the
-    number. What the person said is whole, also where it is about others: whom they quoted, which contacts they
-    shared. What one identifier leads to counts as well: the user ids that came with a phone number, the messages
-    exchanged.
+    What the person wrote is exported whole, with the messages that they quoted and the contacts that they shared.
+    Of what other people wrote, only the part that an erasure would remove is exported: the number of the person, or
+    the contact with that number. Identifiers that belong together are followed: the user ids that came with a phone
+    number, the messages exchanged.
 
     \b
     Examples: gatherer privacy export --phone +4917012345678
               gatherer privacy export --phone +4917012345678 --user-id DE.123 --output ticket-4711.json
     """
-    check_person(phones, user_ids)
-    from gatherer.app.privacy import open_people, person_of
+    check_person_options(phones, user_ids)
+    from gatherer.app.privacy import open_stores, parse_person
     from gatherer.app.resources import READING, load
     from gatherer.cli.output import progress_bar
     from gatherer.privacy import subject
 
-    person = person_of(phones, user_ids)
+    person = parse_person(phones, user_ids)
     configuration = load(config_path, secrets=READING)
-    with open_people(configuration, dry_run=True) as people, progress_bar("searching") as progress:
-        found = people.trace(person, progress=progress)
+    with open_stores(configuration, dry_run=True) as stores, progress_bar("searching") as progress:
+        found = stores.search(person, progress=progress)
     text = json.dumps(subject.describe(found), ensure_ascii=False, indent=2)
     if output is None:
         click.echo(text)
@@ -102,9 +103,13 @@ def export(
 
 @command.command("erase")
 @person_options
-@click.option("--dry-run", is_flag=True, help="Show what would go, and erase nothing.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
-@click.option("--reference", metavar="TEXT", help="What you call this, a ticket: kept in the table erasure.")
+@click.option("--dry-run", is_flag=True, help="Show what would be erased, and erase nothing.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
+@click.option(
+    "--reference",
+    metavar="TEXT",
+    help="Your name for this erasure, such as a ticket; kept in the table erasure.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object. Needs --yes or --dry-run.")
 @click.pass_obj
 def erase(
@@ -119,36 +124,36 @@ def erase(
 ) -> None:
     """Erase a person: from all inboxes, from the target, and from what is kept with rejections.
 
-    Shows what it found and by what the person is known, then asks. What the same notifications say about others
-    stays, and what is about our own account: templates, Flows. Tombstones, from which nobody can tell who it was, keep the person away when something is delivered again,
-    replayed or restored; what happens afterwards is gathered as usual. Opt-outs go as well: note them elsewhere
-    first. Backups and what was exported are not changed.
+    Shows what it found and under which identifiers, then asks for confirmation. What the same notifications hold
+    about other people stays, and so do events of our own account: templates, Flows. Tombstones, which do not reveal
+    the person, keep out what is delivered again, replayed or restored; what happens after the erasure is gathered as
+    usual. Opt-outs are erased as well: note them elsewhere first. Backups and exported files are not changed.
 
     \b
     Examples: gatherer privacy erase --phone +4917012345678 --dry-run
               gatherer privacy erase --phone +4917012345678 --reference T-4711
     """
-    check_person(phones, user_ids)
+    check_person_options(phones, user_ids)
     if not (dry_run or yes) and (as_json or not sys.stdin.isatty()):
-        raise click.UsageError("nobody is there to be asked: say --yes or --dry-run")
+        raise click.UsageError("the command cannot ask for confirmation here: add --yes or --dry-run")
     if reference is not None and not reference.isprintable():
-        raise click.UsageError("--reference has characters in it that cannot be stored")
-    from gatherer.app.privacy import open_people, person_of
+        raise click.UsageError("--reference has characters that cannot be stored")
+    from gatherer.app.privacy import open_stores, parse_person
     from gatherer.app.resources import GATHERING, load
     from gatherer.cli.output import print_json, progress_bar
 
-    person = person_of(phones, user_ids)
+    person = parse_person(phones, user_ids)
     configuration = load(config_path, secrets=GATHERING)
-    with open_people(configuration, dry_run=dry_run) as people:
+    with open_stores(configuration, dry_run=dry_run) as stores:
         with progress_bar("searching") as progress:
-            found = people.trace(person, progress=progress)
+            found = stores.search(person, progress=progress)
         if not as_json:
             click.echo("\n".join(_report(found)))
         if not dry_run:
             if not yes and not click.confirm("Erase all of this? It cannot be undone"):
                 click.echo("nothing was erased")
                 return
-            people.erase(found, reference=reference)
+            stores.erase(found, reference=reference)
     if as_json:
         print_json({"erased": not dry_run, **_figures(found)})
     elif dry_run:
@@ -158,16 +163,16 @@ def erase(
 
 
 def _report(found: "Found") -> Iterator[str]:
-    """Yield lines for the person who has to decide."""
-    known = found.person
-    yield f"known by     {', '.join(sorted(known.phones | known.user_ids))}"
-    counts = [f"{count} {_WORDS.get(name, name)}" for name, count in found.counts.items()]
+    """Yield lines for the operator, who decides whether to erase this."""
+    identifiers = sorted(found.person.phones | found.person.user_ids)
+    yield f"known by     {', '.join(identifiers)}"
+    counts = [f"{count} {_LABELS.get(name, name)}" for name, count in found.counts.items()]
     yield f"found        {', '.join(counts) or 'nothing'}"
-    stranded = sum(len(held.entangled) for all_held in found.inboxes.values() for held in all_held)
-    if stranded:
+    entangled = sum(len(held.entangled) for all_held in found.inboxes.values() for held in all_held)
+    if entangled:
         yield (
-            f"beside it    {stranded} facts about others are in notifications that cannot be taken apart: they "
-            "are kept in the target alone"
+            f"beside it    {entangled} facts about other people are in notifications that cannot be taken apart: "
+            "they are kept in the target alone"
         )
 
 

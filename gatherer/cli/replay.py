@@ -1,15 +1,18 @@
 """`gatherer replay`."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from gatherer.cli.selection import choosing, selected
+from gatherer.cli.selection import make_selection, selection_options
+
+if TYPE_CHECKING:
+    from gatherer.pipeline.replay import Summary
 
 
 @click.command("replay")
-@choosing
+@selection_options
 @click.option("--all", "everything", is_flag=True, help="All notifications that the inbox holds.")
 @click.option("--rejected", is_flag=True, help="Notifications with open rejections, as the target kept them.")
 @click.option("--inbox", "inbox_name", metavar="NAME", help="From this inbox, where there are several.")
@@ -31,7 +34,7 @@ def command(
     rebuild: bool,
     dry_run: bool,
     as_json: bool,
-    **chosen: Any,
+    **choice: Any,
 ) -> None:
     """Decode and apply chosen notifications again, for manual recovery.
 
@@ -42,54 +45,55 @@ def command(
               gatherer replay --rejected --provider wati
               gatherer replay --from-id 1000 --to-id 2000 --rebuild
     """
-    some = any(chosen.values())
-    if rejected and (some or everything):
+    has_choice = any(choice.values())
+    if rejected and (has_choice or everything):
         raise click.UsageError("--rejected cannot be combined with another choice")
-    if not (some or everything or rejected):
+    if not (has_choice or everything or rejected):
         raise click.UsageError(
             "choose what to replay: --id, --from-id/--to-id, --since/--until, --endpoint, --rejected or --all"
         )
     from gatherer.app.replay import replay
     from gatherer.app.resources import GATHERING, load
-    from gatherer.cli.output import (
-        figures,
-        print_json,
-        progress_bar,
-        retired_figures,
-        retired_sentence,
-        sentence,
-    )
+    from gatherer.cli.output import print_json, progress_bar
 
-    selection = None if rejected else selected(**chosen)
     configuration = load(config_path, secrets=GATHERING)
     with progress_bar("replaying") as progress:
         summary = replay(
             configuration,
-            selection,
+            None if rejected else make_selection(**choice),
             inbox_name=inbox_name,
             provider=provider,
             rebuild=rebuild,
             dry_run=dry_run,
             progress=lambda done: progress(done, done),
         )
-    outcome = summary.outcome
     if as_json:
-        seconds = round(summary.seconds, 3)
-        print_json(
-            {
-                "read": summary.read,
-                **figures(outcome),
-                "removed": outcome.removed,
-                **retired_figures(summary.retired),
-                "seconds": seconds,
-                "dry_run": dry_run,
-            }
-        )
+        print_json(_json(summary, dry_run=dry_run))
     else:
-        tried = "would have replayed" if dry_run else "replayed"
-        removed = f"; removed first: {outcome.removed}" if rebuild else ""
-        click.echo(
-            f"{tried} {summary.read} notifications in {summary.seconds:.1f} s{removed}; {sentence(outcome)}"
-        )
-        if too_old := retired_sentence(summary.retired, dry_run=dry_run):
-            click.echo(too_old)
+        _print(summary, rebuild=rebuild, dry_run=dry_run)
+
+
+def _json(summary: "Summary", *, dry_run: bool) -> dict[str, Any]:
+    from gatherer.cli.output import outcome_json, retired_json
+
+    return {
+        "read": summary.read,
+        **outcome_json(summary.outcome),
+        "removed": summary.outcome.removed,
+        **retired_json(summary.retired),
+        "seconds": round(summary.seconds, 3),
+        "dry_run": dry_run,
+    }
+
+
+def _print(summary: "Summary", *, rebuild: bool, dry_run: bool) -> None:
+    from gatherer.cli.output import outcome_text, retired_text
+
+    verb = "would have replayed" if dry_run else "replayed"
+    removed_first = f"; removed first: {summary.outcome.removed}" if rebuild else ""
+    click.echo(
+        f"{verb} {summary.read} notifications in {summary.seconds:.1f} s{removed_first}; "
+        f"{outcome_text(summary.outcome)}"
+    )
+    if removed := retired_text(summary.retired, dry_run=dry_run):
+        click.echo(removed)

@@ -1,13 +1,16 @@
-"""Options that choose notifications, as several commands have them."""
+"""Options that select notifications, which several commands have."""
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 if TYPE_CHECKING:
     from gatherer.inbox.base import Selection
+
+
+HIGHEST_ID: Final = 2**63 - 1
 
 
 class Moment(click.ParamType[datetime]):
@@ -24,30 +27,36 @@ class Moment(click.ParamType[datetime]):
             moment = datetime.fromisoformat(str(value))
             return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
         except (ValueError, OverflowError):
-            self.fail(f"{value!r} is no time; write 2026-11-20 or 2026-11-20T18:30+01:00", param, ctx)
+            self.fail(f"{value!r} is not a time; write 2026-11-20 or 2026-11-20T18:30+01:00", param, ctx)
 
 
-class Number(click.IntRange):
-    """An id; one that no database can hold is the same as the highest: it does not exist."""
+class NotificationId(click.IntRange):
+    """An id. A number that no database can hold becomes the highest one that it can: no notification has that."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:  # noqa: D102
         number: int = super().convert(value, param, ctx)
-        return min(number, HIGHEST)
+        return min(number, HIGHEST_ID)
 
 
-HIGHEST = 2**63 - 1
-NUMBER = Number(min=1)
+NOTIFICATION_ID: Final = NotificationId(min=1)
 
 
-def choosing(command: Callable[..., None]) -> Callable[..., None]:
-    """Add the options that choose notifications."""
+def selection_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options that select notifications."""
     for option in reversed(
         (
             click.option(
-                "--id", "ids", type=NUMBER, multiple=True, metavar="N", help="This notification; repeatable."
+                "--id",
+                "ids",
+                type=NOTIFICATION_ID,
+                multiple=True,
+                metavar="N",
+                help="This notification; repeatable.",
             ),
-            click.option("--from-id", type=NUMBER, metavar="N", help="Notifications from this id on."),
-            click.option("--to-id", type=NUMBER, metavar="N", help="Notifications up to this id."),
+            click.option(
+                "--from-id", type=NOTIFICATION_ID, metavar="N", help="Notifications from this id on."
+            ),
+            click.option("--to-id", type=NOTIFICATION_ID, metavar="N", help="Notifications up to this id."),
             click.option(
                 "--since",
                 type=Moment(),
@@ -62,8 +71,8 @@ def choosing(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-def selected(ids: tuple[int, ...], **others: Any) -> "Selection":
-    """Return what the options of `choosing` choose; without any, everything."""
+def make_selection(ids: tuple[int, ...], **criteria: Any) -> "Selection":
+    """Return the selection that the values of `selection_options` make; without values, everything."""
     from gatherer.inbox.base import Selection
 
-    return Selection(ids=frozenset(ids) if ids else None, **others)
+    return Selection(ids=frozenset(ids) if ids else None, **criteria)

@@ -1,4 +1,4 @@
-"""From notifications to a batch: decode, add the opt-outs that replies amount to, fold facts into records."""
+"""From notifications to a batch: decode, leave out erased people, add opt-outs made by replies, fold facts."""
 
 from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
@@ -20,31 +20,31 @@ def decode_batch(
     opt_out_words: opt_outs.Words = opt_outs.default_words,
     erased: Erased | None = None,
 ) -> Batch:
-    """Return what `notifications` amount to, ready to be applied in one transaction.
+    """Return the batch that `notifications` decode to, ready to be applied in one transaction.
 
     Args:
         notifications: what to decode, each with the provider it carries.
-        open_rejections: body keys of which the target holds rejections that are not settled.
-        position: the position of the inbox that the batch leads to; None leaves it alone.
-        opt_out_words: which words are an opt-out at which endpoint.
-        erased: people of whom nothing is to come back.
+        open_rejections: keys of the bodies of which the target holds unresolved rejections.
+        position: the position of the inbox after this batch; None leaves the position as it is.
+        opt_out_words: the opt-out keywords of each endpoint.
+        erased: the people who were erased; facts about them are left out.
 
     """
-    taken: list[Notification] = []
-    left_out = 0
+    kept_notifications: list[Notification] = []
+    erased_count = 0
     records: list[Record] = []
     rejected: dict[bytes, Rejected] = {}
-    decoded: set[bytes] = set()
+    decoded_bodies: set[bytes] = set()
     for notification in notifications:
         if notification.is_erased:
             continue
         if erased:
-            scrubbed, facts, count = without_erased(notification, erased)
-            taken.append(scrubbed)
-            left_out += count
+            remainder, facts, count = without_erased(notification, erased)
+            kept_notifications.append(remainder)
+            erased_count += count
         else:
             facts = providers.decode(notification)
-            taken.append(notification)
+            kept_notifications.append(notification)
         for fact in facts:
             if isinstance(fact, Rejected):
                 rejected.setdefault(fact.key, fact)
@@ -55,14 +55,14 @@ def decode_batch(
                 if opted_out is not None:
                     records.append(opted_out)
         if open_rejections and (key := body_key(notification.body)) in open_rejections:
-            decoded.add(key)
+            decoded_bodies.add(key)
     folded = merge.fold(records)
     return Batch(
         records=folded,
         folded=len(records) - len(folded),
         rejected=list(rejected.values()),
         position=position,
-        decoded_bodies=frozenset(decoded),
-        erased=left_out,
-        notifications=taken,
+        decoded_bodies=frozenset(decoded_bodies),
+        erased=erased_count,
+        notifications=kept_notifications,
     )

@@ -1,37 +1,40 @@
-"""One run: drain an inbox from its position in the target, decode, apply, until nothing is left."""
+"""A run over one inbox: read from the position in the target, decode, apply, until the end of the inbox."""
 
 import gc
 import logging
 import socket
 import time
 from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Final
 
 from gatherer import __version__
 from gatherer.inbox.base import Bounds, Inbox
 from gatherer.model import opt_outs, timestamps
 from gatherer.model.errors import GathererError, InboxError
+from gatherer.model.notification import Notification
 from gatherer.pipeline.decode import decode_batch
 from gatherer.privacy.erased import Erased
-from gatherer.targets.base import Outcome, Position, Run, Target
+from gatherer.targets.base import Batch, Outcome, Position, Run, Target
 
 log = logging.getLogger(__name__)
 
-BOUNDS: Final = Bounds()  # of a batch: what one transaction takes in, and what memory holds
+BOUNDS: Final = Bounds()  # of a batch: it is one transaction, and is held in memory
 
 
 @dataclass(kw_only=True)
 class Summary:
-    """What a run did."""
+    """What a run did with one inbox."""
 
     inbox_id: str
     target: str  # which database, for people
     read: int = 0  # notifications
     outcome: Outcome = field(default_factory=Outcome)
     position: int = 0  # the last notification that the target has taken in
-    purged_unread: int = 0  # notifications that were purged before this target had them
+    purged_unread: int = 0  # notifications that the inbox purged before this target had read them
     seconds: float = 0.0
 
 
@@ -45,91 +48,90 @@ def gather_inbox(
     dry_run: bool = False,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Summary:
-    """Bring `target` up to the end that `inbox` has now, and write the run down.
+    """Bring `target` up to the present end of `inbox`, and record the run in `gather_run`.
 
     Args:
         inbox: where to read.
         target: where to apply; its position says where to start.
-        opt_out_words: which words are an opt-out at which endpoint.
-        erased: people of whom nothing is to come back.
-        limit: stop after so many notifications; the next run goes on from there.
-        dry_run: the target rolls everything back; write no run down, and acknowledge nothing.
+        opt_out_words: the opt-out keywords of each endpoint.
+        erased: the people who were erased; facts about them are left out.
+        limit: stop after this many notifications; the next run continues there.
+        dry_run: the target rolls everything back. Record no run and acknowledge nothing.
         progress: called after every batch with how many notifications are done, of how many.
 
     Raises:
         InboxError: the inbox is not the one that was gathered before, or cannot be read.
-        TargetError: the target will not take the rows.
-        TemporaryError: one of them is not available just now; nothing is lost.
+        TargetError: the target refuses the rows.
+        TemporaryError: inbox or target is not available just now; nothing is lost.
 
     """
     started_at, clock = timestamps.now(), time.perf_counter()
     summary = Summary(inbox_id=inbox.identity, target=target.name)
     problem: GathererError | None = None
-    collecting = gc.isenabled()
-    gc.disable()  # records hold no cycles: the collector would walk over each batch again and again
+    gc_was_enabled = gc.isenabled()
+    gc.disable()  # records have no reference cycles: the collector would only scan each batch repeatedly
     try:
-        _run(inbox, target, opt_out_words, erased, limit, progress, summary, dry_run=dry_run)
+        decode = partial(decode_batch, opt_out_words=opt_out_words, erased=erased)
+        _drain(inbox, target, decode, summary, limit=limit, dry_run=dry_run, progress=progress)
     except GathererError as error:
         problem = error
         raise
     finally:
-        if collecting:
+        if gc_was_enabled:
             gc.enable()
         summary.seconds = time.perf_counter() - clock
         if not dry_run:
-            _write_down(target, started_at=started_at, summary=summary, problem=problem)
+            _record_run(target, started_at=started_at, summary=summary, problem=problem)
     return summary
 
 
-def _run(
+def _drain(
     inbox: Inbox,
     target: Target,
-    opt_out_words: opt_outs.Words,
-    erased: Erased | None,
-    limit: int | None,
-    progress: Callable[[int, int], None],
+    decode: Callable[[list[Notification], AbstractSet[bytes], Position], Batch],
     summary: Summary,
     *,
+    limit: int | None,
     dry_run: bool,
+    progress: Callable[[int, int], None],
 ) -> None:
+    """Read, decode and apply batch after batch, and count in `summary` what is done."""
+
     def acknowledge() -> None:
         if not dry_run:
             inbox.acknowledge(target.identity, summary.position)
 
     position = target.position(inbox.identity)
+    # The end as it is now: under steady load the inbox would never be empty.
     end = inbox.last_id()
     if position is not None:
-        _check(inbox, position, end)
-    summary.position = position.notification_id if position else 0
-    acknowledge()  # also where nothing is new: a target that was restored needs what it has lost once more
-    summary.purged_unread = _purged(inbox, summary.position)
+        _check_position(inbox, position, end)
+        summary.position = position.notification_id
+    acknowledge()  # also where nothing is new: a restored target must hold back the purging of what it lost
+    summary.purged_unread = _count_purged(inbox, summary.position)
     total = min(end - summary.position - summary.purged_unread, limit or end)
     open_rejections = target.open_rejections()
-    # Up to the end as it was at the start: under steady load there would always be one more.
     while summary.position < end and summary.read < total:
-        rows = min(BOUNDS.rows, total - summary.read)
-        notifications = inbox.read(summary.position, Bounds(rows=rows, bytes=BOUNDS.bytes))
+        bounds = Bounds(rows=min(BOUNDS.rows, total - summary.read), bytes=BOUNDS.bytes)
+        notifications = inbox.read(summary.position, bounds)
         if not notifications:
             break
         last = notifications[-1]
-        reached = Position(inbox.identity, last.id, last.digest())
-        batch = decode_batch(
-            notifications, open_rejections, reached, opt_out_words=opt_out_words, erased=erased
-        )
+        batch = decode(notifications, open_rejections, Position(inbox.identity, last.id, last.digest()))
         summary.outcome.add(target.apply(batch))
         summary.outcome.erased += batch.erased
-        open_rejections |= {refusal.body_key for refusal in batch.rejected}
+        open_rejections |= {rejection.body_key for rejection in batch.rejected}
         summary.read += len(notifications)
         summary.position = last.id
         acknowledge()
         progress(summary.read, total)
 
 
-def _check(inbox: Inbox, position: Position, end: int) -> None:
-    """Make sure that `inbox` is the log that `position` was taken from.
+def _check_position(inbox: Inbox, position: Position, end: int) -> None:
+    """Check that `position` was taken from this `inbox`, which ends at the notification `end`.
 
     Raises:
-        InboxError: it is not: it was reset, or restored from a copy.
+        InboxError: it was not: the inbox was reset, or restored from a copy.
 
     """
     number = position.notification_id
@@ -149,15 +151,15 @@ def _check(inbox: Inbox, position: Position, end: int) -> None:
         )
 
 
-def _purged(inbox: Inbox, position: int) -> int:
-    """Return how many notifications after `position` are gone, and say so."""
+def _count_purged(inbox: Inbox, position: int) -> int:
+    """Return how many notifications after `position` the inbox has purged, and log a warning about them."""
     first = inbox.first_id()
     if first is None:
         first = inbox.last_id() + 1
     missing = max(0, first - position - 1)
     if missing:
         log.warning(
-            "%d notifications (%d to %d) were purged from the inbox before this target had them",
+            "%d notifications (%d to %d) were purged from the inbox before this target had read them",
             missing,
             position + 1,
             first - 1,
@@ -165,9 +167,10 @@ def _purged(inbox: Inbox, position: int) -> int:
     return missing
 
 
-def _write_down(
+def _record_run(
     target: Target, *, started_at: datetime, summary: Summary, problem: GathererError | None
 ) -> None:
+    """Record the run in `gather_run`. A failure to do so never hides the `problem` of the run."""
     outcome = summary.outcome
     run = Run(
         started_at=started_at,
@@ -188,4 +191,4 @@ def _write_down(
     except GathererError as error:
         if problem is None:
             raise
-        log.warning("the run could not be written down: %s", error)
+        log.warning("the run could not be recorded in gather_run: %s", error)

@@ -3,6 +3,8 @@
 import dataclasses
 import time
 from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Set as AbstractSet
+from functools import partial
 from typing import Final
 
 from gatherer.inbox.base import Bounds, Inbox, Selection
@@ -15,6 +17,8 @@ from gatherer.targets.base import Batch, Outcome, Retired, Target
 BOUNDS: Final = Bounds()
 EVERYTHING: Final = Selection()
 
+NotificationId = tuple[str, int]  # the identity of an inbox, and the id there
+
 
 @dataclasses.dataclass(kw_only=True)
 class Summary:
@@ -23,7 +27,7 @@ class Summary:
     read: int = 0  # notifications
     outcome: Outcome = dataclasses.field(default_factory=Outcome)
     seconds: float = 0.0
-    retired: Retired = dataclasses.field(default_factory=Retired)  # afterwards, of whatever was there
+    retired: Retired = dataclasses.field(default_factory=Retired)  # what `keep_days` removed at the end
 
 
 def replay_notifications(
@@ -40,113 +44,156 @@ def replay_notifications(
     """Decode and apply again what `selection` chooses from `inbox`.
 
     Args:
-        inbox: where to read; None is enough for rejected notifications without `rebuild`.
+        inbox: where to read; may be None for rejected notifications without `rebuild`.
         target: where to apply.
-        selection: which notifications; None: those with open rejections, from the bytes the target kept.
-        opt_out_words: which words are an opt-out at which endpoint.
-        erased: people of whom nothing is to come back.
-        provider: decode with this one instead of the one stored with each notification.
-        rebuild: first remove the rows that came only from the chosen notifications, in the same
-            transaction: for the day a defect of a decoder is mended.
+        selection: which notifications; None: those with open rejections, from the bytes in the target.
+        opt_out_words: the opt-out keywords of each endpoint.
+        erased: the people who were erased; facts about them are left out.
+        provider: decode with this provider instead of the one stored with each notification.
+        rebuild: in the same transaction, first remove the rows that came only from the chosen notifications:
+            for wrong rows after a defect of a decoder.
         progress: called after every batch with how many notifications are done.
 
     Raises:
-        GathererError: as `gather` does.
+        InboxError: the inbox cannot be read.
+        TargetError: the target refuses the rows.
+        TemporaryError: inbox or target is not available just now; nothing is lost.
 
     """
     clock = time.perf_counter()
-    summary = Summary()
-
-    def chosen() -> Iterator[list[Notification]]:
-        if selection is None:
-            batches = target.rejected_notifications()
-        else:
-            assert inbox is not None, "a selection needs an inbox to select from"  # noqa: S101
-            batches = inbox.select(selection, BOUNDS)
-        for notifications in batches:
-            if provider is not None:
-                notifications = [notification._replace(provider=provider) for notification in notifications]
-            yield notifications
-
-    def decoded() -> Iterator[Batch]:
-        for notifications in chosen():
-            batch = decode_batch(notifications, open_rejections, opt_out_words=opt_out_words, erased=erased)
-            yield batch
-            left_out.append(batch.erased)
-            summary.read += len(notifications)
-            progress(summary.read)
-
-    left_out: list[int] = []
-    open_rejections = target.open_rejections()
+    decode = partial(decode_batch, opt_out_words=opt_out_words, erased=erased)
+    replay = _Replay(inbox, target, selection, decode, provider, progress)
     if rebuild:
-        # What came from a notification that people were erased from may be in the target alone by now: all of it, or
-        # what it does not say any more.
-        ids = {(one.inbox_id, one.id) for batch in chosen() for one in batch if not one.is_erased}
-        # What the target kept does not tell what became of the notification in the inbox.
-        there = chosen() if selection is not None or inbox is None else inbox.select(EVERYTHING, BOUNDS)
-        freed = ids & _freed(there)
-        said = _said(chosen(), freed, opt_out_words, erased)
-        keep = target.keys_from(freed) - said if freed else set[bytes]()
-        keys = target.keys_from(ids)
-        # The target forgets which rejections it kept before it asks for them anew: so decode those first.
-        again = decoded() if selection is not None else iter(list(decoded()))
-        batches = _and_others(again, inbox, ids, keys, opt_out_words, erased)
-        summary.outcome = target.rebuild(ids, batches, keep)
+        replay.rebuild()
     else:
-        for batch in decoded():
-            summary.outcome.add(target.apply(batch))
-    summary.outcome.erased = sum(left_out)
-    summary.seconds = time.perf_counter() - clock
-    return summary
+        replay.apply()
+    replay.summary.seconds = time.perf_counter() - clock
+    return replay.summary
 
 
-def _freed(batches: Iterable[list[Notification]]) -> set[tuple[str, int]]:
-    """Return from which notifications somebody was erased who is not all that they are about."""
+class _Replay:
+    """One replay, and what it has done."""
+
+    def __init__(
+        self,
+        inbox: Inbox | None,
+        target: Target,
+        selection: Selection | None,
+        decode: Callable[[Iterable[Notification], AbstractSet[bytes]], Batch],
+        provider: str | None,
+        progress: Callable[[int], None],
+    ) -> None:
+        self.summary = Summary()
+        self._inbox = inbox
+        self._target = target
+        self._selection = selection
+        self._decode = decode
+        self._provider = provider
+        self._progress = progress
+        self._open_rejections = target.open_rejections()
+        self._erased_facts = 0
+
+    def apply(self) -> None:
+        """Apply the chosen notifications, one transaction for each batch."""
+        for batch in self._decoded_batches():
+            self.summary.outcome.add(self._target.apply(batch))
+        self.summary.outcome.erased = self._erased_facts
+
+    def rebuild(self) -> None:
+        """Remove the rows that came from the chosen notifications, and apply those anew, in one transaction."""
+        target = self._target
+        # An erased notification gives no rows any more. Rows that it gave about other people are in the target alone.
+        ids = {
+            (notification.inbox_id, notification.id)
+            for batch in self._chosen()
+            for notification in batch
+            if not notification.is_erased
+        }
+        # The same holds for parts of a redacted notification: rows of which it no longer has the facts are kept.
+        redacted_ids = ids & _redacted_ids(self._stored())
+        kept_keys = set[bytes]()
+        if redacted_ids:
+            kept_keys = target.keys_from(redacted_ids) - self._decoded_keys(redacted_ids)
+        removed_keys = target.keys_from(ids)
+        batches = self._decoded_batches()
+        if self._selection is None:
+            # The rejections in the target are removed by the rebuild: read and decode them before it.
+            batches = iter(list(batches))
+        with_others = self._add_other_sources(batches, ids, removed_keys)
+        self.summary.outcome = target.rebuild(ids, with_others, kept_keys)
+        self.summary.outcome.erased = self._erased_facts
+
+    def _chosen(self) -> Iterator[list[Notification]]:
+        """Yield the chosen notifications in batches."""
+        if self._selection is None:
+            batches = self._target.rejected_notifications()
+        else:
+            assert self._inbox is not None, "a selection needs an inbox to select from"  # noqa: S101
+            batches = self._inbox.select(self._selection, BOUNDS)
+        for batch in batches:
+            if self._provider is not None:
+                batch = [notification._replace(provider=self._provider) for notification in batch]
+            yield batch
+
+    def _stored(self) -> Iterator[list[Notification]]:
+        """Yield the chosen notifications as the inbox has them, and possibly more.
+
+        The bytes that the target keeps with a rejection do not tell whether the notification in the inbox was redacted.
+        """
+        if self._selection is None and self._inbox is not None:
+            return self._inbox.select(EVERYTHING, BOUNDS)
+        return self._chosen()
+
+    def _decoded_batches(self) -> Iterator[Batch]:
+        """Decode the chosen notifications; count each batch when the next one is asked for."""
+        for notifications in self._chosen():
+            batch = self._decode(notifications, self._open_rejections)
+            yield batch
+            self._erased_facts += batch.erased
+            self.summary.read += len(notifications)
+            self._progress(self.summary.read)
+
+    def _decoded_keys(self, ids: set[NotificationId]) -> set[bytes]:
+        """Return the keys of the records that the chosen notifications with these `ids` decode to."""
+        keys: set[bytes] = set()
+        for batch in self._chosen():
+            notifications = [
+                notification for notification in batch if (notification.inbox_id, notification.id) in ids
+            ]
+            keys.update(record.key for record in self._decode(notifications, frozenset()).records)
+        return keys
+
+    def _add_other_sources(
+        self, batches: Iterator[Batch], chosen_ids: set[NotificationId], removed_keys: set[bytes]
+    ) -> Iterator[Batch]:
+        """Yield `batches`, then what the other notifications of the inbox hold about the removed rows.
+
+        A row is removed because a chosen notification was the first to bring it. Other notifications may have
+        brought it as well: the rebuild must not lose what they say.
+        """
+        yield from batches
+        if self._inbox is None or not removed_keys:
+            return
+        for notifications in self._inbox.select(EVERYTHING, BOUNDS):
+            remaining = [
+                notification
+                for notification in notifications
+                if (notification.inbox_id, notification.id) not in chosen_ids
+            ]
+            batch = self._decode(remaining, frozenset())
+            yield dataclasses.replace(
+                batch,
+                records=[record for record in batch.records if record.key in removed_keys],
+                folded=0,
+                rejected=[rejection for rejection in batch.rejected if rejection.key in removed_keys],
+            )
+
+
+def _redacted_ids(batches: Iterable[list[Notification]]) -> set[NotificationId]:
+    """Return which notifications lost a person by an erasure, and still hold facts about other people."""
     return {
-        (one.inbox_id, one.id)
+        (notification.inbox_id, notification.id)
         for batch in batches
-        for one in batch
-        if one.received_digest is not None and not one.is_erased
+        for notification in batch
+        if notification.received_digest is not None and not notification.is_erased
     }
-
-
-def _said(
-    batches: Iterable[list[Notification]],
-    freed: set[tuple[str, int]],
-    opt_out_words: opt_outs.Words,
-    erased: Erased | None,
-) -> set[bytes]:
-    """Return the keys of the facts that those which were `freed` still say."""
-    keys: set[bytes] = set()
-    for batch in batches if freed else ():
-        some = [one for one in batch if (one.inbox_id, one.id) in freed]
-        records = decode_batch(some, frozenset(), opt_out_words=opt_out_words, erased=erased).records
-        keys.update(record.key for record in records)
-    return keys
-
-
-def _and_others(
-    batches: Iterable[Batch],
-    inbox: Inbox | None,
-    chosen: set[tuple[str, int]],
-    keys: set[bytes],
-    opt_out_words: opt_outs.Words,
-    erased: Erased | None,
-) -> Iterator[Batch]:
-    """Yield `batches`, then what other notifications of `inbox` say about the removed `keys`.
-
-    A row that is removed because a chosen notification brought it first may have come from others as
-    well. Those do not stay away: the inbox still holds them.
-    """
-    yield from batches
-    if inbox is None or not keys:
-        return
-    for notifications in inbox.select(EVERYTHING, BOUNDS):
-        others = [n for n in notifications if (n.inbox_id, n.id) not in chosen]
-        batch = decode_batch(others, frozenset(), opt_out_words=opt_out_words, erased=erased)
-        yield dataclasses.replace(
-            batch,
-            records=[record for record in batch.records if record.key in keys],
-            folded=0,
-            rejected=[refusal for refusal in batch.rejected if refusal.key in keys],
-        )

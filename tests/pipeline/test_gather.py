@@ -384,8 +384,8 @@ def test_a_second_gather_says_who_is_at_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (["--every", "5"], 2, b"no duration"),
-        (["--every", "5m", "--cron", "* * * * *"], 2, b"exclude each other"),
+        (["--every", "5"], 2, b"not a duration"),
+        (["--every", "5m", "--cron", "* * * * *"], 2, b"cannot be combined"),
         (["--cron", "often"], 2, b"no crontab expression"),
         (["--cron", ""], 2, b"no crontab expression"),
         (["--cron", "0 0 31 2 *"], 2, b"never comes"),

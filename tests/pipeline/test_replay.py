@@ -153,10 +153,10 @@ def test_a_dry_run_changes_nothing(folder: Path) -> None:
         ([], b"choose what to replay"),
         (["--rejected", "--id", "1"], b"cannot be combined"),
         (["--all", "--rejected"], b"cannot be combined"),
-        (["--since", "yesterday"], b"no time"),
+        (["--since", "yesterday"], b"not a time"),
         (["--id", "0"], b"--id"),
-        (["--since", "0001-01-01T00:00+14:00"], b"no time"),
-        (["--until", "9999-12-31T23:59-14:00"], b"no time"),
+        (["--since", "0001-01-01T00:00+14:00"], b"not a time"),
+        (["--until", "9999-12-31T23:59-14:00"], b"not a time"),
         (["--all", "--provider", "pigeon"], b"no provider 'pigeon'"),
     ],
 )

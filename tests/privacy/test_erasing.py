@@ -343,11 +343,11 @@ def test_subject_tells_what_is_held_and_nothing_of_others(place: Path) -> None:
 
 
 def test_wrong_input_is_one_line(place: Path, tmp_path: Path) -> None:
-    assert "say who" in erase(place, "--yes", code=2)
+    assert "identify the person" in erase(place, "--yes", code=2)
     assert "needs its country code" in erase(place, "--phone", "0170 1111111", "--yes", code=2)
     assert "needs its country code" in erase(place, "--phone", "Ann", "--yes", code=2)
     assert "at least 4 characters" in erase(place, "--user-id", "Ann", "--yes", code=2)
-    assert "nobody is there to be asked" in erase(place, "--phone", f"+{ANN}", code=2)
+    assert "cannot ask for confirmation" in erase(place, "--phone", f"+{ANN}", code=2)
     assert "one of our own numbers" in erase(place, "--phone", "+15550002222", "--yes", code=2)
     configure(place)
     assert "privacy.key is missing" in erase(place, "--phone", f"+{ANN}", "--yes", code=2)

@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 import pytest
 
 from gatherer.app.resources import load
-from gatherer.app.run_lock import turn
+from gatherer.app.run_lock import hold_run_lock
 from gatherer.inbox.base import Bounds
 from gatherer.inbox.reader import LocalInbox
 from gatherer.pipeline.decode import decode_batch
@@ -137,7 +137,7 @@ def test_what_a_row_of_others_says_of_the_person_goes_and_the_rest_of_it_stays(t
     (mentioned,) = said_of_ann["mentioned_in"]
     assert mentioned["elements"] == [CARDS[0]["phones"][0]], "nothing of Carl, nothing of Bob"
     assert said_of_ann["rows"] == {}
-    assert "1 rows about others that mention them" in erase(folder)
+    assert "1 rows about other people that mention the person" in erase(folder)
     after = {row["message_id"]: row for row in rows(folder / "responses.db")}
     assert after["wamid.BTEXT000"] == before["wamid.BTEXT000"]
     row = after["wamid.BCARD000"]
@@ -390,7 +390,7 @@ def test_an_id_of_digits_is_found_as_what_it_is(tmp_path: Path) -> None:
 
 def test_nothing_is_replayed_while_somebody_is_being_erased_and_the_other_way_round(tmp_path: Path) -> None:
     folder = place(tmp_path, [post(message(ANN, "wamid.A1"))])
-    with turn(load(folder / "gatherer.toml", secrets=True)):
+    with hold_run_lock(load(folder / "gatherer.toml", secrets=True)):
         assert call(folder, "replay", "--all").returncode == 75
         erase(folder, code=75)
     assert call(folder, "replay", "--all").returncode == 0
