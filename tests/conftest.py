@@ -17,6 +17,11 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option that writes the snapshots of rendered SQL anew."""
+    parser.addoption("--update-snapshots", action="store_true", help="write the snapshots in tests/ anew")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Have gatherer compiled once, as an installed one is, and not by each of the many processes that are started.
 

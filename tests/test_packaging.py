@@ -137,8 +137,8 @@ def test_the_wheel_has_every_file_of_the_package_and_every_sample(build: Build) 
         "gatherer/py.typed",
         "gatherer/config/example.toml",
         "gatherer/config/samples/linux/gatherer-serve.service",
-        "gatherer/targets/sqlite/sql/0001_tables.sql",
-        "gatherer/targets/sqlserver/sql/0001_tables.sql",
+        "gatherer/targets/sqlite/sql/tables.sql",
+        "gatherer/targets/sqlserver/sql/tables.sql",
     } <= packaged
 
 

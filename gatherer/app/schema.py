@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from gatherer import config
@@ -46,7 +46,7 @@ def schema_script(configuration: Configuration, *, remove: bool) -> str:
 
 
 def apply_schema(configuration: Configuration, *, connection_env: str | None = None) -> list[str]:
-    """Make the tables and views of the target or bring them up to date; return the scripts that were run.
+    """Make the tables and views of the target that are missing; return the names of the scripts that were run.
 
     With `connection_env`, log in to SQL Server with the connection string in that environment variable.
     """
@@ -56,12 +56,11 @@ def apply_schema(configuration: Configuration, *, connection_env: str | None = N
 
         with _session(settings, connection_env) as session:
             return session.with_retry(lambda: schema.apply(session, settings.schema_name))
-    pending = inspect_target(configuration)
-    with closing(target_of(settings)):
-        missing = pending["schema_version_needed"] - (pending["schema_version"] or 0)
     from gatherer.targets.sqlite.schema import VERSIONS
 
-    return list(VERSIONS.scripts[len(VERSIONS.scripts) - missing :])
+    before = inspect_target(configuration)
+    target_of(settings).close()
+    return list(VERSIONS.scripts) if before["schema_version"] is None else []
 
 
 def check_schema(configuration: Configuration, *, connection_env: str | None = None) -> dict[str, Any]:
@@ -76,13 +75,13 @@ def check_schema(configuration: Configuration, *, connection_env: str | None = N
                 "target": session.name,
                 "schema": settings.schema_name,
                 "version": state.number,
-                "needed": schema.LATEST,
+                "needed": schema.VERSION,
                 "problem": state.problem,
             }
     found = inspect_target(configuration)
     problem = next(iter(found["problems"]), None)
-    if problem is None and found["schema_version"] != found["schema_version_needed"]:
-        problem = "the tables are not there yet, or older than this gatherer; the next run makes them"
+    if problem is None and found["schema_version"] is None:
+        problem = "the tables are not there yet; the next run makes them"
     return {
         "target": found["target"],
         "version": found["schema_version"],

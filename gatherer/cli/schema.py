@@ -38,11 +38,10 @@ def print_script(config_path: Path | None, *, remove: bool) -> None:
 @_CONNECTION
 @click.pass_obj
 def apply(config_path: Path | None, *, connection_env: str | None) -> None:
-    """Make the tables and views, or bring them up to date. Needs a login that may create tables.
+    """Make the tables and views that are missing. Needs a login that may create tables.
 
-    Applies the numbered scripts that are not there yet, and writes down which; makes tables and views anew
-    that somebody has taken away. The login of `gather` needs no such right: let a DBA run this once, under
-    their own login.
+    A table that is there stays as it is, with its rows; the views are made anew. The login of `gather` needs no such
+    right: let a DBA run this once, under their own login.
 
     \b
     Example: GATHERER_DDL='Server=sql01;Database=Campaigns;Trusted_Connection=yes' \\
@@ -61,9 +60,9 @@ def apply(config_path: Path | None, *, connection_env: str | None) -> None:
 @_CONNECTION
 @click.pass_obj
 def check(config_path: Path | None, *, as_json: bool, connection_env: str | None) -> None:
-    """Say whether the tables and views are there, in the version that this gatherer needs.
+    """Say whether the tables and views are there, in the version that this gatherer needs, and with its columns.
 
-    Exits 3 if they are not.
+    Names each column that is missing, or has another type, width or nullability. Exits 3 if anything is wrong.
 
     \b
     Example: gatherer schema check

@@ -1,8 +1,8 @@
 """The one rule by which two deliveries of one fact become one record.
 
-It is commutative, associative and idempotent, so that rows do not depend on the order of arrival: what
-is None gets filled, and where two deliveries contradict each other the smaller value in binary order
-wins, per group of columns that belong together. The targets' upserts say the same in SQL.
+It is commutative, associative and idempotent, so that rows do not depend on the order of arrival: None is filled, and
+where two deliveries contradict each other the smaller value in binary order wins, per group of columns that belong
+together. The upsert of the SQLite target is the same rule in SQL.
 """
 
 from collections.abc import Iterable, Sequence
@@ -15,16 +15,19 @@ from gatherer.model.records import Record, Response
 
 R = TypeVar("R", bound=Record)
 
-# Columns that only make sense together. The first tells which side wins where it differs, then the next…
-TOGETHER: tuple[tuple[str, ...], ...] = (
+# Where a fact was received first. Every redelivery has other values here, and changes nothing by them.
+RECEIPT: Final = ("received_at", "inbox_id", "notification_id", "endpoint", "provider")
+
+# Columns that only make sense together. The first one decides which delivery wins; if it is equal, the next one does…
+TOGETHER: Final[tuple[tuple[str, ...], ...]] = (
     ("occurred_at_source", "occurred_at"),
-    ("received_at", "inbox_id", "notification_id", "endpoint", "provider"),
+    RECEIPT,
     ("errors", "error_code", "error_title", "error_details"),
 )
 
 # What a person wrote. A target blanks it when it has become too old, and then never fills it again.
 TEXT: Final = ("reply_text", "reply_payload", "details")
-# Where people can be mentioned in what is about somebody else.
+# Columns that can mention a person in a record about another person.
 MENTIONING: Final = (*TEXT, "client_reference")
 
 
@@ -33,15 +36,15 @@ def blanked(record: Response) -> Response:
     return msgspec.structs.replace(record, **dict.fromkeys(TEXT))
 
 
-def merge(one: R, other: R) -> R:
-    """Return the record that both deliveries of one fact amount to. Both must have the same key."""
+def merge(left: R, right: R) -> R:
+    """Return the record that two deliveries of one fact, `left` and `right`, become. Both must have the same key."""
     changes: dict[str, Any] = {}
-    for group in _groups(type(one)):
-        mine = [getattr(one, name) for name in group]
-        theirs = [getattr(other, name) for name in group]
-        if _rank(theirs) < _rank(mine):
-            changes.update(zip(group, theirs, strict=True))
-    return msgspec.structs.replace(one, **changes) if changes else one
+    for group in _groups(type(left)):
+        left_values = [getattr(left, name) for name in group]
+        right_values = [getattr(right, name) for name in group]
+        if _rank(right_values) < _rank(left_values):
+            changes.update(zip(group, right_values, strict=True))
+    return msgspec.structs.replace(left, **changes) if changes else left
 
 
 @cache
@@ -60,10 +63,10 @@ def _rank(values: Sequence[Any]) -> tuple[tuple[bool, Any], ...]:
 
 def fold(records: Iterable[R]) -> list[R]:
     """Return one record per key, each the merge of all that share it, in order of first appearance."""
-    folded: dict[bytes, R] = {}
+    by_key: dict[bytes, R] = {}
     for record in records:
         key = record.key
-        known = folded.setdefault(key, record)
-        if known is not record:
-            folded[key] = merge(known, record)
-    return list(folded.values())
+        first = by_key.setdefault(key, record)
+        if first is not record:
+            by_key[key] = merge(first, record)
+    return list(by_key.values())

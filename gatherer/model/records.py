@@ -1,21 +1,37 @@
 """Records: the normalised facts that providers decode and targets store.
 
-Every field is a promise about a column of the same name in the target. `None` means the provider did
-not say. Times end in `_at` and are aware UTC; phones are E.164; ids are opaque, case-sensitive text.
+Each field declares the column of the same name in the target: its type, its width, and whether it may be NULL. A text
+without a width is unlimited. `None` means that the provider did not give the value. Times end in `_at` and are aware
+UTC; phones are E.164; ids are opaque, case-sensitive text.
 """
 
 from datetime import datetime
 from enum import StrEnum
 from hashlib import sha256
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, NamedTuple
 
 import msgspec
 
-WHATSAPP = "whatsapp"  # the id space of every id that WhatsApp itself gave out, whoever reports it
+WHATSAPP = "whatsapp"  # the id space of every id that WhatsApp assigned, whichever provider reports it
+
+
+class Width(NamedTuple):
+    """How much of a field a target stores; targets that know no limit ignore it."""
+
+    units: int  # bytes of bytes, UTF-16 code units of text
+
+
+# What many fields hold.
+Key = Annotated[bytes, Width(16)]
+Name = Annotated[str, Width(64)]  # of a provider, an inbox, a language
+Term = Annotated[str, Width(100)]  # a fixed word of the provider, or the name of an endpoint
+Word = Annotated[str, Width(255)]  # a word or short phrase of the provider
+Id = Annotated[str, Width(450)]  # 900 bytes, which is the longest key that every index of SQL Server takes
+Phone = Annotated[str, Width(64)]
 
 
 class Kind(StrEnum):
-    """What a response says about a message and a person."""
+    """What happened to a message, or what the person did."""
 
     SENT = "sent"  # left WhatsApp's servers (one tick)
     DELIVERED = "delivered"  # reached a device (two ticks)
@@ -32,16 +48,17 @@ class Kind(StrEnum):
     REPLY_MARKER = "reply_marker"  # the provider says there was a reply, without the reply
 
 
-TimeSource = Literal["element", "entry", "receipt"]  # the sort order is the order of trust
+# The element itself, the entry around it, or only our clock. The sort order is the order of trust.
+TimeSource = Literal["element", "entry", "receipt"]
 
 
 def make_key(id_space: str, kind: str, id: str, participant: str = "") -> bytes:  # noqa: A002
-    """Return the 16 bytes that identify a fact: the first of the SHA-256 of what makes it one.
+    """Return the key of a fact: the first 16 bytes of a SHA-256 over the ids of the fact.
 
     Args:
         id_space: :data:`WHATSAPP`, or `provider:account` for ids that only that provider knows.
         kind: the response kind or event family.
-        id: the provider's own id of the message, or what else identifies a notice.
+        id: the provider's id of the message, or of what a notice is about.
         participant: the member of a group that a receipt is about; empty for one-to-one messages.
 
     """
@@ -54,15 +71,15 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     table: ClassVar[str]
 
-    key: bytes  # 16 bytes: same fact, same key
-    provider: str  # whose decoder made it
-    endpoint: str  # where it was received first
-    inbox_id: str  # the inbox and
+    key: Key  # the same for every delivery of one fact
+    provider: Name  # the provider whose decoder made it
+    endpoint: Term  # where it was received first
+    inbox_id: Name  # the inbox and
     notification_id: int  # the notification it was received in first
     received_at: datetime  # when that was
     occurred_at: datetime  # when it happened
-    occurred_at_source: TimeSource  # who says so: the element, its entry, or only our clock
-    account_id: str | None = None  # the provider's account of ours (Meta: WABA id)
+    occurred_at_source: Annotated[TimeSource, Width(16)]  # what gave that time
+    account_id: Id | None = None  # our account at the provider (Meta: WABA id)
     is_test: bool = False  # dashboard tests and simulated traffic
 
 
@@ -71,30 +88,30 @@ class Response(Record, frozen=True, kw_only=True, gc=False):
 
     table: ClassVar[str] = "response"
 
-    kind: Kind
-    message_id: str | None = None  # receipts: our message. Answers: the person's own message
-    about_message_id: str | None = None  # answers: the message reacted or replied to
-    phone: str | None = None  # the person, E.164; None where WhatsApp withholds it
-    phone_raw: str | None = None  # the digits as they were received
-    user_id: str | None = None  # the person's business-scoped user id (BSUID)
-    phone_number_id: str | None = None  # our number's id at the provider
-    business_phone: str | None = None  # our number, E.164
-    client_reference: str | None = None  # what the sender attached to our message
+    kind: Annotated[Kind, Width(32)]
+    message_id: Id | None = None  # receipts: our message. Answers: the person's own message
+    about_message_id: Id | None = None  # answers: the message reacted or replied to
+    phone: Phone | None = None  # the person, E.164; None where WhatsApp withholds it
+    phone_raw: Id | None = None  # the digits as they were received
+    user_id: Id | None = None  # the person's business-scoped user id (BSUID)
+    phone_number_id: Id | None = None  # our number's id at the provider
+    business_phone: Phone | None = None  # our number, E.164
+    client_reference: Annotated[str, Width(850)] | None = None  # what the sender attached to our message
     profile_name: str | None = None  # what the person calls themselves
-    group_id: str | None = None  # the group the message was written in
-    emoji: str | None = None  # reactions: '' = taken back; None = none, or unreadable
-    reply_type: str | None = None  # text, button, list, flow, image, … as the provider's type
+    group_id: Id | None = None  # the group the message was written in
+    emoji: Word | None = None  # reactions: '' = taken back; None = none, or unreadable
+    reply_type: Term | None = None  # text, button, list, flow, image, … as the provider's type
     reply_text: str | None = None  # what a person would read: body, caption, button title
     reply_payload: str | None = None  # what a program would read: button id, Flow response_json verbatim
-    media_id: str | None = None
-    media_type: str | None = None  # MIME type
+    media_id: Id | None = None
+    media_type: Word | None = None  # MIME type
     error_code: int | None = None  # of the first error, and so are
     error_title: str | None = None
     error_details: str | None = None
     errors: str | None = None  # all errors as JSON; set whenever any error column is
-    pricing_category: str | None = None
-    pricing_model: str | None = None
-    pricing_type: str | None = None
+    pricing_category: Term | None = None
+    pricing_model: Term | None = None
+    pricing_type: Term | None = None
     billable: bool | None = None
     details: str | None = None  # JSON: what else the element said (referral, context, conversation, …)
 
@@ -104,12 +121,12 @@ class TemplateEvent(Record, frozen=True, kw_only=True, gc=False):
 
     table: ClassVar[str] = "template_event"
 
-    field: str  # which notice: the provider's own word
-    event: str | None = None  # APPROVED, REJECTED, PAUSED, …
-    template_id: str | None = None
-    template_name: str | None = None
-    template_language: str | None = None
-    template_category: str | None = None
+    field: Word  # the kind of notice, in the provider's own word
+    event: Word | None = None  # APPROVED, REJECTED, PAUSED, …
+    template_id: Id | None = None
+    template_name: Annotated[str, Width(512)] | None = None
+    template_language: Name | None = None
+    template_category: Word | None = None
     reason: str | None = None
     old_value: str | None = None  # quality score, category or status before
     new_value: str | None = None  # and after
@@ -121,12 +138,12 @@ class FlowEvent(Record, frozen=True, kw_only=True, gc=False):
 
     table: ClassVar[str] = "flow_event"
 
-    event: str | None = None  # FLOW_STATUS_CHANGE, ENDPOINT_LATENCY, …
-    flow_id: str | None = None
+    event: Word | None = None  # FLOW_STATUS_CHANGE, ENDPOINT_LATENCY, …
+    flow_id: Id | None = None
     message: str | None = None
-    old_status: str | None = None
-    new_status: str | None = None
-    alert_state: str | None = None  # ACTIVATED or DEACTIVATED
+    old_status: Word | None = None
+    new_status: Word | None = None
+    alert_state: Word | None = None  # ACTIVATED or DEACTIVATED
     threshold: float | None = None  # percent or milliseconds, as the alert has it
     error_rate: float | None = None  # percent
     availability: float | None = None  # percent
@@ -143,12 +160,12 @@ class AccountEvent(Record, frozen=True, kw_only=True, gc=False):
 
     table: ClassVar[str] = "account_event"
 
-    field: str  # which notice: the provider's own word
-    event: str | None = None
-    entity_type: str | None = None
-    entity_id: str | None = None
-    business_phone: str | None = None
-    severity: str | None = None
+    field: Word  # the kind of notice, in the provider's own word
+    event: Word | None = None
+    entity_type: Word | None = None
+    entity_id: Id | None = None
+    business_phone: Phone | None = None
+    severity: Word | None = None
     old_value: str | None = None
     new_value: str | None = None
     reason: str | None = None
@@ -160,42 +177,43 @@ class OtherEvent(Record, frozen=True, kw_only=True, gc=False):
 
     table: ClassVar[str] = "other_event"
 
-    family: str  # where it stood: messages, statuses, calls, history, …
-    name: str | None = None  # its type, status or event word
-    message_id: str | None = None
-    phone: str | None = None
-    user_id: str | None = None
+    family: Word  # where it was found: messages, statuses, calls, history, …
+    name: Word | None = None  # its type, status or event word
+    message_id: Id | None = None
+    phone: Phone | None = None
+    user_id: Id | None = None
     details: str | None = None  # the element as JSON
 
 
 class Reason(StrEnum):
     """Why something was rejected, as classes that stay the same when the wording changes."""
 
-    UNREADABLE = "unreadable"  # the body is no JSON (or form) at all
+    UNREADABLE = "unreadable"  # the body is not valid JSON (or not a valid form)
     SHAPE = "shape"  # JSON, but not the provider's envelope
     ELEMENT = "element"  # one element is not what it claims to be
     MISSING_ID = "missing_id"  # an element without the id that would make it a fact
     UNKNOWN_PROVIDER = "unknown_provider"  # stored for a provider that this installation does not have
-    DECODER = "decoder"  # the decoder itself failed: a defect of ours
-    REFUSED = "refused"  # the target would not take the record
+    DECODER = "decoder"  # the decoder itself failed: a defect of gatherer
+    REFUSED = "refused"  # the target did not accept the record
 
 
 class Rejected(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One element or notification that could not be decoded or stored, and why."""
 
     table: ClassVar[str] = "rejected"
+    body_fields: ClassVar = ("body", "content_type")  # columns of `rejected_notification`, not of this table
 
-    key: bytes  # over provider, path, class of reason and bytes: redelivery does not double it
-    provider: str
-    endpoint: str
-    inbox_id: str
+    key: Key  # over provider, path, class of reason and bytes: redelivery does not double it
+    provider: Name
+    endpoint: Term
+    inbox_id: Name
     notification_id: int
     received_at: datetime
     path: str  # JSON path of the element in the body; "$" is the whole
-    reason_class: Reason
+    reason_class: Annotated[Reason, Width(32)]
     reason: str  # one sentence
-    body_key: bytes  # identifies the bytes of the notification, which are kept once
-    body: bytes  # those bytes
+    body_key: Key  # identifies the bytes of the notification
+    body: bytes  # those bytes, of which a target keeps one copy
     content_type: str | None = None
 
 

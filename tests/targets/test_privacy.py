@@ -13,7 +13,6 @@ import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from gatherer.files.migrations import Versions
 from gatherer.model import merge, timestamps
 from gatherer.model.notification import body_key
 from gatherer.model.person import Erasure, Hashing, Person
@@ -22,9 +21,7 @@ from gatherer.pipeline.decode import decode_batch
 from gatherer.providers.base import reject
 from gatherer.targets import sql_datetime
 from gatherer.targets.base import Batch, Outcome, Retired, Target
-from gatherer.targets.sqlite.apply import as_row
 from gatherer.targets.sqlite.target import SQLiteTarget
-from gatherer.targets.sqlite.upsert import upsert
 from tests.factories import notification, receipts
 from tests.targets.engines import EVERYTHING, Place, clear, rows
 from tests.targets.test_contract import NOW, deliveries, response
@@ -675,23 +672,3 @@ def test_looking_for_what_is_too_old_does_not_read_everything(tmp_path: Path) ->
         for statement in looking:
             steps = target._connection.execute(f"EXPLAIN QUERY PLAN {statement}").fetchall()
             assert not [step[3] for step in steps if "SCAN" in step[3]], statement
-
-
-def test_a_file_of_version_2_gets_what_is_missing_and_keeps_its_rows(tmp_path: Path) -> None:
-    path = tmp_path / "responses.db"
-    older = Versions(
-        kind="target", package="gatherer.targets.sqlite.sql", scripts=("0001_tables", "0002_views")
-    )
-    made = response(kind=Kind.REPLIED, phone=PHONE, **WRITTEN)
-    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
-        older.apply(connection)
-        insert = upsert(Response).partition("ON CONFLICT")[0]
-        connection.execute(insert, as_row(made, sql_datetime.text(NOW)))
-    with closing(SQLiteTarget(path)) as target:
-        assert target.apply(Batch(records=[made])) == Outcome(duplicates=1)
-        assert found(target)["response"] == [made.key]
-        assert blank(target) == Retired(blanked=1)
-        assert target.apply(Batch(records=[made])) == Outcome(duplicates=1)
-    with closing(sqlite3.connect(path)) as connection:
-        (row,) = connection.execute("SELECT reply_text, blanked_at FROM response_local")
-        assert (row[0], row[1] is None) == (None, False)

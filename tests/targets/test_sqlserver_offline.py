@@ -15,7 +15,7 @@ from gatherer.inbox.writer import InboxWriter
 from gatherer.model.errors import ConfigurationError, TargetError
 from gatherer.model.notification import Notification
 from gatherer.model.person import Erasure, Tombstone
-from gatherer.model.records import TABLES, Kind, Reason, Record
+from gatherer.model.records import TABLES, Kind, Reason, Record, Rejected
 from gatherer.targets.base import Batch
 from gatherer.targets.sqlserver import (
     connection,
@@ -25,15 +25,21 @@ from gatherer.targets.sqlserver import (
     row_errors,
     schema,
     staging,
+    upsert,
 )
 from gatherer.targets.sqlserver.errors import Category, SQLServerError
 from tests.factories import run
 from tests.targets.test_contract import NOW, response
 
 SQL = files("gatherer.targets.sqlserver") / "sql"
-NAMES = sorted(file.name.removesuffix(".sql") for file in SQL.iterdir() if file.name.endswith(".sql"))
+RENDERED = ("stage", "upsert")  # for each table
+NAMES = sorted(path.stem for path in map(Path, map(str, SQL.iterdir())) if path.suffix == ".sql")
+BATCHES = {
+    **{name: schema.batches(name, "gatherer") for name in NAMES if name not in RENDERED},
+    **{f"stage {table.table}": upsert.staging(table) for table in (*TABLES, Rejected)},
+    **{f"upsert {table.table}": upsert.upsert(table, "gatherer") for table in TABLES},
+}
 TEMPLATES = {
-    "record_version": {"$(number)": "1", "$(name)": "x", "$(required)": "1"},
     "delete_old": {"$(table)": "response"},
     "begin": {"$(milliseconds)": "1"},
 }
@@ -58,15 +64,16 @@ PARAMETERS = {
     "resolve_rejected": [3],
     "select_kept_notifications": [2],
     "settle": [2],
-    "upsert_rejected": [0, 1, 1],
+    "upsert_rejected": [1],
     "upsert_tombstone": [1],
-    **{f"upsert_{table.table}": [0, 1, 1, 1] for table in TABLES},
+    **{f"stage {table.table}": [0, 1] for table in (*TABLES, Rejected)},
+    **{f"upsert {table.table}": [1, 1] for table in TABLES},
 }
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_every_file_is_t_sql(name: str) -> None:
-    for batch in schema.batches(name, "gatherer"):
+@pytest.mark.parametrize("name", BATCHES)
+def test_every_batch_is_t_sql(name: str) -> None:
+    for batch in BATCHES[name]:
         for placeholder, value in TEMPLATES.get(name, {}).items():
             batch = batch.replace(placeholder, value)
         assert "$(" not in batch, "sqlcmd's variables are all replaced"
@@ -75,12 +82,12 @@ def test_every_file_is_t_sql(name: str) -> None:
         parsed = re.sub(r"(?s)EXEC @granted = .*?;", "", parsed)
         parsed = parsed.replace("ROLLBACK TRANSACTION", "SELECT 1").replace("BEGIN TRANSACTION;", "")
         statements = sqlglot.parse(parsed, dialect="tsql", error_level=sqlglot.ErrorLevel.RAISE)
-        assert [one for one in statements if one is not None] or not parsed.strip()
+        assert any(statement is not None for statement in statements) or not parsed.strip()
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", BATCHES)
 def test_every_batch_has_the_parameters_that_its_caller_gives(name: str) -> None:
-    counted = [batch.count("?") for batch in schema.batches(name, "gatherer")]
+    counted = [batch.count("?") for batch in BATCHES[name]]
     assert counted == PARAMETERS.get(name, [0] * len(counted))
 
 
@@ -90,33 +97,20 @@ def test_what_is_exported_has_a_plan_for_its_ranges(name: str) -> None:
     assert query.rstrip("; \n").endswith("OPTION (RECOMPILE)")
 
 
-@pytest.mark.parametrize("table", TABLES)
-def test_rows_are_staged_in_the_order_of_the_fields(table: type[Record]) -> None:
-    _, stage, _, _ = schema.batches(f"upsert_{table.table}", "gatherer")
+@pytest.mark.parametrize("table", [*TABLES, Rejected])
+def test_rows_are_staged_in_the_order_of_the_fields(table: type[Record] | type[Rejected]) -> None:
+    _, stage = upsert.staging(table)
     staged = re.findall(r"^\s*\[?(\w+)\]?\s+\S+ '\$\[(\d+)\]'", stage, re.MULTILINE)
-    assert [name for name, _ in staged] == list(table.__struct_fields__)
+    bodies = 0 if table is not Rejected else len(Rejected.body_fields)
+    assert [name for name, _ in staged] == list(table.__struct_fields__)[: len(staged)]
+    assert len(staged) == len(table.__struct_fields__) - bodies
     assert [int(number) for _, number in staged] == list(range(len(staged)))
-
-
-@pytest.mark.parametrize("table", TABLES)
-def test_the_tables_have_the_fields_and_their_twin_has_the_same(table: type[Record]) -> None:
-    def columns(package: str) -> list[str]:
-        text = (files(package) / "sql" / "0001_tables.sql").read_text(encoding="utf-8")
-        body = re.search(rf"CREATE TABLE (?:\$\(schema\)\.)?{table.table} \((.*?)\n\);", text, re.DOTALL)
-        assert body is not None
-        return [
-            name for name in re.findall(r"^    \[?(\w+)\]?\s", body[1], re.MULTILINE) if name != "CONSTRAINT"
-        ]
-
-    ours = columns("gatherer.targets.sqlserver")
-    assert ours == columns("gatherer.targets.sqlite")
-    assert ours == ["id", *table.__struct_fields__, "inserted_at", "changed_at"]
 
 
 @pytest.mark.parametrize(("table", "fields"), [("tombstone", Tombstone._fields), ("erasure", _ERASURE)])
 def test_what_is_left_of_erasures_has_the_same_columns_in_both(table: str, fields: tuple[str, ...]) -> None:
     for package in ("gatherer.targets.sqlserver", "gatherer.targets.sqlite"):
-        text = (files(package) / "sql" / "0003_privacy.sql").read_text(encoding="utf-8")
+        text = (files(package) / "sql" / "tables.sql").read_text(encoding="utf-8")
         body = re.search(rf"CREATE TABLE (?:\$\(schema\)\.)?{table} \((.*?)\n\)", text, re.DOTALL)
         assert body is not None
         columns = re.findall(r"^    (\w+)\s", body[1], re.MULTILINE)
@@ -128,7 +122,7 @@ def test_the_text_of_the_same_kinds_is_blanked_as_is_indexed_for_it(package: str
     receipts = {Kind.SENT, Kind.DELIVERED, Kind.READ, Kind.PLAYED, Kind.FAILED}
     listed = [
         found
-        for name in ("0003_privacy", "blank")
+        for name in ("tables", "blank")
         for found in re.findall(
             r"kind IN \((.*?)\)",
             (files(package) / "sql" / f"{name}.sql").read_text(encoding="utf-8"),
@@ -142,7 +136,7 @@ def test_the_text_of_the_same_kinds_is_blanked_as_is_indexed_for_it(package: str
 
 def test_every_column_is_compared_before_a_delivery_counts_as_a_duplicate() -> None:
     for table in TABLES:
-        _, _, insert, _ = schema.batches(f"upsert_{table.table}", "gatherer")
+        insert, _ = upsert.upsert(table, "gatherer")
         conditions = insert[insert.index("WHERE") : insert.index("INSERT INTO [gatherer]")]
         for field in table.__struct_fields__:
             assert field == "key" or f"s.{field}" in conditions, (table.table, field)
@@ -150,7 +144,7 @@ def test_every_column_is_compared_before_a_delivery_counts_as_a_duplicate() -> N
 
 def test_both_engines_have_the_same_views() -> None:
     def views(package: str) -> set[str]:
-        text = (files(package) / "sql" / "0002_views.sql").read_text(encoding="utf-8")
+        text = (files(package) / "sql" / "views.sql").read_text(encoding="utf-8")
         return set(re.findall(r"CREATE VIEW (?:\$\(schema\)\.)?(\w+)", text))
 
     assert views("gatherer.targets.sqlserver") == views("gatherer.targets.sqlite") != set()
@@ -160,14 +154,7 @@ def test_the_printed_script_holds_everything_and_records_it() -> None:
     script = schema.script("campaigns")
     assert "[campaigns].response" in script
     assert "$(" not in script
-    assert all(f"VALUES ({version.number}, N'{version.name}'" in script for version in schema.VERSIONS)
-
-
-def test_a_table_that_is_made_anew_gets_what_later_scripts_gave_it() -> None:
-    (column,) = (one for one in schema.batches("0003_privacy", "campaigns") if "blanked_at datetime2" in one)
-    assert schema._CREATED.findall(column) == ["response"]
-    (indexes,) = (one for one in schema.batches("0003_privacy", "campaigns") if "CREATE INDEX" in one)
-    assert {"response", "rejected"} <= {*schema._CREATED.findall(indexes)}
+    assert f"VALUES ({schema.VERSION}, {schema.VERSION});\nGO" in script
 
 
 def test_the_grants_are_what_the_check_asks_for() -> None:
@@ -183,7 +170,7 @@ def test_the_grants_are_what_the_check_asks_for() -> None:
     assert "GRANT SELECT ON SCHEMA::$(schema) TO gatherer_writer" in text, (
         "for the views, which are made anew"
     )
-    assert {table for table, _ in asked} <= {*schema.made("gatherer")}
+    assert {table for table, _ in asked} <= {*schema.created("gatherer")}
 
 
 # --- connection strings ---------------------------------------------------------------------------

@@ -1,26 +1,18 @@
 """Privacy in SQL Server, with a server: what the shared suite cannot ask of a file."""
 
-import json
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from gatherer.model import timestamps
-from gatherer.model.records import Kind
-from gatherer.targets import sql_datetime
 from gatherer.targets.base import Batch, Outcome
-from gatherer.targets.sqlserver import schema
-from gatherer.targets.sqlserver.connection import Access
 from gatherer.targets.sqlserver.connection_string import get, parse
-from gatherer.targets.sqlserver.target import SQLServerTarget
-from tests.factories import configure, fill_inbox, notification, receipts, run
-from tests.targets.engines import SERVER, SQLServerPlace, drop, needs_server, rows
+from tests.factories import notification
+from tests.targets.engines import SERVER, SQLServerPlace, needs_server, rows
 from tests.targets.tcp_proxy import Cutter, says
 from tests.targets.test_contract import response
-from tests.targets.test_privacy import ANN, ERASURE, PHONE, STONES, WRITTEN, erase, ids, key
+from tests.targets.test_privacy import ERASURE, PHONE, STONES, erase, ids, key
 from tests.targets.test_sqlserver import at, changed
 
 pytestmark = [pytest.mark.sqlserver, needs_server, pytest.mark.timeout(600)]
@@ -64,49 +56,3 @@ def test_what_is_refused_while_somebody_is_erased_is_rejected(place: SQLServerPl
         assert kept.body == source.body
     assert [row["key"] for row in rows(place)] == [key(2)]
     assert len(place.query("SELECT * FROM $(schema).erasure")) == 1
-
-
-@pytest.fixture
-def older(tmp_path: Path) -> Iterator[str]:
-    """Return the name of a schema of version 2 with a row in it."""
-    name = f"{SQLServerPlace.schema}_older"
-    session = SQLServerPlace.session()
-    for version in schema.VERSIONS[:2]:
-        script = "\n".join([schema.text("0000_versions", name), schema.text(version.name, name)])
-        for batch in [*schema.split(script), *schema.split(schema._record(version, name))]:
-            session.run(batch)
-    values = {
-        "[key]": key(1), "provider": "meta", "endpoint": "apteco", "inbox_id": "inbox-a", "notification_id": 1,
-        "received_at": sql_datetime.text(OLD), "occurred_at": sql_datetime.text(OLD), "occurred_at_source": "element",
-        "is_test": False, "kind": "replied", "phone": PHONE, "inserted_at": sql_datetime.text(OLD),
-        "changed_at": sql_datetime.text(OLD), **WRITTEN,
-    }  # fmt: skip
-    session.run(
-        f"INSERT INTO {name}.response ({', '.join(values)}) VALUES ({', '.join('?' * len(values))})",
-        *values.values(),
-    )
-    yield name
-    drop(name)
-
-
-def test_tables_of_version_2_are_brought_up_to_date_with_their_rows(older: str, tmp_path: Path) -> None:
-    fill_inbox(tmp_path / "inbox.db", [receipts("wamid.A")])
-    configure(
-        tmp_path,
-        f'[target]\nkind = "sqlserver"\nschema = "{older}"\nconnection = {{ env = "TARGET" }}\n'
-        "keep_days = { text = 1 }\n",
-    )
-    refused = run(tmp_path, "gather", TARGET=SERVER)
-    assert (refused.returncode, b"gatherer schema apply" in refused.stderr) == (3, True), refused.stderr
-    applied = run(tmp_path, "schema", "apply", TARGET=SERVER)
-    assert applied.returncode == 0, applied.stderr
-    assert json.loads(run(tmp_path, "schema", "check", "--json", TARGET=SERVER).stdout)["problem"] is None
-    gathered = run(tmp_path, "gather", "--json", TARGET=SERVER)
-    assert json.loads(gathered.stdout)["retired"] == {"blanked": 1, "deleted": 0}, gathered.stderr
-    made = response(key(1), kind=Kind.REPLIED, phone=PHONE, occurred_at=OLD, received_at=OLD, **WRITTEN)
-    with closing(SQLServerTarget(Access.parse(SERVER), schema_name=older)) as target:
-        assert target.apply(Batch(records=[made])) == Outcome(duplicates=1)
-        assert [row["key"] for row in target.find(ANN, OLD)["response"]] == [made.key]
-    found: Any = SQLServerPlace.session().run(f"SELECT * FROM {older}.response_local WHERE kind = N'replied'")
-    ((row,),) = found
-    assert (row.reply_text, row.blanked_at is None, row.occurred_local) == (None, False, row.occurred_at)

@@ -1,12 +1,14 @@
-"""Opening the embedded target: its pragmas, its tables and views, and which version they have."""
+"""Opening the embedded target: its pragmas, its tables and views, and how a file differs from what gatherer makes."""
 
 import sqlite3
+from collections.abc import Iterator
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Final
 
 from gatherer.files.migrations import IncompatibleFileError, Versions
+from gatherer.targets.columns import Column, DataType, tables
 
 # Fastest settings that keep every commit durable; measured with `scripts/bench gather`.
 PRAGMAS: Final = """
@@ -18,9 +20,17 @@ PRAGMA wal_autocheckpoint = 10000;
 PRAGMA temp_store = MEMORY;
 """
 
-VERSIONS: Final = Versions(
-    kind="target", package=f"{__package__}.sql", scripts=("0001_tables", "0002_views", "0003_privacy")
-)
+VERSION: Final = 1
+VERSIONS: Final = Versions(kind="target", package=f"{__package__}.sql", scripts=("tables", "views"))
+
+_TYPES: Final[dict[DataType, str]] = {
+    "bytes": "BLOB",
+    "text": "TEXT",
+    "integer": "INTEGER",
+    "real": "REAL",
+    "boolean": "INTEGER",
+    "time": "TEXT",
+}
 
 
 @cache
@@ -30,9 +40,9 @@ def sql(name: str) -> str:
 
 
 def connect(path: Path, *, dry_run: bool = False) -> sqlite3.Connection:
-    """Open the target at `path`, creating it, its tables and its views as needed.
+    """Open the target at `path`, and create it, its tables and its views as needed.
 
-    With `dry_run` nothing is created: a target that is not there is one in memory.
+    With `dry_run` nothing is created: in place of a target that does not exist, one in memory is opened.
 
     Raises:
         IncompatibleFileError: the file holds something else, or was written by a newer gatherer.
@@ -49,12 +59,35 @@ def connect(path: Path, *, dry_run: bool = False) -> sqlite3.Connection:
         pending = VERSIONS.pending(connection)
         connection.executescript(PRAGMAS)
         if pending and dry_run and str(path) != ":memory:":
-            raise IncompatibleFileError(
-                "has the tables of an older gatherer, which the next run brings up to date"
-            )
+            raise IncompatibleFileError("has no tables yet; the next run makes them")
         if pending:
             VERSIONS.apply(connection)
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def differences(connection: sqlite3.Connection) -> Iterator[str]:
+    """Yield a clause for each column of the tables with facts that is missing, or declared with another type."""
+    for table, columns in tables().items():
+        stored = {
+            name: _definition(type_, nullable=not_null == 0)
+            for _, name, type_, not_null, *_ in connection.execute(f"PRAGMA table_info({table})")
+        }
+        for column in columns:
+            actual = stored.get(column.name)
+            if actual is None:
+                yield f"{table}.{column.name} is missing"
+            elif actual != (expected := definition(column)):
+                yield f"{table}.{column.name} is {actual} instead of {expected}"
+
+
+def definition(column: Column) -> str:
+    """Return the type of `column`, and whether it may be NULL."""
+    # SQLite numbers the rows itself in a column that is declared in just these words, and calls it nullable.
+    return _definition(_TYPES[column.type], nullable=column.nullable or column.name == "id")
+
+
+def _definition(type_: str, *, nullable: bool) -> str:
+    return type_ if nullable else f"{type_} NOT NULL"

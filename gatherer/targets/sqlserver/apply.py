@@ -33,6 +33,7 @@ from gatherer.targets.sqlserver.staging import (
     storable,
     to_json,
 )
+from gatherer.targets.sqlserver.upsert import staging, upsert
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +77,8 @@ class BatchWriter:
     def _upsert(
         self, table: type[Record], rows: str, records: Sequence[Record], now: str, outcome: Outcome
     ) -> None:
-        _, stage, insert, update = self._batches(f"upsert_{table.table}")
+        _, stage = staging(table)
+        insert, update = upsert(table, self.schema)
         self._stage(stage, rows, len(records))
         found, inserted, proof = self.session.run(insert, now)
         written = proven([proof], len(records))
@@ -113,10 +115,11 @@ class BatchWriter:
         earliest: dict[bytes, Rejected] = {}
         for refusal in sorted(rejected, key=_receipt):
             earliest.setdefault(refusal.key, refusal)
-        _, stage, upsert = self._batches("upsert_rejected")
+        _, stage = staging(Rejected)
+        (upsert_rejected,) = self._batches("upsert_rejected")
         for rows, part in chunks(list(earliest.values()), rejected_as_json):
             self._stage(stage, rows, len(part))
-            outcome.rejected += proven(self.session.run(upsert, now), len(part))
+            outcome.rejected += proven(self.session.run(upsert_rejected, now), len(part))
 
     def _batches(self, name: str) -> tuple[str, ...]:
         return batches(name, self.schema)

@@ -71,7 +71,7 @@ def _inspect(session: Session, schema_name: str) -> dict[str, Any]:
         "encrypted": _encrypted(session),
         "schema": schema_name,
         "schema_version": state.number,
-        "schema_version_needed": schema.LATEST,
+        "schema_version_needed": schema.VERSION,
         "rights_missing": [f"{right} {table}" for table, right in missing],
         "clock_difference_seconds": round(offset, 3),
         "round_trip_ms": round(round_trip * 1000, 2),

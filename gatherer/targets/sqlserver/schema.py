@@ -1,61 +1,46 @@
-"""The tables and views in SQL Server: their packaged T-SQL, which version is there, and bringing it up to date."""
+"""The tables and views in SQL Server: their packaged T-SQL, what a database has of them, and how they are made."""
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
-from typing import Final
+from typing import Any, Final
 
 from gatherer.model.errors import TargetError
 from gatherer.model.phones import SEPARATORS
-from gatherer.model.records import TABLES, Rejected
+from gatherer.targets.columns import Column, tables
 from gatherer.targets.sqlserver.session import Session
+
+VERSION: Final = 1  # as `sql/views.sql` records it
+SCRIPTS: Final = ("tables", "views")  # in this order
+WITH_KEYS: Final = tuple(tables())  # the tables of facts
 
 _GO: Final = re.compile(r"^\s*GO\s*;?\s*$", re.MULTILINE | re.IGNORECASE)
 _COMMENT: Final = re.compile(r"^\s*--.*\n?", re.MULTILINE)
 _BARE: Final = re.compile(r"\$\(bare:([^()]*)\)")
+_CREATED: Final = re.compile(r"^CREATE (?:TABLE|VIEW) \[\w+\]\.(\w+)", re.MULTILINE)
+_NOT_VISIBLE: Final = "or this login may not see them: config/sqlserver/grants.sql"
+_TYPES: Final = {"integer": "bigint", "real": "float", "boolean": "bit", "time": "datetime2(3)"}
 
 
-@dataclass(frozen=True, kw_only=True)
-class Version:
-    """One numbered script."""
-
-    number: int
-    name: str  # of the file in `sql/`
-    required: int  # a gatherer that does not know the scripts up to this number must not write
-    again: str | None = None  # the script of views that have to be made again after it
-
-    @property
-    def scripts(self) -> tuple[str, ...]:
-        """The names of the files to run, in this order."""
-        return (self.name, self.again) if self.again else (self.name,)
-
-
-VERSIONS: Final = (
-    Version(number=1, name="0001_tables", required=1),
-    Version(number=2, name="0002_views", required=2),
-    Version(number=3, name="0003_privacy", required=3, again="0002_views"),
-)
-LATEST: Final = VERSIONS[-1].number
-_NOT_SEEN: Final = "or this login may not see them: config/sqlserver/grants.sql"
-# The table or view that is made, or that gets an index or a column.
-_CREATED: Final = re.compile(r"(?:CREATE [\w ]+?(?: ON)?|ALTER TABLE) \[\w+\]\.(\w+)")
-_MADE: Final = re.compile(r"^CREATE (?:TABLE|VIEW) \[\w+\]\.(\w+)", re.MULTILINE)
-WITH_KEYS: Final = (*(record.table for record in TABLES), Rejected.table)  # the tables of facts
+@cache
+def packaged(name: str) -> str:
+    """Return the packaged file `sql/<name>.sql` with its variables."""
+    return (files(__package__) / "sql" / f"{name}.sql").read_text(encoding="utf-8")
 
 
 @cache
 def text(name: str, schema: str) -> str:
     """Return the packaged file `sql/<name>.sql` for the tables in `schema`."""
-    script = (files(__package__) / "sql" / f"{name}.sql").read_text(encoding="utf-8")
-    return placed(_BARE.sub(lambda found: _bare(found[1]), script), schema)
+    return placed(_BARE.sub(lambda found: _bare(found[1]), packaged(name)), schema)
 
 
 def _bare(expression: str) -> str:
-    """Return T-SQL for a text without what may stand between the digits of a number, also as JSON writes it."""
-    escaped = [r"N'\t'", r"N'\r'", r"N'\n'", *(f"NCHAR({ord(one)})" for one in SEPARATORS), r"N'\'"]
-    for one in escaped:
-        expression = f"REPLACE({expression}, {one}, N'')"
+    """Return T-SQL for a text without the characters that may separate the digits of a number, also as JSON writes them."""
+    separators = [r"N'\t'", r"N'\r'", r"N'\n'", *(f"NCHAR({ord(mark)})" for mark in SEPARATORS), r"N'\'"]
+    for separator in separators:
+        expression = f"REPLACE({expression}, {separator}, N'')"
     return expression
 
 
@@ -66,100 +51,119 @@ def placed(statement: str, schema: str) -> str:
 
 @cache
 def batches(name: str, schema: str) -> tuple[str, ...]:
-    """Return what stands between the lines `GO` in `sql/<name>.sql`, without lines that are comments."""
+    """Return the batches between the lines `GO` of `sql/<name>.sql`, without lines that are comments."""
     return split(text(name, schema))
 
 
 def split(script: str) -> tuple[str, ...]:
-    """Return what stands between the lines `GO` of `script`, without lines that are comments."""
+    """Return the batches between the lines `GO` of `script`, without lines that are comments."""
     parts = _GO.split(_COMMENT.sub("", script))
     return tuple(part.strip() for part in parts if part.strip())
 
 
-def script(schema: str, *, after: int = 0) -> str:
-    """Return one script for sqlcmd or a query window that makes everything after version `after` in `schema`."""
-    parts = [text("0000_versions", schema)]
-    for version in VERSIONS:
-        if version.number > after:
-            parts += [*(text(name, schema) for name in version.scripts), _record(version, schema)]
-    return "\n".join(parts)
+def script(schema: str) -> str:
+    """Return one script for sqlcmd or a query window that makes all tables and views in `schema`."""
+    return "\n".join(text(name, schema) for name in SCRIPTS)
 
 
-def _created(version: Version, schema: str) -> set[str]:
-    return {name for part in version.scripts for name in _CREATED.findall(text(part, schema))}
+@cache
+def created(schema: str) -> tuple[str, ...]:
+    """Return the names of all tables and views, in the order in which the scripts create them."""
+    return tuple(dict.fromkeys(_CREATED.findall(script(schema))))
 
 
-def _record(version: Version, schema: str) -> str:
-    found = text("record_version", schema)
-    for name in ("number", "name", "required"):
-        found = found.replace(f"$({name})", str(getattr(version, name)))
-    return found
+def column_type(column: Column) -> str:
+    """Return the type of `column`, without a collation."""
+    if column.type == "bytes":
+        return f"binary({column.width})"
+    if column.type == "text":
+        return f"nvarchar({column.width or 'max'})"
+    return _TYPES[column.type]
+
+
+def definition(column: Column) -> str:
+    """Return the type of `column`, and whether it may be NULL."""
+    return f"{column_type(column)} {'NULL' if column.nullable else 'NOT NULL'}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class State:
-    """Which version a database has."""
+    """Which tables and views a database has."""
 
-    number: int | None  # of the last script that was applied; None: there is no table of ours
-    required: int  # what a gatherer must know to write
-    missing: tuple[str, ...] = ()  # tables, views and columns, as far as they were looked for
+    number: int | None  # their version; None: there are none
+    required: int  # the version that a gatherer must know to write there
+    missing: tuple[str, ...] = ()  # tables, views and columns; empty if nothing looked for them
+    different: tuple[str, ...] = ()  # columns of another type, width or nullability, one clause for each
 
     @property
     def problem(self) -> str | None:
-        """What is wrong with it for this gatherer, with the command that mends it; None if nothing."""
+        """What keeps this gatherer from using them, with the command that mends it; None if nothing does."""
         if self.number is None:
-            return f"there are no tables of gatherer's; make them with: gatherer schema apply ({_NOT_SEEN})"
-        if self.number < LATEST:
             return (
-                f"the tables have version {self.number}, and this gatherer needs {LATEST}; "
-                "bring them up to date with: gatherer schema apply"
+                f"there are no tables of gatherer's; make them with: gatherer schema apply ({_NOT_VISIBLE})"
             )
-        if self.required > LATEST:
+        if self.required > VERSION:
             return (
                 f"the tables have version {self.number}, made by a newer gatherer, and this one, which knows "
-                f"{LATEST}, must not write there; update it with: pip install --upgrade gatherer"
+                f"{VERSION}, must not write there; update it with: pip install --upgrade gatherer"
             )
         if self.missing:
             what = ", ".join(self.missing)
-            return f"missing: {what}; make them anew with: gatherer schema apply ({_NOT_SEEN})"
+            return f"missing: {what}; make them anew with: gatherer schema apply ({_NOT_VISIBLE})"
+        if self.different:
+            return f"{'; '.join(self.different)}: change the columns with ALTER TABLE"
         return None
 
 
 def state(session: Session, schema: str) -> State:
-    """Return which version the tables in `schema` have."""
-    ((found,),) = session.run("SELECT OBJECT_ID(?, N'U') AS found", f"{schema}.schema_version")
-    if found.found is None:
+    """Return which version the tables in `schema` have, without looking at each of them."""
+    ((row,),) = session.run("SELECT OBJECT_ID(?, N'U') AS id", f"{schema}.schema_version")
+    if row.id is None:
         return State(number=None, required=0)
     query = "SELECT MAX(number) AS number, MAX(required) AS required FROM $(schema).schema_version"
-    (rows,) = session.run(placed(query, schema))
-    return State(number=rows[0].number, required=rows[0].required or 0)
+    ((row,),) = session.run(placed(query, schema))
+    return State(number=row.number, required=row.required or 0)
 
 
 def examine(session: Session, schema: str) -> State:
-    """Return what :func:`state` does, and what is missing of the tables, columns and views that this gatherer knows."""
-    found = state(session, schema)
-    if found.number is None:
-        return found
-    query = "SELECT TABLE_NAME AS name, COLUMN_NAME AS part FROM INFORMATION_SCHEMA.COLUMNS WHERE TABLE_SCHEMA = ?"
+    """Return what :func:`state` does, and how the tables, columns and views differ from what this gatherer knows."""
+    version = state(session, schema)
+    if version.number is None:
+        return version
+    query = (
+        "SELECT TABLE_NAME AS table_name, COLUMN_NAME AS name, DATA_TYPE AS type, "
+        "CHARACTER_MAXIMUM_LENGTH AS width, DATETIME_PRECISION AS digits, IS_NULLABLE AS nullable "
+        "FROM INFORMATION_SCHEMA.COLUMNS WHERE TABLE_SCHEMA = ?"
+    )
     (rows,) = session.run(query, schema)
-    there: dict[str, set[str]] = {}
+    stored: dict[str, dict[str, str]] = {}
     for row in rows:
-        there.setdefault(row.name, set()).add(row.part)
-    columns = {record.table: record.__struct_fields__ for record in TABLES}
-    missing = [name for name in made(schema) if name not in there]
-    missing += [
-        f"{name}.{column}"
-        for name, wanted in columns.items()
-        for column in wanted
-        if name in there and column not in there[name]
-    ]
-    return replace(found, missing=tuple(missing))
+        stored.setdefault(row.table_name, {})[row.name] = _stored_definition(row)
+    missing = [name for name in created(schema) if name not in stored]
+    different = []
+    for table, column in _all_columns():
+        if table not in stored:
+            continue
+        actual = stored[table].get(column.name)
+        if actual is None:
+            missing.append(f"{table}.{column.name}")
+        elif actual != definition(column):
+            different.append(f"{table}.{column.name} is {actual} instead of {definition(column)}")
+    return replace(version, missing=tuple(missing), different=tuple(different))
 
 
-@cache
-def made(schema: str) -> tuple[str, ...]:
-    """Return the names of all tables and views, in the order in which the scripts make them."""
-    return tuple(dict.fromkeys(_MADE.findall(script(schema))))
+def _all_columns() -> Iterator[tuple[str, Column]]:
+    return ((table, column) for table, columns in tables().items() for column in columns)
+
+
+def _stored_definition(row: Any) -> str:
+    """Return the definition of the column that `row` of INFORMATION_SCHEMA.COLUMNS describes."""
+    name = row.type
+    if name == "datetime2":
+        name = f"datetime2({row.digits})"
+    elif row.width is not None:
+        name = f"{name}({'max' if row.width == -1 else row.width})"
+    return f"{name} {'NULL' if row.nullable == 'YES' else 'NOT NULL'}"
 
 
 def check(session: Session, schema: str) -> None:
@@ -175,39 +179,28 @@ def check(session: Session, schema: str) -> None:
 
 
 def apply(session: Session, schema: str) -> list[str]:
-    """Apply what is missing, and return the names of the scripts. Needs a login that may create tables.
+    """Make the tables and views if any of them is missing, and return the names of the scripts that were run.
 
-    Each script can be run again: one that was interrupted is simply repeated. Of those that were applied before,
-    what makes a missing table or view is.
+    Needs a login that may create tables. The scripts leave a table that is there as it is and make the views anew, so
+    that one that was interrupted is simply run again.
 
     Raises:
-        TargetError: a newer gatherer made the tables, the login may not create any, or a table lacks columns.
+        TargetError: a newer gatherer made the tables, the login may not create any, or columns differ.
 
     """
-    for batch in batches("0000_versions", schema):
-        session.run(batch)
-    there = examine(session, schema)
-    if there.required > LATEST:
-        raise TargetError(f"schema {schema} of {session.name}: {there.problem}")
-    applied, missing = [], {*there.missing}
-    for version in VERSIONS:
-        known = there.number is not None and version.number <= there.number
-        if known and missing.isdisjoint(_created(version, schema)):
-            continue
-        for name in version.scripts:
-            for batch in batches(name, schema):
-                creates = {*_CREATED.findall(batch)}
-                if known and creates.isdisjoint(missing):
-                    continue
-                session.run(batch)
-                if batch.startswith("CREATE VIEW"):  # a later version makes it again
-                    missing -= creates
-        session.run(_GO.sub("", _record(version, schema)))
-        applied.append(version.name)
-    left = examine(session, schema).missing
-    if left:
+    before = examine(session, schema)
+    if before.required > VERSION:
+        raise TargetError(f"schema {schema} of {session.name}: {before.problem}")
+    scripts = SCRIPTS if before.number is None or before.missing else ()
+    for name in scripts:
+        for batch in batches(name, schema):
+            session.run(batch)
+    after = examine(session, schema)
+    if after.missing:
         raise TargetError(
-            f"schema {schema} of {session.name}: still missing: {', '.join(left)}. A table that is there is not made "
-            "anew, as that would cost its rows: bring the columns back, or move the table away"
+            f"schema {schema} of {session.name}: still missing: {', '.join(after.missing)}. A table that is there is "
+            "not made anew, as that would cost its rows: add the columns, or move the table away"
         )
-    return applied
+    if after.problem is not None:
+        raise TargetError(f"schema {schema} of {session.name}: {after.problem}")
+    return list(scripts)

@@ -7,11 +7,11 @@ from typing import Any, TypeVar
 
 from gatherer.model.notification import Notification
 from gatherer.model.person import Erasure, Person, Tombstone
-from gatherer.model.records import TABLES
+from gatherer.model.records import TABLES, Rejected
 from gatherer.model.retry import RetryPolicy
 from gatherer.targets import person_query
 from gatherer.targets.base import Batch, Export, Outcome, Position, Retired, Run, TargetStatus, Texts
-from gatherer.targets.sqlserver import bookkeeping, privacy, queries, rebuild, requirements, schema
+from gatherer.targets.sqlserver import bookkeeping, privacy, queries, rebuild, requirements, schema, upsert
 from gatherer.targets.sqlserver.apply import BatchWriter
 from gatherer.targets.sqlserver.commit import commit
 from gatherer.targets.sqlserver.connection import Access
@@ -45,13 +45,10 @@ class SQLServerTarget:
 
         """
         self._schema = schema_name
-        # The first batch of each of these files creates temporary tables, once per connection.
-        files = ("begin", "choose", "upsert_rejected", *(f"upsert_{record.table}" for record in TABLES))
-        self.session = Session(
-            access,
-            retry_policy=retry_policy,
-            setup=[schema.batches(name, schema_name)[0] for name in files],
-        )
+        # The first batch of each of these creates temporary tables, once per connection.
+        setup = [schema.batches(name, schema_name)[0] for name in ("begin", "choose")]
+        setup += [upsert.staging(table)[0] for table in (*TABLES, Rejected)]
+        self.session = Session(access, retry_policy=retry_policy, setup=setup)
         self.name = self.session.name
         self._transactions = Transactions(
             session=self.session,

@@ -1,47 +1,5 @@
--- One row per thing refused. Redelivery changes nothing, except that the first receipt counts.
---
--- First batch, once per connection: where rows are staged.
-CREATE TABLE #rejected (
-    [key]           binary(16) NOT NULL,
-    provider        nvarchar(64) COLLATE Latin1_General_BIN2 NOT NULL,
-    endpoint        nvarchar(100) COLLATE Latin1_General_BIN2 NOT NULL,
-    inbox_id        nvarchar(64) COLLATE Latin1_General_BIN2 NOT NULL,
-    notification_id bigint NOT NULL,
-    received_at     datetime2(3) NOT NULL,
-    path            nvarchar(max) NOT NULL,
-    reason_class    nvarchar(32) COLLATE Latin1_General_BIN2 NOT NULL,
-    reason          nvarchar(max) NOT NULL,
-    body_key        binary(16) NOT NULL
-);
-GO
--- Second batch: stage rows. Parameter: the rows as JSON arrays.
-SET NOCOUNT ON;
-DECLARE @rows nvarchar(max) = ?;
-DECLARE @staged int;
-
-DELETE FROM #rejected;
-INSERT INTO #rejected (
-    [key], provider, endpoint, inbox_id, notification_id, received_at, path, reason_class, reason, body_key
-)
-SELECT
-    CONVERT(binary(16), [key], 2), provider, endpoint, inbox_id, notification_id, received_at, path, reason_class,
-    reason, CONVERT(binary(16), body_key, 2)
-FROM OPENJSON(@rows) WITH (
-    [key]           char(32) '$[0]',
-    provider        nvarchar(max) '$[1]',
-    endpoint        nvarchar(max) '$[2]',
-    inbox_id        nvarchar(max) '$[3]',
-    notification_id bigint '$[4]',
-    received_at     datetime2(3) '$[5]',
-    path            nvarchar(max) '$[6]',
-    reason_class    nvarchar(max) '$[7]',
-    reason          nvarchar(max) '$[8]',
-    body_key        char(32) '$[9]'
-);
-SET @staged = @@ROWCOUNT;
-SELECT @staged AS staged, @staged AS written, @@TRANCOUNT AS transactions;
-GO
--- Third batch. Parameter: the time of writing.
+-- Insert the staged rows of rejected. Redelivery changes nothing, except that the first receipt counts.
+-- Parameter: the time of writing.
 SET NOCOUNT ON;
 DECLARE @now datetime2(3) = ?;
 DECLARE @staged int, @inserted int;

@@ -1,9 +1,9 @@
--- The tables in SQL Server. Same tables, columns and views as in the embedded target, so that a report written
--- on one works on the other. All times are UTC.
+-- The tables in SQL Server. The embedded target has the same tables, columns and views, so that a report written for
+-- one works on the other. All times are UTC.
 --
--- Run it under a login that may create tables: by `gatherer schema apply`, or by sqlcmd, which replaces
--- $(schema): sqlcmd -v schema=gatherer -i 0001_tables.sql (or take the output of `gatherer schema print`).
--- Running it again changes nothing (but on Babelfish, which renames indexes and so does not find them here).
+-- Run it under a login that may create tables: with `gatherer schema apply`, or with sqlcmd, which replaces
+-- $(schema): sqlcmd -v schema=gatherer -i tables.sql (or take the output of `gatherer schema print`).
+-- Running it again changes nothing.
 --
 -- Ids and words compare byte by byte (Latin1_General_BIN2): WhatsApp's ids differ in case alone. Columns for
 -- people to read have the collation of the database. The clustered key counts up, so that new rows go to the
@@ -12,6 +12,22 @@
 SET ANSI_NULLS, ANSI_PADDING, ANSI_WARNINGS, ARITHABORT, CONCAT_NULL_YIELDS_NULL, QUOTED_IDENTIFIER ON;
 SET NUMERIC_ROUNDABORT OFF;
 GO
+IF SCHEMA_ID(N'$(schema)') IS NULL
+    EXEC (N'CREATE SCHEMA [$(schema)]');
+GO
+
+-- The version of these tables and views. A gatherer that does not know version `required` must not write here.
+-- views.sql inserts the row, as it runs last.
+IF OBJECT_ID(N'$(schema).schema_version', N'U') IS NULL
+CREATE TABLE $(schema).schema_version (
+    number     int NOT NULL,
+    required   int NOT NULL,
+    applied_at datetime2(3) NOT NULL DEFAULT (SYSUTCDATETIME()),
+    applied_by nvarchar(128) NOT NULL DEFAULT (SUSER_SNAME()),
+    CONSTRAINT schema_version_pk PRIMARY KEY CLUSTERED (number)
+);
+GO
+
 -- One response: a receipt (sent, delivered, read, failed, …) or an answer (replied, reacted, …).
 IF OBJECT_ID(N'$(schema).response', N'U') IS NULL
 CREATE TABLE $(schema).response (
@@ -54,6 +70,7 @@ CREATE TABLE $(schema).response (
     details            nvarchar(max) NULL,  -- JSON: what else the element said
     inserted_at        datetime2(3) NOT NULL,
     changed_at         datetime2(3) NOT NULL,  -- for incremental readers
+    blanked_at         datetime2(3) NULL,  -- when the text of an old answer was removed; it is never filled again
     CONSTRAINT response_pk PRIMARY KEY CLUSTERED (id)
 );
 GO
@@ -73,6 +90,13 @@ IF NOT EXISTS (SELECT 1 FROM sys.indexes WHERE object_id = OBJECT_ID(N'$(schema)
     CREATE INDEX response_changed ON $(schema).response (changed_at);
 IF NOT EXISTS (SELECT 1 FROM sys.indexes WHERE object_id = OBJECT_ID(N'$(schema).response') AND name = N'response_notification')
     CREATE INDEX response_notification ON $(schema).response (notification_id);
+-- For `[target] keep_days`: a run finds old texts without reading the whole table. SQL Server uses a filtered index for a
+-- query only if the columns of the filter are in the index as well.
+IF NOT EXISTS (SELECT 1 FROM sys.indexes WHERE object_id = OBJECT_ID(N'$(schema).response') AND name = N'response_kept')
+    CREATE INDEX response_kept ON $(schema).response (occurred_at) INCLUDE (kind, blanked_at)
+    WHERE blanked_at IS NULL AND kind IN (
+        N'reacted', N'replied', N'edited', N'revoked', N'opted_out', N'opted_in', N'clicked', N'reply_marker'
+    );
 GO
 
 -- One notice about a message template: status, quality, category or content.
@@ -108,6 +132,8 @@ IF NOT EXISTS (SELECT 1 FROM sys.indexes WHERE object_id = OBJECT_ID(N'$(schema)
     CREATE UNIQUE INDEX template_event_key ON $(schema).template_event ([key]);
 IF NOT EXISTS (SELECT 1 FROM sys.indexes WHERE object_id = OBJECT_ID(N'$(schema).template_event') AND name = N'template_event_changed')
     CREATE INDEX template_event_changed ON $(schema).template_event (changed_at);
+IF NOT EXISTS (SELECT 1 FROM sys.indexes WHERE object_id = OBJECT_ID(N'$(schema).template_event') AND name = N'template_event_occurred')
+    CREATE INDEX template_event_occurred ON $(schema).template_event (occurred_at);
 GO
 
 -- One notice about a Flow: a change of status, or an alert with its figures.
@@ -148,6 +174,8 @@ IF NOT EXISTS (SELECT 1 FROM sys.indexes WHERE object_id = OBJECT_ID(N'$(schema)
     CREATE UNIQUE INDEX flow_event_key ON $(schema).flow_event ([key]);
 IF NOT EXISTS (SELECT 1 FROM sys.indexes WHERE object_id = OBJECT_ID(N'$(schema).flow_event') AND name = N'flow_event_changed')
     CREATE INDEX flow_event_changed ON $(schema).flow_event (changed_at);
+IF NOT EXISTS (SELECT 1 FROM sys.indexes WHERE object_id = OBJECT_ID(N'$(schema).flow_event') AND name = N'flow_event_occurred')
+    CREATE INDEX flow_event_occurred ON $(schema).flow_event (occurred_at);
 GO
 
 -- One notice about our account, one of our numbers, or what we may do with them.
@@ -183,6 +211,8 @@ IF NOT EXISTS (SELECT 1 FROM sys.indexes WHERE object_id = OBJECT_ID(N'$(schema)
     CREATE UNIQUE INDEX account_event_key ON $(schema).account_event ([key]);
 IF NOT EXISTS (SELECT 1 FROM sys.indexes WHERE object_id = OBJECT_ID(N'$(schema).account_event') AND name = N'account_event_changed')
     CREATE INDEX account_event_changed ON $(schema).account_event (changed_at);
+IF NOT EXISTS (SELECT 1 FROM sys.indexes WHERE object_id = OBJECT_ID(N'$(schema).account_event') AND name = N'account_event_occurred')
+    CREATE INDEX account_event_occurred ON $(schema).account_event (occurred_at);
 GO
 
 -- One element that is real but not modelled, kept whole.
@@ -216,6 +246,8 @@ IF NOT EXISTS (SELECT 1 FROM sys.indexes WHERE object_id = OBJECT_ID(N'$(schema)
     CREATE INDEX other_event_changed ON $(schema).other_event (changed_at);
 IF NOT EXISTS (SELECT 1 FROM sys.indexes WHERE object_id = OBJECT_ID(N'$(schema).other_event') AND name = N'other_event_deleted')
     CREATE INDEX other_event_deleted ON $(schema).other_event (message_id) WHERE family = N'statuses' AND name = N'deleted';
+IF NOT EXISTS (SELECT 1 FROM sys.indexes WHERE object_id = OBJECT_ID(N'$(schema).other_event') AND name = N'other_event_occurred')
+    CREATE INDEX other_event_occurred ON $(schema).other_event (occurred_at);
 GO
 
 -- One thing that was refused, and why. Its notification is kept once, in rejected_notification.
@@ -241,6 +273,10 @@ IF NOT EXISTS (SELECT 1 FROM sys.indexes WHERE object_id = OBJECT_ID(N'$(schema)
     CREATE UNIQUE INDEX rejected_key ON $(schema).rejected ([key]);
 IF NOT EXISTS (SELECT 1 FROM sys.indexes WHERE object_id = OBJECT_ID(N'$(schema).rejected') AND name = N'rejected_open')
     CREATE INDEX rejected_open ON $(schema).rejected (body_key) WHERE resolved_at IS NULL;
+IF NOT EXISTS (SELECT 1 FROM sys.indexes WHERE object_id = OBJECT_ID(N'$(schema).rejected') AND name = N'rejected_received')
+    CREATE INDEX rejected_received ON $(schema).rejected (received_at);
+IF NOT EXISTS (SELECT 1 FROM sys.indexes WHERE object_id = OBJECT_ID(N'$(schema).rejected') AND name = N'rejected_body')
+    CREATE INDEX rejected_body ON $(schema).rejected (body_key);
 GO
 
 -- The notification of what was refused, once.
@@ -308,4 +344,63 @@ IF NOT EXISTS (SELECT 1 FROM sys.indexes WHERE object_id = OBJECT_ID(N'$(schema)
     CREATE INDEX message_map_reference ON $(schema).message_map (client_reference) WHERE client_reference IS NOT NULL;
 IF NOT EXISTS (SELECT 1 FROM sys.indexes WHERE object_id = OBJECT_ID(N'$(schema).message_map') AND name = N'message_map_phone')
     CREATE INDEX message_map_phone ON $(schema).message_map (phone, sent_at) WHERE phone IS NOT NULL;
+GO
+
+-- What is left of an erased person: enough to know them again, not to find out who they were.
+IF OBJECT_ID(N'$(schema).tombstone', N'U') IS NULL
+CREATE TABLE $(schema).tombstone (
+    identifier binary(32) NOT NULL,  -- the keyed hash of a phone number, user id or message id
+    scope      nvarchar(16) COLLATE Latin1_General_BIN2 NOT NULL,  -- person: what occurred up to erased_at is erased; message: all about it
+    erased_at  datetime2(3) NOT NULL,
+    key_id     nvarchar(64) COLLATE Latin1_General_BIN2 NOT NULL,  -- which key it was hashed with
+    CONSTRAINT tombstone_pk PRIMARY KEY CLUSTERED (identifier)
+);
+GO
+
+-- One erasure: an account of it without the person.
+IF OBJECT_ID(N'$(schema).erasure', N'U') IS NULL
+CREATE TABLE $(schema).erasure (
+    id            bigint IDENTITY(1, 1) NOT NULL,
+    erased_at     datetime2(3) NOT NULL,
+    host          nvarchar(255) NOT NULL,
+    account       nvarchar(255) NOT NULL,  -- of the operating system, that ran the command
+    version       nvarchar(64) NOT NULL,
+    reference     nvarchar(max) NULL,  -- what the person who did it calls it
+    identifiers   int NOT NULL,  -- phone numbers and user ids
+    notifications int NOT NULL,  -- taken out of inboxes, or freed of what they said about the person
+    responses     int NOT NULL,  -- rows removed, and so are
+    other_rows    int NOT NULL,  -- those of other tables
+    CONSTRAINT erasure_pk PRIMARY KEY CLUSTERED (id)
+);
+GO
+
+-- Settings of the site that views need; gather writes them from [target] of the configuration. And the
+-- identity of this database: as which consumer of an inbox it is known.
+IF OBJECT_ID(N'$(schema).setting', N'U') IS NULL
+CREATE TABLE $(schema).setting (
+    name  nvarchar(64) COLLATE Latin1_General_BIN2 NOT NULL,
+    value nvarchar(255) NOT NULL,
+    CONSTRAINT setting_pk PRIMARY KEY CLUSTERED (name)
+);
+GO
+IF NOT EXISTS (SELECT 1 FROM $(schema).setting)
+    INSERT INTO $(schema).setting (name, value) VALUES (N'attribution_hours', N'72'), (N'time_zone', N'UTC');
+GO
+IF NOT EXISTS (SELECT 1 FROM $(schema).setting WHERE name = N'identity')
+    INSERT INTO $(schema).setting (name, value)
+    VALUES (N'identity', LOWER(REPLACE(CONVERT(nvarchar(36), NEWID()), N'-', N'')));
+GO
+
+-- The site's time zone as intervals of UTC, half open, without gaps.
+IF OBJECT_ID(N'$(schema).time_zone_offset', N'U') IS NULL
+CREATE TABLE $(schema).time_zone_offset (
+    starts_at      datetime2(3) NOT NULL,
+    ends_at        datetime2(3) NOT NULL,
+    offset_minutes int NOT NULL,
+    CONSTRAINT time_zone_offset_pk PRIMARY KEY CLUSTERED (starts_at)
+);
+GO
+IF NOT EXISTS (SELECT 1 FROM $(schema).time_zone_offset)
+    INSERT INTO $(schema).time_zone_offset (starts_at, ends_at, offset_minutes)
+    VALUES ('0001-01-01T00:00:00.000', '9999-12-31T23:59:59.999', 0);
 GO

@@ -41,12 +41,18 @@ CREATE TABLE response (
     billable           INTEGER,
     details            TEXT,              -- JSON: what else the element said
     inserted_at        TEXT NOT NULL,
-    changed_at         TEXT NOT NULL      -- for incremental readers
+    changed_at         TEXT NOT NULL,     -- for incremental readers
+    blanked_at         TEXT               -- when the text of an old answer was removed; it is never filled again
 );
 CREATE UNIQUE INDEX response_key ON response (key);
 CREATE INDEX response_message ON response (message_id);
 CREATE INDEX response_about ON response (about_message_id) WHERE about_message_id IS NOT NULL;
 CREATE INDEX response_changed ON response (changed_at);
+CREATE INDEX response_occurred ON response (occurred_at);
+-- For `[target] keep_days`: a run finds old texts without reading the whole table.
+CREATE INDEX response_kept ON response (occurred_at) WHERE blanked_at IS NULL AND kind IN (
+    'reacted', 'replied', 'edited', 'revoked', 'opted_out', 'opted_in', 'clicked', 'reply_marker'
+);
 
 -- One notice about a message template: status, quality, category or content.
 CREATE TABLE template_event (
@@ -76,6 +82,7 @@ CREATE TABLE template_event (
 );
 CREATE UNIQUE INDEX template_event_key ON template_event (key);
 CREATE INDEX template_event_changed ON template_event (changed_at);
+CREATE INDEX template_event_occurred ON template_event (occurred_at);
 
 -- One notice about a Flow: a change of status, or an alert with its figures.
 CREATE TABLE flow_event (
@@ -110,6 +117,7 @@ CREATE TABLE flow_event (
 );
 CREATE UNIQUE INDEX flow_event_key ON flow_event (key);
 CREATE INDEX flow_event_changed ON flow_event (changed_at);
+CREATE INDEX flow_event_occurred ON flow_event (occurred_at);
 
 -- One notice about our account, one of our numbers, or what we may do with them.
 CREATE TABLE account_event (
@@ -139,6 +147,7 @@ CREATE TABLE account_event (
 );
 CREATE UNIQUE INDEX account_event_key ON account_event (key);
 CREATE INDEX account_event_changed ON account_event (changed_at);
+CREATE INDEX account_event_occurred ON account_event (occurred_at);
 
 -- One element that is real but not modelled, kept whole.
 CREATE TABLE other_event (
@@ -165,6 +174,7 @@ CREATE TABLE other_event (
 CREATE UNIQUE INDEX other_event_key ON other_event (key);
 CREATE INDEX other_event_changed ON other_event (changed_at);
 CREATE INDEX other_event_deleted ON other_event (message_id) WHERE family = 'statuses' AND name = 'deleted';
+CREATE INDEX other_event_occurred ON other_event (occurred_at);
 
 -- One thing that was refused, and why. Its notification is kept once, in rejected_notification.
 CREATE TABLE rejected (
@@ -184,6 +194,8 @@ CREATE TABLE rejected (
 );
 CREATE UNIQUE INDEX rejected_key ON rejected (key);
 CREATE INDEX rejected_open ON rejected (body_key) WHERE resolved_at IS NULL;
+CREATE INDEX rejected_received ON rejected (received_at);
+CREATE INDEX rejected_body ON rejected (body_key);
 
 CREATE TABLE rejected_notification (
     body_key     BLOB NOT NULL PRIMARY KEY,
@@ -234,3 +246,42 @@ CREATE TABLE message_map (
 CREATE UNIQUE INDEX message_map_message ON message_map (message_id) WHERE message_id IS NOT NULL;
 CREATE INDEX message_map_reference ON message_map (client_reference) WHERE client_reference IS NOT NULL;
 CREATE INDEX message_map_phone ON message_map (phone, sent_at) WHERE phone IS NOT NULL;
+
+-- What is left of an erased person: enough to know them again, not to find out who they were.
+CREATE TABLE tombstone (
+    identifier BLOB NOT NULL PRIMARY KEY,  -- 32 bytes: the keyed hash of a phone number, user id or message id
+    scope      TEXT NOT NULL,              -- person: what occurred up to erased_at is erased; message: all about it
+    erased_at  TEXT NOT NULL,
+    key_id     TEXT NOT NULL               -- which key it was hashed with
+) WITHOUT ROWID;
+
+-- One erasure: an account of it without the person.
+CREATE TABLE erasure (
+    id            INTEGER PRIMARY KEY,
+    erased_at     TEXT NOT NULL,
+    host          TEXT NOT NULL,
+    account       TEXT NOT NULL,     -- of the operating system, that ran the command
+    version       TEXT NOT NULL,
+    reference     TEXT,              -- what the person who did it calls it
+    identifiers   INTEGER NOT NULL,  -- phone numbers and user ids
+    notifications INTEGER NOT NULL,  -- taken out of inboxes, or freed of what they said about the person
+    responses     INTEGER NOT NULL,  -- rows removed, and so are
+    other_rows    INTEGER NOT NULL   -- those of other tables
+);
+
+-- Settings of the site that views need; gather writes them from [target] of the configuration. And the
+-- identity of this database: as which consumer of an inbox it is known.
+CREATE TABLE setting (
+    name  TEXT NOT NULL PRIMARY KEY,
+    value TEXT NOT NULL
+) WITHOUT ROWID;
+INSERT INTO setting (name, value) VALUES ('attribution_hours', '72'), ('time_zone', 'UTC'),
+    ('identity', lower(hex(randomblob(16))));
+
+-- The site's time zone as intervals of UTC, half open, without gaps.
+CREATE TABLE time_zone_offset (
+    starts_at      TEXT NOT NULL PRIMARY KEY,
+    ends_at        TEXT NOT NULL,
+    offset_minutes INTEGER NOT NULL
+) WITHOUT ROWID;
+INSERT INTO time_zone_offset VALUES ('0001-01-01 00:00:00.000', '9999-12-31 23:59:59.999', 0);

@@ -1,10 +1,6 @@
--- One row per response: inserted, or filled from another delivery of the same fact. Which value wins where
--- deliveries contradict each other is decided by gatherer/merging.py alone: UTF-16, in which SQL Server sorts,
--- and UTF-8, in which SQLite does, put characters beyond the Basic Multilingual Plane in different places.
--- So the server finds what is new and what differs, and takes the merged rows back.
+-- Stage rows of response.
 --
--- First batch, once per connection: where rows are staged. All text is compared byte by byte.
--- No MERGE: it is two statements under one name, with races and defects of its own.
+-- First batch, once per connection: the temporary table that they are staged in. All its text compares byte by byte.
 CREATE TABLE #response (
     [key]              binary(16) NOT NULL,
     provider           nvarchar(64) COLLATE Latin1_General_BIN2 NOT NULL,
@@ -45,8 +41,8 @@ CREATE TABLE #response (
 );
 GO
 -- Second batch: stage up to 2 000 rows (lock escalation starts near 5 000). Parameter: the rows as JSON arrays in
--- the order of the columns. Text is read as nvarchar(max): whatever its length, it is the typed table that says
--- whether it fits.
+-- the order of the columns. Text is read as nvarchar(max), so that no value is cut: the temporary table refuses one
+-- that is too long for its column.
 SET NOCOUNT ON;
 DECLARE @rows nvarchar(max) = ?;
 DECLARE @staged int;
@@ -55,16 +51,16 @@ DELETE FROM #response;
 INSERT INTO #response (
     [key], provider, endpoint, inbox_id, notification_id, received_at, occurred_at, occurred_at_source,
     account_id, is_test, kind, message_id, about_message_id, phone, phone_raw, user_id, phone_number_id,
-    business_phone, client_reference, profile_name, group_id, emoji, reply_type, reply_text, reply_payload,
-    media_id, media_type, error_code, error_title, error_details, errors, pricing_category, pricing_model,
-    pricing_type, billable, details
+    business_phone, client_reference, profile_name, group_id, emoji, reply_type, reply_text,
+    reply_payload, media_id, media_type, error_code, error_title, error_details, errors,
+    pricing_category, pricing_model, pricing_type, billable, details
 )
 SELECT
-    CONVERT(binary(16), [key], 2), provider, endpoint, inbox_id, notification_id, received_at, occurred_at,
-    occurred_at_source, account_id, is_test, kind, message_id, about_message_id, phone, phone_raw, user_id,
-    phone_number_id, business_phone, client_reference, profile_name, group_id, emoji, reply_type,
-    reply_text, reply_payload, media_id, media_type, error_code, error_title, error_details, errors,
-    pricing_category, pricing_model, pricing_type, billable, details
+    CONVERT(binary(16), [key], 2), provider, endpoint, inbox_id, notification_id, received_at,
+    occurred_at, occurred_at_source, account_id, is_test, kind, message_id, about_message_id, phone,
+    phone_raw, user_id, phone_number_id, business_phone, client_reference, profile_name, group_id, emoji,
+    reply_type, reply_text, reply_payload, media_id, media_type, error_code, error_title, error_details,
+    errors, pricing_category, pricing_model, pricing_type, billable, details
 FROM OPENJSON(@rows) WITH (
     [key]              char(32) '$[0]',
     provider           nvarchar(max) '$[1]',
@@ -106,8 +102,15 @@ FROM OPENJSON(@rows) WITH (
 SET @staged = @@ROWCOUNT;
 SELECT @staged AS staged, @staged AS written, @@TRANCOUNT AS transactions;
 GO
--- Third batch, inside a transaction that holds the application lock. Parameter: the time of writing.
--- FORCESEEK, because a scan under HOLDLOCK would lock whatever it passes.
+-- Insert the staged rows of response, or fill rows from another delivery of the same fact.
+--
+-- Where two deliveries contradict each other, gatherer/model/merge.py alone decides which value wins: UTF-16, in which
+-- SQL Server sorts, and UTF-8, in which SQLite sorts, put characters beyond the Basic Multilingual Plane in different
+-- places. So the server finds what is new and what differs, and takes the merged rows back.
+-- No MERGE: it is two statements under one name, with races and defects of its own.
+--
+-- First batch, inside a transaction that holds the application lock. Parameter: the time of writing.
+-- FORCESEEK, because a scan under HOLDLOCK would lock every row that it passes.
 SET NOCOUNT ON;
 DECLARE @now datetime2(3) = ?;
 DECLARE @staged int, @inserted int;
@@ -117,8 +120,8 @@ INSERT INTO #applied (table_name, [key])
 SELECT N'response', [key] FROM #response;
 SET @staged = @@ROWCOUNT;
 
--- First result: rows that are there, and that the staged row could change. A staged NULL never does. Lengths
--- are compared as well, because 'a' = 'a ' in T-SQL, in every collation. What was blanked is never filled again.
+-- First result: stored rows that the staged row could change. A staged NULL never does. Lengths are compared as well,
+-- because 'a' = 'a ' in T-SQL, in every collation. A text that was blanked is never filled again.
 SELECT
     t.[key], t.provider, t.endpoint, t.inbox_id, t.notification_id, t.received_at, t.occurred_at,
     t.occurred_at_source, t.account_id, t.is_test, t.kind, t.message_id, t.about_message_id, t.phone,
@@ -127,10 +130,9 @@ SELECT
     t.error_code, t.error_title, t.error_details, t.errors, t.pricing_category, t.pricing_model,
     t.pricing_type, t.billable, t.details, t.blanked_at
 FROM #response AS s
-JOIN $(schema).response AS t WITH (UPDLOCK, HOLDLOCK, FORCESEEK) ON t.[key] = s.[key]
+JOIN [gatherer].response AS t WITH (UPDLOCK, HOLDLOCK, FORCESEEK) ON t.[key] = s.[key]
 WHERE
-    t.occurred_at_source <> s.occurred_at_source OR t.occurred_at <> s.occurred_at
-    OR s.received_at < t.received_at
+    s.received_at < t.received_at
     OR (
         s.received_at = t.received_at
         AND (
@@ -138,6 +140,8 @@ WHERE
             OR s.provider <> t.provider
         )
     )
+    OR s.occurred_at <> t.occurred_at
+    OR s.occurred_at_source <> t.occurred_at_source OR DATALENGTH(s.occurred_at_source) <> DATALENGTH(t.occurred_at_source)
     OR s.account_id <> t.account_id OR DATALENGTH(s.account_id) <> DATALENGTH(t.account_id) OR (t.account_id IS NULL AND s.account_id IS NOT NULL)
     OR s.is_test <> t.is_test
     OR s.kind <> t.kind OR DATALENGTH(s.kind) <> DATALENGTH(t.kind)
@@ -167,13 +171,13 @@ WHERE
     OR s.billable <> t.billable OR (t.billable IS NULL AND s.billable IS NOT NULL)
     OR (t.blanked_at IS NULL AND (s.details <> t.details COLLATE Latin1_General_BIN2 OR DATALENGTH(s.details) <> DATALENGTH(t.details) OR (t.details IS NULL AND s.details IS NOT NULL)));
 
--- Second result: how many were new, by what they are counted as. The unique index is the real guard.
-INSERT INTO $(schema).response (
+-- Second result: how many rows were new, by the word that they are counted under. The unique index is the real guard.
+INSERT INTO [gatherer].response (
     [key], provider, endpoint, inbox_id, notification_id, received_at, occurred_at, occurred_at_source,
     account_id, is_test, kind, message_id, about_message_id, phone, phone_raw, user_id, phone_number_id,
-    business_phone, client_reference, profile_name, group_id, emoji, reply_type, reply_text, reply_payload,
-    media_id, media_type, error_code, error_title, error_details, errors, pricing_category, pricing_model,
-    pricing_type, billable, details, inserted_at, changed_at
+    business_phone, client_reference, profile_name, group_id, emoji, reply_type, reply_text,
+    reply_payload, media_id, media_type, error_code, error_title, error_details, errors,
+    pricing_category, pricing_model, pricing_type, billable, details, inserted_at, changed_at
 )
 OUTPUT inserted.kind INTO @new
 SELECT
@@ -184,14 +188,16 @@ SELECT
     s.error_code, s.error_title, s.error_details, s.errors, s.pricing_category, s.pricing_model,
     s.pricing_type, s.billable, s.details, @now, @now
 FROM #response AS s
-WHERE NOT EXISTS (SELECT 1 FROM $(schema).response AS t WITH (UPDLOCK, HOLDLOCK, FORCESEEK) WHERE t.[key] = s.[key]);
+WHERE NOT EXISTS (
+    SELECT 1 FROM [gatherer].response AS t WITH (UPDLOCK, HOLDLOCK, FORCESEEK) WHERE t.[key] = s.[key]
+);
 SET @inserted = @@ROWCOUNT;
 SELECT word, COUNT(*) AS inserted FROM @new GROUP BY word;
 
--- Last result: the proof that all of this ran, and that the transaction is still there.
+-- Last result: the proof that all of this ran, and that the transaction is still open.
 SELECT @staged AS staged, @inserted AS written, @@TRANCOUNT AS transactions;
 GO
--- Fourth batch, with merged rows staged: their keys are there and locked. Parameter: the time of writing.
+-- Second batch, with merged rows staged: their keys are stored and locked. Parameter: the time of writing.
 SET NOCOUNT ON;
 DECLARE @now datetime2(3) = ?;
 DECLARE @written int;
@@ -209,7 +215,7 @@ UPDATE t SET
     error_details = s.error_details, errors = s.errors, pricing_category = s.pricing_category,
     pricing_model = s.pricing_model, pricing_type = s.pricing_type, billable = s.billable,
     details = s.details, changed_at = @now
-FROM $(schema).response AS t
+FROM [gatherer].response AS t
 JOIN #response AS s ON s.[key] = t.[key];
 SET @written = @@ROWCOUNT;
 

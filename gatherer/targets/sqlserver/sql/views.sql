@@ -6,37 +6,6 @@
 
 SET ANSI_NULLS, QUOTED_IDENTIFIER ON;
 GO
--- Settings of the site that views need; gather writes them from [target] of the configuration. And the
--- identity of this database: as which consumer of an inbox it is known.
-IF OBJECT_ID(N'$(schema).setting', N'U') IS NULL
-CREATE TABLE $(schema).setting (
-    name  nvarchar(64) COLLATE Latin1_General_BIN2 NOT NULL,
-    value nvarchar(255) NOT NULL,
-    CONSTRAINT setting_pk PRIMARY KEY CLUSTERED (name)
-);
-GO
-IF NOT EXISTS (SELECT 1 FROM $(schema).setting)
-    INSERT INTO $(schema).setting (name, value) VALUES (N'attribution_hours', N'72'), (N'time_zone', N'UTC');
-GO
-IF NOT EXISTS (SELECT 1 FROM $(schema).setting WHERE name = N'identity')
-    INSERT INTO $(schema).setting (name, value)
-    VALUES (N'identity', LOWER(REPLACE(CONVERT(nvarchar(36), NEWID()), N'-', N'')));
-GO
-
--- The site's time zone as intervals of UTC, half open, without gaps.
-IF OBJECT_ID(N'$(schema).time_zone_offset', N'U') IS NULL
-CREATE TABLE $(schema).time_zone_offset (
-    starts_at      datetime2(3) NOT NULL,
-    ends_at        datetime2(3) NOT NULL,
-    offset_minutes int NOT NULL,
-    CONSTRAINT time_zone_offset_pk PRIMARY KEY CLUSTERED (starts_at)
-);
-GO
-IF NOT EXISTS (SELECT 1 FROM $(schema).time_zone_offset)
-    INSERT INTO $(schema).time_zone_offset (starts_at, ends_at, offset_minutes)
-    VALUES ('0001-01-01T00:00:00.000', '9999-12-31T23:59:59.999', 0);
-GO
-
 DROP VIEW IF EXISTS $(schema).campaign_funnel;
 DROP VIEW IF EXISTS $(schema).response_campaign;
 DROP VIEW IF EXISTS $(schema).mapped_message;
@@ -410,4 +379,9 @@ SELECT
 FROM $(schema).mapped_message AS m
 LEFT JOIN reached AS x ON x.map_id = m.map_id AND x.our_message_id = COALESCE(m.message_id, N'')
 GROUP BY m.campaign, CAST(m.sent_at AS date);
+GO
+
+-- The version is recorded last: without it, the scripts did not run to their end.
+IF NOT EXISTS (SELECT 1 FROM $(schema).schema_version WHERE number = 1)
+    INSERT INTO $(schema).schema_version (number, required) VALUES (1, 1);
 GO

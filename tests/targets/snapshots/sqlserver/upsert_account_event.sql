@@ -1,10 +1,6 @@
--- One row per account event: inserted, or filled from another delivery of the same fact. Which value wins where
--- deliveries contradict each other is decided by gatherer/merging.py alone: UTF-16, in which SQL Server sorts,
--- and UTF-8, in which SQLite does, put characters beyond the Basic Multilingual Plane in different places.
--- So the server finds what is new and what differs, and takes the merged rows back.
+-- Stage rows of account_event.
 --
--- First batch, once per connection: where rows are staged. All text is compared byte by byte.
--- No MERGE: it is two statements under one name, with races and defects of its own.
+-- First batch, once per connection: the temporary table that they are staged in. All its text compares byte by byte.
 CREATE TABLE #account_event (
     [key]              binary(16) NOT NULL,
     provider           nvarchar(64) COLLATE Latin1_General_BIN2 NOT NULL,
@@ -29,8 +25,8 @@ CREATE TABLE #account_event (
 );
 GO
 -- Second batch: stage up to 2 000 rows (lock escalation starts near 5 000). Parameter: the rows as JSON arrays in
--- the order of the columns. Text is read as nvarchar(max): whatever its length, it is the typed table that says
--- whether it fits.
+-- the order of the columns. Text is read as nvarchar(max), so that no value is cut: the temporary table refuses one
+-- that is too long for its column.
 SET NOCOUNT ON;
 DECLARE @rows nvarchar(max) = ?;
 DECLARE @staged int;
@@ -42,9 +38,9 @@ INSERT INTO #account_event (
     new_value, reason, details
 )
 SELECT
-    CONVERT(binary(16), [key], 2), provider, endpoint, inbox_id, notification_id, received_at, occurred_at,
-    occurred_at_source, account_id, is_test, field, event, entity_type, entity_id, business_phone,
-    severity, old_value, new_value, reason, details
+    CONVERT(binary(16), [key], 2), provider, endpoint, inbox_id, notification_id, received_at,
+    occurred_at, occurred_at_source, account_id, is_test, field, event, entity_type, entity_id,
+    business_phone, severity, old_value, new_value, reason, details
 FROM OPENJSON(@rows) WITH (
     [key]              char(32) '$[0]',
     provider           nvarchar(max) '$[1]',
@@ -70,27 +66,34 @@ FROM OPENJSON(@rows) WITH (
 SET @staged = @@ROWCOUNT;
 SELECT @staged AS staged, @staged AS written, @@TRANCOUNT AS transactions;
 GO
--- Third batch, inside a transaction that holds the application lock. Parameter: the time of writing.
--- FORCESEEK, because a scan under HOLDLOCK would lock whatever it passes.
+-- Insert the staged rows of account_event, or fill rows from another delivery of the same fact.
+--
+-- Where two deliveries contradict each other, gatherer/model/merge.py alone decides which value wins: UTF-16, in which
+-- SQL Server sorts, and UTF-8, in which SQLite sorts, put characters beyond the Basic Multilingual Plane in different
+-- places. So the server finds what is new and what differs, and takes the merged rows back.
+-- No MERGE: it is two statements under one name, with races and defects of its own.
+--
+-- First batch, inside a transaction that holds the application lock. Parameter: the time of writing.
+-- FORCESEEK, because a scan under HOLDLOCK would lock every row that it passes.
 SET NOCOUNT ON;
 DECLARE @now datetime2(3) = ?;
 DECLARE @staged int, @inserted int;
+DECLARE @new TABLE (word nvarchar(32) COLLATE Latin1_General_BIN2 NOT NULL);
 
 INSERT INTO #applied (table_name, [key])
 SELECT N'account_event', [key] FROM #account_event;
 SET @staged = @@ROWCOUNT;
 
--- First result: rows that are there, and that the staged row could change. A staged NULL never does. Lengths
--- are compared as well, because 'a' = 'a ' in T-SQL, in every collation.
+-- First result: stored rows that the staged row could change. A staged NULL never does. Lengths are compared as well,
+-- because 'a' = 'a ' in T-SQL, in every collation. A text that was blanked is never filled again.
 SELECT
     t.[key], t.provider, t.endpoint, t.inbox_id, t.notification_id, t.received_at, t.occurred_at,
     t.occurred_at_source, t.account_id, t.is_test, t.field, t.event, t.entity_type, t.entity_id,
     t.business_phone, t.severity, t.old_value, t.new_value, t.reason, t.details
 FROM #account_event AS s
-JOIN $(schema).account_event AS t WITH (UPDLOCK, HOLDLOCK, FORCESEEK) ON t.[key] = s.[key]
+JOIN [gatherer].account_event AS t WITH (UPDLOCK, HOLDLOCK, FORCESEEK) ON t.[key] = s.[key]
 WHERE
-    t.occurred_at_source <> s.occurred_at_source OR t.occurred_at <> s.occurred_at
-    OR s.received_at < t.received_at
+    s.received_at < t.received_at
     OR (
         s.received_at = t.received_at
         AND (
@@ -98,6 +101,8 @@ WHERE
             OR s.provider <> t.provider
         )
     )
+    OR s.occurred_at <> t.occurred_at
+    OR s.occurred_at_source <> t.occurred_at_source OR DATALENGTH(s.occurred_at_source) <> DATALENGTH(t.occurred_at_source)
     OR s.account_id <> t.account_id OR DATALENGTH(s.account_id) <> DATALENGTH(t.account_id) OR (t.account_id IS NULL AND s.account_id IS NOT NULL)
     OR s.is_test <> t.is_test
     OR s.field <> t.field OR DATALENGTH(s.field) <> DATALENGTH(t.field)
@@ -111,25 +116,28 @@ WHERE
     OR s.reason <> t.reason COLLATE Latin1_General_BIN2 OR DATALENGTH(s.reason) <> DATALENGTH(t.reason) OR (t.reason IS NULL AND s.reason IS NOT NULL)
     OR s.details <> t.details COLLATE Latin1_General_BIN2 OR DATALENGTH(s.details) <> DATALENGTH(t.details) OR (t.details IS NULL AND s.details IS NOT NULL);
 
--- Second result: how many were new, by what they are counted as. The unique index is the real guard.
-INSERT INTO $(schema).account_event (
+-- Second result: how many rows were new, by the word that they are counted under. The unique index is the real guard.
+INSERT INTO [gatherer].account_event (
     [key], provider, endpoint, inbox_id, notification_id, received_at, occurred_at, occurred_at_source,
     account_id, is_test, field, event, entity_type, entity_id, business_phone, severity, old_value,
     new_value, reason, details, inserted_at, changed_at
 )
+OUTPUT N'account_event' INTO @new
 SELECT
     s.[key], s.provider, s.endpoint, s.inbox_id, s.notification_id, s.received_at, s.occurred_at,
     s.occurred_at_source, s.account_id, s.is_test, s.field, s.event, s.entity_type, s.entity_id,
     s.business_phone, s.severity, s.old_value, s.new_value, s.reason, s.details, @now, @now
 FROM #account_event AS s
-WHERE NOT EXISTS (SELECT 1 FROM $(schema).account_event AS t WITH (UPDLOCK, HOLDLOCK, FORCESEEK) WHERE t.[key] = s.[key]);
+WHERE NOT EXISTS (
+    SELECT 1 FROM [gatherer].account_event AS t WITH (UPDLOCK, HOLDLOCK, FORCESEEK) WHERE t.[key] = s.[key]
+);
 SET @inserted = @@ROWCOUNT;
-SELECT N'account_event' AS word, @inserted AS inserted WHERE @inserted > 0;
+SELECT word, COUNT(*) AS inserted FROM @new GROUP BY word;
 
--- Last result: the proof that all of this ran, and that the transaction is still there.
+-- Last result: the proof that all of this ran, and that the transaction is still open.
 SELECT @staged AS staged, @inserted AS written, @@TRANCOUNT AS transactions;
 GO
--- Fourth batch, with merged rows staged: their keys are there and locked. Parameter: the time of writing.
+-- Second batch, with merged rows staged: their keys are stored and locked. Parameter: the time of writing.
 SET NOCOUNT ON;
 DECLARE @now datetime2(3) = ?;
 DECLARE @written int;
@@ -141,7 +149,7 @@ UPDATE t SET
     field = s.field, event = s.event, entity_type = s.entity_type, entity_id = s.entity_id,
     business_phone = s.business_phone, severity = s.severity, old_value = s.old_value,
     new_value = s.new_value, reason = s.reason, details = s.details, changed_at = @now
-FROM $(schema).account_event AS t
+FROM [gatherer].account_event AS t
 JOIN #account_event AS s ON s.[key] = t.[key];
 SET @written = @@ROWCOUNT;
 

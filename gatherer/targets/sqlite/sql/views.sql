@@ -1,23 +1,6 @@
 -- What reports read. Test rows (dashboard tests, simulated traffic) are in none of these views but
 -- response_local. `person` is the phone number, or the user id where WhatsApp withholds the number.
 
--- Settings of the site that views need; gather writes them from [target] of the configuration. And the
--- identity of this database: as which consumer of an inbox it is known.
-CREATE TABLE setting (
-    name  TEXT NOT NULL PRIMARY KEY,
-    value TEXT NOT NULL
-) WITHOUT ROWID;
-INSERT INTO setting (name, value) VALUES ('attribution_hours', '72'), ('time_zone', 'UTC'),
-    ('identity', lower(hex(randomblob(16))));
-
--- The site's time zone as intervals of UTC, half open, without gaps.
-CREATE TABLE time_zone_offset (
-    starts_at      TEXT NOT NULL PRIMARY KEY,
-    ends_at        TEXT NOT NULL,
-    offset_minutes INTEGER NOT NULL
-) WITHOUT ROWID;
-INSERT INTO time_zone_offset VALUES ('0001-01-01 00:00:00.000', '9999-12-31 23:59:59.999', 0);
-
 -- One response with its times in the site's time zone.
 CREATE VIEW response_local AS
 SELECT

@@ -1,0 +1,64 @@
+-- Insert the staged rows of $(table), or fill rows from another delivery of the same fact.
+--
+-- Where two deliveries contradict each other, gatherer/model/merge.py alone decides which value wins: UTF-16, in which
+-- SQL Server sorts, and UTF-8, in which SQLite sorts, put characters beyond the Basic Multilingual Plane in different
+-- places. So the server finds what is new and what differs, and takes the merged rows back.
+-- No MERGE: it is two statements under one name, with races and defects of its own.
+--
+-- First batch, inside a transaction that holds the application lock. Parameter: the time of writing.
+-- FORCESEEK, because a scan under HOLDLOCK would lock every row that it passes.
+SET NOCOUNT ON;
+DECLARE @now datetime2(3) = ?;
+DECLARE @staged int, @inserted int;
+DECLARE @new TABLE (word nvarchar(32) COLLATE Latin1_General_BIN2 NOT NULL);
+
+INSERT INTO #applied (table_name, [key])
+SELECT N'$(table)', [key] FROM #$(table);
+SET @staged = @@ROWCOUNT;
+
+-- First result: stored rows that the staged row could change. A staged NULL never does. Lengths are compared as well,
+-- because 'a' = 'a ' in T-SQL, in every collation. A text that was blanked is never filled again.
+SELECT
+    $(stored)
+FROM #$(table) AS s
+JOIN $(schema).$(table) AS t WITH (UPDLOCK, HOLDLOCK, FORCESEEK) ON t.[key] = s.[key]
+WHERE
+    s.received_at < t.received_at
+    OR (
+        s.received_at = t.received_at
+        AND (
+            s.inbox_id <> t.inbox_id OR s.notification_id <> t.notification_id OR s.endpoint <> t.endpoint
+            OR s.provider <> t.provider
+        )
+    )
+    OR $(differs);
+
+-- Second result: how many rows were new, by the word that they are counted under. The unique index is the real guard.
+INSERT INTO $(schema).$(table) (
+    $(columns), inserted_at, changed_at
+)
+OUTPUT $(word) INTO @new
+SELECT
+    $(staged), @now, @now
+FROM #$(table) AS s
+WHERE NOT EXISTS (
+    SELECT 1 FROM $(schema).$(table) AS t WITH (UPDLOCK, HOLDLOCK, FORCESEEK) WHERE t.[key] = s.[key]
+);
+SET @inserted = @@ROWCOUNT;
+SELECT word, COUNT(*) AS inserted FROM @new GROUP BY word;
+
+-- Last result: the proof that all of this ran, and that the transaction is still open.
+SELECT @staged AS staged, @inserted AS written, @@TRANCOUNT AS transactions;
+GO
+-- Second batch, with merged rows staged: their keys are stored and locked. Parameter: the time of writing.
+SET NOCOUNT ON;
+DECLARE @now datetime2(3) = ?;
+DECLARE @written int;
+
+UPDATE t SET
+    $(assignments), changed_at = @now
+FROM $(schema).$(table) AS t
+JOIN #$(table) AS s ON s.[key] = t.[key];
+SET @written = @@ROWCOUNT;
+
+SELECT @written AS staged, @written AS written, @@TRANCOUNT AS transactions;
