@@ -2,11 +2,11 @@
 
 import contextlib
 import errno
-import os
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
+from gatherer.files import atomic
 from gatherer.inbox.reader import LocalInbox
 from gatherer.model.errors import ConfigurationError, InboxError, TemporaryError
 
@@ -25,15 +25,14 @@ def backup(inbox: LocalInbox, destination: Path) -> int:
 
     """
     if destination.exists():
-        raise ConfigurationError(f"{destination} exists: a backup never replaces another file")
+        raise _exists(destination)
     unfinished = destination.with_name(destination.name + ".unfinished")
     try:
         found = inbox.query(lambda connection: _copy(connection, unfinished))
         if found != "ok":
             raise InboxError(f"the copy of the inbox is damaged ({found}): look at `gatherer inbox check`")
         with _explained(destination):
-            _flush(unfinished)
-            unfinished.rename(destination)
+            atomic.publish(unfinished, destination, replace=False)
             return destination.stat().st_size
     finally:
         with contextlib.suppress(OSError):
@@ -64,16 +63,16 @@ def _copy(source: sqlite3.Connection, unfinished: Path) -> str:
             raise
 
 
+def _exists(path: Path) -> ConfigurationError:
+    return ConfigurationError(f"{path} exists: a backup never replaces another file")
+
+
 @contextlib.contextmanager
 def _explained(path: Path) -> Iterator[None]:
     try:
         yield
+    except FileExistsError:
+        raise _exists(path) from None
     except OSError as error:
         kind = TemporaryError if error.errno == errno.ENOSPC else ConfigurationError
         raise kind(f"{path} cannot be written: {error.strerror or error}") from None
-
-
-def _flush(path: Path) -> None:
-    """Make sure that the file is on disk."""
-    with path.open("rb+") as opened:
-        os.fsync(opened.fileno())

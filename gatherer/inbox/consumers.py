@@ -5,13 +5,13 @@ file is replaced as a whole, so that whoever reads it sees the old or the new on
 """
 
 import json
-import os
 import re
 from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from gatherer.files.atomic import atomic_write
 from gatherer.model import timestamps
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}")
@@ -53,11 +53,10 @@ def acknowledge(inbox: Path, name: str, inbox_id: str, notification_id: int) -> 
         "notification_id": notification_id,
         "acknowledged_at": timestamps.iso(timestamps.now()),
     }
-    written = place / f"{name}.json.{os.getpid()}.new"
-    written.write_text(json.dumps(content), encoding="utf-8")
-    # As the folder has it, whatever the umask: a `serve` under another account has to read it.
-    written.chmod(place.stat().st_mode & 0o666)
-    written.replace(place / f"{name}.json")
+    # The mode of the folder, not the umask, decides: a `serve` under another account has to read the file.
+    mode = place.stat().st_mode & 0o666
+    with atomic_write(place / f"{name}.json", mode=mode, durable=False) as draft:
+        draft.write(json.dumps(content))
 
 
 def reached(found: Iterable[Consumer], inbox_id: str) -> tuple[int, datetime]:

@@ -8,7 +8,6 @@ no harm.
 import asyncio
 import json
 import logging
-import os
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
@@ -16,6 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
+from gatherer.files.atomic import atomic_write
 from gatherer.inbox.queue import InboxUnavailableError
 
 log = logging.getLogger(__name__)
@@ -49,7 +49,8 @@ def submit(inbox: Path, action: str, what: Any) -> Path:
     """
     make_folder(inbox)
     request = folder(inbox) / f"{uuid.uuid4().hex}.request"
-    _write(request, {"action": action, "what": what})
+    with atomic_write(request, durable=False) as draft:
+        draft.write(json.dumps({"action": action, "what": what}))
     return request.with_suffix(".answer")
 
 
@@ -109,17 +110,11 @@ async def _do(request: Path, actions: Mapping[str, Action]) -> None:
     except Exception as problem:  # noqa: BLE001 - a bad request must not end those who serve
         result = {"problem": f"{type(problem).__name__}: {problem}"}
     try:
-        _write(request.with_suffix(".answer"), result)
+        with atomic_write(request.with_suffix(".answer"), durable=False) as draft:
+            draft.write(json.dumps(result))
         request.unlink(missing_ok=True)
     except OSError as error:
         log.error("the request %s cannot be answered: %s", request.name, error.strerror)
-
-
-def _write(path: Path, content: dict[str, object]) -> None:
-    """Let `path` appear with its whole content."""
-    part = path.with_suffix(f".{os.getpid()}.new")
-    part.write_text(json.dumps(content), encoding="utf-8")
-    part.replace(path)
 
 
 def _remove_stale(path: Path) -> None:

@@ -1,6 +1,5 @@
 """The inbox as a file: who may create it, which version it has, and when its commits are durable."""
 
-import os
 import sqlite3
 import time
 from collections.abc import Iterable
@@ -8,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from gatherer.files import atomic
 from gatherer.files.migrations import IncompatibleFileError, Versions
 from gatherer.inbox import filesystem, group_access
 
@@ -59,20 +59,9 @@ def create_private(path: Path, *, group: str | None = None) -> None:
     if not path.exists():  # and never open one that exists: closing it would drop SQLite's POSIX locks
         path.touch(mode=0o600)
         for folder in (path.parent, *(folder.parent for folder in made)):
-            _sync(folder)
+            atomic.sync_folder(folder)
     if group is not None:
         group_access.share(path, group)
-
-
-def _sync(folder: Path) -> None:
-    """Have the names in `folder` on disk: a power failure could take a new file with it otherwise."""
-    if os.name == "nt":  # folders cannot be opened there; NTFS keeps a log of names
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def open_writable(path: Path, versions: Versions = VERSIONS) -> sqlite3.Connection:

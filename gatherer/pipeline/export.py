@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-import os
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -11,7 +10,7 @@ from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from gatherer.files.atomic import atomic_write, give_name
+from gatherer.files.atomic import atomic_write
 from gatherer.model import timestamps
 from gatherer.model.errors import ConfigurationError, TargetError
 from gatherer.targets.base import Export, Target
@@ -74,21 +73,21 @@ def to_file(target: Target, what: Export, layout: Layout, path: Path, *, replace
         TemporaryError: not just now.
 
     """
-    part = path.with_name(f".{path.name}.{os.getpid()}.export")
-    with atomic_write(part) as write:
-        count = export(target, what, layout, write)
     try:
-        if count and replace:
-            part.replace(path)
-        elif count:
-            give_name(part, path)
-    except FileExistsError:
-        raise taken(path) from None
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_write(path, replace=replace) as draft:
+            count = export(target, what, layout, draft.write)
+            if not count:
+                draft.discard()
     except OSError as error:
-        raise TargetError(f"{path} cannot be written: {error.strerror or error}") from None
-    finally:
-        part.unlink(missing_ok=True)
+        if not replace and path.exists():
+            raise taken(path) from None
+        raise _unwritable(path, error) from None
     return count
+
+
+def _unwritable(path: Path, error: OSError) -> TargetError:
+    return TargetError(f"{path} cannot be written: {error.strerror or error}")
 
 
 def taken(path: Path) -> ConfigurationError:
@@ -213,5 +212,9 @@ class Cursor:
             TargetError: the file cannot be written.
 
         """
-        with atomic_write(self._path) as write:
-            write(json.dumps({"changed_to": timestamps.iso(moment)}))
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            with atomic_write(self._path) as draft:
+                draft.write(json.dumps({"changed_to": timestamps.iso(moment)}))
+        except OSError as error:
+            raise _unwritable(self._path, error) from None

@@ -280,8 +280,8 @@ def test_a_file_appears_whole_or_not_at_all(facts: Facts, tmp_path: Path) -> Non
     assert list(path.parent.iterdir()) == [], "nothing to write, no file"
     facts.tell(fact("sent", "w1"))
     assert exports.to_file(facts.target, Export(), exports.Layout(), path) == 1
-    with pytest.raises(RuntimeError), atomic_write(path) as write:  # noqa: PT012
-        write("half")
+    with pytest.raises(RuntimeError), atomic_write(path) as draft:  # noqa: PT012
+        draft.write("half")
         raise RuntimeError
     assert [found.name for found in path.parent.iterdir()] == ["responses.csv"]
     assert "w1" in path.read_text(encoding="utf-8")
