@@ -1,12 +1,12 @@
 """The commented configuration that ships with the package, and a real one made of it."""
 
-import os
 import secrets
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Final
 
+from gatherer.files.atomic import atomic_write
 from gatherer.model.errors import ConfigurationError
 
 FILE_NAME: Final = "gatherer.toml"
@@ -68,9 +68,8 @@ def write(folder: Path, content: str, *, force: bool = False) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         if force and path.exists():
             path.replace(folder / BACKUP_NAME)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8", newline="\n") as file:
-            file.write(content)
+        with atomic_write(path, mode=0o600, replace=False) as draft:
+            draft.write(content)
     except FileExistsError:
         if path.exists():
             raise ConfigurationError(
