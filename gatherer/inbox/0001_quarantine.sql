@@ -1,5 +1,5 @@
--- The quarantine: posts whose authentication failed, kept until a person releases or discards them.
--- Only `gatherer serve` writes this file, or `gatherer quarantine` while it is stopped. It is never gathered.
+-- The quarantine: requests whose authentication failed, kept until an operator releases or discards them.
+-- Only `gatherer serve` writes this file, or `gatherer quarantine` while `serve` is stopped. It is never gathered.
 
 CREATE TABLE quarantine (         -- one row
     created_at INTEGER NOT NULL,  -- milliseconds since 1970, UTC
@@ -8,15 +8,15 @@ CREATE TABLE quarantine (         -- one row
 
 INSERT INTO quarantine (created_at) VALUES (CAST(strftime('%s', 'now') AS INTEGER) * 1000);
 
-CREATE TABLE post (
+CREATE TABLE request (
     id             INTEGER PRIMARY KEY AUTOINCREMENT,  -- ascending, never used twice
     received_at    INTEGER NOT NULL,  -- milliseconds since 1970, UTC
     endpoint       TEXT NOT NULL,
     provider       TEXT NOT NULL,
-    remote         TEXT,
+    remote         TEXT,              -- address of the client
     content_type   TEXT,
     headers        TEXT,              -- as in the inbox: JSON object of the headers kept (signatures)
     body           BLOB NOT NULL,     -- byte for byte as received
-    failed         TEXT NOT NULL,     -- which authentication did
-    authentication TEXT NOT NULL      -- JSON list: which came instead, names and forms, no values
+    failed         TEXT NOT NULL,     -- which check failed
+    authentication TEXT NOT NULL      -- JSON list: the credentials that came instead, names and forms, no values
 );

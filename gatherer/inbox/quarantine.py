@@ -21,7 +21,7 @@ VERSIONS: Final = Versions(kind="quarantine", package=__package__, scripts=("000
 FORMAT: Final = sqlite_file.Format(
     versions=VERSIONS,
     about="quarantine",
-    table="post",
+    table="request",
     columns=(*sqlite_file.INBOX.columns, "failed", "authentication"),
 )
 _ARRIVAL: Final = ", ".join(sqlite_file.INBOX.columns)
@@ -155,7 +155,7 @@ def kept(path: Path, ids: Iterable[int] | None = None, endpoint: str | None = No
     """
     query = (
         "SELECT id, received_at, endpoint, provider, remote, content_type, length(body), failed, authentication "
-        "FROM post WHERE (:ids IS NULL OR id IN (SELECT value FROM json_each(:ids))) "
+        "FROM request WHERE (:ids IS NULL OR id IN (SELECT value FROM json_each(:ids))) "
         "AND (:endpoint IS NULL OR endpoint = :endpoint) ORDER BY id"
     )
     chosen = None if ids is None else json.dumps(list(ids))
@@ -168,12 +168,12 @@ def kept(path: Path, ids: Iterable[int] | None = None, endpoint: str | None = No
 
 def body(path: Path, id: int) -> bytes | None:  # noqa: A002
     """Return the exact bytes of the post `id`; None if it is not there."""
-    rows = _read(path, "SELECT body FROM post WHERE id = :id", {"id": id})
+    rows = _read(path, "SELECT body FROM request WHERE id = :id", {"id": id})
     return rows[0][0] if rows else None
 
 
 def _rows(path: Path, ids: Sequence[int]) -> dict[int, NotificationRow]:
-    query = f"SELECT id, {_ARRIVAL} FROM post WHERE id IN (SELECT value FROM json_each(:ids)) ORDER BY id"
+    query = f"SELECT id, {_ARRIVAL} FROM request WHERE id IN (SELECT value FROM json_each(:ids)) ORDER BY id"
     return {row[0]: NotificationRow(*row[1:]) for row in _read(path, query, {"ids": json.dumps(list(ids))})}
 
 
@@ -193,14 +193,14 @@ def _read(path: Path, query: str, values: dict[str, Any]) -> list[Any]:
 def _remove(connection: sqlite3.Connection, ids: Sequence[int]) -> tuple[int, int, int]:
     connection.execute("BEGIN IMMEDIATE")
     removed = connection.execute(
-        "DELETE FROM post WHERE id IN (SELECT value FROM json_each(?))", (json.dumps(list(ids)),)
+        "DELETE FROM request WHERE id IN (SELECT value FROM json_each(?))", (json.dumps(list(ids)),)
     ).rowcount
     connection.execute("COMMIT")
     return removed, *_held(connection)
 
 
 def _held(connection: sqlite3.Connection) -> tuple[int, int]:
-    rows, size = connection.execute("SELECT count(*), ifnull(sum(length(body)), 0) FROM post").fetchone()
+    rows, size = connection.execute("SELECT count(*), ifnull(sum(length(body)), 0) FROM request").fetchone()
     return rows, size
 
 

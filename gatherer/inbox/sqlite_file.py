@@ -11,7 +11,7 @@ from gatherer.files import atomic
 from gatherer.files.migrations import IncompatibleFileError, Versions
 from gatherer.inbox import filesystem, group_access
 
-VERSIONS: Final = Versions(kind="inbox", package=__package__, scripts=("0001_inbox", "0002_erasing"))
+VERSIONS: Final = Versions(kind="inbox", package=__package__, scripts=("0001_inbox",))
 
 
 @dataclass(frozen=True, kw_only=True)
