@@ -97,7 +97,8 @@ def serving(
         server: more TOML for `[server]`.
         settings: more TOML for `[inbox]`, with further tables after it.
         inbox: where the inbox is to be, if not in `folder`.
-        popen: passed on to `Popen`; `wrapper` is a command that is to run the server, `options` go before `serve`.
+        popen: passed on to `Popen`; `wrapper` is a command that is to run the server, `options` go before `serve`,
+            `environment` are further environment variables.
 
     """
     inbox = inbox or folder / "inbox.db"
@@ -131,6 +132,7 @@ def start(
     configure(folder, *endpoints, server=server, settings=settings, inbox=inbox)
     wrapper, options = popen.pop("wrapper", []), popen.pop("options", [])
     environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
+    environment |= popen.pop("environment", {})
     with (folder / "serve.log").open("wb") as log:
         return subprocess.Popen(
             [*wrapper, sys.executable, "-m", "gatherer", *options, "serve"],

@@ -1,8 +1,9 @@
 """The providers: one module for each, from the bytes of a notification to records.
 
-A new provider is its own module, one line in `BUILT_IN`, one folder of payloads under `tests/payloads` and one
-line in `tests/providers/counting.py`; `tests/providers/test_contract.py` then proves it like all others. What
-several providers pass on from WhatsApp unchanged is decoded by the modules of `whatsapp/`.
+A new provider is its own module, one line in `BUILT_IN`, one folder of payloads under `tests/payloads` (with a
+signed request in `signature.toml`, if it signs) and one line in `tests/providers/counting.py`. The contract tests
+in `tests/providers` then prove it like all others. What several providers pass on from WhatsApp unchanged is
+decoded by the modules of `whatsapp/`.
 
 `Provider` declares everything that the configuration, `gatherer serve` and the warnings need to know about it.
 A package of another author registers such an object under the entry-point group `gatherer.providers`, as in

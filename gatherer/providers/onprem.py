@@ -2,8 +2,9 @@
 
 Set-up
     Set the webhook URL at the service (`POST /v1/configs/webhook` with its API key, or its portal) and let it
-    send HTTP Basic or a header of its own: the form has no signature. A new API key drops the URL at some
-    services: set it again. `sent` receipts are off there by default (`sent_status`).
+    send HTTP Basic or a header of its own: the form has no signature. A relay that passes the requests of Meta on
+    unchanged passes on Meta's signature: put the App Secret into `app_secrets`. A new API key drops the URL at
+    some services: set it again. `sent` receipts are off there by default (`sent_status`).
     For 360dialog's Cloud API use the provider `meta` with header authentication; both understand both.
 
 Mapping
@@ -39,7 +40,7 @@ PROVIDER: Final = Provider(
     title="WhatsApp On-Premises API form (Cbot, 360dialog, other relays)",
     decode=decode,
     reports=envelope.REPORTS,
-    authentication="none of its own: HTTP Basic or a header set at the service",
+    authentication="none of its own: HTTP Basic or a header set at the service; Meta's, if passed on (app_secrets)",
     on_refusal="sends the request again",
     retries="typically 24 hours, with growing delay; 360dialog up to 7 days",
     documentation=__doc__,
