@@ -1,4 +1,4 @@
-"""The command line: one module per command. Each parses options, calls one function, prints, exits."""
+"""The command line: one module per command, which parses options, calls one function, prints and exits."""
 
 import errno
 import sys
@@ -9,10 +9,10 @@ from typing import Final, NoReturn
 import click
 
 from gatherer import __version__
-from gatherer.cli.logs import LEVELS, described, set_up
+from gatherer.cli.logs import LEVELS, describe_error, set_up
 from gatherer.model.errors import GathererError, TemporaryError
 
-# In the order in which one meets them.
+# In the order in which an operator needs them.
 COMMANDS: Final = (
     "demo",
     "init",
@@ -31,11 +31,11 @@ COMMANDS: Final = (
     "providers",
     "simulate",
 )
-UNEXPECTED: Final = 70  # EX_SOFTWARE: a defect of ours
+DEFECT: Final = 70  # EX_SOFTWARE: exit code after an exception that gatherer does not expect
 
 
 class _Commands(click.Group):
-    """The commands, each in the module of its name; what a module needs it imports when it runs."""
+    """Each command is in the module of its name. It is imported when the command runs, with what it needs."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         return list(COMMANDS)
@@ -68,7 +68,7 @@ class _Commands(click.Group):
     "--log-file",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="Log to this file, not to stderr; at 10 MB a new one is begun, and 5 old ones are kept.",
+    help="Log to this file, not to stderr. It is rotated at 10 MB, and 5 old files are kept.",
 )
 @click.version_option(__version__, prog_name="gatherer")
 @click.pass_context
@@ -84,7 +84,7 @@ def gatherer(context: click.Context, config_path: Path | None, log_level: str, l
 
 
 def main() -> None:
-    """Run the command line: every error a person can act on is one line and an exit code."""
+    """Run the command line. Every error that the operator can act on becomes one line and an exit code."""
     for stream in (sys.stdout, sys.stderr):  # Windows consoles and pipes default to other encodings
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")
@@ -95,17 +95,18 @@ def main() -> None:
         sys.exit(error.exit_code)
     except OSError as error:
         if error.errno != errno.ENOSPC:
-            _defect(error)
+            _exit_after_defect(error)
         click.echo(f"Error: the output could not be written: {error.strerror}", err=True)
         sys.exit(TemporaryError.exit_code)
-    except Exception as error:  # noqa: BLE001 - the last place where it can become one line
-        _defect(error)
+    except Exception as error:  # noqa: BLE001 - the last chance to make it one line
+        _exit_after_defect(error)
 
 
-def _defect(error: Exception) -> NoReturn:
+def _exit_after_defect(error: Exception) -> NoReturn:
     import logging
 
     logging.getLogger(__name__).debug("the defect", exc_info=error)
-    what = described(error)
-    click.echo(f"Error: a defect in gatherer, {what}; --log-level debug shows where", err=True)
-    sys.exit(UNEXPECTED)
+    click.echo(
+        f"Error: a defect in gatherer, {describe_error(error)}; --log-level debug shows where", err=True
+    )
+    sys.exit(DEFECT)

@@ -161,7 +161,7 @@ def test_nothing_of_a_handshake_is_told(tmp_path):
 
 
 def test_a_defect_is_told_without_the_text_of_its_error(caplog):
-    formatter = logs._OneLine("%(message)s")
+    formatter = logs.LineFormatter("%(message)s")
     try:
         try:
             int(SAID)
@@ -175,7 +175,8 @@ def test_a_defect_is_told_without_the_text_of_its_error(caplog):
     assert "KeyError at test_log_secrecy.py:" in told
     assert "after ValueError at" in told
     assert (
-        logs.described(FileNotFoundError(2, "No such file")) == "FileNotFoundError ([Errno 2] No such file)"
+        logs.describe_error(FileNotFoundError(2, "No such file"))
+        == "FileNotFoundError ([Errno 2] No such file)"
     )
 
 
@@ -183,18 +184,3 @@ def sys_exc_info():
     import sys
 
     return sys.exc_info()
-
-
-def test_a_flood_of_lines_is_cut_short_and_counted(caplog):
-    flood = logs._Flood()
-    logger = logging.getLogger("flooded")
-
-    def filtered(created: float, *arguments: object) -> str | None:
-        record = logger.makeRecord("flooded", 30, "f", 1, "%d to %s", arguments or (401, "x"), None)
-        record.created = created
-        return record.getMessage() if flood.filter(record) else None
-
-    assert sum(filtered(1000 + n / 1000) is not None for n in range(5000)) == logs.FLOOD_LINES
-    assert filtered(1011) == f"401 to x (and {5000 - logs.FLOOD_LINES} more like it before)"
-    assert filtered(1011.5) == "401 to x"
-    assert filtered(900) is not None, "and the clock may go back"

@@ -1,10 +1,13 @@
-"""Logs: one line per event, in a file where nobody keeps standard error."""
+"""Logs: one line per event, on standard error or in a file, and no more of one kind than the disk can take."""
 
+import importlib
 import logging
+import pkgutil
 from pathlib import Path
 
 import pytest
 
+import gatherer.server
 from gatherer.cli import logs
 from tests.factories import configure, fill_inbox, receipts, run
 
@@ -28,7 +31,7 @@ def test_a_log_file_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def _as_before() -> object:
+def _restored_logging() -> object:
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     yield
@@ -38,22 +41,70 @@ def _as_before() -> object:
     root.setLevel(level)
 
 
-@pytest.mark.usefixtures("_as_before")
+@pytest.mark.usefixtures("_restored_logging")
 def test_a_log_file_is_rotated_and_a_bounded_number_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(logs, "FILE_BYTES", 1000)
+    monkeypatch.setattr(logs, "MAX_FILE_BYTES", 1000)
     logs.set_up("info", tmp_path / "gatherer.log")
     for number in range(200):
         logging.getLogger("gatherer").info("event %d of a busy night", number)
-    kept = sorted(path.name for path in tmp_path.iterdir())
-    assert kept == ["gatherer.log", *(f"gatherer.log.{i}" for i in range(1, 1 + logs.FILES_KEPT))]
-    assert all((tmp_path / name).stat().st_size <= 1000 for name in kept)
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == ["gatherer.log", *(f"gatherer.log.{i}" for i in range(1, 1 + logs.OLD_FILES))]
+    assert all((tmp_path / name).stat().st_size <= 1000 for name in names)
     assert "event 199" in (tmp_path / "gatherer.log").read_text(encoding="utf-8")
 
 
-@pytest.mark.usefixtures("_as_before")
+@pytest.mark.usefixtures("_restored_logging")
 def test_no_input_can_forge_a_line(tmp_path: Path) -> None:
     logs.set_up("info", tmp_path / "gatherer.log")
     logging.getLogger("gatherer").info("said %s", "x\n2026-11-21T12:00:00.000Z ERROR forged\u2028\x1b[2J")
     assert len((tmp_path / "gatherer.log").read_text(encoding="utf-8").splitlines()) == 1
+
+
+def server_loggers() -> list[logging.Logger]:
+    """Return the loggers of all modules that unauthenticated clients reach."""
+    modules = [
+        importlib.import_module(module.name)
+        for module in pkgutil.walk_packages(gatherer.server.__path__, "gatherer.server.")
+    ]
+    return [module.log for module in modules if hasattr(module, "log")]
+
+
+@pytest.mark.usefixtures("_restored_logging")
+def test_every_module_that_clients_reach_is_limited(tmp_path: Path) -> None:
+    """Fails if a module is renamed or moved so that the limit no longer reaches its lines."""
+    loggers = server_loggers()
+    names = {logger.name for logger in loggers}
+    assert {"gatherer.server.webhook.handler", "gatherer.server.http.connection"} <= names
+    logs.set_up("info", tmp_path / "gatherer.log")
+    for logger in loggers:
+        for number in range(logs.LIMITED_LINES * 2):
+            logger.warning(f"{logger.name} refused request %d,", number)
+    text = (tmp_path / "gatherer.log").read_text(encoding="utf-8")
+    counts = {name: text.count(f"{name} refused request") for name in names}
+    assert counts == dict.fromkeys(names, logs.LIMITED_LINES)
+
+
+@pytest.mark.usefixtures("_restored_logging")
+def test_lines_that_no_client_causes_are_not_limited(tmp_path: Path) -> None:
+    logs.set_up("info", tmp_path / "gatherer.log")
+    for number in range(logs.LIMITED_LINES * 2):
+        logging.getLogger("gatherer.pipeline.gather").warning("event %d of a long run", number)
+    text = (tmp_path / "gatherer.log").read_text(encoding="utf-8")
+    assert text.count("of a long run") == logs.LIMITED_LINES * 2
+
+
+def test_lines_of_one_kind_are_limited_and_counted() -> None:
+    limit = logs.RateLimit(logs.LIMITED_LOGGER)
+    logger = logging.getLogger(f"{logs.LIMITED_LOGGER}.test")
+
+    def filtered(created: float) -> str | None:
+        record = logger.makeRecord(logger.name, 30, "f", 1, "%d to %s", (401, "x"), None)
+        record.created = created
+        return record.getMessage() if limit.filter(record) else None
+
+    assert sum(filtered(1000 + n / 1000) is not None for n in range(5000)) == logs.LIMITED_LINES
+    assert filtered(1011) == f"401 to x (and {5000 - logs.LIMITED_LINES} more like it before)"
+    assert filtered(1011.5) == "401 to x"
+    assert filtered(900) is not None, "and the clock may go back"

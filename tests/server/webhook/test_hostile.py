@@ -16,7 +16,7 @@ from collections.abc import Iterator
 import psutil
 import pytest
 
-from gatherer.cli.logs import FLOOD_LINES
+from gatherer.cli.logs import LIMITED_LINES
 from tests.certificates import Authority, connected, post
 from tests.server.webhook.clients import BROKEN
 from tests.server_process import (
@@ -215,7 +215,7 @@ def test_a_flood_of_strangers_does_not_fill_the_log(tmp_path):
                 closed_after(connection)
         said = server.log()
     for line in ("all connections are taken", "not HTTP/1.0 or 1.1"):
-        assert 0 < said.count(line) <= FLOOD_LINES + 1, line
+        assert 0 < said.count(line) <= LIMITED_LINES + 1, line
 
 
 def test_a_flood_of_wrong_posts_from_an_address_does_not_lock_the_address_out(server):
