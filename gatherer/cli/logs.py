@@ -47,6 +47,7 @@ class LineFormatter(logging.Formatter):
     """Formats a record as one line: time in UTC, level, message. Control characters are escaped: no input forges a line."""
 
     def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: ARG002, N802
+        """Return the time of `record` in UTC."""
         return timestamps.iso(timestamps.from_milliseconds(int(record.created * 1000)))
 
     def formatException(self, ei: Any) -> str:  # noqa: N802
@@ -63,6 +64,7 @@ class LineFormatter(logging.Formatter):
         return "Traceback: " + ", after ".join(parts)
 
     def format(self, record: logging.LogRecord) -> str:
+        """Return `record` as one line."""
         text = super().format(record)
         return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
@@ -79,6 +81,7 @@ class RateLimit(logging.Filter):
         self._kinds: dict[tuple[str, str], tuple[float, int]] = {}  # start of the interval, lines since then
 
     def filter(self, record: logging.LogRecord) -> bool:
+        """Return whether to write `record`."""
         is_limited = super().filter(record)  # whether the record comes from the logger or a child
         if not is_limited:
             return True

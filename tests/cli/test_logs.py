@@ -9,6 +9,9 @@ import pytest
 
 import gatherer.server
 from gatherer.cli import logs
+from gatherer.server.http.connection import Connection
+from gatherer.server.http.listener import ListeningServer
+from gatherer.server.webhook.handler import WebhookHandler
 from tests.factories import configure, fill_inbox, receipts, run
 
 
@@ -76,7 +79,7 @@ def test_every_module_that_clients_reach_is_limited(tmp_path: Path) -> None:
     """Fails if a module is renamed or moved so that the limit no longer reaches its lines."""
     loggers = server_loggers()
     names = {logger.name for logger in loggers}
-    assert {"gatherer.server.webhook.handler", "gatherer.server.http.connection"} <= names
+    assert {WebhookHandler.__module__, Connection.__module__, ListeningServer.__module__} <= names
     logs.set_up("info", tmp_path / "gatherer.log")
     for logger in loggers:
         for number in range(logs.LIMITED_LINES * 2):
