@@ -19,7 +19,7 @@ from gatherer.inbox.base import Inbox
 from gatherer.model import timestamps
 from gatherer.model.errors import GathererError, TemporaryError
 from gatherer.pipeline.gather import Summary, gather_inbox
-from gatherer.targets.base import Outcome, Retired, Run, Target
+from gatherer.targets.base import Outcome, RetentionResult, Run, Target
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +49,8 @@ class GatherResult:
     outcome: Outcome = field(default_factory=Outcome)
     purged_unread: int = 0
     seconds: float = 0.0
-    retired: Retired = field(default_factory=Retired)  # what `keep_days` removed at the end of the run
+    # What `keep_days` removed at the end of the run
+    retention: RetentionResult = field(default_factory=RetentionResult)
 
     def add(self, result: InboxResult) -> None:
         """Add the result of one more inbox."""
@@ -106,7 +107,7 @@ def gather_inboxes(
                 result = _gather_each(configuration, target, gather, limit=limit, dry_run=dry_run)
                 # Again, because another machine may have erased people during the run.
                 sync_suppression_list(configuration, target, dry_run=dry_run)
-                result.retired = apply_retention(configuration.target, target)
+                result.retention = apply_retention(configuration.target, target)
                 return result
     except LockHeldError as held:
         if held.since is not None and timestamps.now() - held.since > LONGEST_RUN:
@@ -181,7 +182,7 @@ def _record_failed_run(target: Target, failed: InboxResult) -> None:
         log.warning("the run could not be recorded in gather_run: %s", error)
 
 
-def apply_retention(settings: config.Target, target: Target) -> Retired:
+def apply_retention(settings: config.Target, target: Target) -> RetentionResult:
     """Blank texts and delete rows of `target` that are older than `[target] keep_days`; return how many.
 
     A target that was opened with `dry_run` only counts them.
@@ -194,7 +195,7 @@ def apply_retention(settings: config.Target, target: Target) -> Retired:
     text_before, rows_before = (
         now - timedelta(days=days) if days is not None else None for days in (keep_days.text, keep_days.rows)
     )
-    return target.retire(text_before=text_before, rows_before=rows_before)
+    return target.apply_retention(text_before=text_before, rows_before=rows_before)
 
 
 def worst_exit_code(exit_codes: Iterable[int]) -> int:

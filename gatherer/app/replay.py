@@ -62,5 +62,5 @@ def replay(
                 rebuild=rebuild,
                 progress=progress,
             )
-        summary.retired = apply_retention(configuration.target, target)
+        summary.retention = apply_retention(configuration.target, target)
     return summary

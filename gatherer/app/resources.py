@@ -87,7 +87,7 @@ def open_target(configuration: Configuration, *, dry_run: bool = False) -> Itera
     """Open the target, for the duration of the block. Needs its secrets."""
     settings = configuration.target
     with closing(target_of(settings, dry_run=dry_run)) as target:
-        target.settle(time_zone=settings.time_zone, attribution_hours=settings.attribution_hours)
+        target.save_settings(time_zone=settings.time_zone, attribution_hours=settings.attribution_hours)
         yield target
 
 

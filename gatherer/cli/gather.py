@@ -102,11 +102,11 @@ def command(
 
 def _json(result: "GatherResult", *, dry_run: bool) -> dict[str, Any]:
     """Return the figures of all inboxes together, and those of each inbox."""
-    from gatherer.cli.output import retired_json
+    from gatherer.cli.output import retention_json
 
     return {
         **_figures(result),
-        **retired_json(result.retired),
+        **retention_json(result.retention),
         "target": result.target,
         "dry_run": dry_run,
         "inboxes": [
@@ -134,7 +134,7 @@ def _figures(figures: "GatherResult | Summary") -> dict[str, Any]:
 
 
 def _print(result: "GatherResult", *, dry_run: bool) -> None:
-    from gatherer.cli.output import outcome_text, retired_text
+    from gatherer.cli.output import outcome_text, retention_text
 
     verb = "would have gathered" if dry_run else "gathered"
     for inbox in result.inboxes:
@@ -146,5 +146,5 @@ def _print(result: "GatherResult", *, dry_run: bool) -> None:
             f"{prefix}{verb} {inbox.summary.read} notifications in {inbox.summary.seconds:.1f} s, "
             f"up to {inbox.summary.position}, into {result.target}; {outcome_text(inbox.summary.outcome)}"
         )
-    if removed := retired_text(result.retired, dry_run=dry_run):
+    if removed := retention_text(result.retention, dry_run=dry_run):
         click.echo(removed)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from gatherer.targets.base import Outcome, Retired
+    from gatherer.targets.base import Outcome, RetentionResult
 
 
 def print_json(value: object) -> None:
@@ -43,18 +43,18 @@ def outcome_text(outcome: "Outcome") -> str:
     return "; ".join(parts)
 
 
-def retired_json(retired: "Retired") -> dict[str, Any]:
+def retention_json(retention: "RetentionResult") -> dict[str, Any]:
     """Return what `[target] keep_days` removed, for JSON; an empty dict if nothing was too old."""
-    return {"retired": dataclasses.asdict(retired)} if retired.blanked or retired.deleted else {}
+    return {"retention": dataclasses.asdict(retention)} if retention.blanked or retention.deleted else {}
 
 
-def retired_text(retired: "Retired", *, dry_run: bool) -> str:
+def retention_text(retention: "RetentionResult", *, dry_run: bool) -> str:
     """Return what `[target] keep_days` removed, as a sentence; an empty text if nothing was too old."""
     parts = []
-    if retired.blanked:
-        parts.append(f"the text of {retired.blanked} answers")
-    if retired.deleted:
-        parts.append(f"{retired.deleted} rows")
+    if retention.blanked:
+        parts.append(f"the text of {retention.blanked} answers")
+    if retention.deleted:
+        parts.append(f"{retention.deleted} rows")
     verb = "would no longer keep" if dry_run else "no longer kept"
     return f"{verb}: {', '.join(parts)}" if parts else ""
 

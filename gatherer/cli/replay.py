@@ -74,20 +74,20 @@ def command(
 
 
 def _json(summary: "Summary", *, dry_run: bool) -> dict[str, Any]:
-    from gatherer.cli.output import outcome_json, retired_json
+    from gatherer.cli.output import outcome_json, retention_json
 
     return {
         "read": summary.read,
         **outcome_json(summary.outcome),
         "removed": summary.outcome.removed,
-        **retired_json(summary.retired),
+        **retention_json(summary.retention),
         "seconds": round(summary.seconds, 3),
         "dry_run": dry_run,
     }
 
 
 def _print(summary: "Summary", *, rebuild: bool, dry_run: bool) -> None:
-    from gatherer.cli.output import outcome_text, retired_text
+    from gatherer.cli.output import outcome_text, retention_text
 
     verb = "would have replayed" if dry_run else "replayed"
     removed_first = f"; removed first: {summary.outcome.removed}" if rebuild else ""
@@ -95,5 +95,5 @@ def _print(summary: "Summary", *, rebuild: bool, dry_run: bool) -> None:
         f"{verb} {summary.read} notifications in {summary.seconds:.1f} s{removed_first}; "
         f"{outcome_text(summary.outcome)}"
     )
-    if removed := retired_text(summary.retired, dry_run=dry_run):
+    if removed := retention_text(summary.retention, dry_run=dry_run):
         click.echo(removed)

@@ -12,7 +12,7 @@ from gatherer.model import opt_outs
 from gatherer.model.notification import Notification
 from gatherer.pipeline.decode import decode_batch
 from gatherer.privacy.erased import Erased
-from gatherer.targets.base import Batch, Outcome, Retired, Target
+from gatherer.targets.base import Batch, Outcome, RetentionResult, Target
 
 BOUNDS: Final = Bounds()
 EVERYTHING: Final = Selection()
@@ -27,7 +27,8 @@ class Summary:
     read: int = 0  # notifications
     outcome: Outcome = dataclasses.field(default_factory=Outcome)
     seconds: float = 0.0
-    retired: Retired = dataclasses.field(default_factory=Retired)  # what `keep_days` removed at the end
+    # What `keep_days` removed at the end
+    retention: RetentionResult = dataclasses.field(default_factory=RetentionResult)
 
 
 def replay_notifications(

@@ -104,7 +104,7 @@ class Export:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Retired:
+class RetentionResult:
     """What had become too old to be kept."""
 
     blanked: int = 0  # answers whose text was removed
@@ -117,7 +117,7 @@ class Target(Protocol):
     name: str  # for people: which database this is, never a secret
     identity: str  # random, made with the tables: as which consumer of an inbox it is known
 
-    def settle(self, *, time_zone: str, attribution_hours: int) -> None:
+    def save_settings(self, *, time_zone: str, attribution_hours: int) -> None:
         """Write down the settings that views need, if they are not those that are there."""
 
     def position(self, inbox_id: str) -> Position | None:
@@ -204,7 +204,9 @@ class Target(Protocol):
     def tombstones(self) -> list[Tombstone]:
         """Return all tombstones."""
 
-    def retire(self, *, text_before: datetime | None, rows_before: datetime | None) -> Retired:
+    def apply_retention(
+        self, *, text_before: datetime | None, rows_before: datetime | None
+    ) -> RetentionResult:
         """Blank the text of answers that occurred before one time, and delete rows that did before another.
 
         Text before `text_before` also goes with the rejections of that time, which hold whole notifications.

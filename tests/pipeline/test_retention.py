@@ -47,14 +47,14 @@ def folder(tmp_path: Path) -> Path:
 def test_what_is_too_old_goes_and_no_replay_brings_it_back(folder: Path) -> None:
     limits(folder, "text = 5, rows = 50")
     first = command(folder, "gather")
-    assert first["retired"] == {"blanked": 1, "deleted": 1}
+    assert first["retention"] == {"blanked": 1, "deleted": 1}
     assert replies(folder) == {"wamid.old": None, "wamid.new": "new words"}
     kept = rows(folder / "responses.db")
     assert {row["message_id"] for row in kept} == {"wamid.old", "wamid.new", "wamid.B"}
-    assert "retired" not in command(folder, "gather"), "nothing has become too old since"
+    assert "retention" not in command(folder, "gather"), "nothing has become too old since"
     again = command(folder, "replay", "--all")
     # The row is decoded once more, and goes once more; the text does not even come back.
-    assert (again["inserted"], again["filled"], again["retired"]) == (
+    assert (again["inserted"], again["filled"], again["retention"]) == (
         {"sent": 1}, 0, {"blanked": 0, "deleted": 1},
     )  # fmt: skip
     assert rows(folder / "responses.db") == kept
@@ -62,11 +62,11 @@ def test_what_is_too_old_goes_and_no_replay_brings_it_back(folder: Path) -> None
 
 def test_it_goes_with_the_next_run_although_nothing_is_new(folder: Path) -> None:
     limits(folder, "")
-    assert "retired" not in command(folder, "gather")
+    assert "retention" not in command(folder, "gather")
     before = rows(folder / "responses.db")
     limits(folder, "text = 1, rows = 50")
     would = command(folder, "gather", "--dry-run")
-    assert (would["read"], would["retired"]) == (0, {"blanked": 2, "deleted": 1})
+    assert (would["read"], would["retention"]) == (0, {"blanked": 2, "deleted": 1})
     told = run(folder, "gather", "--dry-run").stdout
     assert b"would no longer keep: the text of 2 answers, 1 rows" in told
     assert rows(folder / "responses.db") == before

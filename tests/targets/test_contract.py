@@ -47,10 +47,10 @@ def test_a_target_keeps_its_identity_whatever_its_settings_become(place: Place) 
     with closing(place.open()) as target:
         identity = target.identity
         assert consumers.is_name(identity)
-        target.settle(time_zone="Europe/London", attribution_hours=24)
+        target.save_settings(time_zone="Europe/London", attribution_hours=24)
     with closing(place.open()) as target:
         assert target.identity == identity
-        target.settle(time_zone="UTC", attribution_hours=72)
+        target.save_settings(time_zone="UTC", attribution_hours=72)
     with closing(place.open(dry_run=True)) as target:
         assert target.identity == identity
     found = place.query("SELECT name, value FROM $(schema).setting")

@@ -93,7 +93,7 @@ def test_an_answer_whose_text_goes_is_news_to_a_copy_of_the_rows_and_none_to_fer
     facts.map("spring", message_id="w1", communication_key="CK-1", urn="U1", inserted_at=LONG_AGO)
     facts.tell(fact("sent", "w1", "08:00"), fact("replied", "r1", about_message_id="w1", reply_text="yes"))
     first = horizon(facts)
-    assert facts.target.retire(text_before=at("23:00"), rows_before=None).blanked == 1
+    assert facts.target.apply_retention(text_before=at("23:00"), rows_before=None).blanked == 1
     second = horizon(facts)
     since_last = Export(changed_from=first, changed_to=second)
     (row,) = exported(facts, since_last, format="ndjson").splitlines()

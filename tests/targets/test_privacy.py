@@ -20,7 +20,7 @@ from gatherer.model.records import Kind, OtherEvent, Response, TemplateEvent
 from gatherer.pipeline.decode import decode_batch
 from gatherer.providers.base import reject
 from gatherer.targets import sql_datetime
-from gatherer.targets.base import Batch, Outcome, Retired, Target
+from gatherer.targets.base import Batch, Outcome, RetentionResult, Target
 from gatherer.targets.sqlite.target import SQLiteTarget
 from tests.factories import notification, receipts
 from tests.targets.engines import EVERYTHING, Place, clear, rows
@@ -422,8 +422,8 @@ def raw(place: Place, table: str = "response") -> list[dict[str, Any]]:
     return place.query(f"SELECT * FROM $(schema).{table}")
 
 
-def blank(target: Target) -> Retired:
-    return target.retire(text_before=NOW + DAY, rows_before=None)
+def blank(target: Target) -> RetentionResult:
+    return target.apply_retention(text_before=NOW + DAY, rows_before=None)
 
 
 @pytest.mark.parametrize("kind", Kind)
@@ -435,7 +435,7 @@ def test_the_text_of_answers_is_blanked_and_that_of_receipts_stays(
     made = response(kind=kind, phone=PHONE, **told, **WRITTEN)
     target.apply(Batch(records=[made]))
     (before,) = raw(place)
-    assert blank(target) == Retired(blanked=0 if receipt else 1)
+    assert blank(target) == RetentionResult(blanked=0 if receipt else 1)
     (after,) = raw(place)
     if receipt:
         assert after == before
@@ -444,7 +444,7 @@ def test_the_text_of_answers_is_blanked_and_that_of_receipts_stays(
         changed = {name for name in after if after[name] != before[name]} - {"changed_at"}
         assert changed == {*merge.TEXT, "blanked_at"}
         assert text_of(place) == [(None, None, None)]
-    assert blank(target) == Retired()
+    assert blank(target) == RetentionResult()
     assert raw(place) == [after], "once is enough"
 
 
@@ -452,8 +452,10 @@ def test_only_what_occurred_before_is_blanked(target: Target, place: Place) -> N
     for number in (0, 1):
         moment = NOW + number * timedelta(milliseconds=1)
         target.apply(Batch(records=[response(key(number), kind=Kind.REPLIED, occurred_at=moment, **WRITTEN)]))
-    assert target.retire(text_before=NOW, rows_before=None) == Retired()
-    assert target.retire(text_before=NOW + timedelta(milliseconds=1), rows_before=None) == Retired(blanked=1)
+    assert target.apply_retention(text_before=NOW, rows_before=None) == RetentionResult()
+    assert target.apply_retention(
+        text_before=NOW + timedelta(milliseconds=1), rows_before=None
+    ) == RetentionResult(blanked=1)
     assert [row["reply_text"] for row in rows(place)] == [None, "yes, please"]
 
 
@@ -486,7 +488,9 @@ def test_what_differs_but_does_not_win_does_not_rewrite_what_was_blanked(
 def test_what_was_blanked_still_learns_everything_else(target: Target, place: Place) -> None:
     bare = response(kind=Kind.REPLIED)
     target.apply(Batch(records=[bare]))
-    assert blank(target) == Retired(blanked=1), "also where nothing was written: it may be delivered later"
+    assert blank(target) == RetentionResult(blanked=1), (
+        "also where nothing was written: it may be delivered later"
+    )
     whole = response(kind=Kind.REPLIED, client_reference="spring", profile_name="Ann", **WRITTEN)
     earlier = msgspec.structs.replace(bare, received_at=NOW - DAY, details='{"earlier": true}')
     assert target.apply(Batch(records=[whole, response(key(2))])) == Outcome(inserted={"sent": 1}, filled=1)
@@ -543,11 +547,11 @@ def test_old_rows_are_deleted_from_every_table(target: Target, place: Place) -> 
             )
         )
     map_message(place, phone=PHONE, sent_at="2020-01-01 00:00:00.000")
-    assert target.retire(text_before=None, rows_before=NOW) == Retired(deleted=3)
+    assert target.apply_retention(text_before=None, rows_before=NOW) == RetentionResult(deleted=3)
     for table in ("response", "other_event", "template_event"):
         assert [row["key"] for row in rows(place, table)] == [key(1)]
     assert len(raw(place, "message_map")) == 1, "that is the site's own"
-    assert target.retire(text_before=None, rows_before=NOW) == Retired()
+    assert target.apply_retention(text_before=None, rows_before=NOW) == RetentionResult()
 
 
 @pytest.mark.parametrize("what", ["text_before", "rows_before"])
@@ -561,10 +565,10 @@ def test_rejections_go_with_the_text_as_they_hold_whole_notifications(
     again = notification(b'{"entry": 1}', 3, provider="wati")
     target.apply(Batch(rejected=[reject(again, "wati", "$", "it is none of Wati's")]))
     limits: dict[str, Any] = {"text_before": None, "rows_before": None}
-    assert target.retire(**(limits | {what: second})) == Retired(deleted=2)
+    assert target.apply_retention(**(limits | {what: second})) == RetentionResult(deleted=2)
     assert sorted(row["notification_id"] for row in rows(place, "rejected")) == [2, 2, 3, 3, 3]
     assert len(raw(place, "rejected_notification")) == 3
-    assert target.retire(**(limits | {what: NOW + DAY})) == Retired(deleted=5)
+    assert target.apply_retention(**(limits | {what: NOW + DAY})) == RetentionResult(deleted=5)
     assert raw(place, "rejected_notification") == raw(place, "rejected") == []
 
 
@@ -574,7 +578,7 @@ def test_more_than_one_step_is_done(target: Target, place: Place) -> None:
         for number in range(9000)
     ]
     target.apply(Batch(records=many))
-    assert target.retire(text_before=NOW + 2 * DAY, rows_before=NOW + DAY) == Retired(
+    assert target.apply_retention(text_before=NOW + 2 * DAY, rows_before=NOW + DAY) == RetentionResult(
         blanked=4500, deleted=4500
     )
     assert {row["reply_text"] for row in raw(place)} == {None}
@@ -584,7 +588,7 @@ def test_more_than_one_step_is_done(target: Target, place: Place) -> None:
 def test_nothing_is_too_old_without_a_limit(target: Target, place: Place) -> None:
     target.apply(Batch(records=[response(kind=Kind.REPLIED, **WRITTEN)]))
     before = everything(place)
-    assert target.retire(text_before=None, rows_before=None) == Retired()
+    assert target.apply_retention(text_before=None, rows_before=None) == RetentionResult()
     assert everything(place) == before
 
 
@@ -595,8 +599,12 @@ def test_a_dry_run_retires_nothing_but_counts(place: Place) -> None:
         target.apply(rejected(1, "$.a"))
     before = everything(place)
     with closing(place.open(dry_run=True)) as target:
-        assert target.retire(text_before=NOW + DAY, rows_before=None) == Retired(blanked=4500, deleted=1)
-        assert target.retire(text_before=None, rows_before=NOW + DAY) == Retired(deleted=4501)
+        assert target.apply_retention(text_before=NOW + DAY, rows_before=None) == RetentionResult(
+            blanked=4500, deleted=1
+        )
+        assert target.apply_retention(text_before=None, rows_before=NOW + DAY) == RetentionResult(
+            deleted=4501
+        )
     assert everything(place) == before
 
 
@@ -665,7 +673,7 @@ def test_looking_for_what_is_too_old_does_not_read_everything(tmp_path: Path) ->
     with closing(SQLiteTarget(tmp_path / "responses.db")) as target:
         run: list[str] = []
         target._connection.set_trace_callback(run.append)
-        target.retire(text_before=NOW, rows_before=NOW)
+        target.apply_retention(text_before=NOW, rows_before=NOW)
         target._connection.set_trace_callback(None)
         looking = [statement for statement in run if "WHERE" in statement]
         assert len(looking) == 7

@@ -398,7 +398,9 @@ def test_a_run_needs_no_more_than_the_rights_that_are_granted(
             tombstones=STONES,
             erasure=ERASURE,
         )
-        assert target.retire(text_before=timestamps.LATEST, rows_before=timestamps.LATEST).deleted == 3
+        assert (
+            target.apply_retention(text_before=timestamps.LATEST, rows_before=timestamps.LATEST).deleted == 3
+        )
     refused = run(tmp_path, "schema", "apply", "--connection-env", "TARGET", TARGET=writer)
     assert refused.returncode in (0, 3), "nothing to apply, or no right to"
     with (

@@ -63,7 +63,7 @@ PARAMETERS = {
     "insert_rejected_notification": [1],
     "resolve_rejected": [3],
     "select_kept_notifications": [2],
-    "settle": [2],
+    "save_settings": [2],
     "upsert_rejected": [1],
     "upsert_tombstone": [1],
     **{f"stage {table.table}": [0, 1] for table in (*TABLES, Rejected)},

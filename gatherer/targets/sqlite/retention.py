@@ -9,21 +9,21 @@ from typing import Final
 from gatherer.model import timestamps
 from gatherer.model.records import TABLES
 from gatherer.targets import sql_datetime
-from gatherer.targets.base import Retired
+from gatherer.targets.base import RetentionResult
 from gatherer.targets.sqlite.schema import sql
 
 STEP: Final = 2000  # rows of one transaction, so that others get in between
 _ALL: Final = -1
 
 
-def retire(
+def apply_retention(
     connection: sqlite3.Connection,
     transaction: Callable[[], AbstractContextManager[None]],
     *,
     text_before: datetime | None,
     rows_before: datetime | None,
     dry_run: bool,
-) -> Retired:
+) -> RetentionResult:
     """Blank text and delete rows in small transactions; with `dry_run` in large ones, which are rolled back."""
     limit = _ALL if dry_run else STEP
 
@@ -41,7 +41,7 @@ def retire(
     deleted = sum(repeated(_deletion(record.table), rows_before) for record in TABLES)
     rejections_before = max((before for before in (text_before, rows_before) if before), default=None)
     deleted += repeated(_delete_rejections, rejections_before)
-    return Retired(blanked=repeated(_blank, text_before), deleted=deleted)
+    return RetentionResult(blanked=repeated(_blank, text_before), deleted=deleted)
 
 
 def _deletion(table: str) -> Callable[[sqlite3.Connection, str, int], int]:

@@ -14,7 +14,7 @@ from gatherer.model.errors import TargetError, TemporaryError
 from gatherer.model.notification import Notification
 from gatherer.model.person import Erasure, Person, Tombstone
 from gatherer.targets import person_query, sql_datetime
-from gatherer.targets.base import Batch, Export, Outcome, Position, Retired, Run, TargetStatus, Texts
+from gatherer.targets.base import Batch, Export, Outcome, Position, RetentionResult, Run, TargetStatus, Texts
 from gatherer.targets.sqlite import privacy, queries, rebuild, retention
 from gatherer.targets.sqlite.apply import apply
 from gatherer.targets.sqlite.queries import RUN_COLUMNS
@@ -42,7 +42,7 @@ class SQLiteTarget:
             settings = dict(self._connection.execute("SELECT name, value FROM setting"))
         self.identity: str = settings.get("identity") or uuid.uuid4().hex
 
-    def settle(self, *, time_zone: str, attribution_hours: int) -> None:
+    def save_settings(self, *, time_zone: str, attribution_hours: int) -> None:
         """Write down the settings that views need, if they are not those that are there."""
         wanted = {
             "time_zone": time_zone,
@@ -177,10 +177,12 @@ class SQLiteTarget:
         with self._explained():
             return privacy.tombstones(self._connection)
 
-    def retire(self, *, text_before: datetime | None, rows_before: datetime | None) -> Retired:
+    def apply_retention(
+        self, *, text_before: datetime | None, rows_before: datetime | None
+    ) -> RetentionResult:
         """Blank the text of answers that occurred before one time, and delete rows that did before another."""
         with self._wiping():
-            return retention.retire(
+            return retention.apply_retention(
                 self._connection,
                 self._transaction,
                 text_before=text_before,

@@ -41,7 +41,7 @@ def save_settings(session: Session, schema: str, settings: Mapping[str, str]) ->
         (sql_datetime.text(starts_at), sql_datetime.text(ends_at), minutes)
         for starts_at, ends_at, minutes in time_zones.intervals(settings["time_zone"])
     ]
-    (statement,) = batches("settle", schema)
+    (statement,) = batches("save_settings", schema)
     session.run(statement, to_json(list(settings.items())), to_json(offsets))
 
 

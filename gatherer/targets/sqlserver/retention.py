@@ -4,19 +4,19 @@ from datetime import datetime
 
 from gatherer.model.records import TABLES
 from gatherer.targets import sql_datetime
-from gatherer.targets.base import Retired
+from gatherer.targets.base import RetentionResult
 from gatherer.targets.sqlserver.schema import batches
 from gatherer.targets.sqlserver.transaction import Transactions
 
 
 def apply_retention(
     transactions: Transactions, *, text_before: datetime | None, rows_before: datetime | None
-) -> Retired:
+) -> RetentionResult:
     """Remove text and rows that are too old, in small transactions: a large one would lock whole tables."""
     deleted = sum(_repeat(transactions, "delete_old", rows_before, table=record.table) for record in TABLES)
     rejections_before = max((before for before in (text_before, rows_before) if before), default=None)
     deleted += _repeat(transactions, "delete_rejected", rejections_before)
-    return Retired(blanked=_repeat(transactions, "blank", text_before, stamped=True), deleted=deleted)
+    return RetentionResult(blanked=_repeat(transactions, "blank", text_before, stamped=True), deleted=deleted)
 
 
 def _repeat(

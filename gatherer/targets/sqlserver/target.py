@@ -10,7 +10,7 @@ from gatherer.model.person import Erasure, Person, Tombstone
 from gatherer.model.records import TABLES, Rejected
 from gatherer.model.retry import RetryPolicy
 from gatherer.targets import person_query
-from gatherer.targets.base import Batch, Export, Outcome, Position, Retired, Run, TargetStatus, Texts
+from gatherer.targets.base import Batch, Export, Outcome, Position, RetentionResult, Run, TargetStatus, Texts
 from gatherer.targets.sqlserver import bookkeeping, privacy, queries, rebuild, requirements, schema, upsert
 from gatherer.targets.sqlserver.apply import BatchWriter
 from gatherer.targets.sqlserver.commit import commit
@@ -64,7 +64,7 @@ class SQLServerTarget:
             self.close()
             raise
 
-    def settle(self, *, time_zone: str, attribution_hours: int) -> None:
+    def save_settings(self, *, time_zone: str, attribution_hours: int) -> None:
         """Write down the settings that views need, if they are not those that are there."""
         wanted = {
             "time_zone": time_zone,
@@ -184,7 +184,9 @@ class SQLServerTarget:
         """Return all tombstones."""
         return self._with_retry(lambda: privacy.tombstones(self.session, self._schema))
 
-    def retire(self, *, text_before: datetime | None, rows_before: datetime | None) -> Retired:
+    def apply_retention(
+        self, *, text_before: datetime | None, rows_before: datetime | None
+    ) -> RetentionResult:
         """Blank the text of answers that occurred before one time, and delete rows that did before another."""
         with translate_errors(self.name):
             return apply_retention(self._transactions, text_before=text_before, rows_before=rows_before)
