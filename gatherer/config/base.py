@@ -19,6 +19,6 @@ ResolvedPath = Annotated[Path, AfterValidator(_resolve)]
 
 
 class Section(BaseModel):
-    """A table of the file: keys that are not named are errors."""
+    """A table of the file: an unknown key is an error. The docstring of a key is its description in the documentation."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)

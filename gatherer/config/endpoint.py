@@ -32,14 +32,18 @@ class Basic(Section):
     """HTTP Basic authentication."""
 
     user: str
+    """The user name."""
     password: Secret
+    """The password."""
 
 
 class ApiKey(Section):
     """A header that must carry a value."""
 
     header: str = Field(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$")
+    """The name of the header."""
     value: Secret
+    """Its value."""
 
 
 @dataclass(frozen=True)
@@ -65,18 +69,33 @@ class Endpoint(Section):
     __pydantic_extra__: dict[str, Annotated[list[Secret], BeforeValidator(_refuse_unknown)]]
 
     name: str = Field(pattern=r"^[A-Za-z0-9_.-]{1,100}$")
+    """The name of this endpoint, unique. It is stored with every notification: do not change it later."""
     provider: str
+    """The service whose notifications arrive here: one of the names that `gatherer providers` lists."""
     path: str = Field(pattern=r"^(/[A-Za-z0-9_.~-]+)+$")
+    """The path of the URL, as in `/webhook/whatsapp`."""
     verify_token: Secret | None = None
+    """The token with which Meta checks a URL that you register. It authenticates no other request."""
     public_url: str | None = None
+    """The URL exactly as given to the provider, but without the `url_key`, for a signature over the URL.
+    Left out: taken from the request and the headers of a trusted proxy."""
     url_key: Secret | None = None
+    """Makes the URL itself a secret: it is `path`, a slash and this key."""
     bearer_tokens: list[Secret] = []
+    """A request must have one of these in the header `Authorization: Bearer …`."""
     basic: Basic | None = None
+    """The `user` and `password` of HTTP Basic authentication."""
     api_key: ApiKey | None = None
+    """The `header` and the `value` that a request must have."""
     allow_ips: list[IPvAnyNetwork] = []
+    """Addresses or networks of the clients that are accepted."""
     unauthenticated: bool = Field(default=False, strict=True)
+    """`true` accepts every request: there is no other way to run without authentication."""
     on_failed_authentication: Literal["refuse", "quarantine"] = "refuse"
+    """A request that does not authenticate is refused with a 401, or gets a 200 and is stored apart until
+    `gatherer quarantine` releases it."""
     opt_out_keywords: list[str] = list(opt_outs.DEFAULT_KEYWORDS)
+    """A reply of exactly one of these words is recorded as an opt-out, too. An empty list turns that off."""
 
     @model_validator(mode="before")
     @classmethod

@@ -39,14 +39,22 @@ class Configuration(Section):
     """The whole file."""
 
     server: Server = Server()
+    """Where and how `gatherer serve` listens."""
     # "inbox" in the file: one table, or a list of them.
     inboxes: Inboxes = Field(default_factory=dict, validate_default=True, alias="inbox")
+    """The inbox on this machine, or a list of inboxes."""
     pull: Pull | None = None
+    """Where `gatherer serve` offers its inbox to other machines."""
     target: Target = Field(default_factory=dict, validate_default=True)
+    """The database that responses are written to."""
     endpoint: list[Endpoint] = []
+    """The URLs that receive."""
     quarantine: Quarantine = Quarantine()
+    """What is stored of requests that did not authenticate."""
     admin: Admin = Admin()
+    """Metrics for monitoring."""
     privacy: Privacy = Field(default_factory=dict, validate_default=True)
+    """How erased people are recognised."""
 
     @property
     def inbox(self) -> Inbox:

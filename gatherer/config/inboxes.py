@@ -23,18 +23,29 @@ class NamedInbox(Inbox):
     """One of several inboxes: a file on this machine."""
 
     name: str = Field(pattern=NAME)
+    """The name of this inbox, unique in the list. The target stores it with its position: do not change it
+    later."""
     path: ResolvedPath
+    """The SQLite file of this inbox."""
 
 
 class OfferedInbox(Section):
     """One of several inboxes: offered by the `[pull]` of another machine."""
 
     name: str = Field(pattern=NAME)
+    """The name of this inbox, unique in the list. The target stores it with its position: do not change it
+    later."""
     url: str
+    """Where the other machine offers its inbox, as in `https://web1.example.org:8443`."""
     token: InboxSecret
+    """One of the `tokens` in the `[pull]` of the other machine."""
     admin_token: InboxSecret | None = None
+    """One of its `admin_tokens`. Only `gatherer privacy erase` needs it."""
     ca: ResolvedPath | None = None
+    """A PEM file with the authority that issued the certificate of the other machine. Left out: the
+    authorities that this machine trusts."""
     pin: str | None = None
+    """The SHA-256 fingerprint of the certificate of the other machine, instead of `ca`."""
 
     @model_validator(mode="before")
     @classmethod

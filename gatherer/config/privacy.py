@@ -20,4 +20,7 @@ class Privacy(Section):
     """The key of the tombstones, and the file that has them beside the target."""
 
     key: Annotated[PrivacySecret, AfterValidator(_long_enough)] | None = None
+    """At least 16 random characters, by which erased people are recognised. The same on each machine that
+    gathers into this target; never change it."""
     tombstones: ResolvedPath | None = None
+    """The file of the tombstones. Left out: beside the target, or in its `state` folder."""

@@ -12,11 +12,17 @@ class Pull(Section):
     """Where `gatherer serve` offers its inbox, and to whom."""
 
     host: str = Field("127.0.0.1", min_length=1)
+    """The address to listen at. Any other than a loopback address needs `tls_certificate`."""
     port: int = Field(8443, ge=0, le=65535, strict=True)
+    """The TCP port to listen at; 0 takes any free port."""
     tokens: list[Secret] = Field(min_length=1)
+    """A client with one of these tokens can read the inbox. List two while a token is exchanged."""
     admin_tokens: list[Secret] = []
+    """A client with one of these tokens can also erase people: `gatherer privacy erase`."""
     tls_certificate: ResolvedPath | None = None
+    """A PEM file with the certificate and its chain. A renewed file needs no restart."""
     tls_key: ResolvedPath | None = None
+    """The PEM file with the key of `tls_certificate`."""
 
     @model_validator(mode="after")
     def _private(self) -> "Pull":

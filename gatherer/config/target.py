@@ -15,7 +15,9 @@ class KeepDays(Section):
     """For how many days after they occurred things are kept; None: for ever."""
 
     text: int | None = Field(None, ge=1, le=36500, strict=True)
+    """After so many days what people wrote is blanked. Left out: never."""
     rows: int | None = Field(None, ge=1, le=36500, strict=True)
+    """After so many days rows are deleted: at least as many as `text`. Left out: never."""
 
     @model_validator(mode="after")
     def _rows_outlive_their_text(self) -> "KeepDays":
@@ -28,8 +30,11 @@ class _Target(Section):
     """What every target has."""
 
     time_zone: str = "UTC"
+    """The IANA time zone of the view `response_local`, as in `Europe/London`."""
     attribution_hours: int = Field(72, ge=1, le=8760, strict=True)
+    """A reply that quotes no message belongs to the latest message to that person within so many hours."""
     keep_days: KeepDays = KeepDays()
+    """For how many days text and rows are kept, as in `{ text = 90, rows = 730 }`."""
 
     @field_validator("time_zone")
     @classmethod
@@ -47,7 +52,9 @@ class SQLiteTarget(_Target):
     """Where the responses land: an SQLite file."""
 
     kind: Literal["sqlite"] = "sqlite"
+    """An SQLite file."""
     path: ResolvedPath = Field(Path("responses.db"), validate_default=True)
+    """The SQLite file."""
 
     @property
     def lock(self) -> Path:
@@ -64,9 +71,13 @@ class SQLServerTarget(_Target):
     """Where the responses land: a database in SQL Server."""
 
     kind: Literal["sqlserver"]
+    """SQL Server 2016 or later, or Azure SQL."""
     connection: TargetSecret | None = None
+    """A whole ODBC connection string, instead of the keys `server` to `driver`."""
     server: str | None = Field(None, min_length=1)
+    """The server, as in `sql01.example.org`, `HOST\\INSTANCE` or `host,1433`."""
     database: str | None = Field(None, min_length=1)
+    """The database."""
     authentication: Literal[
         "integrated",
         "sql",
@@ -75,17 +86,28 @@ class SQLServerTarget(_Target):
         "entra-managed-identity",
         "entra-service-principal",
     ] = "integrated"
+    """How to log in. `integrated` uses the account that runs gatherer."""
     user: str | None = Field(None, min_length=1)
+    """The login, or the client id of a managed identity or service principal. Not with `integrated`."""
     password: TargetSecret | None = None
+    """The password of `user`, or the secret of the service principal."""
     encrypt: bool | Literal["strict"] = True
+    """Whether the connection is encrypted. `strict` is TDS 8.0, encrypted from the first byte."""
     trust_server_certificate: bool = Field(default=False, strict=True)
+    """Whether any certificate is accepted, so that any machine can pretend to be the server."""
     driver: str | None = Field(None, min_length=1)
+    """The name of the ODBC driver. Left out: the newest of Microsoft's that is installed."""
     # "schema" is a word of pydantic's; in the file it is ours.
     schema_name: str = Field("gatherer", alias="schema", pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,99}$")
+    """The schema of the tables and views."""
     login_timeout_seconds: int = Field(15, ge=1, le=600, strict=True)
+    """The time for a connection to be made."""
     query_timeout_seconds: int = Field(300, ge=1, le=86400, strict=True)
+    """The time for one statement."""
     lock_timeout_seconds: int = Field(30, ge=1, le=3600, strict=True)
+    """The time to wait for another run, or for a report that holds a lock."""
     state: ResolvedPath = Field(Path("state"), validate_default=True)
+    """A folder of the account that gathers, for the lock of a run and the cursors of exports."""
 
     @field_validator("encrypt", mode="before")
     @classmethod
