@@ -23,6 +23,8 @@ PACKAGES: Final = {  # Debian's, for programs and, without the "lib", libraries
     "caddy": "caddy",
 }
 SERVERS: Final = {"nginx-light", "caddy"}  # installed only where no systemd would start them at once
+# Builds docs/ in the folder of the project. A warning is an error.
+SPHINX: Final = ("-m", "sphinx", "-W", "--keep-going", "-n", "-q", "-b", "html", "docs", "build/docs")
 DECLARED_IN: Final = ("pyproject.toml", "setup.cfg", "setup.py")
 
 
