@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from gatherer import providers
 from gatherer.app.output_path import dated_file
-from gatherer.app.resources import open_inbox, open_writer, retention
+from gatherer.app.resources import inbox_retention, open_inbox, open_writer
 from gatherer.config import Configuration
 from gatherer.inbox.base import Bounds, Selection
 from gatherer.model import timestamps
@@ -130,7 +130,7 @@ def purge(configuration: Configuration) -> "list[Step]":
     from gatherer.inbox.maintenance import purge_now
 
     with _writer(configuration) as writer:
-        return purge_now(writer, retention(configuration.inbox))
+        return purge_now(writer, inbox_retention(configuration.inbox))
 
 
 def consumers(configuration: Configuration) -> list[dict[str, Any]]:

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from gatherer import config
-from gatherer.app.resources import access_of, target_of
+from gatherer.app.resources import connect_target, sqlserver_access
 from gatherer.config import Configuration
 from gatherer.model.errors import ConfigurationError
 
@@ -20,7 +20,7 @@ def inspect_target(configuration: Configuration) -> dict[str, Any]:
     if isinstance(settings, config.SQLServerTarget):
         from gatherer.targets.sqlserver import inspection
 
-        return inspection.inspect(access_of(settings), settings.schema_name)
+        return inspection.inspect(sqlserver_access(settings), settings.schema_name)
     from gatherer.targets.sqlite import inspection as of_file
 
     return of_file.inspect(settings.path)
@@ -59,7 +59,7 @@ def apply_schema(configuration: Configuration, *, connection_env: str | None = N
     from gatherer.targets.sqlite.schema import VERSIONS
 
     before = inspect_target(configuration)
-    target_of(settings).close()
+    connect_target(settings).close()
     return list(VERSIONS.scripts) if before["schema_version"] is None else []
 
 
@@ -96,7 +96,7 @@ def _session(settings: config.SQLServerTarget, connection_env: str | None) -> "I
     from gatherer.targets.sqlserver.session import Session
 
     if connection_env is None:
-        access = access_of(settings)
+        access = sqlserver_access(settings)
     elif found := os.environ.get(connection_env):
         access = connection.Access.parse(found)
     else:

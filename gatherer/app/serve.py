@@ -1,140 +1,176 @@
-"""The receiving server, from the configuration to the listening sockets."""
+"""`gatherer serve`: build the receiving server from the configuration, and run it until it is asked to stop."""
 
 import logging
-from collections.abc import Callable, Coroutine, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Callable, Coroutine
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from gatherer import config
+from gatherer.app.control import actions_of
+from gatherer.app.resources import inbox_retention, open_quarantine, open_writer
+from gatherer.app.server_settings import limits_of, server_tls
 from gatherer.config import Configuration
+from gatherer.inbox import control
+from gatherer.inbox.maintenance import InboxMaintenance
+from gatherer.inbox.quarantine import Quarantine
+from gatherer.inbox.redaction import redact
+from gatherer.inbox.writer import InboxWriter
 from gatherer.model.errors import ConfigurationError
+from gatherer.server import health
+from gatherer.server.http.server import Listener, run
+from gatherer.server.http.tls import Files, Named, ServerTLS
+from gatherer.server.observer import Observer
+from gatherer.server.pull.handler import PullHandler
+from gatherer.server.pull.source import Source
+from gatherer.server.pull.tokens import Tokens
+from gatherer.server.webhook.handler import WebhookHandler
+from gatherer.server.webhook.proxy_headers import sender
 
 if TYPE_CHECKING:
-    from gatherer.inbox.writer import InboxWriter
-    from gatherer.server.http.server import Listener
+    from gatherer.server.metrics import Metrics
 
 log = logging.getLogger(__name__)
-
-
-def serve(configuration: Configuration, *, announce: Callable[[str], None]) -> None:
-    """Receive webhooks until the process is asked to stop. See `serve.run`."""
-    from gatherer.app.control import actions_of
-    from gatherer.app.resources import open_quarantine, open_writer, retention
-    from gatherer.app.server_settings import limits_of, server_tls
-    from gatherer.inbox import control
-    from gatherer.inbox.maintenance import InboxMaintenance
-    from gatherer.server import health
-    from gatherer.server.http import server
-    from gatherer.server.http.tls import Named
-    from gatherer.server.observer import Observer
-    from gatherer.server.webhook.handler import WebhookHandler
-
-    if not configuration.endpoint:
-        raise ConfigurationError("there is no [[endpoint]] to receive at")
-    for endpoint in configuration.endpoint:
-        if endpoint.unauthenticated:
-            log.warning("endpoint %s is unauthenticated: anybody can post to it", endpoint.name)
-    settings, admin = configuration.server, configuration.admin
-    tls = server_tls(settings)
-
-    def expires_at() -> float | None:
-        return tls.validity.not_after.timestamp() if tls else None
-
-    with ExitStack() as resources:
-        observer = Observer()
-        if admin.port is not None:
-            from gatherer.server.metrics import Metrics, State
-
-            observer = Metrics()
-        writer = resources.enter_context(
-            closing(open_writer(configuration.inbox, committed=observer.committed))
-        )
-        quarantine = open_quarantine(configuration, configuration.inbox)
-        tasks = [InboxMaintenance(writer, retention(configuration.inbox)).run]
-        if tls is not None:
-            tasks.append(tls.watch)
-        if quarantine is not None:
-            resources.callback(quarantine.close)
-        tasks.append(partial(control.run, writer.path, actions_of(writer, quarantine)))
-        receiver = WebhookHandler(
-            configuration.endpoint, settings, writer, quarantine=quarantine, observer=observer
-        )
-        listeners = [
-            server.Listener(
-                handle=health.answering(receiver.handle, writer.refusal_reason),
-                host=settings.host,
-                port=settings.port,
-                tls=tls.context if tls else None,
-                admits=Named(settings.client_names) if settings.client_names else None,
-                limits=limits_of(settings),
-                refused=lambda status: observer.answered("-", status, 0.0),
-                announce=announce,
-            )
-        ]
-        if admin.port is not None and isinstance(observer, Metrics):
-            observer.registry.register(State(writer, quarantine, certificate_expires_at=expires_at))
-            listeners.append(
-                server.Listener(
-                    handle=health.answering(observer.handler(), writer.refusal_reason),
-                    host=admin.host,
-                    port=admin.port,
-                    announce=lambda url: log.info("metrics at %s/metrics", url),
-                )
-            )
-        pull, watching = resources.enter_context(offered(configuration, writer))
-        listeners += [
-            replace(one, handle=health.answering(one.handle, writer.refusal_reason)) for one in pull
-        ]
-        server.run(listeners, drain=receiver.drain, tasks=[*tasks, *watching])
-
 
 Task = Callable[[], Coroutine[Any, Any, None]]
 
 
-@contextmanager
-def offered(
-    configuration: Configuration, writer: "InboxWriter"
-) -> "Iterator[tuple[list[Listener], list[Task]]]":
-    """Yield the listener of `[pull]`, if there is one, and the tasks that it needs.
+def serve(configuration: Configuration, *, announce: Callable[[str], None]) -> None:
+    """Receive webhooks until the process is asked to stop.
 
-    `writer` does what holders of an admin token ask for.
+    Args:
+        configuration: loaded with the secrets of endpoints.
+        announce: called with the URL of the webhook listener, when all listeners accept connections.
 
     Raises:
-        ConfigurationError: its certificate cannot be used.
+        ConfigurationError: there is no endpoint, a certificate cannot be used, or an address is not available.
+        GathererError: the inbox cannot be opened for writing.
 
     """
-    settings = configuration.pull
-    if settings is None:
-        yield [], []
-        return
-    from gatherer.inbox.redaction import redact
-    from gatherer.server.http.server import Listener
-    from gatherer.server.http.tls import Files, ServerTLS
-    from gatherer.server.pull.handler import PullHandler
-    from gatherer.server.pull.source import Source
-    from gatherer.server.pull.tokens import Tokens
-    from gatherer.server.webhook.proxy_headers import sender
+    if not configuration.endpoint:
+        raise ConfigurationError("there is no [[endpoint]] to receive at")
+    for endpoint in configuration.endpoint:
+        if endpoint.unauthenticated:
+            log.warning("endpoint %s is unauthenticated: any client can post to it", endpoint.name)
+    tls = server_tls(configuration.server)
+    metrics = _metrics(configuration.admin)
+    observer = metrics or Observer()
+    with ExitStack() as resources:
+        writer = resources.enter_context(
+            closing(open_writer(configuration.inbox, committed=observer.committed))
+        )
+        quarantine = open_quarantine(configuration, configuration.inbox)
+        if quarantine is not None:
+            resources.callback(quarantine.close)
+        webhooks = WebhookHandler(
+            configuration.endpoint, configuration.server, writer, quarantine=quarantine, observer=observer
+        )
+        listeners = [_webhook_listener(configuration.server, webhooks, tls, observer, announce)]
+        tasks: list[Task] = [
+            InboxMaintenance(writer, inbox_retention(configuration.inbox)).run,
+            partial(control.run, writer.path, actions_of(writer, quarantine)),
+        ]
+        if tls is not None:
+            tasks.append(tls.watch)
+        if metrics is not None:
+            listeners.append(_metrics_listener(configuration.admin, metrics, writer, quarantine, tls))
+        if configuration.pull is not None:
+            pull_tls = _pull_tls(configuration.pull)
+            source = resources.enter_context(closing(Source(configuration.inbox.path)))
+            listeners.append(_pull_listener(configuration, configuration.pull, source, writer, pull_tls))
+            if pull_tls is not None:
+                tasks.append(pull_tls.watch)
+        with_health = [
+            replace(listener, handle=health.answering(listener.handle, writer.refusal_reason))
+            for listener in listeners
+        ]
+        run(with_health, drain=webhooks.drain, tasks=tasks)
 
-    tls = None
-    if settings.tls_certificate is not None and settings.tls_key is not None:
-        tls = ServerTLS(Files(certificate=settings.tls_certificate, key=settings.tls_key))
-    trusted = tuple(configuration.server.trusted_proxies)
-    with closing(Source(configuration.inbox.path)) as source:
-        pulling = PullHandler(
-            source,
-            Tokens([token.reveal() for token in settings.tokens]),
-            admins=Tokens([token.reveal() for token in settings.admin_tokens]),
-            erase=partial(redact, writer),
-            address=lambda request: sender(
-                request.remote or "", request.headers.getall("X-Forwarded-For", ()), trusted
-            ),
-        )
-        listener = Listener(
-            handle=pulling.handle,
-            host=settings.host,
-            port=settings.port,
-            tls=tls.context if tls else None,
-            announce=lambda url: log.info("offering the inbox at %s", url),
-        )
-        yield [listener], [tls.watch] if tls else []
+
+def _webhook_listener(
+    settings: config.Server,
+    handler: WebhookHandler,
+    tls: ServerTLS | None,
+    observer: Observer,
+    announce: Callable[[str], None],
+) -> Listener:
+    return Listener(
+        handle=handler.handle,
+        host=settings.host,
+        port=settings.port,
+        tls=tls.context if tls else None,
+        admits=Named(settings.client_names) if settings.client_names else None,
+        limits=limits_of(settings),
+        refused=lambda status: observer.answered("-", status, 0.0),
+        announce=announce,
+    )
+
+
+def _metrics(settings: config.Admin) -> "Metrics | None":
+    """Return the counters for the metrics listener; None where none is configured."""
+    if settings.port is None:
+        return None
+    from gatherer.server.metrics import Metrics
+
+    return Metrics()
+
+
+def _metrics_listener(
+    settings: config.Admin,
+    metrics: "Metrics",
+    writer: InboxWriter,
+    quarantine: Quarantine | None,
+    tls: ServerTLS | None,
+) -> Listener:
+    from gatherer.server.metrics import State
+
+    def expires_at() -> float | None:
+        return tls.validity.not_after.timestamp() if tls else None
+
+    metrics.registry.register(State(writer, quarantine, certificate_expires_at=expires_at))
+    return Listener(
+        handle=metrics.handler(),
+        host=settings.host,
+        port=settings.port or 0,
+        announce=lambda url: log.info("metrics at %s/metrics", url),
+    )
+
+
+def _pull_listener(
+    configuration: Configuration,
+    settings: config.Pull,
+    source: Source,
+    writer: InboxWriter,
+    tls: ServerTLS | None,
+) -> Listener:
+    """Return the listener that offers the inbox to other machines. `writer` redacts what they ask to erase."""
+    trusted_proxies = tuple(configuration.server.trusted_proxies)
+    handler = PullHandler(
+        source,
+        Tokens([token.reveal() for token in settings.tokens]),
+        admins=Tokens([token.reveal() for token in settings.admin_tokens]),
+        erase=partial(redact, writer),
+        address=lambda request: sender(
+            request.remote or "", request.headers.getall("X-Forwarded-For", ()), trusted_proxies
+        ),
+    )
+    return Listener(
+        handle=handler.handle,
+        host=settings.host,
+        port=settings.port,
+        tls=tls.context if tls else None,
+        announce=lambda url: log.info("offering the inbox at %s", url),
+    )
+
+
+def _pull_tls(settings: config.Pull) -> ServerTLS | None:
+    """Return the TLS of the pull listener; None where a proxy in front does it.
+
+    Raises:
+        ConfigurationError: the certificate or its key cannot be used.
+
+    """
+    if settings.tls_certificate is None or settings.tls_key is None:
+        return None
+    return ServerTLS(Files(certificate=settings.tls_certificate, key=settings.tls_key))

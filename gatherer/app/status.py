@@ -1,12 +1,15 @@
-"""The state of all inboxes and of the target: one inbox that cannot be read does not hide the others."""
+"""`gatherer status`: the state of all inboxes and of the target. An inbox that cannot be read does not hide the others."""
 
+import sqlite3
+from contextlib import closing
 from datetime import datetime
 from typing import Any
 
 from gatherer import config
 from gatherer.app.gather import worst_exit_code
-from gatherer.app.resources import inbox_room, open_inbox, open_target
+from gatherer.app.resources import disk_space_limits, open_inbox, open_target
 from gatherer.config import Configuration
+from gatherer.inbox import disk_space, quarantine, sqlite_file
 from gatherer.inbox.base import Bounds, Inbox
 from gatherer.model import timestamps
 from gatherer.model.errors import GathererError
@@ -15,68 +18,83 @@ from gatherer.targets.base import Target
 
 
 def status(configuration: Configuration) -> tuple[dict[str, Any], int]:
-    """Return where things stand, as plain values, and an exit code.
+    """Return the state as values that JSON can carry, and an exit code.
+
+    Of several inboxes, each that cannot be read has its `problem` in the state.
 
     Raises:
-        GathererError: the target cannot be read, or the only inbox of an `[inbox]`.
+        GathererError: the target cannot be read, or the only inbox.
 
     """
-    codes = []
-    if not configuration.has_several_inboxes:
-        with open_inbox(configuration) as inbox, open_target(configuration, dry_run=True) as target:
-            state = _of_one_inbox(inbox, target)
-        state["inbox"] |= inbox_room(configuration.inbox) or {}
-        return state | _certificate(configuration), 0
+    if configuration.has_several_inboxes:
+        return _status_of_several(configuration)
+    with open_inbox(configuration) as inbox, open_target(configuration, dry_run=True) as target:
+        state = {
+            "inbox": _inbox_state(inbox, target) | _disk_space_state(configuration.inbox),
+            **_target_state(target),
+        }
+    return state | _certificate_state(configuration), 0
+
+
+def _status_of_several(configuration: Configuration) -> tuple[dict[str, Any], int]:
+    inboxes: list[dict[str, Any]] = []
+    exit_codes: list[int] = []
     with open_target(configuration, dry_run=True) as target:
-        inboxes: list[dict[str, Any]] = []
         for name, settings in configuration.named_inboxes.items():
-            where = settings.url if isinstance(settings, config.OfferedInbox) else str(settings.path)
-            described: dict[str, Any] = {"name": name, "where": where}
+            location = settings.url if isinstance(settings, config.OfferedInbox) else str(settings.path)
+            state: dict[str, Any] = {"name": name, "where": location}
             try:
                 with open_inbox(configuration, name) as inbox:
-                    described |= of_inbox(inbox, target) | {"problem": None}
+                    state |= _inbox_state(inbox, target) | {"problem": None}
                 if isinstance(settings, config.Inbox):
-                    described |= inbox_room(settings) or {}
+                    state |= _disk_space_state(settings)
             except GathererError as error:
-                described["problem"] = str(error)
-                codes.append(error.exit_code)
-            inboxes.append(described)
-        return {"inboxes": inboxes, **of_target(target), **_certificate(configuration)}, worst_exit_code(
-            codes
-        )
+                state["problem"] = str(error)
+                exit_codes.append(error.exit_code)
+            inboxes.append(state)
+        whole = {"inboxes": inboxes, **_target_state(target), **_certificate_state(configuration)}
+    return whole, worst_exit_code(exit_codes)
 
 
-def _certificate(configuration: Configuration) -> dict[str, Any]:
-    path = configuration.server.tls_certificate
-    return {} if path is None else {"certificate": certificate.state(path)}
-
-
-def _of_one_inbox(inbox: Inbox, target: Target) -> dict[str, Any]:
-    """Return the state of `inbox` and `target` as plain values; times as ISO-8601 in UTC."""
-    return {"inbox": of_inbox(inbox, target), **of_target(target)}
-
-
-def of_inbox(inbox: Inbox, target: Target) -> dict[str, Any]:
-    """Return what `inbox` holds, and how far `target` has got with it."""
-    held = inbox.status()
+def _inbox_state(inbox: Inbox, target: Target) -> dict[str, Any]:
+    """Return what `inbox` holds, and how far `target` has read it. Times are ISO-8601 in UTC."""
+    contents = inbox.status()
     position = target.position(inbox.identity)
-    reached = position.notification_id if position else 0
-    waiting = next(iter(inbox.read(reached, Bounds(rows=1))), None)
+    last_read = position.notification_id if position else 0
+    oldest_waiting = next(iter(inbox.read(last_read, Bounds(rows=1))), None)
     return {
-        "identity": held.identity,
-        "notifications": held.count,
-        "bytes": held.bytes,
-        "first_id": held.first_id,
-        "last_id": held.last_id,
-        "position": reached,
-        "backlog": max(0, held.last_id - max(reached, (held.first_id or 1) - 1)),
-        "oldest_waiting_at": timestamps.iso(waiting.received_at) if waiting else None,
-        "oldest_waiting_seconds": _age(waiting.received_at) if waiting else None,
+        "identity": contents.identity,
+        "notifications": contents.count,
+        "bytes": contents.bytes,
+        "first_id": contents.first_id,
+        "last_id": contents.last_id,
+        "position": last_read,
+        "backlog": max(0, contents.last_id - max(last_read, (contents.first_id or 1) - 1)),
+        "oldest_waiting_at": timestamps.iso(oldest_waiting.received_at) if oldest_waiting else None,
+        "oldest_waiting_seconds": _age_seconds(oldest_waiting.received_at) if oldest_waiting else None,
     }
 
 
-def of_target(target: Target) -> dict[str, Any]:
-    """Return what `target` holds, and how the last run into it went."""
+def _disk_space_state(settings: config.Inbox) -> dict[str, Any]:
+    """Return the disk space of a local inbox, and whether `serve` refuses requests; empty if it cannot be read."""
+    path = settings.path.resolve()
+    try:
+        with closing(sqlite_file.open_readable(path)) as connection:
+            usage = disk_space.usage(connection, path)
+    except (sqlite3.Error, OSError):
+        return {}
+    return {
+        "held_bytes": usage.held,
+        "max_inbox_bytes": settings.max_inbox_bytes,
+        "disk_free_bytes": usage.free,
+        "min_free_bytes": settings.min_free_bytes,
+        "in_quarantine": len(quarantine.kept(quarantine.path_of(path))),
+        "refusing_because": disk_space_limits(settings).shortage(usage, 0),
+    }
+
+
+def _target_state(target: Target) -> dict[str, Any]:
+    """Return what `target` holds, and what its last run did."""
     state = target.status()
     run = state.last_run
     return {
@@ -102,5 +120,10 @@ def of_target(target: Target) -> dict[str, Any]:
     }
 
 
-def _age(moment: datetime) -> float:
+def _certificate_state(configuration: Configuration) -> dict[str, Any]:
+    path = configuration.server.tls_certificate
+    return {} if path is None else {"certificate": certificate.state(path)}
+
+
+def _age_seconds(moment: datetime) -> float:
     return round((timestamps.now() - moment).total_seconds(), 3)

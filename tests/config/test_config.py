@@ -10,7 +10,7 @@ import pytest
 
 from gatherer import config, providers
 from gatherer.app import config_warnings, resources
-from gatherer.app.resources import ENDPOINTS, GATHERING, TARGET, access_of
+from gatherer.app.resources import ENDPOINTS, GATHERING, TARGET, sqlserver_access
 from gatherer.config import example
 from gatherer.model.errors import ConfigurationError
 from gatherer.targets.sqlserver import connection
@@ -380,7 +380,7 @@ def test_the_target_in_sql_server_of_the_example_works(
 
 def connection_string(configuration: config.Configuration) -> str:
     assert isinstance(configuration.target, config.SQLServerTarget)
-    pairs = access_of(configuration.target).pairs
+    pairs = sqlserver_access(configuration.target).pairs
     return connection.complete([("Driver", "d"), *(pair for pair in pairs if pair[0] != "Driver")], [])
 
 

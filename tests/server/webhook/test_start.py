@@ -140,7 +140,7 @@ def test_an_endpoint_without_authentication_has_to_say_so(tmp_path):
     silent = OPEN.replace("unauthenticated = true\n", "")
     assert "unauthenticated = true" in _refuses_at_once(tmp_path, silent)
     with serving(tmp_path, OPEN) as server:
-        assert "unauthenticated: anybody can post" in server.log()
+        assert "unauthenticated: any client can post" in server.log()
 
 
 def test_two_endpoints_do_not_share_a_path(tmp_path):
