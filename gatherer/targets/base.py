@@ -1,4 +1,4 @@
-"""The contract of a target: everything of one batch in one transaction, or nothing of it."""
+"""The contract of a target: one batch is written in one transaction, completely or not at all."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,47 +10,48 @@ from gatherer.model.notification import Notification
 from gatherer.model.person import Erasure, Person, Tombstone
 from gatherer.model.records import Record, Rejected
 
-Texts = Mapping[str, Mapping[int, Mapping[str, str | None]]]  # by table, id of the row, and column
+# New values by table, id of the row, and column. None is NULL.
+Texts = Mapping[str, Mapping[int, Mapping[str, str | None]]]
 
 
 class Position(NamedTuple):
-    """Up to where an inbox has been gathered."""
+    """The last notification of an inbox that the target has taken in."""
 
     inbox_id: str
     notification_id: int
-    digest: bytes  # of that notification, so that an inbox that is not the same is noticed
+    digest: bytes  # of that notification, 16 bytes: differs if the inbox was replaced or restored
 
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """What one transaction applies. `records` has at most one record per key."""
+    """What one transaction writes. `records` has at most one record per key."""
 
     records: list[Record] = field(default_factory=list)
-    folded: int = 0  # further deliveries of facts in `records` that are in this batch as well
+    folded: int = 0  # deliveries that were merged into a record of `records`: duplicates within the batch
     rejected: list[Rejected] = field(default_factory=list)
-    position: Position | None = None  # None: leave it where it is (replay)
-    # Bodies that were decoded in this batch and hold what was once rejected: their rejections are
-    # resolved, except those that this batch rejects again.
+    position: Position | None = None  # None: the position stays (replay)
+    # Keys of bodies that have open rejections and were decoded in this batch. The rejections are resolved, except
+    # those in `rejected`.
     decoded_bodies: frozenset[bytes] = frozenset()
-    erased: int = 0  # facts that are not in this batch, as they are about people who were erased
-    # What all this was decoded from: a record that the database refuses is rejected with its bytes.
+    erased: int = 0  # records that were left out because they are about erased people
+    # From which the batch was decoded: if the database refuses a record, its notification is stored as rejected.
     notifications: Sequence[Notification] = ()
 
 
 @dataclass(kw_only=True)
 class Outcome:
-    """What one or more batches changed."""
+    """How many rows one or more batches changed."""
 
     inserted: dict[str, int] = field(default_factory=dict)  # new rows by response kind or table name
-    filled: int = 0  # rows that learned something from another delivery
-    duplicates: int = 0  # records that were there already, with everything they say
+    filled: int = 0  # rows of which a redelivery changed a column
+    duplicates: int = 0  # records that changed nothing: the row had all their values
     rejected: int = 0  # new rejections
-    resolved: int = 0  # rejections that a later success settled
-    removed: int = 0  # rows taken out by a rebuild, or by an erasure
-    erased: int = 0  # records that were left out, as they are about people who were erased
+    resolved: int = 0  # rejections that a later success resolved
+    removed: int = 0  # rows that a rebuild or an erasure deleted
+    erased: int = 0  # records that were left out because they are about erased people
 
     def add(self, other: "Outcome") -> None:
-        """Add the figures of `other` to these."""
+        """Add the figures of `other` to these figures."""
         for name, count in other.inserted.items():
             self.inserted[name] = self.inserted.get(name, 0) + count
         for name in ("filled", "duplicates", "rejected", "resolved", "removed", "erased"):
@@ -59,7 +60,7 @@ class Outcome:
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """What one run did, for the table `gather_run`."""
+    """One row of the table `gather_run`: what one run did."""
 
     started_at: datetime
     finished_at: datetime
@@ -77,54 +78,54 @@ class Run:
 
 @dataclass(frozen=True, kw_only=True)
 class TargetStatus:
-    """What a target holds."""
+    """How many rows a target has, and its last run."""
 
     rows: dict[str, int]  # by table
-    rejected_open: int  # rejections that nothing has settled yet
+    rejected_open: int  # rejections that are not resolved
     last_run: Run | None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Export:
-    """Which responses to hand on. All ranges are half open."""
+    """Which responses to export. Each range includes its start and excludes its end."""
 
-    # Alone; with what message_map knows, where it does; or no more than a row if there are any from the endpoint.
+    # response: the table. campaign: with the columns of message_map. endpoint: one row if the endpoint has responses.
     view: Literal["response", "campaign", "endpoint"] = "response"
     since: datetime = timestamps.EARLIEST  # occurred at or after
     until: datetime = timestamps.LATEST  # occurred before
     changed_from: datetime = timestamps.EARLIEST  # last written at or after
     changed_to: datetime = timestamps.LATEST  # last written before
     endpoint: str | None = None
-    kinds: tuple[str, ...] = ()  # none: all
+    kinds: tuple[str, ...] = ()  # empty: all
 
     @property
     def times(self) -> tuple[datetime, datetime, datetime, datetime]:
-        """All four ends."""
+        """The starts and ends of both ranges, in the order of the parameters of the SQL files."""
         return self.since, self.until, self.changed_from, self.changed_to
 
 
 @dataclass(frozen=True, kw_only=True)
 class RetentionResult:
-    """What had become too old to be kept."""
+    """What `[target] keep_days` removed."""
 
-    blanked: int = 0  # answers whose text was removed
-    deleted: int = 0  # rows
+    blanked: int = 0  # responses whose text was removed
+    deleted: int = 0  # rows that were deleted
 
 
 class Target(Protocol):
-    """A database that takes in records."""
+    """A database that stores records."""
 
-    name: str  # for people: which database this is, never a secret
-    identity: str  # random, made with the tables: as which consumer of an inbox it is known
+    name: str  # of the database, for messages; without secrets
+    identity: str  # random, created with the tables: the name of the target as a consumer of inboxes
 
     def save_settings(self, *, time_zone: str, attribution_hours: int) -> None:
-        """Write down the settings that views need, if they are not those that are there."""
+        """Store the settings that the views read, unless the same ones are stored."""
 
     def position(self, inbox_id: str) -> Position | None:
-        """Return up to where the inbox `inbox_id` has been gathered; None if it never was."""
+        """Return the position of the inbox `inbox_id`; None if nothing of it was gathered yet."""
 
     def apply(self, batch: Batch) -> Outcome:
-        """Apply `batch` in one transaction, in which the position only moves forward."""
+        """Write `batch` in one transaction. The position never moves back."""
 
     def rebuild(
         self,
@@ -132,52 +133,54 @@ class Target(Protocol):
         batches: Iterable[Batch],
         keep: Collection[bytes] = (),
     ) -> Outcome:
-        """In one transaction, remove the rows first received in `notifications`, then apply `batches`.
+        """In one transaction, delete the rows that were first received in `notifications`, then write `batches`.
 
-        `notifications` are pairs of inbox id and notification id. `batches` is read after the removal. Records of
-        which the key is one of those to `keep` are not removed.
+        Args:
+            notifications: pairs of inbox id and notification id.
+            batches: read after the rows were deleted.
+            keep: keys of records that are not deleted.
+
         """
 
     def keys_from(self, notifications: Iterable[tuple[str, int]]) -> set[bytes]:
-        """Return the keys of the records first received in `notifications`."""
+        """Return the keys of the records first received in `notifications`, pairs of inbox id and notification id."""
 
     def open_rejections(self) -> set[bytes]:
-        """Return the body keys of all rejections that nothing has settled yet."""
+        """Return the keys of the bodies that have open rejections."""
 
     def rejected_notifications(self) -> Iterator[list[Notification]]:
-        """Yield the notifications with open rejections in batches, from the bytes kept with them."""
+        """Yield the notifications with open rejections in lists, from their stored bytes."""
 
     def record_run(self, run: Run) -> None:
-        """Write down what a run did."""
+        """Insert the row of a run."""
 
     def status(self) -> TargetStatus:
-        """Return what the target holds."""
+        """Return the number of rows by table, and the last run."""
 
     def horizon(self) -> datetime:
-        """Return a time before which nothing is going to be written any more, as `changed_at` has it."""
+        """Return a time (aware UTC): no later transaction writes an earlier `changed_at`."""
 
-    def export(self, what: Export) -> Iterator[list[dict[str, Any]]]:
-        """Yield the responses that `what` asks for by column, a few thousand at a time; times are aware UTC."""
+    def export(self, selection: Export) -> Iterator[list[dict[str, Any]]]:
+        """Yield the responses of `selection` in lists of at most 2 000 rows, by column. Times are aware UTC."""
 
     def find(self, person: Person, until: datetime) -> dict[str, list[dict[str, Any]]]:
         """Return the rows about `person` by table, each with all its columns.
 
-        Of `response` and `other_event`: what has one of the phone numbers or user ids and occurred up to `until`, or
-        is about one of the messages and says of nobody else that it is theirs. Also what merely has an identifier
-        somewhere in what people wrote or in its details, be it as a part of a longer number: that is for the caller to
-        tell.
-        Of `message_map`: what was sent to one of the numbers, or is about one of the messages.
+        `response` and `other_event`: rows up to `until` with one of the phone numbers or user ids, and rows about one
+        of the messages unless they name another person. Also rows that contain an identifier anywhere in their text
+        or details, even as a part of a longer number: the caller decides about these.
+        `message_map`: rows with one of the phone numbers, and rows about one of the messages.
         """
 
     def about_people(self, since: datetime) -> Iterator[tuple[str, list[dict[str, Any]]]]:
-        """Yield the rows of the tables that `find` looks in written at `since` or later, in batches, each with its table.
+        """Yield the rows of the tables of `find` that were written at `since` or later: pairs of table and rows.
 
-        Of their columns there are those that tell when something occurred, whom it is about and whom it mentions.
-        Nothing else may be asked of the target until the last batch.
+        Each row has the columns that hold when the fact occurred, which person it is about, and the texts that may
+        mention other people. The caller must not call the target until the last rows are read.
         """
 
     def kept_notifications(self) -> Iterator[list[Notification]]:
-        """Yield all notifications kept with rejections, settled or not, in batches."""
+        """Yield all notifications that are stored with rejections, open or resolved, in lists."""
 
     def erase(
         self,
@@ -189,15 +192,15 @@ class Target(Protocol):
         tombstones: Collection[Tombstone],
         erasure: Erasure | None,
     ) -> Outcome:
-        """In one transaction, remove what is about a person, apply `batch`, and write down that it was done.
+        """In one transaction, remove what is about a person, write `batch`, and record the erasure.
 
         Args:
-            rows: ids of rows to remove, by table: one of those with records, or `message_map`.
-            texts: what columns of rows that stay become.
-            bodies: body keys of kept notifications to remove, with all their rejections.
-            batch: what is to be there afterwards: what those notifications say about others.
-            tombstones: what tells later that the person was erased.
-            erasure: for the table `erasure`; None writes nothing there.
+            rows: ids of the rows to delete, by table: a table of records, or `message_map`.
+            texts: new values of columns in rows that stay.
+            bodies: keys of stored notifications to delete, with all their rejections.
+            batch: written afterwards: the records about other people in the deleted notifications.
+            tombstones: by which later runs recognise the person.
+            erasure: the row for the table `erasure`; None inserts none.
 
         """
 
@@ -207,11 +210,11 @@ class Target(Protocol):
     def apply_retention(
         self, *, text_before: datetime | None, rows_before: datetime | None
     ) -> RetentionResult:
-        """Blank the text of answers that occurred before one time, and delete rows that did before another.
+        """Blank the text of responses from before `text_before`, and delete rows from before `rows_before`.
 
-        Text before `text_before` also goes with the rejections of that time, which hold whole notifications.
-        What was blanked stays so, whatever is delivered or replayed. None: nothing is too old.
+        Rejections from before either time are deleted, because they hold whole notifications. No redelivery and no
+        replay fills a blanked text again. None: no limit.
         """
 
     def close(self) -> None:
-        """Let go of the database."""
+        """Close the connection."""

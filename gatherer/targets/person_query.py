@@ -1,4 +1,4 @@
-"""What a person leaves in rows, as JSON lists: what every engine looks for when it has to find somebody."""
+"""The query for the rows about a person: identifiers as JSON lists, and the tables and columns to search."""
 
 import json
 from collections.abc import Iterable
@@ -10,60 +10,59 @@ from gatherer.model.person import Person
 from gatherer.model.records import TABLES, OtherEvent, Response
 from gatherer.targets.base import Texts
 
-# What tells when a row occurred, whom it is about and whom it mentions.
-_TELLING: Final = (
+# The columns that hold when a fact occurred, which person it is about, and which people it mentions.
+_COLUMNS: Final = (
     "id", "key", "occurred_at", "phone", "phone_raw", "user_id", "message_id", "about_message_id", "group_id",
     *MENTIONING,
 )  # fmt: skip
-TELLING: Final = {
+PERSON_COLUMNS: Final = {
     **{
-        record.table: tuple(name for name in _TELLING if name in ("id", *record.__struct_fields__))
+        record.table: tuple(name for name in _COLUMNS if name in ("id", *record.__struct_fields__))
         for record in (Response, OtherEvent)
     },
     "message_map": ("id", "message_id", "phone", "sent_at", "inserted_at"),
 }
+# By table: the column that holds when a row was last written.
 WRITTEN_AT: Final = {
-    table: "changed_at" if "key" in names else "inserted_at" for table, names in TELLING.items()
+    table: "changed_at" if "key" in names else "inserted_at" for table, names in PERSON_COLUMNS.items()
 }
-FOUND_IN: Final = tuple(TELLING)  # the tables that are about people
+PERSON_TABLES: Final = tuple(PERSON_COLUMNS)
 _ERASABLE: Final = frozenset({*(table.table for table in TABLES), "message_map"})
-# Of the digits of a phone number, as providers and the site write it.
+# What providers and the site write before the digits of a phone number.
 _PREFIXES: Final = ("", "+", "00", "+00", "whatsapp:", "whatsapp:+", "tel:", "tel:+")
 
 
-class Traces(NamedTuple):
-    """Lists of text as JSON, so that each is one parameter however long it is."""
+class PersonQuery(NamedTuple):
+    """Lists of text as JSON, so that each is one parameter of a statement, of any length."""
 
-    phones: str  # in every way of writing them
+    phones: str  # with every prefix
     user_ids: str
     message_ids: str
-    fragments: (
-        str  # what texts have somewhere in them, without what stands between the digits of numbers there
-    )
+    fragments: str  # digits and ids to search for in texts from which separators were removed
 
 
-def of(person: Person) -> Traces:
-    """Return what to look for."""
+def person_query(person: Person) -> PersonQuery:
+    """Return the query for `person`."""
     digits = sorted(phone.removeprefix("+") for phone in person.phones)
-    return Traces(
+    return PersonQuery(
         phones=json.dumps([prefix + number for number in digits for prefix in _PREFIXES]),
         user_ids=json.dumps(sorted(person.user_ids)),
         message_ids=json.dumps(sorted(person.message_ids)),
         fragments=json.dumps(
-            [*digits, *(bare for one in sorted(person.user_ids) if (bare := phones.bare(one)))]
+            [*digits, *(bare for user_id in sorted(person.user_ids) if (bare := phones.bare(user_id)))]
         ),
     )
 
 
 def check(rows: Iterable[str], texts: Texts) -> None:
-    """Make sure that rows of the tables `rows` may be erased, and `texts` be written.
+    """Check that an erasure may delete rows of the tables `rows`, and may write `texts`.
 
     Raises:
-        ValueError: one of them holds nothing about people, or goes with something else.
+        ValueError: a table holds nothing about people, or a column cannot mention people.
 
     """
     if unknown := {*rows, *texts} - _ERASABLE:
-        raise ValueError(f"no rows of {', '.join(sorted(unknown))} can be erased")
+        raise ValueError(f"an erasure cannot delete rows of {', '.join(sorted(unknown))}")
     columns = {name for table in texts.values() for row in table.values() for name in row}
     if unknown := columns - set(MENTIONING):
-        raise ValueError(f"{', '.join(sorted(unknown))}: nobody can be mentioned there")
+        raise ValueError(f"an erasure cannot change {', '.join(sorted(unknown))}: no text about people")

@@ -1,4 +1,4 @@
-"""Times as SQL has them: text that sorts, and that SQL Server casts to datetime2(3)."""
+"""Times as text for SQL: it sorts by time, and SQL Server converts it to datetime2(3)."""
 
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -17,5 +17,5 @@ def text(moment: datetime) -> str:
 
 
 def parse(text: str) -> datetime:
-    """Return the UTC moment that :func:`text` wrote."""
+    """Return the time (aware UTC) of a text that :func:`text` returned."""
     return datetime.fromisoformat(text).replace(tzinfo=UTC)

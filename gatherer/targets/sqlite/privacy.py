@@ -1,4 +1,4 @@
-"""People in the embedded target: found, taken out, and remembered as tombstones."""
+"""People in the embedded target: find their rows, erase them, and keep tombstones."""
 
 import dataclasses
 import json
@@ -18,53 +18,52 @@ from gatherer.targets.sqlite.schema import sql
 log = logging.getLogger(__name__)
 
 _FETCHED: Final = 2000
-_AS_JSON: Final = re.compile(
-    r"\\[trn]?"
-)  # before separators that JSON writes in another way, a slash among them
-_NUMBERED: Final = "\\u"  # in JSON, before the number of any character
+_JSON_ESCAPE: Final = re.compile(r"\\[trn]?")  # of separators: \t, \r, \n, and the backslash before a slash
+_UNICODE_ESCAPE: Final = "\\u"  # can stand for any character
 
 
 def find(connection: sqlite3.Connection, person: Person, until: datetime) -> dict[str, list[dict[str, Any]]]:
     """Return the rows about `person` by table."""
-    look_for = person_query.of(person)
-    fragments = json.loads(look_for.fragments)
+    query = person_query.person_query(person)
+    fragments = json.loads(query.fragments)
 
     def mentions(*texts: str | None) -> bool:
-        said = [text for text in texts if text and fragments]
-        return any(_NUMBERED in text or any(part in _bare(text) for part in fragments) for text in said)
+        present = [text for text in texts if text and fragments]
+        return any(
+            _UNICODE_ESCAPE in text or any(fragment in _bare(text) for fragment in fragments)
+            for text in present
+        )
 
     connection.create_function("bare", 1, lambda text: _bare(text or ""), deterministic=True)
     connection.create_function("mentions", -1, mentions, deterministic=True)
-    values = look_for._asdict() | {"until": sql_datetime.text(until)}
-    found = {}
-    for table in person_query.FOUND_IN:
+    values = query._asdict() | {"until": sql_datetime.text(until)}
+    rows = {}
+    for table in person_query.PERSON_TABLES:
         cursor = connection.execute(sql(f"find_{table}"), values)
         names = [column[0] for column in cursor.description]
-        found[table] = [
+        rows[table] = [
             {name: _plain(name, value) for name, value in zip(names, row, strict=True)} for row in cursor
         ]
-    return found
+    return rows
 
 
 def _bare(text: object) -> str:
-    """Return `text` without what stands between the digits of numbers, be it as JSON writes it."""
+    """Return `text` without separators of phone numbers, also without those that JSON escapes."""
     bare = phones.bare(str(text))
-    return _AS_JSON.sub("", bare) if "\\" in bare else bare
+    return _JSON_ESCAPE.sub("", bare) if "\\" in bare else bare
 
 
 def _plain(name: str, value: Any) -> Any:
-    """Return a time as a moment. What the site wrote as one and is none stays the text that it is."""
+    """Return the value of the column `name`: times as aware UTC; a text of the site that is not a valid time as it is."""
     return timestamps.parse(value) or value if name.endswith("_at") else value
 
 
 def about_people(
     connection: sqlite3.Connection, since: datetime
 ) -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    """Yield the rows that may be about people, written at `since` or later, in batches, each with its table."""
-    for table, names in person_query.TELLING.items():
-        query = (
-            f"SELECT {', '.join(map(_read, names))} FROM {table} WHERE {person_query.WRITTEN_AT[table]} >= ?"
-        )
+    """Yield pairs of table and rows: the rows about people that were written at `since` or later."""
+    for table, names in person_query.PERSON_COLUMNS.items():
+        query = f"SELECT {', '.join(map(_expression, names))} FROM {table} WHERE {person_query.WRITTEN_AT[table]} >= ?"
         cursor = connection.execute(query, (sql_datetime.text(since),))
         while rows := cursor.fetchmany(_FETCHED):
             yield (
@@ -73,19 +72,19 @@ def about_people(
             )
 
 
-def _read(name: str) -> str:
-    """Return what reads the column `name`: the site writes `sent_at` in any way that SQLite reads."""
+def _expression(name: str) -> str:
+    """Return the SQL expression for the column `name`: the site writes `sent_at` in any format that SQLite knows."""
     return "coalesce(strftime('%Y-%m-%d %H:%M:%f', sent_at), sent_at)" if name == "sent_at" else name
 
 
-def remove(
+def delete_rows(
     connection: sqlite3.Connection, rows: Mapping[str, Collection[int]], bodies: Collection[bytes]
 ) -> int:
-    """Remove rows by their ids and kept notifications by their keys, with their rejections; return how many rows."""
+    """Delete rows by id, and stored notifications by key with their rejections; return how many rows."""
     removed = 0
     for table, ids in rows.items():
         removed += connection.executemany(
-            f"DELETE FROM {table} WHERE id = ?", ((number,) for number in ids)
+            f"DELETE FROM {table} WHERE id = ?", ((row_id,) for row_id in ids)
         ).rowcount
     keys = [(key,) for key in bodies]
     removed += connection.executemany("DELETE FROM rejected WHERE body_key = ?", keys).rowcount
@@ -93,19 +92,19 @@ def remove(
     return removed
 
 
-def rewrite(connection: sqlite3.Connection, texts: Texts) -> None:
-    """Write `texts` in place of what stands there."""
+def update_texts(connection: sqlite3.Connection, texts: Texts) -> None:
+    """Set the columns of `texts` to their new values."""
     now = sql_datetime.text(timestamps.now())
     for table, rows in texts.items():
-        for number, columns in rows.items():
+        for row_id, columns in rows.items():
             changes = ", ".join(f"{name} = ?" for name in columns)
             connection.execute(
-                f"UPDATE {table} SET {changes}, changed_at = ? WHERE id = ?", [*columns.values(), now, number]
+                f"UPDATE {table} SET {changes}, changed_at = ? WHERE id = ?", [*columns.values(), now, row_id]
             )
 
 
-def bury(connection: sqlite3.Connection, tombstones: Collection[Tombstone], erasure: Erasure | None) -> None:
-    """Write down who was erased, and that it was done."""
+def save_tombstones(connection: sqlite3.Connection, tombstones: Collection[Tombstone]) -> None:
+    """Insert `tombstones`; a newer one replaces an older one of the same person."""
     connection.executemany(
         sql("upsert_tombstone"),
         [
@@ -113,30 +112,30 @@ def bury(connection: sqlite3.Connection, tombstones: Collection[Tombstone], eras
             for identifier, scope, erased_at, key_id in tombstones
         ],
     )
-    if erasure is not None:
-        values = dataclasses.asdict(erasure) | {"erased_at": sql_datetime.text(erasure.erased_at)}
-        connection.execute(
-            f"INSERT INTO erasure ({', '.join(values)}) VALUES ({', '.join('?' * len(values))})",
-            list(values.values()),
-        )
 
 
-def write_anew(connection: sqlite3.Connection) -> None:
-    """Leave nothing of removed rows in the file.
+def insert_erasure(connection: sqlite3.Connection, erasure: Erasure) -> None:
+    """Insert the row of an erasure."""
+    values = dataclasses.asdict(erasure) | {"erased_at": sql_datetime.text(erasure.erased_at)}
+    connection.execute(
+        f"INSERT INTO erasure ({', '.join(values)}) VALUES ({', '.join('?' * len(values))})",
+        list(values.values()),
+    )
 
-    Overwriting them where they stood is not enough: SQLite has left copies behind whenever it moved rows from one page
-    to another. Where it cannot be done the rows are gone all the same, so that is no error.
+
+def vacuum(connection: sqlite3.Connection) -> None:
+    """Rewrite the file, so that it contains nothing of deleted rows.
+
+    `PRAGMA secure_delete` is not enough: SQLite leaves copies behind when it moves rows from one page to another.
+    An error is only logged, because the rows are deleted in any case.
     """
     try:
-        connection.execute(
-            "PRAGMA temp_store = FILE"
-        )  # the new file is made beside, too large for the memory
+        connection.execute("PRAGMA temp_store = FILE")  # the copy may be too large for the memory
         connection.execute("VACUUM")
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     except sqlite3.Error as error:
         log.warning(
-            "rows were erased, but the file could not be written anew, and parts of them may be left in it: "
-            "run VACUUM there (%s)",
+            "rows were erased, but VACUUM failed, and parts of the rows may be left in the file: run VACUUM (%s)",
             error,
         )
     finally:
@@ -145,8 +144,8 @@ def write_anew(connection: sqlite3.Connection) -> None:
 
 def tombstones(connection: sqlite3.Connection) -> list[Tombstone]:
     """Return all tombstones."""
-    found = connection.execute("SELECT identifier, scope, erased_at, key_id FROM tombstone")
+    rows = connection.execute("SELECT identifier, scope, erased_at, key_id FROM tombstone")
     return [
         Tombstone(identifier, scope, sql_datetime.parse(erased_at), key_id)
-        for identifier, scope, erased_at, key_id in found
+        for identifier, scope, erased_at, key_id in rows
     ]

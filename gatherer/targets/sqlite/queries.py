@@ -1,4 +1,4 @@
-"""What people ask the file for: how many rows there are, how the last run went, the responses themselves."""
+"""What commands read from the file: the number of rows, the last run, and the responses to export."""
 
 import dataclasses
 import json
@@ -16,29 +16,29 @@ RUN_COLUMNS: Final = tuple(field.name for field in dataclasses.fields(Run))
 
 
 def status(connection: sqlite3.Connection) -> TargetStatus:
-    """Return what the tables hold."""
+    """Return the number of rows by table, and the last run."""
     tables = [*(record.table for record in TABLES), Rejected.table]
-    count = connection.execute
-    rows = {table: count(f"SELECT count(*) FROM {table}").fetchone()[0] for table in tables}
-    rejected = count("SELECT count(*) FROM rejected WHERE resolved_at IS NULL").fetchone()[0]
-    last = count(f"SELECT {', '.join(RUN_COLUMNS)} FROM gather_run ORDER BY id DESC LIMIT 1").fetchone()
+    execute = connection.execute
+    rows = {table: execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in tables}
+    rejected = execute("SELECT count(*) FROM rejected WHERE resolved_at IS NULL").fetchone()[0]
+    row = execute(f"SELECT {', '.join(RUN_COLUMNS)} FROM gather_run ORDER BY id DESC LIMIT 1").fetchone()
     run = None
-    if last is not None:
-        values = dict(zip(RUN_COLUMNS, last, strict=True))
+    if row is not None:
+        values = dict(zip(RUN_COLUMNS, row, strict=True))
         for name in ("started_at", "finished_at"):
             values[name] = sql_datetime.parse(values[name])
         run = Run(**values)
     return TargetStatus(rows=rows, rejected_open=rejected, last_run=run)
 
 
-def export(connection: sqlite3.Connection, what: Export) -> Iterator[list[dict[str, Any]]]:
-    """Yield the responses that `what` asks for by column, a few thousand at a time."""
+def export(connection: sqlite3.Connection, selection: Export) -> Iterator[list[dict[str, Any]]]:
+    """Yield the responses of `selection` in lists of at most 2 000 rows, by column; times are aware UTC."""
     names = ("since", "until", "changed_from", "changed_to")
     values: dict[str, str] = {
-        name: sql_datetime.text(moment) for name, moment in zip(names, what.times, strict=True)
+        name: sql_datetime.text(moment) for name, moment in zip(names, selection.times, strict=True)
     }
-    values |= {"endpoint": what.endpoint or "", "kinds": json.dumps(what.kinds)}
-    cursor = connection.execute(sql(f"export_{what.view}"), values)
+    values |= {"endpoint": selection.endpoint or "", "kinds": json.dumps(selection.kinds)}
+    cursor = connection.execute(sql(f"export_{selection.view}"), values)
     columns = [column[0] for column in cursor.description]
     while rows := cursor.fetchmany(EXPORTED_ROWS):
         yield [

@@ -1,4 +1,4 @@
-"""What has become too old to be kept in the embedded target: text that is blanked, and rows that are deleted."""
+"""Retention in the embedded target: text that is blanked, and rows that are deleted, when they are too old."""
 
 import sqlite3
 from collections.abc import Callable
@@ -12,8 +12,8 @@ from gatherer.targets import sql_datetime
 from gatherer.targets.base import RetentionResult
 from gatherer.targets.sqlite.schema import sql
 
-STEP: Final = 2000  # rows of one transaction, so that others get in between
-_ALL: Final = -1
+STEP: Final = 2000  # rows of one transaction, so that other programs can write in between
+_ALL: Final = -1  # as LIMIT
 
 
 def apply_retention(
@@ -28,7 +28,7 @@ def apply_retention(
     limit = _ALL if dry_run else STEP
 
     def repeated(step: Callable[[sqlite3.Connection, str, int], int], before: datetime | None) -> int:
-        """Return how many rows `step` has changed when nothing is left to do."""
+        """Call `step` until no row is left to change; return how many rows it changed."""
         total = 0
         while before is not None:
             with transaction():
@@ -50,17 +50,17 @@ def _deletion(table: str) -> Callable[[sqlite3.Connection, str, int], int]:
 
 
 def _delete_rejections(connection: sqlite3.Connection, before: str, limit: int) -> int:
-    """Delete rejections, and the bodies that no other one needs."""
-    old = connection.execute(
+    """Delete rejections, and the bodies that no other rejection needs; return how many rejections."""
+    rejections = connection.execute(
         "SELECT id, body_key FROM rejected WHERE received_at < ? LIMIT ?", (before, limit)
     ).fetchall()
-    connection.executemany("DELETE FROM rejected WHERE id = ?", ((number,) for number, _ in old))
+    connection.executemany("DELETE FROM rejected WHERE id = ?", ((row_id,) for row_id, _ in rejections))
     connection.executemany(
         "DELETE FROM rejected_notification WHERE body_key = ?1 "
         "AND NOT EXISTS (SELECT 1 FROM rejected WHERE body_key = ?1)",
-        ((body_key,) for _, body_key in old),
+        ((body_key,) for _, body_key in rejections),
     )
-    return len(old)
+    return len(rejections)
 
 
 def _blank(connection: sqlite3.Connection, before: str, limit: int) -> int:

@@ -1,4 +1,4 @@
-"""Applying batches to the embedded target."""
+"""The embedded target: a SQLite file."""
 
 import contextlib
 import sqlite3
@@ -22,40 +22,40 @@ from gatherer.targets.sqlite.schema import connect, sql
 
 
 class SQLiteTarget:
-    """Records in an SQLite file."""
+    """The target in a SQLite file."""
 
     def __init__(self, path: Path, *, dry_run: bool = False) -> None:
-        """Open the target at `path`, creating it if there is none.
+        """Open the file at `path`; create it if it does not exist.
 
-        With `dry_run` everything is tried and counted, then rolled back, batch by batch; nothing is created.
+        With `dry_run` each batch is written and counted, then rolled back; no file is created.
 
         Raises:
-            TargetError: it cannot be used, and trying again will not help.
-            TemporaryError: it is locked just now.
+            TargetError: the file cannot be used, and a retry does not help.
+            TemporaryError: another program has locked the file.
 
         """
         self.name = f"SQLite {path}"
         self.path = path
         self._dry_run = dry_run
-        with self._explained():
+        with self._translate_errors():
             self._connection = connect(path, dry_run=dry_run)
-            settings = dict(self._connection.execute("SELECT name, value FROM setting"))
-        self.identity: str = settings.get("identity") or uuid.uuid4().hex
+            stored = dict(self._connection.execute("SELECT name, value FROM setting"))
+        self.identity: str = stored.get("identity") or uuid.uuid4().hex
 
     def save_settings(self, *, time_zone: str, attribution_hours: int) -> None:
-        """Write down the settings that views need, if they are not those that are there."""
-        wanted = {
+        """Store the settings that the views read, unless the same ones are stored."""
+        settings = {
             "time_zone": time_zone,
             "attribution_hours": str(attribution_hours),
             "identity": self.identity,
         }
-        with self._explained():
-            if dict(self._connection.execute("SELECT name, value FROM setting")) == wanted:
+        with self._translate_errors():
+            if dict(self._connection.execute("SELECT name, value FROM setting")) == settings:
                 return
         if self._dry_run:
             return
         with self._transaction():
-            self._connection.executemany("REPLACE INTO setting (name, value) VALUES (?, ?)", wanted.items())
+            self._connection.executemany("REPLACE INTO setting (name, value) VALUES (?, ?)", settings.items())
             self._connection.execute("DELETE FROM time_zone_offset")
             self._connection.executemany(
                 "INSERT INTO time_zone_offset (starts_at, ends_at, offset_minutes) VALUES (?, ?, ?)",
@@ -66,15 +66,15 @@ class SQLiteTarget:
             )
 
     def position(self, inbox_id: str) -> Position | None:
-        """Return up to where the inbox `inbox_id` has been gathered; None if it never was."""
-        with self._explained():
+        """Return the position of the inbox `inbox_id`; None if nothing of it was gathered yet."""
+        with self._translate_errors():
             row = self._connection.execute(
                 "SELECT inbox_id, notification_id, digest FROM inbox_position WHERE inbox_id = ?", (inbox_id,)
             ).fetchone()
         return Position(*row) if row else None
 
     def apply(self, batch: Batch) -> Outcome:
-        """Apply `batch` in one transaction, in which the position only moves forward."""
+        """Write `batch` in one transaction. The position never moves back."""
         with self._transaction():
             return apply(self._connection, batch)
 
@@ -84,7 +84,7 @@ class SQLiteTarget:
         batches: Iterable[Batch],
         keep: Collection[bytes] = (),
     ) -> Outcome:
-        """In one transaction, remove the rows first received in `notifications`, then apply `batches`."""
+        """In one transaction, delete the rows that were first received in `notifications`, then write `batches`."""
         outcome = Outcome()
         with self._transaction():
             rebuild.choose(self._connection, notifications, keep)
@@ -95,25 +95,25 @@ class SQLiteTarget:
         return outcome
 
     def keys_from(self, notifications: Iterable[tuple[str, int]]) -> set[bytes]:
-        """Return the keys of the records and rejections first received in `notifications`."""
-        with self._explained():
+        """Return the keys of the records and rejections that were first received in `notifications`."""
+        with self._translate_errors():
             rebuild.choose(self._connection, notifications)
             return rebuild.keys(self._connection)
 
     def open_rejections(self) -> set[bytes]:
-        """Return the body keys of all rejections that nothing has settled yet."""
-        with self._explained():
+        """Return the keys of the bodies that have open rejections."""
+        with self._translate_errors():
             rows = self._connection.execute(
                 "SELECT DISTINCT body_key FROM rejected WHERE resolved_at IS NULL"
             )
             return {body_key for (body_key,) in rows}
 
     def rejected_notifications(self) -> Iterator[list[Notification]]:
-        """Yield the notifications with open rejections in batches, from the bytes kept with them."""
-        return self._kept_notifications(settled=False)
+        """Yield the notifications with open rejections in lists, from their stored bytes."""
+        return self._kept_notifications(resolved=False)
 
     def record_run(self, run: Run) -> None:
-        """Write down what a run did."""
+        """Insert the row of a run."""
         values = [getattr(run, name) for name in RUN_COLUMNS]
         values[:2] = [sql_datetime.text(run.started_at), sql_datetime.text(run.finished_at)]
         places = ", ".join("?" * len(values))
@@ -123,33 +123,33 @@ class SQLiteTarget:
             )
 
     def status(self) -> TargetStatus:
-        """Return what the target holds."""
-        with self._explained():
+        """Return the number of rows by table, and the last run."""
+        with self._translate_errors():
             return queries.status(self._connection)
 
     def horizon(self) -> datetime:
-        """Return a time before which nothing is going to be written any more, as `changed_at` has it."""
-        with self._transaction():  # waits for whoever is writing
+        """Return a time (aware UTC): no later transaction writes an earlier `changed_at`."""
+        with self._transaction():  # waits until no other process writes
             return timestamps.now()
 
-    def export(self, what: Export) -> Iterator[list[dict[str, Any]]]:
-        """Yield the responses that `what` asks for, a few thousand at a time."""
-        with self._explained():
-            yield from queries.export(self._connection, what)
+    def export(self, selection: Export) -> Iterator[list[dict[str, Any]]]:
+        """Yield the responses of `selection` in lists of at most 2 000 rows."""
+        with self._translate_errors():
+            yield from queries.export(self._connection, selection)
 
     def find(self, person: Person, until: datetime) -> dict[str, list[dict[str, Any]]]:
         """Return the rows about `person` by table, each with all its columns."""
-        with self._explained():
+        with self._translate_errors():
             return privacy.find(self._connection, person, until)
 
     def about_people(self, since: datetime) -> Iterator[tuple[str, list[dict[str, Any]]]]:
-        """Yield the rows that may be about people, written at `since` or later, in batches, each with its table."""
-        with self._explained():
+        """Yield pairs of table and rows: the rows about people that were written at `since` or later."""
+        with self._translate_errors():
             yield from privacy.about_people(self._connection, since)
 
     def kept_notifications(self) -> Iterator[list[Notification]]:
-        """Yield all notifications kept with rejections, settled or not, in batches."""
-        return self._kept_notifications(settled=True)
+        """Yield all notifications that are stored with rejections, open or resolved, in lists."""
+        return self._kept_notifications(resolved=True)
 
     def erase(
         self,
@@ -161,27 +161,29 @@ class SQLiteTarget:
         tombstones: Collection[Tombstone],
         erasure: Erasure | None,
     ) -> Outcome:
-        """In one transaction, remove what is about a person, apply `batch`, and write down that it was done."""
+        """In one transaction, remove what is about a person, write `batch`, and record the erasure."""
         person_query.check(rows, texts)
-        with self._wiping(), self._transaction():
-            outcome = Outcome(removed=privacy.remove(self._connection, rows, bodies))
-            privacy.rewrite(self._connection, texts)
+        with self._secure_delete(), self._transaction():
+            outcome = Outcome(removed=privacy.delete_rows(self._connection, rows, bodies))
+            privacy.update_texts(self._connection, texts)
             outcome.add(apply(self._connection, batch))
-            privacy.bury(self._connection, tombstones, erasure)
+            privacy.save_tombstones(self._connection, tombstones)
+            if erasure is not None:
+                privacy.insert_erasure(self._connection, erasure)
         if (outcome.removed or texts) and not self._dry_run:
-            privacy.write_anew(self._connection)
+            privacy.vacuum(self._connection)
         return outcome
 
     def tombstones(self) -> list[Tombstone]:
         """Return all tombstones."""
-        with self._explained():
+        with self._translate_errors():
             return privacy.tombstones(self._connection)
 
     def apply_retention(
         self, *, text_before: datetime | None, rows_before: datetime | None
     ) -> RetentionResult:
-        """Blank the text of answers that occurred before one time, and delete rows that did before another."""
-        with self._wiping():
+        """Blank the text of responses from before `text_before`, and delete rows from before `rows_before`."""
+        with self._secure_delete():
             return retention.apply_retention(
                 self._connection,
                 self._transaction,
@@ -191,15 +193,15 @@ class SQLiteTarget:
             )
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._connection.close()
 
-    def _kept_notifications(self, *, settled: bool) -> Iterator[list[Notification]]:
+    def _kept_notifications(self, *, resolved: bool) -> Iterator[list[Notification]]:
         after = b""
         while True:
-            with self._explained():
+            with self._translate_errors():
                 rows = self._connection.execute(
-                    sql("select_kept_notifications"), {"after": after, "settled": settled}
+                    sql("select_kept_notifications"), {"after": after, "resolved": resolved}
                 ).fetchall()
             if not rows:
                 return
@@ -210,9 +212,9 @@ class SQLiteTarget:
             after = rows[-1][0]
 
     @contextlib.contextmanager
-    def _wiping(self) -> Iterator[None]:
-        """Have what is removed meanwhile overwritten with zeros. Always doing so would slow runs down."""
-        with self._explained():
+    def _secure_delete(self) -> Iterator[None]:
+        """Overwrite deleted content with zeros during the block. Doing so always would slow each run down."""
+        with self._translate_errors():
             self._connection.execute("PRAGMA secure_delete = ON")
             try:
                 yield
@@ -221,7 +223,7 @@ class SQLiteTarget:
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:
-        with self._explained():
+        with self._translate_errors():
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield
@@ -232,8 +234,8 @@ class SQLiteTarget:
                 raise
 
     @contextlib.contextmanager
-    def _explained(self) -> Iterator[None]:
-        """Turn SQLite's errors into ours."""
+    def _translate_errors(self) -> Iterator[None]:
+        """Raise errors of SQLite and of the file system as the errors that the command line reports."""
         try:
             yield
         except sqlite3.Error as error:
@@ -243,7 +245,7 @@ class SQLiteTarget:
             if code.startswith(("SQLITE_FULL", "SQLITE_IOERR")):
                 raise TemporaryError(f"the target {self.path} cannot be written now: {error}") from error
             raise TargetError(f"the target {self.path} cannot be used: {error}") from error
-        except IncompatibleFileError as problem:
-            raise TargetError(f"the target {self.path} {problem}") from None
+        except IncompatibleFileError as error:
+            raise TargetError(f"the target {self.path} {error}") from None
         except OSError as error:
             raise TargetError(f"the target {self.path} cannot be used: {error}") from error

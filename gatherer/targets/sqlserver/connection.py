@@ -1,4 +1,4 @@
-"""Connecting to SQL Server: with what, and the settings that every session has."""
+"""Connections to SQL Server: the connection string, the timeouts, and the settings of every session."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Access:
-    """How to get at a database, and how long to wait for it."""
+    """How to connect to a database, and how long to wait for it."""
 
-    # Keywords and values of the connection string; the driver may be missing.
+    # Keywords and values of the ODBC connection string; `Driver` may be missing.
     pairs: Sequence[tuple[str, str]] = field(repr=False)
     login_timeout_seconds: int = 15
     query_timeout_seconds: int = 300
@@ -24,10 +24,10 @@ class Access:
 
     @classmethod
     def parse(cls, text: str, **timeouts: int) -> "Access":
-        """Return how to get at what the ODBC connection string `text` leads to.
+        """Return the access that the ODBC connection string `text` describes.
 
         Raises:
-            ConfigurationError: it is none.
+            ConfigurationError: `text` is not a valid connection string.
 
         """
         try:
@@ -37,42 +37,42 @@ class Access:
 
     @property
     def server(self) -> str:
-        """Which server it leads to, for people."""
+        """The server, for messages."""
         return connection_string.server(list(self.pairs))
 
     @property
     def database(self) -> str:
-        """Which database it leads to, for people."""
+        """The database, for messages."""
         return connection_string.database(list(self.pairs))
 
     @property
     def secrets(self) -> list[str]:
-        """What must never be shown."""
+        """The values that no message may show."""
         return connection_string.secrets(list(self.pairs))
 
     @property
     def encrypt(self) -> str:
-        """Whether encryption is asked for: the driver's word. Since version 18, it is unless it is declined."""
+        """The value of `Encrypt` in lower case. Version 18 of the driver encrypts by default."""
         return (connection_string.get(list(self.pairs), "encrypt") or "yes").lower()
 
 
 def connect(access: Access) -> "pyodbc.Connection":
-    """Open a connection that commits nothing by itself but single statements.
+    """Open a connection in autocommit mode: transactions are begun by statements.
 
     Raises:
-        ConfigurationError: there is no driver, or no pyodbc.
-        pyodbc.Error: it cannot be opened.
+        ConfigurationError: the driver or pyodbc is missing.
+        pyodbc.Error: the connection cannot be opened.
 
     """
     pyodbc = driver.load()
-    # A pool would hand back the very connection that has just broken.
+    # A pool could return the connection that has just broken.
     pyodbc.pooling = False
     connection = pyodbc.connect(
         complete(access.pairs, pyodbc.drivers()), autocommit=True, timeout=access.login_timeout_seconds
     )
     try:
         connection.timeout = access.query_timeout_seconds
-        # Where a report and we wait for each other, it is we who can try again.
+        # In a deadlock with a report, the server ends our transaction, which can be retried.
         connection.execute(
             f"SET NOCOUNT ON; SET XACT_ABORT ON; SET DEADLOCK_PRIORITY LOW; "
             f"SET LOCK_TIMEOUT {access.lock_timeout_seconds * 1000:d}; SET DATEFORMAT ymd"
@@ -84,20 +84,20 @@ def connect(access: Access) -> "pyodbc.Connection":
 
 
 def complete(pairs: Sequence[tuple[str, str]], installed: Sequence[str]) -> str:
-    """Return the connection string of `pairs`, with a driver, encryption and our name where they are missing.
+    """Return the connection string of `pairs`, with driver, encryption and application name if they are missing.
 
     Raises:
-        ConfigurationError: no driver is named, and none is installed.
+        ConfigurationError: `pairs` name no driver, and none is installed.
 
     """
-    # Under MARS a transaction ends with the batch that began it.
+    # With MARS a transaction ends with the batch that began it.
     given: Pairs = [(name, value) for name, value in pairs if name.lower() != "mars_connection"]
     if connection_string.get(given, "driver", "dsn", "filedsn") is None:
         given.insert(0, ("Driver", driver.find(installed)))
     # Driver 17 does not encrypt by default, 18 does.
     if connection_string.get(given, "encrypt") is None:
         given.append(("Encrypt", "yes"))
-    # Where the driver brings a broken connection back by itself, temporary tables and locks are gone without a word.
+    # If the driver restored a broken connection by itself, temporary tables and locks would be lost unnoticed.
     if connection_string.get(given, "connectretrycount") is None:
         given.append(("ConnectRetryCount", "0"))
     if connection_string.get(given, "app") is None:

@@ -1,9 +1,9 @@
-"""ODBC connection strings: put together, taken apart, and shown without their secrets."""
+"""ODBC connection strings: build, parse, and find the secrets in them."""
 
 from collections.abc import Iterable
 from typing import Final
 
-# ODBC's own list of what has a meaning in a connection string. Such a value stands in braces.
+# Characters with a meaning in a connection string, by the ODBC reference. Values with one of them need braces.
 _SPECIAL: Final = frozenset("[]{}(),;?*=!@")
 _SECRET: Final = frozenset({"pwd", "password", "accesstoken", "clientsecret"})
 _SERVER: Final = ("server", "address", "addr", "networkaddress", "data source")
@@ -13,10 +13,10 @@ Pairs = list[tuple[str, str]]
 
 
 def quote(value: str) -> str:
-    """Return `value` as ODBC wants it: in braces where a character has a meaning, closing braces doubled.
+    """Return `value` for a connection string: if necessary in braces, with closing braces doubled.
 
     Raises:
-        ValueError: it has a NUL in it, at which every driver would stop reading.
+        ValueError: `value` contains NUL, at which every driver stops reading.
 
     """
     if "\x00" in value:
@@ -32,10 +32,10 @@ def build(pairs: Iterable[tuple[str, str]]) -> str:
 
 
 def parse(text: str) -> Pairs:
-    """Return the keywords and values of a connection string, values without their braces.
+    """Return the keywords and values of the connection string `text`, values without their braces.
 
     Raises:
-        ValueError: it is none. The message has no part of the string in it.
+        ValueError: `text` is not valid. The message repeats no part of it.
 
     """
     pairs: Pairs = []
@@ -46,7 +46,7 @@ def parse(text: str) -> Pairs:
             continue
         equals = text.find("=", at)
         if equals < 0 or not text[at:equals].strip():
-            raise ValueError("it is no ODBC connection string: a keyword without a value")
+            raise ValueError("not a valid ODBC connection string: a keyword has no value")
         name = text[at:equals].strip()
         value, at = _value(text, equals + 1)
         pairs.append((name, value))
@@ -54,7 +54,7 @@ def parse(text: str) -> Pairs:
 
 
 def _value(text: str, at: int) -> tuple[str, int]:
-    """Return the value that begins at `at`, and where the next keyword may begin."""
+    """Return the value that begins at index `at`, and the index after it."""
     while at < len(text) and text[at] == " ":
         at += 1
     if at == len(text) or text[at] != "{":
@@ -67,25 +67,25 @@ def _value(text: str, at: int) -> tuple[str, int]:
         if text[end : end + 2] != "}}":
             return value, end + 1
         value, at = value + "}", end + 2
-    raise ValueError("it is no ODBC connection string: a brace is never closed")
+    raise ValueError("not a valid ODBC connection string: a brace is not closed")
 
 
 def get(pairs: Pairs, *names: str) -> str | None:
-    """Return the value of the first keyword in `pairs` that is one of `names`, whatever its case."""
-    wanted = {name.lower() for name in names}
-    return next((value for name, value in pairs if name.lower() in wanted), None)
+    """Return the value of the first keyword in `pairs` that is one of `names`, in any case; None if there is none."""
+    keywords = {name.lower() for name in names}
+    return next((value for keyword, value in pairs if keyword.lower() in keywords), None)
 
 
 def server(pairs: Pairs) -> str:
-    """Return which server `pairs` lead to, for people."""
+    """Return the server in `pairs`, for messages."""
     return get(pairs, *_SERVER) or get(pairs, "dsn", "filedsn") or "?"
 
 
 def database(pairs: Pairs) -> str:
-    """Return which database `pairs` lead to, for people."""
+    """Return the database in `pairs`, for messages."""
     return get(pairs, *_DATABASE) or "the login's default database"
 
 
 def secrets(pairs: Pairs) -> list[str]:
-    """Return the values in `pairs` that must never be shown."""
+    """Return the values in `pairs` that no message may show."""
     return [value for name, value in pairs if name.lower().replace(" ", "") in _SECRET and value]

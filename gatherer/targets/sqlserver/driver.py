@@ -1,4 +1,4 @@
-"""What it takes to talk to SQL Server: pyodbc, and Microsoft's ODBC driver, installed or from PyPI."""
+"""pyodbc, and Microsoft's ODBC driver for SQL Server: the installed one, or the one from PyPI."""
 
 import os
 import platform
@@ -19,7 +19,7 @@ NO_PYODBC: Final = (
     "SQL Server needs pyodbc, which is not installed: pip install 'whatsapp-gatherer[sqlserver]'"
 )
 NO_MANAGER: Final = (
-    "pyodbc is installed, but a library that it needs is not (%s). "
+    "pyodbc is installed, but a library that it needs is missing (%s). "
     "Linux: apt install unixodbc, or dnf install unixODBC. macOS: brew install unixodbc. "
     "Windows: winget install --id Microsoft.VCRedist.2015+.x64"
 )
@@ -36,7 +36,7 @@ def load() -> Any:
     """Return pyodbc.
 
     Raises:
-        ConfigurationError: it cannot be loaded; the message has the commands that mend it.
+        ConfigurationError: it cannot be loaded; the message has the commands that install it.
 
     """
     try:
@@ -52,21 +52,21 @@ def find(installed: Sequence[str]) -> str:
     """Return Microsoft's newest driver: a name among `installed`, else the path of the one from PyPI.
 
     Raises:
-        ConfigurationError: there is none; the message has the commands that mend it.
+        ConfigurationError: there is no driver; the message has the commands that install one.
 
     """
-    versions = {int(found[1]): name for name in installed if (found := _MICROSOFT.fullmatch(name))}
+    versions = {int(match[1]): name for name in installed if (match := _MICROSOFT.fullmatch(name))}
     newest = max(versions, default=0)
     if newest >= OLDEST_DRIVER:
         return versions[newest]
-    # The driver manager of Windows only loads drivers that were installed; unixODBC loads any by its path.
+    # The driver manager of Windows loads installed drivers only; unixODBC loads a driver by its path.
     if os.name != "nt" and (packaged := _packaged_driver()) is not None:
         return str(packaged)
     raise ConfigurationError(NO_DRIVER)
 
 
 def _packaged_driver() -> Path | None:
-    """Return the driver in the package `mssql-python-odbc` that fits this system; None if there is none."""
+    """Return the path of the driver for this system in the package `mssql-python-odbc`; None if there is none."""
     package = find_spec(_PACKAGE)
     if package is None or package.origin is None:
         return None
@@ -79,12 +79,12 @@ def _packaged_driver() -> Path | None:
     else:
         folders = [libraries / "linux" / family / machine / "lib" for family in _families()]
         pattern = "libmsodbcsql-*.so*"
-    return next((found for folder in folders for found in sorted(folder.glob(pattern), reverse=True)), None)
+    return next((path for folder in folders for path in sorted(folder.glob(pattern), reverse=True)), None)
 
 
 def _families() -> list[str]:
-    """Return the package's names for Linux distributions, the most fitting first."""
-    known = {
+    """Return the package's folder names for Linux distributions, best match for this machine first."""
+    folders = {
         "alpine": "alpine",
         "debian": "debian_ubuntu",
         "ubuntu": "debian_ubuntu",
@@ -99,5 +99,5 @@ def _families() -> list[str]:
     except OSError:
         release = {}
     names = [release.get("ID", ""), *release.get("ID_LIKE", "").split()]
-    fitting = [known[name] for name in names if name in known]
-    return list(dict.fromkeys([*fitting, "debian_ubuntu", "rhel", "suse"]))
+    matches = [folders[name] for name in names if name in folders]
+    return list(dict.fromkeys([*matches, "debian_ubuntu", "rhel", "suse"]))

@@ -20,30 +20,30 @@ from gatherer.targets.sqlserver.transaction import ProofRow
 
 def find(session: Session, schema: str, person: Person, until: datetime) -> dict[str, list[dict[str, Any]]]:
     """Return the rows about `person` by table."""
-    look_for, time = person_query.of(person), sql_datetime.text(until)
-    people = (look_for.phones, look_for.user_ids, look_for.message_ids)
+    query, time = person_query.person_query(person), sql_datetime.text(until)
+    people = (query.phones, query.user_ids, query.message_ids)
     parameters = {
-        "response": (*people, look_for.fragments, time),
-        "other_event": (*people, look_for.fragments, time),
-        "message_map": (look_for.phones, look_for.message_ids),
+        "response": (*people, query.fragments, time),
+        "other_event": (*people, query.fragments, time),
+        "message_map": (query.phones, query.message_ids),
     }
     rows = {}
-    for table in person_query.FOUND_IN:
-        (query,) = batches(f"find_{table}", schema)
-        rows[table] = [as_dictionary(row) for row in session.run(query, *parameters[table])[0]]
+    for table in person_query.PERSON_TABLES:
+        (statement,) = batches(f"find_{table}", schema)
+        rows[table] = [as_dictionary(row) for row in session.run(statement, *parameters[table])[0]]
     return rows
 
 
 def about_people(
     session: Session, schema: str, since: datetime
 ) -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    """Yield the rows that may be about people, written at `since` or later, in batches, each with its table.
+    """Yield pairs of table and rows: the rows about people that were written at `since` or later.
 
     Raises:
-        SQLServerError: they cannot be read.
+        SQLServerError: a query failed.
 
     """
-    for table, names in person_query.TELLING.items():
+    for table, names in person_query.PERSON_COLUMNS.items():
         columns = ", ".join(f"[{name}]" for name in names)
         query = f"SELECT {columns} FROM $(schema).{table} WHERE {person_query.WRITTEN_AT[table]} >= CONVERT(datetime2(3), ?)"
         for rows in session.stream(placed(query, schema), sql_datetime.text(since)):
@@ -74,7 +74,7 @@ def erase(session: Session, schema: str, changes: ErasureChanges, now: datetime)
 def _delete_rows(
     session: Session, schema: str, rows: Mapping[str, Collection[int]], bodies: Collection[bytes]
 ) -> int:
-    """Delete rows by id, and kept notifications by key with their rejections; return how many rows."""
+    """Delete rows by id, and stored notifications by key with their rejections; return how many rows."""
     removed = 0
     for table, ids in rows.items():
         removed += _delete(session, schema, f"{table} WHERE id IN (SELECT CAST(value AS bigint)", list(ids))
@@ -133,8 +133,15 @@ def erasure_proof(erasure: Erasure) -> ProofRow:
     )
 
 
-def _as_json(stone: Tombstone) -> bytes:
-    return encode((stone.identifier.hex(), stone.scope, sql_datetime.text(stone.erased_at), stone.key_id))
+def _as_json(tombstone: Tombstone) -> bytes:
+    return encode(
+        (
+            tombstone.identifier.hex(),
+            tombstone.scope,
+            sql_datetime.text(tombstone.erased_at),
+            tombstone.key_id,
+        )
+    )
 
 
 def tombstones(session: Session, schema: str) -> list[Tombstone]:

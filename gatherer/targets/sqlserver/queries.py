@@ -1,4 +1,4 @@
-"""What the tables are asked for: how many rows there are, how the last run went, rejections, the responses."""
+"""What commands read from the tables: the number of rows, the last run, rejections, and the responses to export."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -18,18 +18,18 @@ _RUN_SELECTION = ", ".join(f"[{name}]" for name in _RUN_COLUMNS)
 
 
 def status(session: Session, schema: str) -> TargetStatus:
-    """Return what the tables hold."""
+    """Return the number of rows by table, and the last run."""
 
-    def count(what: str) -> int:
-        ((row,),) = session.run(placed(f"SELECT COUNT_BIG(*) AS counted FROM {what}", schema))
+    def count(table: str) -> int:
+        ((row,),) = session.run(placed(f"SELECT COUNT_BIG(*) AS counted FROM {table}", schema))
         return int(row.counted)
 
-    (last,) = session.run(
+    (runs,) = session.run(
         placed(f"SELECT TOP (1) {_RUN_SELECTION} FROM $(schema).gather_run ORDER BY id DESC", schema)
     )
     run = None
-    if last:
-        values = dict(zip(_RUN_COLUMNS, last[0], strict=True))
+    if runs:
+        values = dict(zip(_RUN_COLUMNS, runs[0], strict=True))
         for name in ("started_at", "finished_at"):
             values[name] = values[name].replace(tzinfo=UTC)
         run = Run(**values)
@@ -41,43 +41,45 @@ def status(session: Session, schema: str) -> TargetStatus:
 
 
 def open_rejections(session: Session, schema: str) -> set[bytes]:
-    """Return the body keys of all rejections that nothing has settled yet."""
+    """Return the keys of the bodies that have open rejections."""
     query = "SELECT DISTINCT body_key FROM $(schema).rejected WHERE resolved_at IS NULL"
-    (found,) = session.run(placed(query, schema))
-    return {row.body_key for row in found}
+    (rows,) = session.run(placed(query, schema))
+    return {row.body_key for row in rows}
 
 
-def kept_notifications(session: Session, schema: str, *, settled: bool) -> Iterator[list[Notification]]:
-    """Yield the notifications kept with rejections in batches, those with nothing but settled ones only if `settled`.
+def kept_notifications(session: Session, schema: str, *, resolved: bool) -> Iterator[list[Notification]]:
+    """Yield the notifications that are stored with rejections in lists.
+
+    With `resolved` all of them, else those with open rejections.
 
     Raises:
-        TargetError: they cannot be read.
-        TemporaryError: nor just now.
+        TargetError: the query failed, and a retry does not help.
+        TemporaryError: the retries did not help.
 
     """
     (select,) = batches("select_kept_notifications", schema)
     after = b"\x00" * 16
     while True:
-        (found,) = session.with_retry(partial(session.run, select, after, settled))
-        if not found:
+        (rows,) = session.with_retry(partial(session.run, select, after, resolved))
+        if not rows:
             return
         yield [
             Notification(number, inbox_id, received_at.replace(tzinfo=UTC), *rest)
-            for _, number, inbox_id, received_at, *rest in found
+            for _, number, inbox_id, received_at, *rest in rows
         ]
-        after = found[-1].body_key
+        after = rows[-1].body_key
 
 
-def export(session: Session, schema: str, what: Export) -> Iterator[list[dict[str, Any]]]:
-    """Yield the responses that `what` asks for by column, a few thousand at a time.
+def export(session: Session, schema: str, selection: Export) -> Iterator[list[dict[str, Any]]]:
+    """Yield the responses of `selection` in lists of at most 2 000 rows, by column; times are aware UTC.
 
     Raises:
-        SQLServerError: they cannot be read.
+        SQLServerError: the query failed.
 
     """
-    (query,) = batches(f"export_{what.view}", schema)
-    times = (sql_datetime.text(moment) for moment in what.times)
-    for rows in session.stream(query, *times, what.endpoint or "", to_json(list(what.kinds))):
+    (query,) = batches(f"export_{selection.view}", schema)
+    times = (sql_datetime.text(moment) for moment in selection.times)
+    for rows in session.stream(query, *times, selection.endpoint or "", to_json(list(selection.kinds))):
         yield [as_dictionary(row) for row in rows]
 
 

@@ -1,4 +1,4 @@
-"""What a server has to be: SQL Server 2016 or later with a database that knows JSON, or Azure SQL."""
+"""The oldest supported server: SQL Server 2016 with compatibility level 130, or Azure SQL."""
 
 from typing import Any, Final
 
@@ -6,8 +6,10 @@ from gatherer.model.errors import TargetError
 from gatherer.targets.sqlserver.session import Session
 
 OLDEST_VERSION: Final = 13  # SQL Server 2016
-OLDEST_LEVEL: Final = 130  # at which OPENJSON begins
-_AZURE: Final = frozenset({5, 8, 11, 12})  # editions that have no version of their own: always the newest
+OLDEST_LEVEL: Final = 130  # OPENJSON needs it
+_AZURE: Final = frozenset(
+    {5, 8, 11, 12}
+)  # Azure editions: always the newest version, with a version number of their own
 
 QUERY: Final = """
 SELECT
@@ -20,21 +22,21 @@ SELECT
 
 
 def check(session: Session) -> Any:
-    """Make sure that the server is new enough, and return what it says of itself.
+    """Check that the server is new enough; return the row of `QUERY`.
 
     Raises:
-        TargetError: it is too old.
+        TargetError: the server or the compatibility level of the database is too old.
 
     """
-    ((found,),) = session.run(QUERY)
-    major = int(str(found.version).partition(".")[0] or 0)
-    if major < OLDEST_VERSION and found.engine not in _AZURE:
+    ((server,),) = session.run(QUERY)
+    major = int(str(server.version).partition(".")[0] or 0)
+    if major < OLDEST_VERSION and server.engine not in _AZURE:
         raise TargetError(
-            f"{session.name} has version {found.version}; gatherer needs SQL Server 2016 (13.0) or later, or Azure SQL"
+            f"{session.name} has version {server.version}; gatherer needs SQL Server 2016 (13.0) or later, or Azure SQL"
         )
-    if found.level is not None and found.level < OLDEST_LEVEL:
+    if server.level is not None and server.level < OLDEST_LEVEL:
         raise TargetError(
-            f"the database {found.name} of {session.name} has compatibility level {found.level}, and gatherer needs "
-            f"{OLDEST_LEVEL} or higher: ALTER DATABASE [{found.name}] SET COMPATIBILITY_LEVEL = {OLDEST_LEVEL}"
+            f"the database {server.name} of {session.name} has compatibility level {server.level}, and gatherer needs "
+            f"{OLDEST_LEVEL} or higher: ALTER DATABASE [{server.name}] SET COMPATIBILITY_LEVEL = {OLDEST_LEVEL}"
         )
-    return found
+    return server

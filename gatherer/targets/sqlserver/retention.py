@@ -1,4 +1,4 @@
-"""Retention in SQL Server: text that is removed, and rows that are deleted, when they are too old."""
+"""Retention in SQL Server: text that is blanked, and rows that are deleted, when they are too old."""
 
 from datetime import datetime
 
@@ -12,7 +12,7 @@ from gatherer.targets.sqlserver.transaction import Transactions
 def apply_retention(
     transactions: Transactions, *, text_before: datetime | None, rows_before: datetime | None
 ) -> RetentionResult:
-    """Remove text and rows that are too old, in small transactions: a large one would lock whole tables."""
+    """Blank text and delete rows that are too old, in small transactions: a large one would lock whole tables."""
     deleted = sum(_repeat(transactions, "delete_old", rows_before, table=record.table) for record in TABLES)
     rejections_before = max((before for before in (text_before, rows_before) if before), default=None)
     deleted += _repeat(transactions, "delete_rejected", rejections_before)

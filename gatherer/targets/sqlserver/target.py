@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 
 class SQLServerTarget:
-    """Records in SQL Server."""
+    """The target in a schema of a SQL Server database."""
 
     def __init__(
         self,
@@ -65,21 +65,21 @@ class SQLServerTarget:
             raise
 
     def save_settings(self, *, time_zone: str, attribution_hours: int) -> None:
-        """Write down the settings that views need, if they are not those that are there."""
-        wanted = {
+        """Store the settings that the views read, unless the same ones are stored."""
+        settings = {
             "time_zone": time_zone,
             "attribution_hours": str(attribution_hours),
             "identity": self.identity,
         }
-        if self._settings() != wanted:
-            self._in_transaction(lambda: bookkeeping.save_settings(self.session, self._schema, wanted))
+        if self._settings() != settings:
+            self._in_transaction(lambda: bookkeeping.save_settings(self.session, self._schema, settings))
 
     def position(self, inbox_id: str) -> Position | None:
-        """Return up to where the inbox `inbox_id` has been gathered; None if it never was."""
+        """Return the position of the inbox `inbox_id`; None if nothing of it was gathered yet."""
         return self._with_retry(lambda: bookkeeping.position(self.session, self._schema, inbox_id))
 
     def apply(self, batch: Batch) -> Outcome:
-        """Apply `batch` in one transaction, in which the position only moves forward.
+        """Write `batch` in one transaction. The position never moves back.
 
         A record that the server refuses becomes a rejection; all others are written.
         """
@@ -91,7 +91,7 @@ class SQLServerTarget:
         batches: Iterable[Batch],
         keep: Collection[bytes] = (),
     ) -> Outcome:
-        """In one transaction, remove the rows first received in `notifications`, then apply `batches`.
+        """In one transaction, delete the rows that were first received in `notifications`, then write `batches`.
 
         `batches` can be read only once, so that there is no retry: after an error nothing is written, and the
         operator repeats the command.
@@ -116,7 +116,7 @@ class SQLServerTarget:
         return outcome
 
     def keys_from(self, notifications: Iterable[tuple[str, int]]) -> set[bytes]:
-        """Return the keys of the records and rejections first received in `notifications`."""
+        """Return the keys of the records and rejections that were first received in `notifications`."""
         chosen = set(notifications)
 
         def work() -> set[bytes]:
@@ -126,42 +126,42 @@ class SQLServerTarget:
         return self._with_retry(work)
 
     def open_rejections(self) -> set[bytes]:
-        """Return the body keys of all rejections that nothing has settled yet."""
+        """Return the keys of the bodies that have open rejections."""
         return self._with_retry(lambda: queries.open_rejections(self.session, self._schema))
 
     def rejected_notifications(self) -> Iterator[list[Notification]]:
-        """Yield the notifications with open rejections in batches, from the bytes kept with them."""
-        return queries.kept_notifications(self.session, self._schema, settled=False)
+        """Yield the notifications with open rejections in lists, from their stored bytes."""
+        return queries.kept_notifications(self.session, self._schema, resolved=False)
 
     def record_run(self, run: Run) -> None:
-        """Write down what a run did."""
+        """Insert the row of a run."""
         self._in_transaction(lambda: bookkeeping.record_run(self.session, self._schema, run))
 
     def status(self) -> TargetStatus:
-        """Return what the target holds."""
+        """Return the number of rows by table, and the last run."""
         return self._with_retry(lambda: queries.status(self.session, self._schema))
 
     def horizon(self) -> datetime:
-        """Return a time before which nothing is going to be written any more, as `changed_at` has it."""
+        """Return a time (aware UTC): no later transaction writes an earlier `changed_at`."""
         return self._with_retry(self._transactions.horizon)
 
-    def export(self, what: Export) -> Iterator[list[dict[str, Any]]]:
-        """Yield the responses that `what` asks for, a few thousand at a time."""
+    def export(self, selection: Export) -> Iterator[list[dict[str, Any]]]:
+        """Yield the responses of `selection` in lists of at most 2 000 rows."""
         with translate_errors(self.name):
-            yield from queries.export(self.session, self._schema, what)
+            yield from queries.export(self.session, self._schema, selection)
 
     def find(self, person: Person, until: datetime) -> dict[str, list[dict[str, Any]]]:
         """Return the rows about `person` by table, each with all its columns."""
         return self._with_retry(lambda: privacy.find(self.session, self._schema, person, until))
 
     def about_people(self, since: datetime) -> Iterator[tuple[str, list[dict[str, Any]]]]:
-        """Yield the rows that may be about people, written at `since` or later, in batches, each with its table."""
+        """Yield pairs of table and rows: the rows about people that were written at `since` or later."""
         with translate_errors(self.name):
             yield from privacy.about_people(self.session, self._schema, since)
 
     def kept_notifications(self) -> Iterator[list[Notification]]:
-        """Yield all notifications kept with rejections, settled or not, in batches."""
-        return queries.kept_notifications(self.session, self._schema, settled=True)
+        """Yield all notifications that are stored with rejections, open or resolved, in lists."""
+        return queries.kept_notifications(self.session, self._schema, resolved=True)
 
     def erase(
         self,
@@ -173,7 +173,7 @@ class SQLServerTarget:
         tombstones: Collection[Tombstone],
         erasure: Erasure | None,
     ) -> Outcome:
-        """In one transaction, remove what is about a person, apply `batch`, and write down that it was done."""
+        """In one transaction, remove what is about a person, write `batch`, and record the erasure."""
         person_query.check(rows, texts)
         changes = privacy.ErasureChanges(
             rows=rows, texts=texts, bodies=bodies, tombstones=tombstones, erasure=erasure
@@ -187,12 +187,12 @@ class SQLServerTarget:
     def apply_retention(
         self, *, text_before: datetime | None, rows_before: datetime | None
     ) -> RetentionResult:
-        """Blank the text of answers that occurred before one time, and delete rows that did before another."""
+        """Blank the text of responses from before `text_before`, and delete rows from before `rows_before`."""
         with translate_errors(self.name):
             return apply_retention(self._transactions, text_before=text_before, rows_before=rows_before)
 
     def close(self) -> None:
-        """Let go of the connection."""
+        """Close the connection."""
         self.session.disconnect()
 
     def _settings(self) -> dict[str, str]:

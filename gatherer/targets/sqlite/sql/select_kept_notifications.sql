@@ -4,7 +4,7 @@ SELECT
     n.body_key, r.notification_id, r.inbox_id, r.received_at, r.endpoint, r.provider, n.body, n.content_type
 FROM rejected_notification AS n
 JOIN rejected AS r ON r.id = (
-    SELECT min(id) FROM rejected WHERE body_key = n.body_key AND (:settled OR resolved_at IS NULL)
+    SELECT min(id) FROM rejected WHERE body_key = n.body_key AND (:resolved OR resolved_at IS NULL)
 )
 WHERE n.body_key > :after
 ORDER BY n.body_key

@@ -1,15 +1,15 @@
 -- The notifications that rejections came from, each once, with the bytes kept for them: of open rejections, or of
 -- all of them.
--- Parameters: the key of the last one that is known; whether settled rejections count as well.
+-- Parameters: the key of the last one that is known; whether resolved rejections count as well.
 SET NOCOUNT ON;
-DECLARE @after binary(16) = ?, @settled bit = ?;
+DECLARE @after binary(16) = ?, @resolved bit = ?;
 
 SELECT TOP (100)
     n.body_key, r.notification_id, r.inbox_id, r.received_at, r.endpoint, r.provider, n.body, n.content_type
 FROM $(schema).rejected_notification AS n
 JOIN $(schema).rejected AS r ON r.id = (
     SELECT MIN(x.id) FROM $(schema).rejected AS x
-    WHERE x.body_key = n.body_key AND (@settled = 1 OR x.resolved_at IS NULL)
+    WHERE x.body_key = n.body_key AND (@resolved = 1 OR x.resolved_at IS NULL)
 )
 WHERE n.body_key > @after
 ORDER BY n.body_key;
