@@ -1,0 +1,105 @@
+"""Every shell block of every page runs, and prints what the page says."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.docs import shell
+from tests.docs.pages import NOT_RUN, Block, Page, matches, pages, parse
+
+UNAVAILABLE = shell.unavailable()
+needs_machine = pytest.mark.skipif(UNAVAILABLE is not None, reason=UNAVAILABLE or "")
+
+
+def executed_pages() -> list[object]:
+    """Return the pages with shell blocks, each with its marks for pytest."""
+    return [
+        pytest.param(page, id=page.name, marks=[pytest.mark.nightly] if page.nightly else [])
+        for page in pages()
+        if any(map(shell.is_executed, page.blocks))
+    ]
+
+
+def excluded_blocks() -> list[object]:
+    """Return the shell blocks that are not run."""
+    return [
+        pytest.param(block, id=f"{page.name}:{block.line}")
+        for page in pages()
+        for block in page.blocks
+        if block.language == "sh" and NOT_RUN in block.marks
+    ]
+
+
+@needs_machine
+@pytest.mark.parametrize("page", executed_pages())
+def test_each_block_of_the_page_works(
+    page: Page, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> None:
+    variables = request.getfixturevalue("package_index") if page.nightly else {}
+    results = shell.run(page, tmp_path_factory.mktemp("page"), variables)
+    blocks = {block.line: block for block in page.blocks}
+    for line, result in results.items():
+        block = blocks[line]
+        assert result.finished, f"{page.name}, line {line}:\n{block.text}\n{result.output}"
+        if block.output is not None:
+            assert matches(block.output, result.output), f"{page.name}, line {line} prints:\n{result.output}"
+
+
+@pytest.mark.parametrize("block", excluded_blocks())
+def test_blocks_that_are_not_run_have_a_reason(block: Block) -> None:
+    assert block.marks[NOT_RUN]
+    pytest.skip(block.marks[NOT_RUN])
+
+
+def run(text: str, tmp_path_factory: pytest.TempPathFactory) -> list[shell.Result]:
+    return list(shell.run(parse("page", text), tmp_path_factory.mktemp("page"), {}).values())
+
+
+@needs_machine
+def test_blocks_share_a_shell_and_a_machine_of_their_own(tmp_path_factory: pytest.TempPathFactory) -> None:
+    name = tmp_path_factory.getbasetemp().name
+    text = f"""
+.. code-block:: sh
+
+   mkdir /opt/{name} && cd /opt/{name} && word=kept
+
+.. file: /etc/{name}/file
+.. code-block:: ini
+
+   content
+
+.. runs until the end, ready at: listening
+.. code-block:: sh
+
+   echo listening; sleep 1000
+
+.. exits with: 3
+.. code-block:: sh
+
+   pwd; cat /etc/{name}/file; (exit 3)
+
+.. code-block:: sh
+
+   echo $word; gatherer --version
+"""
+    results = run(text, tmp_path_factory)
+    assert [result.finished for result in results] == [True] * 5
+    assert results[3].output == f"/opt/{name}\ncontent\n"
+    assert matches("kept\ngatherer, version …", results[4].output)
+    assert not Path("/opt", name).exists()
+
+
+@needs_machine
+@pytest.mark.parametrize(
+    "block",
+    [
+        ".. code-block:: sh\n\n   false; true\n",
+        ".. exits with: 2\n.. code-block:: sh\n\n   (exit 3)\n",
+        ".. runs until the end, ready at: listening\n.. code-block:: sh\n\n   echo failed\n",
+    ],
+)
+def test_a_block_that_fails_is_noticed_and_so_are_those_below_it(
+    block: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    results = run(f"{block}\n.. code-block:: sh\n\n   true\n", tmp_path_factory)
+    assert [result.finished for result in results] == [False, False]

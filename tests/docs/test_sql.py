@@ -1,0 +1,73 @@
+"""Every SQL example of every page is executed, and its output is what the page says."""
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+import sqlglot
+from tabulate import tabulate
+
+from tests.docs import campaign
+from tests.docs.pages import NOT_RUN, Block, matches, pages
+from tests.targets.engines import SERVER, SQLServerPlace
+
+
+def examples(language: str) -> list[object]:
+    """Return the blocks of all pages in `language`."""
+    return [
+        pytest.param(block, id=f"{page.name}:{block.line}", marks=skipped(block))
+        for page in pages()
+        for block in page.blocks
+        if block.language == language
+    ]
+
+
+def skipped(block: Block) -> list[pytest.MarkDecorator]:
+    """Return the mark that skips a block which is not run, with its reason."""
+    return [pytest.mark.skip(reason=block.marks[NOT_RUN])] if NOT_RUN in block.marks else []
+
+
+@pytest.fixture(scope="session")
+def responses(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return campaign.responses(tmp_path_factory.mktemp("campaign"))
+
+
+def query(path: Path, statement: str) -> str:
+    """Return the rows as `sqlite-utils query FILE SQL -t` prints them. Changes are rolled back."""
+    with closing(sqlite3.connect(path)) as connection:
+        cursor = connection.execute(statement)
+        columns = [name for name, *_ in cursor.description or ()]
+        return tabulate(cursor.fetchall(), headers=columns) if columns else ""
+
+
+@pytest.mark.parametrize("example", examples("sql"))
+def test_each_example_runs_in_sqlite_and_gives_these_rows(example: Block, responses: Path) -> None:
+    printed = query(responses, example.text)
+    if example.output is not None:
+        assert matches(example.output, printed), f"line {example.line} gives:\n{printed}"
+
+
+@pytest.mark.parametrize("example", examples("tsql"))
+def test_each_example_for_sql_server_is_valid(example: Block) -> None:
+    sqlglot.parse(example.text, dialect="tsql", error_level=sqlglot.ErrorLevel.RAISE)
+
+
+@pytest.mark.sqlserver
+@pytest.mark.skipif(not SERVER, reason="needs GATHERER_TEST_SQLSERVER")
+@pytest.mark.parametrize("example", examples("tsql"))
+def test_each_example_runs_in_sql_server(example: Block, tmp_path: Path) -> None:
+    place = SQLServerPlace(tmp_path)
+    place.open().close()
+    place.session().run(example.text.replace("gatherer.", f"{place.schema}."))
+
+
+def test_the_campaign_of_the_examples_is_always_the_same(responses: Path) -> None:
+    counts = query(responses, "SELECT kind, count(*) FROM response WHERE is_test = 0 GROUP BY kind")
+    wanted = "delivered 252 failed 18 opted_out 6 reacted 27 read 180 replied 51 sent 291"
+    assert " ".join(counts.split()).endswith(wanted)
+    assert query(responses, "SELECT campaign, mapped FROM campaign_funnel").split()[-3:] == [
+        "Autumn",
+        "offer",
+        "300",
+    ]
