@@ -1,1 +1,1 @@
-"""Taking webhooks in: route, limits, authenticate, append, answer. Knows no provider's JSON."""
+"""The receiving server: route, limits, authenticate, append, respond. It does not read the JSON of any provider."""

@@ -1,4 +1,4 @@
-"""Reading bodies: one within its limits of size and time, and all together within a limit of memory."""
+"""Reads request bodies: each within limits of size and time, all together within a limit of memory."""
 
 import asyncio
 import contextlib
@@ -9,42 +9,51 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 
 class BodyRejectedError(Exception):
-    """The body is not taken. `status` is the answer; the text is for the log."""
+    """The body is rejected. `status` is for the response, the text for the log."""
 
-    def __init__(self, status: HTTPStatus, because: str) -> None:
-        super().__init__(because)
+    def __init__(self, status: HTTPStatus, reason: str) -> None:
+        super().__init__(reason)
         self.status = status
 
 
-class _Arriving:
-    """A body on its way."""
+class _UnfinishedBody:
+    """A body of which the client has not sent the end."""
 
     def __init__(self, timeout: asyncio.Timeout) -> None:
         self.timeout = timeout
         self.chunks = bytearray()
-        self.makes_room = False
+        self.is_shed = False
 
 
 class Bodies:
-    """The bodies that are on their way.
+    """The bodies that clients have not sent completely.
 
-    Nobody is known to be who they say before their body is there, so all have to be read. When they take too much
-    memory together, whoever has been sending longest makes room: a provider's post arrives at once.
+    A signature can only be checked when the whole body is there, so the server reads the bodies of clients that it
+    cannot trust yet. When they take too much memory together, it sheds the body that the client began first: the
+    request of a provider arrives at once.
     """
 
     def __init__(self, *, max_bytes: int, timeout_seconds: float, max_arriving_bytes: int) -> None:
-        """Take bodies of up to `max_bytes`, in `timeout_seconds` each; unfinished ones up to `max_arriving_bytes`."""
+        """Set the limits.
+
+        Args:
+            max_bytes: of one body.
+            timeout_seconds: for one body to arrive completely.
+            max_arriving_bytes: of all unfinished bodies together; at least one of `max_bytes` always fits.
+
+        """
         self._max_bytes = max_bytes
         self._timeout_seconds = timeout_seconds
         self._max_arriving_bytes = max(max_arriving_bytes, max_bytes)
-        self._arriving: dict[_Arriving, None] = {}  # oldest first
+        self._unfinished: dict[_UnfinishedBody, None] = {}  # the oldest first
         self.arriving_bytes = 0
 
     async def read(self, request: web.BaseRequest) -> bytes:
         """Return the body of `request`, byte for byte.
 
         Raises:
-            BodyRejectedError: it is too large, too slow, not framed as it has to be, or makes room for others.
+            BodyRejectedError: the body is too large, too slow, not framed as HTTP requires, or shed.
+            ConnectionError: the client closed the connection.
 
         """
         if request.headers.get("Expect", "").lower() == "100-continue" and request.transport is not None:
@@ -53,37 +62,37 @@ class Bodies:
         if content.is_eof():  # arrived together with the headers, as nearly every webhook does
             body = content.read_nowait()
         else:
-            body = await self._gather(request)
+            body = await self._read_unfinished(request)
         if len(body) > self._max_bytes:
             raise BodyRejectedError(
                 HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "the body is larger than max_body_bytes"
             )
         return body
 
-    async def _gather(self, request: web.BaseRequest) -> bytes:
-        """Return the body as it arrives; one that is too large, only as far as that can be seen."""
-        one = None
+    async def _read_unfinished(self, request: web.BaseRequest) -> bytes:
+        """Return the body; if it is too large, only its beginning, one chunk more than `max_bytes`."""
+        body = None
         try:
             async with asyncio.timeout(self._timeout_seconds) as timeout:
-                one = _Arriving(timeout)
-                self._arriving[one] = None
+                body = _UnfinishedBody(timeout)
+                self._unfinished[body] = None
                 while chunk := await request.content.readany():
-                    if one.makes_room:  # what it has is gone: never take the rest for the whole
+                    if body.is_shed:  # its first chunks are gone: the rest is not the body
                         break
-                    one.chunks += chunk
+                    body.chunks += chunk
                     self.arriving_bytes += len(chunk)
-                    if len(one.chunks) > self._max_bytes:
+                    if len(body.chunks) > self._max_bytes:
                         break
-                    self._make_room()
+                    self._shed()
         except TimeoutError:
-            if one is None or not one.makes_room:
+            if body is None or not body.is_shed:
                 raise BodyRejectedError(
                     HTTPStatus.REQUEST_TIMEOUT, "the body did not arrive in time"
                 ) from None
         except (web.RequestPayloadError, HttpProcessingError) as error:
-            error.__traceback__ = None  # kept with the request, which its frames hold
+            error.__traceback__ = None  # the request refers to the error, and its frames to the request
             raise BodyRejectedError(
-                HTTPStatus.BAD_REQUEST, "the body is not framed as HTTP wants it"
+                HTTPStatus.BAD_REQUEST, "the body is not framed as HTTP requires"
             ) from None
         except (
             OSError,
@@ -94,22 +103,22 @@ class Bodies:
             gone.__traceback__ = None
             raise ConnectionAbortedError from None
         finally:
-            if one is not None:
-                self._forget(one)
-        if one.makes_room:
-            raise BodyRejectedError(HTTPStatus.SERVICE_UNAVAILABLE, "a slow body made room for others")
-        return bytes(one.chunks)
+            if body is not None:
+                self._forget(body)
+        if body.is_shed:
+            raise BodyRejectedError(HTTPStatus.SERVICE_UNAVAILABLE, "a slow body was shed to free memory")
+        return bytes(body.chunks)
 
-    def _make_room(self) -> None:
-        while self.arriving_bytes > self._max_arriving_bytes and len(self._arriving) > 1:
-            slowest = next(iter(self._arriving))
+    def _shed(self) -> None:
+        while self.arriving_bytes > self._max_arriving_bytes and len(self._unfinished) > 1:
+            slowest = next(iter(self._unfinished))
             self._forget(slowest)
-            slowest.makes_room = True
+            slowest.is_shed = True
             slowest.chunks = bytearray()
-            with contextlib.suppress(RuntimeError):  # its time is over just now
-                slowest.timeout.reschedule(0)  # its reader ends now
+            with contextlib.suppress(RuntimeError):  # its timeout has just expired
+                slowest.timeout.reschedule(0)  # ends its reader
 
-    def _forget(self, one: _Arriving) -> None:
-        if one in self._arriving:
-            del self._arriving[one]
-            self.arriving_bytes -= len(one.chunks)
+    def _forget(self, body: _UnfinishedBody) -> None:
+        if body in self._unfinished:
+            del self._unfinished[body]
+            self.arriving_bytes -= len(body.chunks)

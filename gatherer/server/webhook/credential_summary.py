@@ -1,11 +1,11 @@
-"""With what somebody tried to authenticate: names and forms, never values, so that a person can set it up."""
+"""Summarises with what a client tried to authenticate: names and forms, never values. Operators set it up from that."""
 
 import re
 from collections.abc import Iterable
 from typing import Final
 from urllib.parse import parse_qsl, unquote_plus
 
-# Headers that every client or proxy sends and that prove nothing.
+# Headers that every client or proxy sends and that are not credentials.
 _ORDINARY: Final = frozenset(
     [
         "accept",
@@ -52,12 +52,12 @@ _FORMS: Final = (
     ("a JSON web token", re.compile(r"[0-9A-Za-z_-]+\.[0-9A-Za-z_-]+\.[0-9A-Za-z_-]+")),
 )
 _ALGORITHM: Final = re.compile(r"(sha1|sha256|sha512|md5|v0|v1)=(.*)", re.DOTALL)
-_MOST: Final = 40  # headers and parameters that are described
-_LONGEST: Final = 100  # characters of a name
+_MAX_LINES: Final = 40
+_MAX_NAME_LENGTH: Final = 100
 
 
 def describe(headers: Iterable[tuple[str, str]], query: str, url_key: str) -> list[str]:
-    """Return what could be an authentication, one line each: "Authorization: Bearer, 43 characters".
+    """Return one line for each possible credential of a request, as in "Authorization: Bearer, 43 characters".
 
     Args:
         headers: names and values as received.
@@ -65,32 +65,34 @@ def describe(headers: Iterable[tuple[str, str]], query: str, url_key: str) -> li
         url_key: what follows the path of the endpoint in the URL.
 
     """
-    found = []
+    lines = []
     if url_key.strip("/"):
-        found.append(f"URL key: {_form(url_key.strip('/'))}")
-    parameters = [one for one in query.split("&") if one]
-    found += [
-        f"URL parameter without a name: {_form(unquote_plus(one))}" for one in parameters if "=" not in one
+        lines.append(f"URL key: {_form(url_key.strip('/'))}")
+    parameters = [parameter for parameter in query.split("&") if parameter]
+    lines += [
+        f"URL parameter without a name: {_form(unquote_plus(parameter))}"
+        for parameter in parameters
+        if "=" not in parameter
     ]
-    named = "&".join(one for one in parameters if "=" in one)
-    found += [
+    named = "&".join(parameter for parameter in parameters if "=" in parameter)
+    lines += [
         f"URL parameter {_name(name)}: {_form(value)}"
-        for name, value in parse_qsl(named, keep_blank_values=True, max_num_fields=None)[:_MOST]
+        for name, value in parse_qsl(named, keep_blank_values=True, max_num_fields=None)[:_MAX_LINES]
     ]
     for name, value in headers:
         if name.lower() == "cookie":
-            found.append(f"Cookie: {_length(value)}")
+            lines.append(f"Cookie: {_length(value)}")
         elif name.lower() not in _ORDINARY:
-            found.append(f"{_name(name)}: {_credentials(value)}")
-    return found[:_MOST]
+            lines.append(f"{_name(name)}: {_credentials(value)}")
+    return lines[:_MAX_LINES]
 
 
 def _name(name: str) -> str:
-    return name.encode("ascii", "backslashreplace").decode()[:_LONGEST]
+    return name.encode("ascii", "backslashreplace").decode()[:_MAX_NAME_LENGTH]
 
 
 def _credentials(value: str) -> str:
-    """Return the form of a header's value, with the word before it if that says what it is."""
+    """Return the form of the value of a header, with the scheme or algorithm before it."""
     scheme, space, rest = value.partition(" ")
     if space and scheme.lower() in _SCHEMES:
         return f"{scheme.capitalize()}, {_form(rest)}"

@@ -1,8 +1,8 @@
-"""From one HTTP request to one notification on disk, and only then to the answer.
+"""From one HTTP request to one notification on disk, and only then to the response.
 
-Every POST takes the same steps: route → limits → authenticate → append → 200. Whatever fails before
-the append is answered with a status that tells the provider whether to try again, and a generic body.
-Where the endpoint says so, a post that does not authenticate is quarantined instead of refused.
+Every POST takes the same steps: route → limits → authenticate → append → 200. If a step before the append fails,
+the status of the response tells the provider whether to send the request again, and its body is generic. At an
+endpoint that says so, a request that does not authenticate is quarantined instead of refused.
 """
 
 import asyncio
@@ -43,10 +43,10 @@ _ANSWER_HEADERS: Final = CIMultiDict({"Server": "gatherer", "X-Content-Type-Opti
 
 
 class RequestRejectedError(Exception):
-    """A request that is not taken in. `because` is for the log, never for the client."""
+    """A request that is rejected. `reason` is for the log, never for the client."""
 
-    def __init__(self, status: HTTPStatus, because: str = "", **headers: str) -> None:
-        super().__init__(because)
+    def __init__(self, status: HTTPStatus, reason: str = "", **headers: str) -> None:
+        super().__init__(reason)
         self.status = status
         self.headers = headers
         if status is HTTPStatus.SERVICE_UNAVAILABLE:
@@ -65,9 +65,15 @@ class WebhookHandler:
         quarantine: Quarantine | None = None,
         observer: Observer | None = None,
     ) -> None:
-        """Route to `endpoints`, within the limits of `server`, into `writer`.
+        """Prepare the routes.
 
-        What does not authenticate goes into `quarantine`, at endpoints that want it; `observer` hears of all.
+        Args:
+            endpoints: with their secrets.
+            server: its limits, and the proxies that it trusts.
+            writer: appends the notifications to the inbox.
+            quarantine: stores requests that do not authenticate, at endpoints that quarantine them.
+            observer: is notified of each response.
+
         """
         self._routes = {endpoint.path: (endpoint, Authentication(endpoint)) for endpoint in endpoints}
         self._max_body_bytes = server.max_body_bytes
@@ -84,7 +90,7 @@ class WebhookHandler:
         self._stopping = False
 
     async def handle(self, request: web.BaseRequest) -> web.Response:
-        """Answer one request."""
+        """Return the response to one request."""
         self._in_flight += 1
         started = time.perf_counter()
         name = "-"
@@ -92,15 +98,16 @@ class WebhookHandler:
             endpoint, authentication, rest = self._route(request)
             name = endpoint.name
             response = await self._handle(request, endpoint, authentication, rest)
-        except RequestRejectedError as refused:
-            log.warning("%d to %s: %s", refused.status, request.remote, refused)
-            response = _refusal(refused)
+        except RequestRejectedError as rejection:
+            log.warning("%d to %s: %s", rejection.status, request.remote, rejection)
+            response = _refusal(rejection)
         except asyncio.CancelledError:
             raise
-        except ConnectionError as gone:
-            # aiohttp keeps it with the request, which its frames hold: only the garbage collector would let go of both.
-            gone.__traceback__ = None
-            return web.Response()  # for nobody
+        except ConnectionError as error:
+            # aiohttp refers to the error from the request, and the frames of its traceback refer to the request: without
+            # this, only the garbage collector would free both.
+            error.__traceback__ = None
+            return web.Response()  # not sent: the client has closed the connection
         except Exception:
             log.exception("a request could not be handled")
             response = _refusal(RequestRejectedError(HTTPStatus.SERVICE_UNAVAILABLE))
@@ -112,7 +119,7 @@ class WebhookHandler:
         return response
 
     async def drain(self, seconds: float) -> None:
-        """Answer what is in flight and close its connections; return when all is answered, or after `seconds`."""
+        """Finish the requests in flight and close their connections; return when all are done, or after `seconds`."""
         self._stopping = True
         end = time.monotonic() + seconds
         while self._in_flight and time.monotonic() < end:
@@ -139,9 +146,9 @@ class WebhookHandler:
             raise RequestRejectedError(
                 HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"{length} bytes announced at {endpoint.name}"
             )
-        if any(one.strip().lower() != "identity" for one in headers.getall("Content-Encoding", ())) or any(
-            one.strip().lower() != "chunked" for one in headers.getall("Transfer-Encoding", ())
-        ):
+        if any(
+            coding.strip().lower() != "identity" for coding in headers.getall("Content-Encoding", ())
+        ) or any(coding.strip().lower() != "chunked" for coding in headers.getall("Transfer-Encoding", ())):
             raise RequestRejectedError(
                 HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"compressed body at {endpoint.name}"
             )
@@ -153,7 +160,7 @@ class WebhookHandler:
         store = self._quarantine if endpoint.on_failed_authentication == "quarantine" else None
         if failed and store is None:
             raise RequestRejectedError(HTTPStatus.UNAUTHORIZED, failed)
-        # What cannot be kept is not even read, unless it is there already; the writer has logged why, once.
+        # A body that cannot be stored is not read, unless it has arrived with the headers. The writer has logged why.
         if not request.content.is_eof() and (
             store.refusal_reason() if failed and store else self._writer.refusal_reason(length or 0)
         ):
@@ -167,7 +174,7 @@ class WebhookHandler:
                 raise RequestRejectedError(HTTPStatus.UNAUTHORIZED, failed)
 
         provider = providers.get(endpoint.provider)
-        arrival = NotificationRow(
+        row = NotificationRow(
             time.time_ns() // 1_000_000,
             endpoint.name,
             endpoint.provider,
@@ -178,21 +185,21 @@ class WebhookHandler:
         )
         try:
             if failed is None:
-                await self._writer.append(arrival)
+                await self._writer.append(row)
             elif store is not None:
                 forms = credential_summary.describe(headers.items(), request.raw_path.partition("?")[2], rest)
-                await store.add(QuarantineRow(*arrival, failed.partition(" at ")[0], json.dumps(forms)))
-                log.warning("quarantined a post from %s: %s", request.remote, failed)
+                await store.add(QuarantineRow(*row, failed.partition(" at ")[0], json.dumps(forms)))
+                log.warning("quarantined a request from %s: %s", request.remote, failed)
         except QuarantineFullError:
             raise RequestRejectedError(
                 HTTPStatus.UNAUTHORIZED, f"{failed}, and the quarantine is full"
             ) from None
-        except InboxUnavailableError:  # the writer has logged why, once
+        except InboxUnavailableError:  # the writer has logged why
             return _refusal(RequestRejectedError(HTTPStatus.SERVICE_UNAVAILABLE), whole=True)
         return _acknowledgement(provider)
 
     def _route(self, request: web.BaseRequest) -> tuple[Endpoint, Authentication, str]:
-        """Return the endpoint that the path belongs to, and what follows its path: the URL key."""
+        """Return the endpoint of the requested path, its authentication, and what follows its path: the URL key."""
         path = request.raw_path.partition("?")[0]
         route = self._routes.get(path)
         if route is not None:
@@ -204,7 +211,7 @@ class WebhookHandler:
         return *route, slash + key
 
     async def _read(self, request: web.BaseRequest) -> bytes:
-        """Return the body, byte for byte, within the limits of size and time."""
+        """Return the body as received, within the limits of size and time."""
         try:
             return await self._bodies.read(request)
         except BodyRejectedError as problem:
@@ -212,7 +219,7 @@ class WebhookHandler:
 
 
 def _handshake(request: web.BaseRequest, authentication: Authentication, rest: str) -> web.Response:
-    """Answer the challenge with which Meta checks a URL when it is registered."""
+    """Return the response to the GET with which Meta checks a URL before it accepts it."""
     query = request.rel_url.query
     if not (authentication.url(rest) and authentication.handshake(query)):
         raise RequestRejectedError(
@@ -223,7 +230,7 @@ def _handshake(request: web.BaseRequest, authentication: Authentication, rest: s
 
 
 def _asked_url(request: web.BaseRequest, trusted: tuple[Network, ...]) -> str:
-    """Return the URL that the client asked for: what a trusted proxy says it was, else what came in."""
+    """Return the URL that the client requested: as a trusted proxy reports it, else as received."""
     headers, scheme, host = request.headers, request.scheme, request.headers.get("Host", "")
     forwarded = "X-Forwarded-Proto" in headers or "X-Forwarded-Host" in headers
     if forwarded and belongs(request.remote or "", trusted):
@@ -256,10 +263,14 @@ def _storable(header: str | None) -> str | None:
     return header.encode("utf-8", "backslashreplace").decode()
 
 
-def _refusal(refused: RequestRejectedError, *, whole: bool = False) -> web.Response:
-    """Return the answer; unless the request has been read as a `whole`, some end the connection."""
-    headers = CIMultiDict(_ANSWER_HEADERS, **refused.headers)
-    response = web.Response(status=refused.status, text=f"{refused.status.phrase}\n", headers=headers)
-    if refused.status in _NOT_READ_TO_THE_END and not whole:
-        response.force_close()  # what is still on its way is not worth reading
+def _refusal(rejection: RequestRejectedError, *, whole: bool = False) -> web.Response:
+    """Return the response to a rejected request.
+
+    Unless the server has read the `whole` request, it closes the connection after some of these responses: it
+    does not read the rest of a request that it has rejected.
+    """
+    headers = CIMultiDict(_ANSWER_HEADERS, **rejection.headers)
+    response = web.Response(status=rejection.status, text=f"{rejection.status.phrase}\n", headers=headers)
+    if rejection.status in _NOT_READ_TO_THE_END and not whole:
+        response.force_close()
     return response

@@ -5,19 +5,17 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
-
-
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 def sender(peer: str, forwarded_for: Sequence[str], trusted: tuple[Network, ...]) -> str:
-    """Return the address a request came from, as far as it can be trusted.
+    """Return the address of the client, as far as trusted proxies vouch for it.
 
     Args:
         peer: the address at the other end of the connection.
         forwarded_for: the `X-Forwarded-For` headers in their order. A proxy adds the address it was
-            called from to the last one, or as one more; IIS adds the port, too.
-        trusted: the proxies whose word counts.
+            called from to the last header, or in a further header; IIS adds the port, too.
+        trusted: the networks of the proxies whose headers count.
 
     """
     if not forwarded_for:
@@ -34,7 +32,7 @@ def sender(peer: str, forwarded_for: Sequence[str], trusted: tuple[Network, ...]
 
 
 def belongs(address: str, networks: tuple[Network, ...]) -> bool:
-    """Tell whether `address` lies in one of `networks`; IPv4 written as IPv6 counts as IPv4."""
+    """Tell whether `address` is in one of `networks`; an IPv4 address mapped to IPv6 counts as IPv4."""
     parsed = _parse(address)
     return parsed is not None and any(parsed in network for network in networks)
 
