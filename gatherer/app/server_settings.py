@@ -1,4 +1,4 @@
-"""What faces the internet, from the configuration to its parts: TLS, limits, the files that others must not read."""
+"""The settings of a listener, from the configuration: its TLS, and its limits."""
 
 import logging
 import sys
@@ -12,16 +12,16 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-SPARE_FILES: Final = 64  # for the inbox, the log and the files of certificates
+SPARE_FILES: Final = 64  # for the inbox, the log and the certificates
 ANSWER_BUFFER_BYTES: Final = 32_768  # answers to webhooks are short
 FEWEST_CONNECTIONS: Final = 10
 
 
 def server_tls(settings: Server) -> "ServerTLS | None":
-    """Return the TLS that `settings` ask for; None where a proxy in front does it.
+    """Return the TLS of the listener; None if `settings` have no certificate, because a proxy in front has one.
 
     Raises:
-        ConfigurationError: its files are no use.
+        ConfigurationError: the certificate or the key cannot be used.
 
     """
     from gatherer.server.http.tls import Files, ServerTLS
@@ -39,25 +39,25 @@ def server_tls(settings: Server) -> "ServerTLS | None":
 
 
 def limits_of(settings: Server) -> "ConnectionLimits":
-    """Return the limits of a listener: as configured, but no more connections than this process can open."""
+    """Return the limits of the listener: as configured, but no more connections than this process can open."""
     from gatherer.server.http.connection import ConnectionLimits
 
-    most = _openable_files() - SPARE_FILES
-    if most < settings.max_connections:
-        log.warning("server.max_connections: %d, because the system lets us open no more files", most)
+    available = _openable_files() - SPARE_FILES
+    if available < settings.max_connections:
+        log.warning("server.max_connections: %d, because this process cannot open more files", available)
     return ConnectionLimits(
         header_timeout_seconds=settings.header_timeout_seconds,
         keepalive_timeout_seconds=settings.keepalive_timeout_seconds,
         max_header_bytes=settings.max_header_bytes,
-        max_connections=max(FEWEST_CONNECTIONS, min(most, settings.max_connections)),
+        max_connections=max(FEWEST_CONNECTIONS, min(available, settings.max_connections)),
         tls_handshake_timeout_seconds=settings.tls_handshake_timeout_seconds,
         send_buffer_bytes=ANSWER_BUFFER_BYTES,
     )
 
 
 def _openable_files() -> int:
-    """Return how many files this process may have open, after raising that as far as it goes."""
-    if sys.platform == "win32":  # sockets are not counted there
+    """Return how many files this process can have open, after raising that limit as far as the system allows."""
+    if sys.platform == "win32":  # sockets do not count as files
         return sys.maxsize
     import resource
 

@@ -1,4 +1,4 @@
-"""What all sections of the configuration file have in common."""
+"""The base of all sections of the configuration file, and the type of paths in them."""
 
 from pathlib import Path
 from typing import Annotated

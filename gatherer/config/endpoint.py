@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal
 
@@ -179,11 +180,9 @@ def authentication_problems(endpoint: Mapping[str, Any]) -> Iterator[str]:
 
 def _declared_secrets(provider: object) -> tuple[str, ...]:
     """Return the names of the secrets that `provider` declares; if there is no such provider, those of all."""
-    if isinstance(provider, str):
-        try:
+    with suppress(ConfigurationError):  # the validator of `provider` reports it
+        if isinstance(provider, str):
             return providers.get(provider).secrets
-        except ConfigurationError:  # reported at the key `provider`
-            pass
     return tuple(_declaring_providers())
 
 

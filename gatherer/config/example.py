@@ -1,4 +1,4 @@
-"""The commented configuration that ships with the package, and a real one made of it."""
+"""The commented example of a configuration that ships with the package, and real configurations made from it."""
 
 import secrets
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ _TOKEN_BYTES: Final = 24
 
 
 def text() -> str:
-    """Return the example."""
+    """Return the text of the example."""
     return files("gatherer.config").joinpath("example.toml").read_text(encoding="utf-8")
 
 
@@ -28,26 +28,26 @@ def token() -> str:
 
 
 def literal(path: str) -> str:
-    r"""Return `path` as TOML: in single quotes, where a backslash is one, unless it has such a quote in it."""
+    r"""Return `path` as a TOML string: in single quotes, which keep backslashes, unless it contains a single quote."""
     if "'" not in path:
         return f"'{path}'"
     return '"' + path.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def filled(*, verify_token: str, url_key: str, replaced: Mapping[str, str] | None = None) -> str:
-    """Return the example with real secrets in it, the key of [privacy] a new one.
+    """Return the example with real secrets in it; the key of [privacy] is a new one.
 
     Args:
-        verify_token: for the handshake.
-        url_key: the secret end of the URL.
-        replaced: further lines of the example, each with the line that takes its place.
+        verify_token: of the endpoint.
+        url_key: of the endpoint.
+        replaced: beginnings of further lines of the example, each with the line that replaces it.
 
     """
     result = text().replace(VERIFY_TOKEN, verify_token).replace(URL_KEY, url_key)
     result = result.replace(PRIVACY_KEY, token())
-    for line, instead in (replaced or {}).items():
-        found = next(written for written in result.splitlines() if written.startswith(line))
-        result = result.replace(found, instead)
+    for beginning, replacement in (replaced or {}).items():
+        line = next(line for line in result.splitlines() if line.startswith(beginning))
+        result = result.replace(line, replacement)
     return result
 
 
@@ -57,10 +57,10 @@ def write(folder: Path, content: str, *, force: bool = False) -> Path:
     Args:
         folder: made if it does not exist.
         content: the whole file.
-        force: replace a configuration that is there; the old one stays beside it.
+        force: replace an existing configuration, and keep it beside the new one as `BACKUP_NAME`.
 
     Raises:
-        ConfigurationError: there is one already, or the file cannot be written.
+        ConfigurationError: the folder has a configuration, or the file cannot be written.
 
     """
     path = folder / FILE_NAME
@@ -73,9 +73,9 @@ def write(folder: Path, content: str, *, force: bool = False) -> Path:
     except FileExistsError:
         if path.exists():
             raise ConfigurationError(
-                f"{path} exists; what the provider was told is in it. --force replaces it and keeps it as {BACKUP_NAME}"
+                f"{path} exists, with the secrets that the provider knows. --force replaces it and keeps it as {BACKUP_NAME}"
             ) from None
-        raise ConfigurationError(f"{folder} is no folder") from None
+        raise ConfigurationError(f"{folder} is not a folder") from None
     except OSError as error:
         raise ConfigurationError(f"{path} cannot be written: {error.strerror or error}") from None
     return path

@@ -1,4 +1,4 @@
-"""The file as a whole: found, read, validated, with every error at the path of its key."""
+"""The whole configuration file: find it, read it, validate it, and report every error with the path of its key."""
 
 import os
 import tomllib
@@ -27,7 +27,7 @@ DEFAULT_NAME: Final = "gatherer.toml"
 
 
 class InvalidConfigurationError(ConfigurationError):
-    """The file is there, but wrong. `problems` has one line for each error."""
+    """The configuration file has errors. `problems` has one line for each."""
 
     def __init__(self, path: Path, problems: list[str]) -> None:
         listed = "".join(f"\n  {problem}" for problem in problems)
@@ -40,7 +40,7 @@ class Configuration(Section):
 
     server: Server = Server()
     """Where and how `gatherer serve` listens."""
-    # "inbox" in the file: one table, or a list of them.
+    # "inbox" in the file: [inbox], or a list of [[inbox]].
     inboxes: Inboxes = Field(default_factory=dict, validate_default=True, alias="inbox")
     """The inbox on this machine, or a list of inboxes."""
     pull: Pull | None = None
@@ -61,29 +61,29 @@ class Configuration(Section):
         """The inbox on this machine.
 
         Raises:
-            ConfigurationError: there is none, or more than one.
+            ConfigurationError: the file has no inbox with a path, or several.
 
         """
         if isinstance(self.inboxes, Inbox):
             return self.inboxes
-        here = [one for one in self.inboxes if isinstance(one, NamedInbox)]
-        if len(here) != 1:
+        local = [inbox for inbox in self.inboxes if isinstance(inbox, NamedInbox)]
+        if len(local) != 1:
             raise ConfigurationError(
-                f"this needs one inbox on this machine, and {len(here)} [[inbox]] have a path: "
+                f"this needs one inbox on this machine, and {len(local)} [[inbox]] have a path: "
                 "use a configuration with one of them"
             )
-        return here[0]
+        return local[0]
 
     @property
     def named_inboxes(self) -> dict[str, Inbox | OfferedInbox]:
         """All inboxes of a run by name."""
         if isinstance(self.inboxes, Inbox):
             return {ALONE: self.inboxes}
-        return {one.name: one for one in self.inboxes}
+        return {inbox.name: inbox for inbox in self.inboxes}
 
     @property
     def has_several_inboxes(self) -> bool:
-        """Whether the file lists inboxes, be it only one: `[[inbox]]` instead of `[inbox]`."""
+        """Whether the file has `[[inbox]]`, even a single one, instead of `[inbox]`."""
         return isinstance(self.inboxes, list)
 
     @model_validator(mode="after")
@@ -94,40 +94,38 @@ class Configuration(Section):
 
 
 def _contradictions(values: dict[str, Any]) -> Iterator[str]:
-    """Yield what is wrong between the parts of a configuration, given as plain values, valid or not."""
-    listed = values.get("endpoint")
-    endpoints = listed if isinstance(listed, list) else []
-    target = values.get("target")
+    """Yield the contradictions between the sections of a configuration.
+
+    Args:
+        values: the sections as plain values; each may be invalid.
+
+    """
+    target, inboxes = values.get("target"), values.get("inbox")
     if isinstance(target, dict) and target.get("kind") == "sqlserver":
         yield from contradictions_of_sqlserver(target)
-    for (i, one), (j, other) in combinations(enumerate(endpoints), 2):
-        for name in ("name", "path"):
-            if (
-                isinstance(one, dict)
-                and isinstance(other, dict)
-                and one.get(name) == other.get(name) is not None
-            ):
-                yield f"endpoint[{j}].{name}: endpoint[{i}] has the same {name}, {one[name]!r}"
-    inboxes = values.get("inbox")
-    listed = inboxes if isinstance(inboxes, list) else []
-    for (i, one), (j, other) in combinations(enumerate(listed), 2):
-        for name in ("name", "path", "url"):
-            if (
-                isinstance(one, dict)
-                and isinstance(other, dict)
-                and one.get(name) == other.get(name) is not None
-            ):
-                yield f"inbox[{j}].{name}: inbox[{i}] has the same {name}"
-    if isinstance(target, dict):
-        files = [one.get("path") for one in (listed or [inboxes]) if isinstance(one, dict)]
-        if target.get("path") is not None and target["path"] in files:
+    yield from _repetitions("endpoint", values.get("endpoint"), ("name", "path"))
+    yield from _repetitions("inbox", inboxes, ("name", "path", "url"))
+    if isinstance(target, dict) and target.get("path") is not None:
+        tables = inboxes if isinstance(inboxes, list) else [inboxes]
+        if target["path"] in [table.get("path") for table in tables if isinstance(table, dict)]:
             yield "target.path: the inbox has the same path; they are two files"
 
 
-def find(given: Path | None) -> Path:
-    """Return the configuration file: the one given, else $GATHERER_CONFIG, else ./gatherer.toml."""
-    if given is not None:
-        return given
+def _repetitions(section: str, tables: object, keys: tuple[str, ...]) -> Iterator[str]:
+    """Yield each pair of `tables`, the list of a `section`, that has the same value for one of `keys`."""
+    if not isinstance(tables, list):
+        return
+    numbered = [(i, table) for i, table in enumerate(tables) if isinstance(table, dict)]
+    for (i, first), (j, second) in combinations(numbered, 2):
+        for key in keys:
+            if first.get(key) is not None and first.get(key) == second.get(key):
+                yield f"{section}[{j}].{key}: {section}[{i}] has the same {key}"
+
+
+def find(path: Path | None) -> Path:
+    """Return the path of the configuration file: `path`, else $GATHERER_CONFIG, else ./gatherer.toml."""
+    if path is not None:
+        return path
     return Path(os.environ.get(ENVIRONMENT_VARIABLE) or DEFAULT_NAME)
 
 
@@ -136,12 +134,13 @@ def load(path: Path, *, secrets: bool | AbstractSet[str]) -> Configuration:
 
     Args:
         path: the TOML file, UTF-8, with or without a byte order mark.
-        secrets: also read the secrets from the environment and from files, and fail if one is missing;
-            or only those of some areas: a web server does not have the target's.
+        secrets: True to read the secrets from the environment and from files as well, and fail if one is
+            missing; False to read none; or the areas whose secrets to read, because a web server does not have
+            those of the target.
 
     Raises:
         ConfigurationError: the file is missing or cannot be read.
-        InvalidConfigurationError: it is wrong; all errors at once.
+        InvalidConfigurationError: the file has errors; the exception reports all of them.
 
     """
     try:
@@ -154,7 +153,7 @@ def load(path: Path, *, secrets: bool | AbstractSet[str]) -> Configuration:
         ) from None
     except UnicodeDecodeError:
         raise ConfigurationError(
-            f"the configuration {path} is no UTF-8 text; save it as UTF-8 (PowerShell's > writes UTF-16)"
+            f"the configuration {path} is not UTF-8 text; save it as UTF-8 (PowerShell's > writes UTF-16)"
         ) from None
     try:
         values = tomllib.loads(source)
@@ -165,12 +164,13 @@ def load(path: Path, *, secrets: bool | AbstractSet[str]) -> Configuration:
     try:
         return Configuration.model_validate(values, context=context)
     except ValidationError as errors:
-        found = [messages.of_value(dict(error), Configuration) for error in errors.errors()]
-        raise InvalidConfigurationError(path, list(dict.fromkeys([*found, *_between(values)]))) from None
+        problems = [messages.of_value(dict(error), Configuration) for error in errors.errors()]
+        problems += _problems_between_keys(values)
+        raise InvalidConfigurationError(path, list(dict.fromkeys(problems))) from None
 
 
-def _between(values: dict[str, Any]) -> Iterator[str]:
-    """Yield the errors between keys, which validation does not come to where a single key is wrong already."""
+def _problems_between_keys(values: dict[str, Any]) -> Iterator[str]:
+    """Yield the contradictions between keys, which pydantic does not look for where a single key is wrong."""
     endpoints = values.get("endpoint")
     for i, endpoint in enumerate(endpoints if isinstance(endpoints, list) else []):
         if isinstance(endpoint, dict):

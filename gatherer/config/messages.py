@@ -1,4 +1,4 @@
-"""What is wrong with a configuration file, in words that say what to write instead. Never a value."""
+"""Error messages about a configuration file. They say what to write instead, and never repeat a value."""
 
 import difflib
 import tomllib
@@ -16,10 +16,10 @@ _Location = Sequence[str | int]
 
 
 def without_control_characters(path: str) -> str:
-    r"""Return `path`, unless double quotes made something else of it: "C:\temp" has a tabulator in it.
+    r"""Return `path`.
 
     Raises:
-        ValueError: they did.
+        ValueError: it has control characters, as the tab in "C:\temp", which TOML reads in double quotes.
 
     """
     if any(character < " " or character == "\x7f" for character in path):
@@ -28,10 +28,10 @@ def without_control_characters(path: str) -> str:
 
 
 def with_home(path: Path) -> Path:
-    """Return `path` with the folder that a `~` at its beginning stands for.
+    """Return `path` with `~` or `~account` at its beginning replaced by the home folder.
 
     Raises:
-        ValueError: there is no such account.
+        ValueError: the home folder is not known.
 
     """
     try:
@@ -41,16 +41,17 @@ def with_home(path: Path) -> Path:
 
 
 def of_syntax(error: tomllib.TOMLDecodeError, source: str) -> str:
-    """Return what is wrong with `source`, which is no TOML, in one line."""
+    """Return one line about the syntax `error` in `source`, the text of the file."""
     number = str(error).partition("(at line ")[2].partition(",")[0]
     lines = source.split("\n")
-    written = lines[int(number) - 1] if number.isdigit() and int(number) <= len(lines) else ""
-    return f"{error}: {BACKSLASHES}" if "\\" in written and '"' in written else str(error)
+    line = lines[int(number) - 1] if number.isdigit() and int(number) <= len(lines) else ""
+    return f"{error}: {BACKSLASHES}" if "\\" in line and '"' in line else str(error)
 
 
 def of_value(error: Mapping[str, Any], model: type[BaseModel]) -> str:
-    """Return one of pydantic's errors about `model` as one line: the path of the key, and what is wrong."""
-    location, ours = _without_tags(error["loc"], model), error["ctx"].get("error") if "ctx" in error else None
+    """Return one line for `error`, which pydantic found in `model`: the path of the key, and what is wrong."""
+    location = _without_tags(error["loc"], model)
+    raised = error["ctx"].get("error") if "ctx" in error else None  # by a validator of ours
     match error["type"]:
         case "extra_forbidden" if location in (("inbox", "url"), ("inbox", "token")):
             message = (
@@ -72,12 +73,12 @@ def of_value(error: Mapping[str, Any], model: type[BaseModel]) -> str:
         case "list_type":
             message = "must be a list, as in [ … ]"
         case _:
-            message = str(ours) if isinstance(ours, ValueError) else error["msg"]
+            message = str(raised) if isinstance(raised, ValueError) else error["msg"]
     return f"{key_path(location)}: {message}" if location else message
 
 
 def key_path(location: _Location) -> str:
-    """Return the path of a key as people write it: endpoint[0].app_secrets[1]."""
+    """Return the path of a key in the form endpoint[0].app_secrets[1]."""
     path = ""
     for part in location:
         if isinstance(part, int):
@@ -88,9 +89,9 @@ def key_path(location: _Location) -> str:
 
 
 def no_such_key(name: str, known: Iterable[str]) -> str:
-    """Return that there is no key `name`, and which of the `known` ones comes close."""
-    near = difflib.get_close_matches(name, known, n=1)
-    return "there is no such key" + (f"; did you mean {near[0]}?" if near else "")
+    """Return the message about a key that does not exist; it suggests the most similar of the `known` keys."""
+    similar = difflib.get_close_matches(name, known, n=1)
+    return "there is no such key" + (f"; did you mean {similar[0]}?" if similar else "")
 
 
 def _known_keys(location: _Location, model: type[BaseModel]) -> list[str]:
@@ -100,12 +101,12 @@ def _known_keys(location: _Location, model: type[BaseModel]) -> list[str]:
 
 
 def _without_tags(location: _Location, model: type[BaseModel]) -> _Location:
-    """Return `location` as people see it: which of several kinds a table was taken for is no key."""
+    """Return `location` without the tags that pydantic adds for the kind of a table: they are not keys."""
     return tuple(part for part, _ in _walk(location, model) if part is not None)
 
 
 def _walk(location: _Location, model: type[BaseModel]) -> Iterator[tuple[str | int | None, type[BaseModel]]]:
-    """Yield the parts of `location`, each with the section it leads into; None for a part that is no key."""
+    """Yield the parts of `location`, each with the section that it leads into; None for a part that is a tag."""
     kinds: Mapping[str, type[BaseModel]] = {}
     for part in location:
         if part in kinds:
@@ -119,16 +120,14 @@ def _walk(location: _Location, model: type[BaseModel]) -> Iterator[tuple[str | i
 
 
 def _inside(annotation: Any, model: type[BaseModel]) -> tuple[type[BaseModel], Mapping[str, Any]]:
-    """Return the section that a value of this kind is (`model` if it is none), and what it may choose from."""
-    # a table, a list of tables, or one that may be missing
-    inside = (annotation, *get_args(annotation))
-    return next((i for i in inside if isinstance(i, type) and issubclass(i, BaseModel)), model), _kinds(
-        annotation
-    )
+    """Return the section that `annotation` names, else `model`, and the sections by their tag if it is a union."""
+    candidates = (annotation, *get_args(annotation))  # a table, a list of tables, or an optional table
+    sections = (kind for kind in candidates if isinstance(kind, type) and issubclass(kind, BaseModel))
+    return next(sections, model), _kinds(annotation)
 
 
 def _kinds(annotation: object) -> dict[str, Any]:
-    """Return what `annotation`, or what it is a list of, lets choose from by a tag."""
+    """Return the sections of a union with tags, or of a list of such unions, by their tag."""
     members = get_args(annotation)
     if get_origin(annotation) is list and members and get_origin(members[0]) is Annotated:
         members = get_args(get_args(members[0])[0])
@@ -140,5 +139,6 @@ def _kinds(annotation: object) -> dict[str, Any]:
 
 
 def _tags(location: _Location, model: type[BaseModel]) -> list[str]:
+    """Return the tags of the union at `location`, quoted."""
     field = next(field for name, field in model.model_fields.items() if (field.alias or name) == location[-1])
     return [f'"{tag}"' for tag in _kinds(field.annotation)]

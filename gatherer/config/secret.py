@@ -1,4 +1,4 @@
-"""Secrets in the configuration: written down, or a reference to the environment or to a file; never shown."""
+"""Secrets in the configuration: written down, or references to the environment or to a file. They are never shown."""
 
 import os
 from collections.abc import Iterator
@@ -18,11 +18,11 @@ KeyPath = tuple[str | int, ...]
 
 
 class Secret(BaseModel):
-    """A value that is never shown, or where to take it from."""
+    """A secret, or a reference to it. Its value is never shown."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    area: ClassVar[str] = "endpoints"  # what it is for: not every machine has all secrets
+    area: ClassVar[str] = "endpoints"  # what uses it: a machine has the secrets of some areas only
 
     value: SecretStr | None = None
     env: str | None = None
@@ -30,47 +30,52 @@ class Secret(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _read(cls, given: object, info: ValidationInfo) -> object:
-        if isinstance(given, str):
-            given = {"value": given}
-        if not isinstance(given, dict) or len(given) != 1 or not set(given) <= set(_SOURCES):
+    def _read(cls, written: object, info: ValidationInfo) -> object:
+        if isinstance(written, str):
+            written = {"value": written}
+        if not isinstance(written, dict) or len(written) != 1 or not set(written) <= set(_SOURCES):
             raise ValueError(_EXPECTED)
-        (source, what), context = *given.items(), info.context or {}
-        if not isinstance(what, str):
+        (source, content), context = *written.items(), info.context or {}
+        if not isinstance(content, str):
             raise ValueError(_EXPECTED)
-        if not what:
+        if not content:
             raise ValueError("the secret is empty")
         if source == "file":
-            messages.without_control_characters(what)
-        wanted = context.get("secrets") or ()
-        if wanted is not True and cls.area not in wanted:
-            return given
+            messages.without_control_characters(content)
+        areas = context.get("secrets") or ()
+        if areas is not True and cls.area not in areas:
+            return written
         if source == "env":
-            if what not in os.environ:
-                raise ValueError(f"the environment variable {what} is not set")
-            found = os.environ[what]
+            if content not in os.environ:
+                raise ValueError(f"the environment variable {content} is not set")
+            value = os.environ[content]
         elif source == "file":
-            found = _read_file(context["folder"], what)
+            value = _read_file(context["folder"], content)
         else:
-            found = what
-        if not found:
+            value = content
+        if not value:
             raise ValueError("the secret is empty")
-        return given | {"value": found}
+        return written | {"value": value}
 
     def reveal(self) -> str:
-        """Return the secret itself. Only for a configuration loaded with `secrets=True`."""
+        """Return the value of the secret.
+
+        Raises:
+            ConfigurationError: the configuration was loaded without the secrets of this area.
+
+        """
         if self.value is None:
             raise ConfigurationError("this configuration was loaded without its secrets")
         return self.value.get_secret_value()
 
     @property
     def is_known(self) -> bool:
-        """Whether the secret itself has been read."""
+        """Whether the value of the secret was read."""
         return self.value is not None
 
     @property
     def is_written_down(self) -> bool:
-        """Whether the configuration itself holds the secret, instead of a reference to it."""
+        """Whether the configuration file holds the value of the secret, not a reference to it."""
         return self.env is None and self.file is None
 
     @model_serializer
@@ -81,19 +86,19 @@ class Secret(BaseModel):
 
 
 class TargetSecret(Secret):
-    """A secret of the target: needed where it is written to, and nowhere else."""
+    """A secret of the target: only the machine that writes to the target needs it."""
 
     area: ClassVar[str] = "target"
 
 
 class InboxSecret(Secret):
-    """A secret for reading the inbox of another machine: needed where that is read, and nowhere else."""
+    """A secret for the inbox of another machine: only the machine that reads that inbox needs it."""
 
     area: ClassVar[str] = "inboxes"
 
 
 class PrivacySecret(Secret):
-    """The key by which people who were erased are known again: needed wherever records are made."""
+    """The key for recognising people who were erased: each machine that makes records needs it."""
 
     area: ClassVar[str] = "privacy"
 
@@ -122,11 +127,16 @@ def secrets_in(part: object, path: KeyPath = ()) -> Iterator[tuple[KeyPath, Secr
 
 
 def _read_file(folder: Path, name: str) -> str:
-    """Return the content of the file `name`, seen from `folder`, without the line break that editors add."""
+    """Return the content of the file `name`, relative to `folder`, without the line break that editors add.
+
+    Raises:
+        ValueError: the file cannot be read, or it is not UTF-8.
+
+    """
     path = Path(folder, messages.with_home(Path(name)))
     try:
         return path.read_text(encoding="utf-8-sig").strip()
     except OSError as error:
         raise ValueError(f"the file {path} cannot be read: {error.strerror or error}") from None
     except UnicodeDecodeError:
-        raise ValueError(f"the file {path} is no UTF-8 text") from None
+        raise ValueError(f"the file {path} is not UTF-8 text") from None
