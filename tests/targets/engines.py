@@ -1,7 +1,7 @@
-"""The engines that the suites of the targets run on: how to get an empty one, and how to look into it.
+"""The engines that the suites of the targets run on: an empty database of each, and queries past the target.
 
 SQL Server needs a server: GATHERER_TEST_SQLSERVER is an ODBC connection string of a login that may create
-schemas in that database. Each process of the test run makes a schema of its own, and drops it at the end.
+schemas in that database. Each process of the test run creates a schema of its own, and drops it at the end.
 """
 
 import atexit
@@ -23,10 +23,10 @@ from gatherer.targets.sqlite.target import SQLiteTarget
 
 # Read at import: a fixture takes the settings of the developer's shell away from each test.
 SERVER: Final = os.environ.get("GATHERER_TEST_SQLSERVER", "")
-ASIDE: Final = frozenset({"id", "inserted_at", "changed_at", "blanked_at"})
-FACTS: Final = (*(table.table for table in TABLES), "rejected")
-EVERYTHING: Final = (
-    *FACTS,
+NOT_COMPARED: Final = frozenset({"id", "inserted_at", "changed_at", "blanked_at"})
+FACT_TABLES: Final = (*(table.table for table in TABLES), "rejected")
+ALL_TABLES: Final = (
+    *FACT_TABLES,
     "rejected_notification",
     "inbox_position",
     "gather_run",
@@ -40,17 +40,17 @@ needs_server = pytest.mark.skipif(
 )
 
 
-class Place(Protocol):
-    """Somewhere a target can be, empty at first."""
+class Database(Protocol):
+    """A database for a target, empty at first."""
 
     def open(self, *, dry_run: bool = False) -> Target:
-        """Open the target there."""
+        """Open the target in it."""
 
     def query(self, query: str, *parameters: object) -> list[dict[str, Any]]:
-        """Return what `query` finds, past the target; $(schema). stands before each table."""
+        """Return the rows of `query`, without the target; $(schema). stands before each table."""
 
 
-class SQLitePlace:
+class SQLiteDatabase:
     """A file."""
 
     def __init__(self, folder: Path) -> None:
@@ -65,8 +65,8 @@ class SQLitePlace:
             return [dict(row) for row in connection.execute(query.replace("$(schema).", ""), parameters)]
 
 
-class SQLServerPlace:
-    """A schema. It is made once, and emptied for each test."""
+class SQLServerDatabase:
+    """A schema, created once and emptied for each test."""
 
     schema: Final = f"gatherer_test_{os.environ.get('PYTEST_XDIST_WORKER', '')}{os.getpid()}"
     _made = False
@@ -74,12 +74,12 @@ class SQLServerPlace:
     def __init__(self, _folder: Path) -> None:
         from gatherer.targets.sqlserver import schema
 
-        if not SQLServerPlace._made:
+        if not SQLServerDatabase._made:
             schema.apply(self.session(), self.schema)
-            SQLServerPlace._made = True
+            SQLServerDatabase._made = True
             atexit.register(drop, self.schema)
         session = self.session()
-        for table in EVERYTHING:
+        for table in ALL_TABLES:
             session.run(f"DELETE FROM {self.schema}.{table}")
         session.run(f"UPDATE {self.schema}.setting SET value = N'72' WHERE name = N'attribution_hours'")
 
@@ -87,7 +87,7 @@ class SQLServerPlace:
 
     @classmethod
     def session(cls) -> Any:
-        """Return a session of the tests' own, past the target."""
+        """Return the session of the tests, which no target uses."""
         from gatherer.targets.sqlserver.connection import Access
         from gatherer.targets.sqlserver.session import Session
 
@@ -117,10 +117,10 @@ class SQLServerPlace:
 
 
 def drop(schema: str) -> None:
-    """Take the schema out again."""
+    """Drop the schema."""
     from gatherer.targets.sqlserver.schema import batches
 
-    session = SQLServerPlace.session()
+    session = SQLServerDatabase.session()
     for statement in batches("remove", schema):
         session.run(statement)
     session.disconnect()
@@ -132,27 +132,32 @@ def _plain(value: Any) -> Any:
     return value.isoformat() if isinstance(value, date) else value
 
 
-PLACES: Final[dict[str, Callable[[Path], Place]]] = {"sqlite": SQLitePlace, "sqlserver": SQLServerPlace}
+DATABASES: Final[dict[str, Callable[[Path], Database]]] = {
+    "sqlite": SQLiteDatabase,
+    "sqlserver": SQLServerDatabase,
+}
 ENGINES: Final = (
     pytest.param("sqlite"),
     pytest.param("sqlserver", marks=[pytest.mark.sqlserver, needs_server]),
 )
 
 
-def rows(place: Place, table: str = "response", *, aside: Iterable[str] = ()) -> list[dict[str, Any]]:
-    """Return all rows of `table` by key, without surrogate ids, times of writing or blanking, and what is `aside`."""
-    without = {*ASIDE, *aside}
-    found = place.query(f"SELECT * FROM $(schema).{table}")
+def rows(
+    database: Database, table: str = "response", *, ignoring: Iterable[str] = ()
+) -> list[dict[str, Any]]:
+    """Return all rows of `table` by key, without surrogate ids, times of writing or blanking, and the columns of `ignoring`."""
+    without = {*NOT_COMPARED, *ignoring}
+    found = database.query(f"SELECT * FROM $(schema).{table}")
     found.sort(key=lambda row: row["key"])
     return [{name: value for name, value in row.items() if name not in without} for row in found]
 
 
-def all_rows(place: Place, *, aside: Iterable[str] = ()) -> dict[str, list[dict[str, Any]]]:
-    """Return the rows of all tables with facts in them."""
-    return {table: rows(place, table, aside=aside) for table in FACTS}
+def all_rows(database: Database, *, ignoring: Iterable[str] = ()) -> dict[str, list[dict[str, Any]]]:
+    """Return the rows of all tables of facts."""
+    return {table: rows(database, table, ignoring=ignoring) for table in FACT_TABLES}
 
 
-def clear(place: Place) -> None:
-    """Remove all facts."""
-    for table in FACTS:
-        place.query(f"DELETE FROM $(schema).{table}")
+def clear(database: Database) -> None:
+    """Delete all facts."""
+    for table in FACT_TABLES:
+        database.query(f"DELETE FROM $(schema).{table}")

@@ -9,11 +9,11 @@ from typing import Final
 CHUNK: Final = 65536
 
 
-class Cutter:
-    """Passes bytes between a client and a server. Use it as a context; `port` is where to connect to.
+class CuttingProxy:
+    """Passes bytes between a client and a server, in a `with` block. The client connects to `port`.
 
-    `when` sees what the client sends and says whether this is the moment. What happens then is decided by
-    `deliver`: whether these bytes still reach the server, whose answer is then not passed on.
+    `when` is called with the bytes that the client sends, and returns whether to cut the connection now. `deliver`
+    says whether these bytes still reach the server; its answer is not passed on.
     """
 
     def __init__(
@@ -24,7 +24,7 @@ class Cutter:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
 
-    def __enter__(self) -> "Cutter":
+    def __enter__(self) -> "CuttingProxy":
         threading.Thread(target=self._accept, daemon=True).start()
         return self
 
@@ -70,13 +70,13 @@ class Cutter:
 
 
 def _close(*sockets: socket.socket) -> None:
-    for one in sockets:
+    for connection in sockets:
         with contextlib.suppress(OSError):
-            one.shutdown(socket.SHUT_RDWR)
-        one.close()
+            connection.shutdown(socket.SHUT_RDWR)
+        connection.close()
 
 
-def says(text: str) -> Callable[[bytes], bool]:
-    """Return what recognises `text` in a statement that goes over the wire unencrypted."""
-    wanted = text.encode("utf-16-le")
-    return lambda data: wanted in data
+def contains(text: str) -> Callable[[bytes], bool]:
+    """Return a function that recognises `text` in a statement that is sent without encryption."""
+    encoded = text.encode("utf-16-le")
+    return lambda data: encoded in data

@@ -20,7 +20,7 @@ from gatherer.providers.base import reject
 from gatherer.targets import sql_datetime
 from gatherer.targets.base import Batch, Outcome, Position, Run, Target
 from tests.factories import envelope, notification, receipts, status, text, value
-from tests.targets.engines import Place, SQLitePlace, all_rows, clear, rows
+from tests.targets.engines import Database, SQLiteDatabase, all_rows, clear, rows
 
 NOW = timestamps.from_milliseconds(1_790_000_000_000)
 
@@ -42,18 +42,18 @@ def response(key: bytes = b"k" * 16, **fields: Any) -> Response:
     )
 
 
-def test_a_target_keeps_its_identity_whatever_its_settings_become(place: Place) -> None:
+def test_a_target_keeps_its_identity_whatever_its_settings_become(database: Database) -> None:
     """As which it is known to the inboxes; a name of a consumer, so that it can name a file."""
-    with closing(place.open()) as target:
+    with closing(database.open()) as target:
         identity = target.identity
         assert consumers.is_name(identity)
         target.save_settings(time_zone="Europe/London", attribution_hours=24)
-    with closing(place.open()) as target:
+    with closing(database.open()) as target:
         assert target.identity == identity
         target.save_settings(time_zone="UTC", attribution_hours=72)
-    with closing(place.open(dry_run=True)) as target:
+    with closing(database.open(dry_run=True)) as target:
         assert target.identity == identity
-    found = place.query("SELECT name, value FROM $(schema).setting")
+    found = database.query("SELECT name, value FROM $(schema).setting")
     assert {row["name"]: row["value"] for row in found} == {
         "identity": identity,
         "time_zone": "UTC",
@@ -68,27 +68,27 @@ def test_an_empty_target_has_no_position_and_no_rejections(target: Target) -> No
     assert target.status().last_run is None
 
 
-def test_rows_and_position_arrive_together(target: Target, place: Place) -> None:
+def test_rows_and_position_arrive_together(target: Target, database: Database) -> None:
     position = Position("inbox-a", 7, b"d" * 16)
     outcome = target.apply(Batch(records=[response()], position=position))
     assert outcome == Outcome(inserted={"sent": 1})
     assert target.position("inbox-a") == position
-    assert len(rows(place)) == 1
+    assert len(rows(database)) == 1
 
 
-def test_nothing_of_a_batch_arrives_when_a_part_fails(target: Target, place: Place) -> None:
+def test_nothing_of_a_batch_arrives_when_a_part_fails(target: Target, database: Database) -> None:
     broken = response(b"2" * 16, occurred_at_source=None)
     with pytest.raises(Exception, match=r"(?i)null"):
         target.apply(Batch(records=[response(), broken], position=Position("inbox-a", 7, b"d" * 16)))
-    assert rows(place) == []
+    assert rows(database) == []
     assert target.position("inbox-a") is None
 
 
-def test_nothing_of_a_batch_arrives_when_the_position_fails(target: Target, place: Place) -> None:
+def test_nothing_of_a_batch_arrives_when_the_position_fails(target: Target, database: Database) -> None:
     nowhere = Position("inbox-a", None, b"d" * 16)  # type: ignore[arg-type]
     with pytest.raises(Exception, match=r"(?i)null"):
         target.apply(Batch(records=[response()], position=nowhere))
-    assert rows(place) == []
+    assert rows(database) == []
     assert target.position("inbox-a") is None
 
 
@@ -103,22 +103,22 @@ def test_positions_of_different_inboxes_do_not_meet(target: Target) -> None:
     assert target.position("inbox-b") is None
 
 
-def test_every_column_of_a_record_arrives(target: Target, place: Place) -> None:
+def test_every_column_of_a_record_arrives(target: Target, database: Database) -> None:
     """Columns of the table are the fields of the record, in every table."""
     for table in TABLES:
         made = _full(table)
         target.apply(Batch(records=[made]))
-        (row,) = rows(place, table.table)
+        (row,) = rows(database, table.table)
         expected = {name: _stored(value) for name, value in msgspec.structs.asdict(made).items()}
         assert row == expected
 
 
-def test_text_of_every_kind_survives(target: Target, place: Place) -> None:
+def test_text_of_every_kind_survives(target: Target, database: Database) -> None:
     for i, words in enumerate(
         ["👩‍👩‍👧‍👦🏳️‍🌈", "مرحبا بالعالم", "𝔘𝔫𝔦", "x" * 60_000, "'; DROP TABLE response; --", ""]
     ):
         target.apply(Batch(records=[response(bytes([i]) * 16, reply_text=words)]))
-        assert words in {row["reply_text"] for row in rows(place)}
+        assert words in {row["reply_text"] for row in rows(database)}
 
 
 def test_counts_tell_new_filled_and_duplicate_apart(target: Target) -> None:
@@ -131,12 +131,12 @@ def test_counts_tell_new_filled_and_duplicate_apart(target: Target) -> None:
     )
 
 
-def test_a_duplicate_changes_nothing_not_even_changed_at(target: Target, place: Place) -> None:
+def test_a_duplicate_changes_nothing_not_even_changed_at(target: Target, database: Database) -> None:
     target.apply(Batch(records=[response()]))
-    before = _raw(place)
+    before = _raw(database)
     later = response(received_at=NOW + timedelta(hours=1), notification_id=99)
     assert target.apply(Batch(records=[later])).duplicates == 1
-    assert _raw(place) == before
+    assert _raw(database) == before
 
 
 _WORDS = st.none() | st.sampled_from(["", "a", "a ", "b", "é", "\U0001f600", "\uffff"])
@@ -183,19 +183,19 @@ def deliveries(draw: st.DrawFn, tables: Sequence[type[Record]] = TABLES) -> list
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(made=deliveries())
-def test_the_upsert_is_the_merging_rule(target: Target, place: Place, made: list[Record]) -> None:
+def test_the_upsert_is_the_merging_rule(target: Target, database: Database, made: list[Record]) -> None:
     """Row by row, in every order of arrival, SQL comes to what `merging.fold` comes to."""
     (expected,) = merge.fold(made)
     wanted = {name: _stored(value) for name, value in msgspec.structs.asdict(expected).items()}
     for order in itertools.islice(itertools.permutations(made), 6):
-        clear(place)
+        clear(database)
         for delivery in order:
             target.apply(Batch(records=[delivery]))
-        assert rows(place, type(expected).table) == [wanted]
+        assert rows(database, type(expected).table) == [wanted]
 
 
 def test_a_bare_delivery_takes_nothing_from_a_whole_row_and_the_other_way_round(
-    target: Target, place: Place
+    target: Target, database: Database
 ) -> None:
     """Rows without answers and failures are written without those columns."""
     bare = response(phone="+15550001111")
@@ -211,38 +211,38 @@ def test_a_bare_delivery_takes_nothing_from_a_whole_row_and_the_other_way_round(
     (expected,) = merge.fold([bare, whole])
     wanted = {name: _stored(value) for name, value in msgspec.structs.asdict(expected).items()}
     for first, second in ((bare, whole), (whole, bare)):
-        clear(place)
+        clear(database)
         assert target.apply(Batch(records=[first])) == Outcome(inserted={"sent": 1})
         assert target.apply(Batch(records=[second])) == Outcome(filled=1)
         assert target.apply(Batch(records=[first, response(b"l" * 16, group_id="g")])) == Outcome(
             inserted={"sent": 1}, duplicates=1
         )
-        assert rows(place)[0] == wanted
+        assert rows(database)[0] == wanted
 
 
-def test_a_rejection_is_kept_once_with_its_notification_kept_once(target: Target, place: Place) -> None:
-    posts = [notification(b'{"entry":[1,2]}', number) for number in (1, 2, 3)]
+def test_a_rejection_is_kept_once_with_its_notification_kept_once(target: Target, database: Database) -> None:
+    notifications = [notification(b'{"entry":[1,2]}', number) for number in (1, 2, 3)]
     refusals = [
-        [reject(post, "meta", f"$.entry[{i}]", "an entry must be an object") for i in (0, 1)]
-        for post in posts
+        [reject(source, "meta", f"$.entry[{i}]", "an entry must be an object") for i in (0, 1)]
+        for source in notifications
     ]
     assert target.apply(Batch(rejected=refusals[1])).rejected == 2
     assert target.apply(Batch(rejected=refusals[2])).rejected == 0
     assert target.apply(Batch(rejected=refusals[0])).rejected == 0
-    kept = rows(place, "rejected")
-    assert [row["notification_id"] for row in kept] == [1, 1], "the first receipt counts"
+    stored = rows(database, "rejected")
+    assert [row["notification_id"] for row in stored] == [1, 1], "the first receipt counts"
     assert target.status().rejected_open == 2
-    (body,) = _raw(place, "SELECT body FROM $(schema).rejected_notification")
+    (body,) = _raw(database, "SELECT body FROM $(schema).rejected_notification")
     assert body == (b'{"entry":[1,2]}',)
 
 
 def test_a_later_success_resolves_a_rejection(target: Target) -> None:
-    post = notification(receipts("wamid.A"), provider="nobody")
-    batch = decode_batch([post], target.open_rejections())
+    source = notification(receipts("wamid.A"), provider="nobody")
+    batch = decode_batch([source], target.open_rejections())
     target.apply(batch)
     assert batch.rejected[0].reason_class is Reason.UNKNOWN_PROVIDER
     ((again,),) = target.rejected_notifications()
-    assert again.body == post.body
+    assert again.body == source.body
     mended = decode_batch([again._replace(provider="meta")], target.open_rejections())
     assert target.apply(mended).resolved == 1
     assert target.open_rejections() == set()
@@ -250,32 +250,32 @@ def test_a_later_success_resolves_a_rejection(target: Target) -> None:
 
 
 def test_a_rejection_that_happens_again_stays_open(target: Target) -> None:
-    post = notification(b"no json")
+    source = notification(b"no json")
     for _ in range(2):
-        outcome = target.apply(decode_batch([post], target.open_rejections()))
+        outcome = target.apply(decode_batch([source], target.open_rejections()))
         assert outcome.resolved == 0
     assert len(target.open_rejections()) == 1
 
 
 def test_rejected_notifications_come_in_batches_without_end(target: Target) -> None:
-    posts = [notification(b"no json %d" % number, number) for number in range(250)]
-    target.apply(decode_batch(posts, frozenset()))
-    found = [post for batch in target.rejected_notifications() for post in batch]
-    assert sorted(post.body for post in found) == sorted(post.body for post in posts)
+    notifications = [notification(b"no json %d" % number, number) for number in range(250)]
+    target.apply(decode_batch(notifications, frozenset()))
+    found = [source for batch in target.rejected_notifications() for source in batch]
+    assert sorted(source.body for source in found) == sorted(source.body for source in notifications)
 
 
-def test_rebuild_removes_only_what_came_from_the_chosen(target: Target, place: Place) -> None:
+def test_rebuild_removes_only_what_came_from_the_chosen(target: Target, database: Database) -> None:
     one, two = notification(receipts("wamid.A"), 1), notification(receipts("wamid.B"), 2)
     target.apply(decode_batch([one, two], frozenset()))
     outcome = target.rebuild([("inbox-a", 1)], [decode_batch([one], frozenset())])
     assert outcome.removed == 1
     assert outcome.inserted == {"sent": 1}
-    assert len(rows(place)) == 2
+    assert len(rows(database)) == 2
 
 
-def test_rebuild_is_all_or_nothing(target: Target, place: Place) -> None:
+def test_rebuild_is_all_or_nothing(target: Target, database: Database) -> None:
     target.apply(decode_batch([notification(receipts("wamid.A"))], frozenset()))
-    before = _raw(place)
+    before = _raw(database)
 
     def failing() -> Iterator[Batch]:
         yield Batch()
@@ -283,19 +283,19 @@ def test_rebuild_is_all_or_nothing(target: Target, place: Place) -> None:
 
     with pytest.raises(RuntimeError):
         target.rebuild([("inbox-a", 1)], failing())
-    assert _raw(place) == before
+    assert _raw(database) == before
 
 
-def test_a_dry_run_counts_but_leaves_nothing(place: Place) -> None:
-    place.open().close()  # makes the file
-    with closing(place.open(dry_run=True)) as target:
+def test_a_dry_run_counts_but_leaves_nothing(database: Database) -> None:
+    database.open().close()  # makes the file
+    with closing(database.open(dry_run=True)) as target:
         batch = Batch(records=[response()], position=Position("inbox-a", 1, b"d" * 16))
         assert target.apply(batch).inserted == {"sent": 1}
         assert target.position("inbox-a") is None
-    assert all_rows(place)["response"] == []
+    assert all_rows(database)["response"] == []
 
 
-def test_runs_are_written_down(target: Target) -> None:
+def test_runs_are_recorded(target: Target) -> None:
     run = Run(
         started_at=NOW,
         finished_at=NOW + timedelta(seconds=2),
@@ -352,8 +352,8 @@ def _full(table: type[Record]) -> Record:
     return table(**values)
 
 
-def _raw(place: Place, query: str = "SELECT * FROM $(schema).response") -> list[Any]:
-    return [tuple(row.values()) for row in place.query(query)]
+def _raw(database: Database, query: str = "SELECT * FROM $(schema).response") -> list[Any]:
+    return [tuple(row.values()) for row in database.query(query)]
 
 
 def test_other_events_are_counted_by_their_table(target: Target) -> None:
@@ -377,10 +377,10 @@ def test_the_time_of_writing_never_goes_back_with_the_clock_of_this_machine(
     """In SQL Server it is the server's clock, and `begin.sql` sees to it."""
     moments = iter([NOW, NOW - timedelta(seconds=5)])
     monkeypatch.setattr(timestamps, "now", lambda: next(moments))
-    with closing(SQLitePlace(tmp_path).open()) as target:
+    with closing(SQLiteDatabase(tmp_path).open()) as target:
         for number in (1, 2):
             target.apply(Batch(records=[response(number.to_bytes(16, "big"))]))
     first, second = (
-        row["changed_at"] for row in SQLitePlace(tmp_path).query("SELECT changed_at FROM response")
+        row["changed_at"] for row in SQLiteDatabase(tmp_path).query("SELECT changed_at FROM response")
     )
     assert second == first

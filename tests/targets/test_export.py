@@ -24,20 +24,20 @@ from gatherer.targets import sql_datetime
 from gatherer.targets.base import Batch, Export
 from gatherer.targets.sqlite.target import SQLiteTarget
 from tests.factories import call, configure, fill_inbox, receipts, run
-from tests.targets.engines import ENGINES, PLACES, Place, SQLitePlace
+from tests.targets.engines import DATABASES, ENGINES, Database, SQLiteDatabase
 from tests.targets.test_views import Facts, at, fact
 
 LONG_AGO = "2026-01-01 00:00:00.000"
 
 
 @pytest.fixture(params=ENGINES)
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
-    return PLACES[request.param](tmp_path)
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Database:
+    return DATABASES[request.param](tmp_path)
 
 
 @pytest.fixture
-def facts(place: Place) -> Iterator[Facts]:
-    with closing(Facts(place)) as opened:
+def facts(database: Database) -> Iterator[Facts]:
+    with closing(Facts(database)) as opened:
         yield opened
 
 
@@ -79,7 +79,7 @@ def test_rows_are_chosen_by_time_endpoint_and_kind(facts: Facts) -> None:
 
 
 def test_a_late_row_is_in_the_next_export(facts: Facts) -> None:
-    """What occurred long ago and arrived now is new to whoever reads by the time of writing."""
+    """What occurred long ago and arrived now is new to a program that reads by the time of writing."""
     facts.tell(fact("sent", "w1", "12:00"))
     first = horizon(facts)
     assert ids(facts, changed_to=first) == ["w1"]
@@ -89,7 +89,7 @@ def test_a_late_row_is_in_the_next_export(facts: Facts) -> None:
     assert ids(facts, changed_from=second) == []
 
 
-def test_an_answer_whose_text_goes_is_news_to_a_copy_of_the_rows_and_none_to_ferg(facts: Facts) -> None:
+def test_a_blanked_answer_is_exported_again_but_not_to_ferg(facts: Facts) -> None:
     facts.map("spring", message_id="w1", communication_key="CK-1", urn="U1", inserted_at=LONG_AGO)
     facts.tell(fact("sent", "w1", "08:00"), fact("replied", "r1", about_message_id="w1", reply_text="yes"))
     first = horizon(facts)
@@ -180,7 +180,7 @@ def news(facts: Facts, first: datetime, second: datetime) -> list[str]:
 
 
 def test_a_row_of_the_map_that_is_committed_after_an_export_is_in_a_later_one(facts: Facts) -> None:
-    if isinstance(facts.place, SQLitePlace):
+    if isinstance(facts.database, SQLiteDatabase):
         pytest.skip("a file has one writer at a time, and the horizon waits for it")
     facts.tell(fact("sent", "w1"))
     first = horizon(facts)
@@ -196,7 +196,7 @@ def test_a_row_of_the_map_that_is_updated_is_news_if_it_says_so(facts: Facts) ->
     facts.map("spring", message_id="w1", urn="U1", inserted_at=LONG_AGO).tell(fact("sent", "w1"))
     first = horizon(facts)
     assert news(facts, first, LATEST) == []
-    facts.place.query(
+    facts.database.query(
         "UPDATE $(schema).message_map SET urn = 'U2', inserted_at = ? WHERE message_id = 'w1'",
         sql_datetime.text(timestamps.now()),
     )
@@ -222,13 +222,13 @@ LATER = {
         [fact("sent", "w1", client_reference="REF-1")],
         (["Read"], ["Read", "Sent"]),
     ),
-    "a receipt says that the message was sent before the answer": (
+    "a receipt contains that the message was sent before the answer": (
         {"message_id": "w1"},
         [fact("replied", "r1", "12:03"), fact("delivered", "w1", "12:04")],
         [fact("sent", "w1", "12:00")],
         (["Delivered"], ["Replied", "Sent"]),
     ),
-    "a receipt says that the message did not fail": (
+    "a receipt contains that the message did not fail": (
         {"message_id": "w1", "sent_at": "2026-11-20 11:00:00.000"},
         [fact("failed", "w1", "12:00"), fact("replied", "r1", "12:03")],
         [fact("delivered", "w1", "12:01")],
@@ -322,11 +322,11 @@ def test_a_cursor_does_not_pass_by_a_file_that_may_not_have_been_read(tmp_path: 
     assert call(tmp_path, *since_last).returncode == 0
     assert "wamid.A" in (tmp_path / "r.csv").read_text(encoding="utf-8")
     assert call(tmp_path, "export", "--output", "r.csv").returncode == 0, (
-        "without a cursor it is written anew"
+        "without a cursor the file is written again"
     )
 
 
-def test_only_an_export_with_a_cursor_waits_for_whoever_is_writing(
+def test_only_an_export_with_a_cursor_waits_for_a_writer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     configure(tmp_path)
@@ -377,7 +377,7 @@ def test_a_cursor_is_kept_in_a_file(tmp_path: Path) -> None:
         ("--endpoint", "\udcff"),
     ],
 )
-def test_a_wrong_option_is_told_in_one_line(tmp_path: Path, wrong: tuple[str, str]) -> None:
+def test_a_wrong_option_is_reported_in_one_line(tmp_path: Path, wrong: tuple[str, str]) -> None:
     configure(tmp_path)
     (tmp_path / "folder").mkdir()
     fill_inbox(tmp_path / "inbox.db", [receipts("wamid.A")])
@@ -387,7 +387,7 @@ def test_a_wrong_option_is_told_in_one_line(tmp_path: Path, wrong: tuple[str, st
 
 
 @pytest.mark.parametrize("option", ["--output", "--date-format"])
-def test_a_directive_that_windows_does_not_know_is_told_in_one_line(
+def test_a_directive_that_windows_does_not_know_is_reported_in_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: str
 ) -> None:
     class Windows(datetime):
@@ -400,7 +400,7 @@ def test_a_directive_that_windows_does_not_know_is_told_in_one_line(
     assert (ended.returncode, ended.stderr.count(b"\n")) == (2, 1), ended.stderr
 
 
-def test_an_endpoint_that_is_none_moves_no_cursor(tmp_path: Path) -> None:
+def test_an_unknown_endpoint_moves_no_cursor(tmp_path: Path) -> None:
     """One of another machine, of which something has come, is one; so is one that is configured."""
     configure(tmp_path)
     fill_inbox(tmp_path / "inbox.db", [receipts("wamid.A")], endpoint="elsewhere")

@@ -23,7 +23,7 @@ from gatherer.targets import sql_datetime
 from gatherer.targets.base import Batch, Outcome, RetentionResult, Target
 from gatherer.targets.sqlite.target import SQLiteTarget
 from tests.factories import notification, receipts
-from tests.targets.engines import EVERYTHING, Place, clear, rows
+from tests.targets.engines import ALL_TABLES, Database, clear, rows
 from tests.targets.test_contract import NOW, deliveries, response
 
 DAY = timedelta(days=1)
@@ -54,21 +54,21 @@ def found(target: Target, person: Person = ANN, until: Any = NOW) -> dict[str, l
     return {table: sorted(row["key"] for row in there[table]) for table in ("response", "other_event")}
 
 
-def map_message(place: Place, **columns: str) -> None:
+def map_message(database: Database, **columns: str) -> None:
     columns = {"campaign": "spring"} | columns
-    places = ", ".join("?" * len(columns))
-    place.query(
-        f"INSERT INTO $(schema).message_map ({', '.join(columns)}) VALUES ({places})", *columns.values()
+    placeholders = ", ".join("?" * len(columns))
+    database.query(
+        f"INSERT INTO $(schema).message_map ({', '.join(columns)}) VALUES ({placeholders})", *columns.values()
     )
 
 
-def everything(place: Place) -> dict[str, list[tuple[Any, ...]]]:
-    """Return all rows of all tables, whatever is in them."""
+def everything(database: Database) -> dict[str, list[tuple[Any, ...]]]:
+    """Return all rows of all tables."""
     return {
         table: sorted(
-            (tuple(row.values()) for row in place.query(f"SELECT * FROM $(schema).{table}")), key=repr
+            (tuple(row.values()) for row in database.query(f"SELECT * FROM $(schema).{table}")), key=repr
         )
-        for table in EVERYTHING
+        for table in ALL_TABLES
     }
 
 
@@ -78,7 +78,7 @@ def everything(place: Place) -> dict[str, list[tuple[Any, ...]]]:
 def test_a_person_is_found_by_their_number_in_every_way_of_writing_it_and_by_their_user_id(
     target: Target,
 ) -> None:
-    theirs = [
+    about_ann = [
         response(key(1), phone=PHONE),
         response(key(2), phone_raw="15550001111"),
         response(key(3), phone_raw=PHONE),
@@ -92,8 +92,8 @@ def test_a_person_is_found_by_their_number_in_every_way_of_writing_it_and_by_the
         response(key(9), business_phone=PHONE),
         response(key(10)),
     ]
-    target.apply(Batch(records=[*theirs, *others]))
-    assert found(target)["response"] == [record.key for record in theirs]
+    target.apply(Batch(records=[*about_ann, *others]))
+    assert found(target)["response"] == [record.key for record in about_ann]
     assert target.find(Person(), NOW) == NOBODY
 
 
@@ -114,11 +114,11 @@ def test_what_occurred_later_is_not_found(target: Target) -> None:
     assert found(target) == {"response": [key(1), key(5)], "other_event": [key(6)]}
 
 
-def test_what_is_about_a_persons_message_is_found_unless_it_says_that_it_is_somebody_elses(
+def test_rows_about_a_persons_message_are_found_unless_they_name_another_person(
     target: Target,
 ) -> None:
     about = {"about_message_id": "wamid.ann"}
-    theirs = [response(key(1), message_id="wamid.ann"), response(key(2), **about)]
+    about_ann = [response(key(1), message_id="wamid.ann"), response(key(2), **about)]
     others = [
         response(key(3), phone="+15550009999", **about),
         response(key(4), phone_raw="hidden", **about),
@@ -131,7 +131,7 @@ def test_what_is_about_a_persons_message_is_found_unless_it_says_that_it_is_some
         other(key(9), message_id="wamid.ann", phone="+15550009999"),
         other(key(10), message_id="wamid.ann", user_id="US.1"),
     ]
-    target.apply(Batch(records=[*theirs, *others, *events]))
+    target.apply(Batch(records=[*about_ann, *others, *events]))
     assert found(target) == {"response": [key(1), key(2)], "other_event": [key(8)]}
 
 
@@ -155,9 +155,7 @@ def test_other_events_are_found_by_what_stands_in_their_details(target: Target) 
 
 
 @pytest.mark.parametrize("column", ["reply_text", "reply_payload", "details"])
-def test_what_others_said_is_found_by_what_stands_in_it_however_a_number_is_written(
-    target: Target, column: str
-) -> None:
+def test_texts_of_other_people_are_found_by_a_number_in_any_format(target: Target, column: str) -> None:
     bob: dict[str, Any] = {
         "phone": "+15550009999",
         "reply_text": None,
@@ -179,12 +177,12 @@ def test_what_others_said_is_found_by_what_stands_in_it_however_a_number_is_writ
     assert found(target)["response"] == [record.key for record in records[: len(texts)]]
 
 
-def test_rows_are_found_with_all_their_columns(target: Target, place: Place) -> None:
+def test_rows_are_found_with_all_their_columns(target: Target, database: Database) -> None:
     target.apply(Batch(records=[response(phone=PHONE, is_test=True), other(phone=PHONE)]))
-    map_message(place, phone=PHONE, sent_at="2026-11-21 12:30:00.250")
+    map_message(database, phone=PHONE, sent_at="2026-11-21 12:30:00.250")
     there = target.find(ANN, NOW)
     for table, (row,) in there.items():
-        (stored,) = place.query(f"SELECT * FROM $(schema).{table}")
+        (stored,) = database.query(f"SELECT * FROM $(schema).{table}")
         assert {
             name: sql_datetime.text(value) if hasattr(value, "tzinfo") else value
             for name, value in row.items()
@@ -196,7 +194,9 @@ def test_rows_are_found_with_all_their_columns(target: Target, place: Place) -> 
     assert there["message_map"][0]["sent_at"] == timestamps.parse("2026-11-21T12:30:00.25Z")
 
 
-def test_what_was_sent_to_a_person_is_found_by_number_and_by_message(target: Target, place: Place) -> None:
+def test_what_was_sent_to_a_person_is_found_by_number_and_by_message(
+    target: Target, database: Database
+) -> None:
     for columns in (
         {"phone": PHONE, "urn": "1"},
         {"phone": "15550001111", "urn": "2"},
@@ -204,7 +204,7 @@ def test_what_was_sent_to_a_person_is_found_by_number_and_by_message(target: Tar
         {"phone": "+15550009999", "urn": "4"},
         {"business_phone": PHONE, "urn": "5"},
     ):
-        map_message(place, **columns)
+        map_message(database, **columns)
     assert [row["urn"] for row in target.find(ANN, NOW)["message_map"]] == ["1", "2", "3"]
 
 
@@ -217,7 +217,7 @@ def test_people_with_thousands_of_messages_are_found(target: Target) -> None:
     assert found(target, many)["response"] == [key(number) for number in range(5, 10)]
 
 
-def test_all_rows_that_may_be_about_people_can_be_walked_through(target: Target, place: Place) -> None:
+def test_all_rows_about_people_can_be_read(target: Target, database: Database) -> None:
     records = [
         response(
             key(1), phone=PHONE, phone_raw="15550001111", user_id=USER, reply_text="hi", client_reference="r"
@@ -227,7 +227,7 @@ def test_all_rows_that_may_be_about_people_can_be_walked_through(target: Target,
         template(key(4)),
     ]
     target.apply(Batch(records=records))
-    map_message(place, phone="+15550003333", sent_at="2026-09-01 10:00:00")
+    map_message(database, phone="+15550003333", sent_at="2026-09-01 10:00:00")
     found = [(table, row) for table, some in target.about_people(timestamps.EARLIEST) for row in some]
     assert [table for table, _ in found] == ["response", "response", "other_event", "message_map"]
     rows = {row["key"]: row for _, row in found[:3]}
@@ -249,14 +249,14 @@ def test_all_rows_that_may_be_about_people_can_be_walked_through(target: Target,
 
 def test_kept_notifications_are_those_of_all_rejections(target: Target) -> None:
     settled, two, open_ = (
-        notification(b"settled", 1), notification(receipts("wamid.A"), 2, "nobody"), notification(b"{", 3)
+        notification(b"resolved", 1), notification(receipts("wamid.A"), 2, "nobody"), notification(b"{", 3)
     )  # fmt: skip
     target.apply(decode_batch([settled, two, open_], frozenset()))
     target.apply(decode_batch([two._replace(provider="meta")], target.open_rejections()))
     assert len(target.open_rejections()) == 2
-    kept = [post for batch in target.kept_notifications() for post in batch]
-    assert sorted((post.id, post.body, post.received_at) for post in kept) == sorted(
-        (post.id, post.body, post.received_at) for post in (settled, two, open_)
+    stored = [source for batch in target.kept_notifications() for source in batch]
+    assert sorted((source.id, source.body, source.received_at) for source in stored) == sorted(
+        (source.id, source.body, source.received_at) for source in (settled, two, open_)
     )
 
 
@@ -288,18 +288,18 @@ def ids(target: Target, person: Person = ANN) -> dict[str, list[int]]:
 
 
 def rejected(number: int, *paths: str) -> Batch:
-    post = notification(b'{"entry": %d}' % number, number)
-    return Batch(rejected=[reject(post, "meta", path, "an entry must be an object") for path in paths])
+    source = notification(b'{"entry": %d}' % number, number)
+    return Batch(rejected=[reject(source, "meta", path, "an entry must be an object") for path in paths])
 
 
-def test_a_person_is_erased_and_the_others_stay(target: Target, place: Place) -> None:
+def test_a_person_is_erased_and_the_others_stay(target: Target, database: Database) -> None:
     about = [response(key(1), phone=PHONE), response(key(2), phone=PHONE), other(key(3), details=PHONE)]
     others = [response(key(4), phone="+15550009999"), other(key(5)), template(key(6))]
     target.apply(Batch(records=[*about, *others]))
     target.apply(rejected(7, "$.a", "$.b"))
     target.apply(rejected(8, "$.a"))
-    map_message(place, phone=PHONE)
-    map_message(place, phone="+15550009999")
+    map_message(database, phone=PHONE)
+    map_message(database, phone="+15550009999")
     body_key = rejected(7, "$").rejected[0].body_key
     again = Batch(records=[response(key(9), phone="+15550009999"), others[0]])
 
@@ -309,26 +309,26 @@ def test_a_person_is_erased_and_the_others_stay(target: Target, place: Place) ->
 
     assert outcome == Outcome(removed=6, inserted={"sent": 1}, duplicates=1)
     assert target.find(ANN, NOW) == NOBODY
-    assert [row["key"] for row in rows(place)] == [key(4), key(9)]
-    assert [row["key"] for row in rows(place, "other_event")] == [key(5)]
-    assert [row["notification_id"] for row in rows(place, "rejected")] == [8]
-    ((kept,),) = target.kept_notifications()
-    assert kept.body == b'{"entry": 8}'
-    assert [row["phone"] for row in place.query("SELECT phone FROM $(schema).message_map")] == [
+    assert [row["key"] for row in rows(database)] == [key(4), key(9)]
+    assert [row["key"] for row in rows(database, "other_event")] == [key(5)]
+    assert [row["notification_id"] for row in rows(database, "rejected")] == [8]
+    ((stored,),) = target.kept_notifications()
+    assert stored.body == b'{"entry": 8}'
+    assert [row["phone"] for row in database.query("SELECT phone FROM $(schema).message_map")] == [
         "+15550009999"
     ]
     assert sorted(target.tombstones()) == sorted(STONES)
-    (account,) = place.query("SELECT * FROM $(schema).erasure")
+    (account,) = database.query("SELECT * FROM $(schema).erasure")
     del account["id"]
     assert account == {name: getattr(ERASURE, name) for name in account} | {
         "erased_at": sql_datetime.text(NOW)
     }
 
 
-def test_rows_of_others_lose_nothing_but_the_texts_that_are_given(target: Target, place: Place) -> None:
+def test_rows_of_others_lose_nothing_but_the_texts_that_are_given(target: Target, database: Database) -> None:
     text = {"reply_text": "hi", "reply_payload": "[1]", "details": '{"said": "of Ann"}'}
     target.apply(Batch(records=[response(key(1), **text), response(key(2), **text), other(key(3))]))
-    before, event = {row["key"]: row for row in raw(place)}, raw(place, "other_event")[0]
+    before, event = {row["key"]: row for row in raw(database)}, raw(database, "other_event")[0]
     time.sleep(0.01)
     erase(
         target,
@@ -337,7 +337,7 @@ def test_rows_of_others_lose_nothing_but_the_texts_that_are_given(target: Target
             "other_event": {event["id"]: {"details": None}},
         },
     )
-    after = {row["key"]: row for row in raw(place)}
+    after = {row["key"]: row for row in raw(database)}
     assert after[key(2)] == before[key(2)]
     assert after[key(1)]["changed_at"] > before[key(1)]["changed_at"]
     assert after[key(1)] == before[key(1)] | {
@@ -345,7 +345,7 @@ def test_rows_of_others_lose_nothing_but_the_texts_that_are_given(target: Target
         "details": '{"ö": "\U0001f600"}',
         "changed_at": after[key(1)]["changed_at"],
     }
-    assert raw(place, "other_event")[0]["details"] is None
+    assert raw(database, "other_event")[0]["details"] is None
 
 
 def test_no_other_columns_are_written(target: Target) -> None:
@@ -355,29 +355,29 @@ def test_no_other_columns_are_written(target: Target) -> None:
         erase(target, texts={"gather_run": {1: {"details": None}}})
 
 
-def test_erasing_is_all_or_nothing(target: Target, place: Place) -> None:
+def test_an_erasure_is_all_or_nothing(target: Target, database: Database) -> None:
     target.apply(Batch(records=[response(phone=PHONE)]))
     target.apply(rejected(7, "$.a"))
-    before = everything(place)
+    before = everything(database)
     broken = Batch(records=[response(key(2), occurred_at_source=None)])
     bodies = [rejected(7, "$").rejected[0].body_key]
     with pytest.raises(Exception, match=r"(?i)null"):
         erase(target, rows=ids(target), bodies=bodies, batch=broken, tombstones=STONES, erasure=ERASURE)
-    assert everything(place) == before
+    assert everything(database) == before
 
 
-def test_rows_of_a_table_without_people_cannot_be_erased(target: Target, place: Place) -> None:
+def test_rows_of_a_table_without_people_cannot_be_erased(target: Target, database: Database) -> None:
     target.apply(Batch(records=[response(phone=PHONE)]))
     for name in ("inbox_position", "rejected", "response; DROP TABLE response"):
         with pytest.raises(ValueError, match="cannot delete rows"):
             erase(target, rows={"response": [1], name: [1]})
-    assert len(rows(place)) == 1
+    assert len(rows(database)) == 1
 
 
-def test_tombstones_are_copied_without_anything_else(target: Target, place: Place) -> None:
+def test_tombstones_are_copied_without_anything_else(target: Target, database: Database) -> None:
     assert erase(target, tombstones=STONES) == Outcome()
     assert sorted(target.tombstones()) == sorted(STONES)
-    assert place.query("SELECT * FROM $(schema).erasure") == []
+    assert database.query("SELECT * FROM $(schema).erasure") == []
     assert erase(target) == Outcome()
 
 
@@ -390,23 +390,23 @@ def test_of_two_tombstones_the_later_time_counts(target: Target) -> None:
     assert later.erased_at.tzinfo is not None
 
 
-def test_thousands_of_rows_and_tombstones_are_erased_at_once(target: Target, place: Place) -> None:
+def test_thousands_of_rows_and_tombstones_are_erased_at_once(target: Target, database: Database) -> None:
     target.apply(Batch(records=[response(key(number), phone=PHONE) for number in range(4500)]))
     many = Person(message_ids=frozenset(f"wamid.{number}" for number in range(4500)))
     stones = Hashing("a key").bury(many, NOW)
     assert erase(target, rows=ids(target), tombstones=stones).removed == 4500
-    assert rows(place) == []
+    assert rows(database) == []
     assert len(target.tombstones()) == 4500
 
 
-def test_a_dry_run_erases_nothing_but_counts(place: Place) -> None:
-    with closing(place.open()) as target:
+def test_a_dry_run_erases_nothing_but_counts(database: Database) -> None:
+    with closing(database.open()) as target:
         target.apply(Batch(records=[response(phone=PHONE)]))
         chosen = ids(target)
-    before = everything(place)
-    with closing(place.open(dry_run=True)) as target:
+    before = everything(database)
+    with closing(database.open(dry_run=True)) as target:
         assert erase(target, rows=chosen, tombstones=STONES, erasure=ERASURE).removed == 1
-    assert everything(place) == before
+    assert everything(database) == before
 
 
 # --- not keeping things for ever ------------------------------------------------------------------
@@ -414,12 +414,12 @@ def test_a_dry_run_erases_nothing_but_counts(place: Place) -> None:
 WRITTEN = {"reply_text": "yes, please", "reply_payload": '{"a": 1}', "details": '{"context": {}}'}
 
 
-def text_of(place: Place) -> list[tuple[Any, ...]]:
-    return [tuple(row[name] for name in merge.TEXT) for row in rows(place)]
+def text_of(database: Database) -> list[tuple[Any, ...]]:
+    return [tuple(row[name] for name in merge.TEXT) for row in rows(database)]
 
 
-def raw(place: Place, table: str = "response") -> list[dict[str, Any]]:
-    return place.query(f"SELECT * FROM $(schema).{table}")
+def raw(database: Database, table: str = "response") -> list[dict[str, Any]]:
+    return database.query(f"SELECT * FROM $(schema).{table}")
 
 
 def blank(target: Target) -> RetentionResult:
@@ -428,27 +428,27 @@ def blank(target: Target) -> RetentionResult:
 
 @pytest.mark.parametrize("kind", Kind)
 def test_the_text_of_answers_is_blanked_and_that_of_receipts_stays(
-    target: Target, place: Place, kind: Kind
+    target: Target, database: Database, kind: Kind
 ) -> None:
     receipt = kind in (Kind.SENT, Kind.DELIVERED, Kind.READ, Kind.PLAYED, Kind.FAILED)
     told = {"profile_name": "Ann", "emoji": "", "client_reference": "spring", "reply_type": "text"}
     made = response(kind=kind, phone=PHONE, **told, **WRITTEN)
     target.apply(Batch(records=[made]))
-    (before,) = raw(place)
+    (before,) = raw(database)
     assert blank(target) == RetentionResult(blanked=0 if receipt else 1)
-    (after,) = raw(place)
+    (after,) = raw(database)
     if receipt:
         assert after == before
     else:
         assert after["changed_at"] == after["blanked_at"] >= before["changed_at"]
         changed = {name for name in after if after[name] != before[name]} - {"changed_at"}
         assert changed == {*merge.TEXT, "blanked_at"}
-        assert text_of(place) == [(None, None, None)]
+        assert text_of(database) == [(None, None, None)]
     assert blank(target) == RetentionResult()
-    assert raw(place) == [after], "once is enough"
+    assert raw(database) == [after], "once is enough"
 
 
-def test_only_what_occurred_before_is_blanked(target: Target, place: Place) -> None:
+def test_only_what_occurred_before_is_blanked(target: Target, database: Database) -> None:
     for number in (0, 1):
         moment = NOW + number * timedelta(milliseconds=1)
         target.apply(Batch(records=[response(key(number), kind=Kind.REPLIED, occurred_at=moment, **WRITTEN)]))
@@ -456,36 +456,36 @@ def test_only_what_occurred_before_is_blanked(target: Target, place: Place) -> N
     assert target.apply_retention(
         text_before=NOW + timedelta(milliseconds=1), rows_before=None
     ) == RetentionResult(blanked=1)
-    assert [row["reply_text"] for row in rows(place)] == [None, "yes, please"]
+    assert [row["reply_text"] for row in rows(database)] == [None, "yes, please"]
 
 
-def test_blanked_stays_blanked_whatever_is_delivered_again(target: Target, place: Place) -> None:
+def test_blanked_stays_blanked_whatever_is_delivered_again(target: Target, database: Database) -> None:
     made = response(kind=Kind.REPLIED, **WRITTEN)
     target.apply(Batch(records=[made]))
     blank(target)
-    before = raw(place)
+    before = raw(database)
     later = msgspec.structs.replace(made, received_at=NOW + DAY, notification_id=99)
     other_words = msgspec.structs.replace(made, reply_text="a")
     outcome = target.apply(Batch(records=[made]))
     outcome.add(target.apply(Batch(records=[later])))
     outcome.add(target.apply(Batch(records=[other_words])))
     assert outcome == Outcome(duplicates=3)
-    assert raw(place) == before, "not even changed_at"
+    assert raw(database) == before, "not even changed_at"
 
 
 def test_what_differs_but_does_not_win_does_not_rewrite_what_was_blanked(
-    target: Target, place: Place
+    target: Target, database: Database
 ) -> None:
     made = response(kind=Kind.REPLIED, profile_name="Ann", **WRITTEN)
     target.apply(Batch(records=[made]))
     blank(target)
-    before = raw(place)
+    before = raw(database)
     losing = msgspec.structs.replace(made, profile_name="Zoe", reply_text="a", occurred_at=NOW + DAY)
     assert target.apply(Batch(records=[losing])) == Outcome(duplicates=1)
-    assert raw(place) == before
+    assert raw(database) == before
 
 
-def test_what_was_blanked_still_learns_everything_else(target: Target, place: Place) -> None:
+def test_what_was_blanked_still_learns_everything_else(target: Target, database: Database) -> None:
     bare = response(kind=Kind.REPLIED)
     target.apply(Batch(records=[bare]))
     assert blank(target) == RetentionResult(blanked=1), (
@@ -497,7 +497,7 @@ def test_what_was_blanked_still_learns_everything_else(target: Target, place: Pl
     assert target.apply(Batch(records=[earlier])) == Outcome(filled=1)
     assert target.apply(Batch(records=[whole])) == Outcome(duplicates=1)
     expected = merge.blanked(merge.merge(merge.merge(bare, whole), earlier))
-    row = next(row for row in rows(place) if row["key"] == bare.key)
+    row = next(row for row in rows(database) if row["key"] == bare.key)
     assert row["profile_name"] == "Ann"
     assert row == {
         name: sql_datetime.text(value) if hasattr(value, "tzinfo") else value
@@ -508,7 +508,7 @@ def test_what_was_blanked_still_learns_everything_else(target: Target, place: Pl
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(made=deliveries([Response]))
 def test_in_any_order_a_blanked_row_is_the_merged_one_without_its_text(
-    target: Target, place: Place, made: list[Response]
+    target: Target, database: Database, made: list[Response]
 ) -> None:
     made = [msgspec.structs.replace(delivery, kind=Kind.REPLIED) for delivery in made]
     (merged,) = merge.fold(made)
@@ -517,24 +517,24 @@ def test_in_any_order_a_blanked_row_is_the_merged_one_without_its_text(
         for name, value in msgspec.structs.asdict(merge.blanked(merged)).items()
     }
     for order in itertools.islice(itertools.permutations(made), 3):
-        clear(place)
+        clear(database)
         target.apply(Batch(records=order[:1]))
         blank(target)
         for delivery in order:
             target.apply(Batch(records=[delivery]))
-        assert rows(place) == [expected]
+        assert rows(database) == [expected]
         assert target.apply(Batch(records=made[:1])) == Outcome(duplicates=1)
 
 
-def test_a_rebuild_forgets_what_was_blanked(target: Target, place: Place) -> None:
+def test_a_rebuild_forgets_what_was_blanked(target: Target, database: Database) -> None:
     made = response(kind=Kind.REPLIED, **WRITTEN)
     target.apply(Batch(records=[made]))
     blank(target)
     target.rebuild([("inbox-a", 1)], [Batch(records=[made])])
-    assert text_of(place) == [tuple(WRITTEN[name] for name in merge.TEXT)]
+    assert text_of(database) == [tuple(WRITTEN[name] for name in merge.TEXT)]
 
 
-def test_old_rows_are_deleted_from_every_table(target: Target, place: Place) -> None:
+def test_old_rows_are_deleted_from_every_table(target: Target, database: Database) -> None:
     old, new = {"occurred_at": NOW - DAY}, {"occurred_at": NOW}
     for number, times in enumerate((old, new)):
         target.apply(
@@ -546,17 +546,17 @@ def test_old_rows_are_deleted_from_every_table(target: Target, place: Place) -> 
                 ]
             )
         )
-    map_message(place, phone=PHONE, sent_at="2020-01-01 00:00:00.000")
+    map_message(database, phone=PHONE, sent_at="2020-01-01 00:00:00.000")
     assert target.apply_retention(text_before=None, rows_before=NOW) == RetentionResult(deleted=3)
     for table in ("response", "other_event", "template_event"):
-        assert [row["key"] for row in rows(place, table)] == [key(1)]
-    assert len(raw(place, "message_map")) == 1, "that is the site's own"
+        assert [row["key"] for row in rows(database, table)] == [key(1)]
+    assert len(raw(database, "message_map")) == 1, "that is the site's own"
     assert target.apply_retention(text_before=None, rows_before=NOW) == RetentionResult()
 
 
 @pytest.mark.parametrize("what", ["text_before", "rows_before"])
 def test_rejections_go_with_the_text_as_they_hold_whole_notifications(
-    target: Target, place: Place, what: str
+    target: Target, database: Database, what: str
 ) -> None:
     for number in (1, 2, 3):
         target.apply(rejected(number, "$.a", "$.b"))
@@ -566,13 +566,13 @@ def test_rejections_go_with_the_text_as_they_hold_whole_notifications(
     target.apply(Batch(rejected=[reject(again, "wati", "$", "it is none of Wati's")]))
     limits: dict[str, Any] = {"text_before": None, "rows_before": None}
     assert target.apply_retention(**(limits | {what: second})) == RetentionResult(deleted=2)
-    assert sorted(row["notification_id"] for row in rows(place, "rejected")) == [2, 2, 3, 3, 3]
-    assert len(raw(place, "rejected_notification")) == 3
+    assert sorted(row["notification_id"] for row in rows(database, "rejected")) == [2, 2, 3, 3, 3]
+    assert len(raw(database, "rejected_notification")) == 3
     assert target.apply_retention(**(limits | {what: NOW + DAY})) == RetentionResult(deleted=5)
-    assert raw(place, "rejected_notification") == raw(place, "rejected") == []
+    assert raw(database, "rejected_notification") == raw(database, "rejected") == []
 
 
-def test_more_than_one_step_is_done(target: Target, place: Place) -> None:
+def test_more_than_one_step_is_done(target: Target, database: Database) -> None:
     many = [
         response(key(number), kind=Kind.REPLIED, reply_text="x", occurred_at=NOW + number % 2 * DAY)
         for number in range(9000)
@@ -581,31 +581,31 @@ def test_more_than_one_step_is_done(target: Target, place: Place) -> None:
     assert target.apply_retention(text_before=NOW + 2 * DAY, rows_before=NOW + DAY) == RetentionResult(
         blanked=4500, deleted=4500
     )
-    assert {row["reply_text"] for row in raw(place)} == {None}
-    assert len(raw(place)) == 4500
+    assert {row["reply_text"] for row in raw(database)} == {None}
+    assert len(raw(database)) == 4500
 
 
-def test_nothing_is_too_old_without_a_limit(target: Target, place: Place) -> None:
+def test_nothing_is_too_old_without_a_limit(target: Target, database: Database) -> None:
     target.apply(Batch(records=[response(kind=Kind.REPLIED, **WRITTEN)]))
-    before = everything(place)
+    before = everything(database)
     assert target.apply_retention(text_before=None, rows_before=None) == RetentionResult()
-    assert everything(place) == before
+    assert everything(database) == before
 
 
-def test_a_dry_run_retires_nothing_but_counts(place: Place) -> None:
-    with closing(place.open()) as target:
+def test_a_dry_run_counts_what_retention_would_remove(database: Database) -> None:
+    with closing(database.open()) as target:
         records = [response(key(n), kind=Kind.REPLIED, **WRITTEN) for n in range(4500)]
         target.apply(Batch(records=records))
         target.apply(rejected(1, "$.a"))
-    before = everything(place)
-    with closing(place.open(dry_run=True)) as target:
+    before = everything(database)
+    with closing(database.open(dry_run=True)) as target:
         assert target.apply_retention(text_before=NOW + DAY, rows_before=None) == RetentionResult(
             blanked=4500, deleted=1
         )
         assert target.apply_retention(text_before=None, rows_before=NOW + DAY) == RetentionResult(
             deleted=4501
         )
-    assert everything(place) == before
+    assert everything(database) == before
 
 
 # --- the file alone -------------------------------------------------------------------------------
@@ -654,7 +654,7 @@ def test_nothing_of_an_erased_person_is_left_in_the_file(tmp_path: Path) -> None
             assert phone[1:].encode() not in _bytes(path)
 
 
-def test_a_file_that_somebody_reads_loses_the_rows_all_the_same(tmp_path: Path) -> None:
+def test_rows_are_erased_from_a_file_that_another_program_reads(tmp_path: Path) -> None:
     path = tmp_path / "responses.db"
     with closing(SQLiteTarget(path)) as target:
         target.apply(Batch(records=[response(phone=PHONE)]))
@@ -668,7 +668,7 @@ def test_a_file_that_somebody_reads_loses_the_rows_all_the_same(tmp_path: Path) 
     assert PHONE.encode() not in _bytes(path), "at the latest when everybody has closed it"
 
 
-def test_looking_for_what_is_too_old_does_not_read_everything(tmp_path: Path) -> None:
+def test_retention_finds_old_rows_by_an_index(tmp_path: Path) -> None:
     """It is done after every run."""
     with closing(SQLiteTarget(tmp_path / "responses.db")) as target:
         run: list[str] = []

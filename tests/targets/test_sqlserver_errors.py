@@ -43,7 +43,9 @@ _DRIVER = "[Microsoft][ODBC Driver 18 for SQL Server][SQL Server]"
         (pyodbc.Error("01000", "[01000] [unixODBC][Driver Manager]Can't open lib '/x' : file not found (0) (SQLDriverConnect)"), 0, Category.TERMINAL),
     ],
 )  # fmt: skip
-def test_a_fault_is_classified_by_number_and_state(error: Exception, number: int, category: Category) -> None:
+def test_an_error_is_classified_by_number_and_state(
+    error: Exception, number: int, category: Category
+) -> None:
     translated = errors.from_pyodbc(error)
     assert (translated.number, translated.category) == (number, category)
     assert "[Microsoft]" not in str(translated)
@@ -58,8 +60,8 @@ def test_a_fault_is_classified_by_number_and_state(error: Exception, number: int
         (245, "Conversion failed when converting the nvarchar value '+15550001234' to data type int.", "Conversion failed when converting the nvarchar value"),
     ],
 )  # fmt: skip
-def test_what_the_server_repeats_of_a_row_goes_nowhere(number: int, words: str, left: str) -> None:
-    """In whatever language: it would be in logs, and in rejections that outlive the row."""
+def test_values_of_rows_are_removed_from_errors(number: int, words: str, left: str) -> None:
+    """In every language of the server. They would stay in logs, and in rejections that outlive the row."""
     error = pyodbc.DataError("22001", f"[22001] {_DRIVER}{words} ({number}) (SQLExecute)")
     assert str(errors.from_pyodbc(error)) == f"{left} (error {number})"
 
@@ -83,7 +85,7 @@ class _Connection:
         self.closed = True
 
 
-def test_a_connection_that_could_not_be_prepared_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_connection_whose_setup_failed_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
     made = [_Connection(fails=True), _Connection(fails=False)]
     left = list(made)
     monkeypatch.setattr(session, "connect", lambda access: left.pop(0))
@@ -96,7 +98,7 @@ def test_a_connection_that_could_not_be_prepared_is_not_used(monkeypatch: pytest
     assert made[1].statements == ["first", "second", "third"]
 
 
-def test_faults_say_what_to_do_and_never_a_password() -> None:
+def test_errors_say_what_to_do_and_show_no_password() -> None:
     error = pyodbc.InterfaceError(
         "28000", f"[28000] {_DRIVER}Login failed: hunter2. (18456) (SQLDriverConnect)"
     )

@@ -168,7 +168,7 @@ def test_the_grants_are_what_the_check_asks_for() -> None:
     views = {("mapped_message", "SELECT"), ("response_campaign", "SELECT")}
     assert granted == asked - views
     assert "GRANT SELECT ON SCHEMA::$(schema) TO gatherer_writer" in text, (
-        "for the views, which are made anew"
+        "for the views, which are created again"
     )
     assert {table for table, _ in asked} <= {*schema.created("gatherer")}
 
@@ -184,7 +184,7 @@ def test_values_are_quoted_so_that_they_come_back(value: str) -> None:
     assert connection_string.parse(connection_string.build(pairs)) == pairs
 
 
-def test_what_is_no_connection_string_is_refused_without_showing_it() -> None:
+def test_an_invalid_connection_string_is_refused_without_showing_it() -> None:
     for text in ("hunter2", "Server=x;hunter2", "PWD={hunter2"):
         with pytest.raises(ConfigurationError, match="connection string") as caught:
             connection.Access.parse(text)
@@ -210,7 +210,9 @@ def test_a_password_is_not_shown_with_the_access_to_a_server() -> None:
     assert "hunter2" not in repr(connection.Access.parse("Server=a;Database=b;UID=c;PWD=hunter2"))
 
 
-def test_a_missing_driver_says_which_commands_mend_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_driver_is_reported_with_the_commands_that_install_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(driver, "find_spec", lambda name: None)
     with pytest.raises(ConfigurationError) as caught:
         driver.find(["SQL Server", "ODBC Driver 13 for SQL Server", "FreeTDS"])
@@ -226,7 +228,7 @@ def test_a_missing_driver_says_which_commands_mend_it(monkeypatch: pytest.Monkey
     ],
 )
 @pytest.mark.parametrize("command", [["target", "check"], ["schema", "check"], ["gather"], ["export"]])
-def test_what_pyodbc_lacks_is_said_with_the_commands_that_mend_it(
+def test_a_missing_part_of_pyodbc_is_reported_with_the_commands_that_install_it(
     tmp_path: Path, command: list[str], broken: str, mended_by: str
 ) -> None:
     (tmp_path / "pyodbc.py").write_text(f"raise {broken}\n", encoding="utf-8")

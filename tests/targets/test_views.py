@@ -1,4 +1,4 @@
-"""What the views say about awkward sequences of facts, whatever the order in which they were told."""
+"""What the views show after unusual sequences of facts, in every order of arrival."""
 
 import itertools
 import json
@@ -12,7 +12,7 @@ import pytest
 
 from gatherer.model.records import WHATSAPP, Kind, OtherEvent, Record, Response, make_key
 from gatherer.targets.base import Batch
-from tests.targets.engines import ENGINES, PLACES, Place, SQLitePlace
+from tests.targets.engines import DATABASES, ENGINES, Database, SQLiteDatabase
 
 
 def at(clock: str, day: int = 20) -> datetime:
@@ -45,9 +45,9 @@ def fact(kind: str, message_id: str, clock: str = "12:00", day: int = 20, **fiel
 class Facts:
     """A target that was told some facts, to ask questions of."""
 
-    def __init__(self, place: Place) -> None:
-        self.place = place
-        self.target = place.open()
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.target = database.open()
 
     def tell(self, *facts: Record) -> "Facts":
         for one in facts:
@@ -56,13 +56,15 @@ class Facts:
 
     def map(self, campaign: str, **columns: str) -> "Facts":
         values = {"campaign": campaign} | columns
-        names, places = ", ".join(values), ", ".join("?" * len(values))
-        self.place.query(f"INSERT INTO $(schema).message_map ({names}) VALUES ({places})", *values.values())
+        names, placeholders = ", ".join(values), ", ".join("?" * len(values))
+        self.database.query(
+            f"INSERT INTO $(schema).message_map ({names}) VALUES ({placeholders})", *values.values()
+        )
         return self
 
     def ask(self, view: str, **where: Any) -> list[dict[str, Any]]:
         conditions = " AND ".join(f"{name} = ?" for name in where) or "1 = 1"
-        return self.place.query(f"SELECT * FROM $(schema).{view} WHERE {conditions}", *where.values())
+        return self.database.query(f"SELECT * FROM $(schema).{view} WHERE {conditions}", *where.values())
 
     def one(self, view: str, **where: Any) -> dict[str, Any]:
         (row,) = self.ask(view, **where)
@@ -72,13 +74,13 @@ class Facts:
         self.target.close()
 
 
-class Places:
-    """Gives out empty places of one engine."""
+class Databases:
+    """Creates empty databases of one engine."""
 
-    def __init__(self, make: Callable[[Path], Place], folder: Path) -> None:
+    def __init__(self, make: Callable[[Path], Database], folder: Path) -> None:
         self._make, self._folder, self._given = make, folder, 0
 
-    def __call__(self) -> Place:
+    def __call__(self) -> Database:
         self._given += 1
         folder = self._folder / str(self._given)
         folder.mkdir()
@@ -86,27 +88,27 @@ class Places:
 
 
 @pytest.fixture(params=ENGINES)
-def places(request: pytest.FixtureRequest, tmp_path: Path) -> Places:
-    return Places(PLACES[request.param], tmp_path)
+def databases(request: pytest.FixtureRequest, tmp_path: Path) -> Databases:
+    return Databases(DATABASES[request.param], tmp_path)
 
 
 @pytest.fixture
-def facts(places: Places) -> Iterator[Facts]:
-    with closing(Facts(places())) as opened:
+def facts(databases: Databases) -> Iterator[Facts]:
+    with closing(Facts(databases())) as opened:
         yield opened
 
 
-def in_every_order(places: Places, *told: Record) -> Iterator[Facts]:
+def in_every_order(databases: Databases, *told: Record) -> Iterator[Facts]:
     for order in itertools.permutations(told):
-        with closing(Facts(places())) as facts:
+        with closing(Facts(databases())) as facts:
             yield facts.tell(*order)
 
 
 # --- message_status -------------------------------------------------------------------------------
 
 
-def test_a_read_without_delivered_was_delivered(places: Places) -> None:
-    for facts in in_every_order(places, fact("sent", "w1", "12:00"), fact("read", "w1", "12:05")):
+def test_a_read_without_delivered_was_delivered(databases: Databases) -> None:
+    for facts in in_every_order(databases, fact("sent", "w1", "12:00"), fact("read", "w1", "12:05")):
         row = facts.one("message_status")
         assert (row["status"], row["delivered_at"], row["read_at"]) == (
             "read",
@@ -119,9 +121,9 @@ def test_a_played_voice_message_was_read(facts: Facts) -> None:
     assert facts.tell(fact("played", "w1", "12:05")).one("message_status")["status"] == "read"
 
 
-def test_delivered_after_failed_counts_as_delivered_and_keeps_the_failure(places: Places) -> None:
+def test_delivered_after_failed_counts_as_delivered_and_keeps_the_failure(databases: Databases) -> None:
     failed = fact("failed", "w1", "12:01", errors="[]", error_code=131026, error_title="undeliverable")
-    for facts in in_every_order(places, failed, fact("delivered", "w1", "12:02"), fact("sent", "w1")):
+    for facts in in_every_order(databases, failed, fact("delivered", "w1", "12:02"), fact("sent", "w1")):
         row = facts.one("message_status")
         assert (row["status"], row["failed_at"], row["error_code"]) == (
             "delivered",
@@ -141,26 +143,26 @@ def test_a_delivered_without_sent_is_a_row(facts: Facts) -> None:
     assert (row["status"], row["sent_at"]) == ("delivered", None)
 
 
-def test_a_marker_counts_only_until_its_reply_comes(places: Places) -> None:
+def test_a_marker_counts_only_until_its_reply_comes(databases: Databases) -> None:
     marker = fact("reply_marker", "w1", "12:09", about_message_id="w1")
-    facts = Facts(places())
+    facts = Facts(databases())
     with closing(facts):
         row = facts.tell(fact("sent", "w1"), marker).one("message_status")
         assert (row["reply_count"], row["first_reply_text"]) == (1, None)
     reply = fact("replied", "r1", "12:08", about_message_id="w1", reply_text="yes")
-    for both in in_every_order(places, fact("sent", "w1"), marker, reply):
+    for both in in_every_order(databases, fact("sent", "w1"), marker, reply):
         row = both.one("message_status")
         assert (row["reply_count"], row["first_reply_text"]) == (1, "yes")
 
 
-def test_a_marker_does_not_bring_back_a_revoked_reply(places: Places) -> None:
+def test_a_marker_does_not_bring_back_a_revoked_reply(databases: Databases) -> None:
     told = (
         fact("sent", "w1"),
         fact("reply_marker", "w1", "12:09", about_message_id="w1"),
         fact("replied", "r1", "12:08", about_message_id="w1", reply_text="oops"),
         fact("revoked", "x1", "12:10", about_message_id="r1"),
     )
-    for facts in in_every_order(places, *told):
+    for facts in in_every_order(databases, *told):
         row = facts.map("spring", message_id="w1").one("message_status")
         assert (row["reply_count"], row["first_reply_at"]) == (0, None)
         assert facts.one("campaign_funnel")["replied"] == 0
@@ -180,24 +182,24 @@ def test_message_status_counts_replies_and_shows_the_reaction(facts: Facts) -> N
 # --- reply, reaction_current, opt_out_current, flow_answer ----------------------------------------
 
 
-def test_a_reply_shows_its_latest_edit(places: Places) -> None:
+def test_a_reply_shows_its_latest_edit(databases: Databases) -> None:
     told = (
         fact("replied", "r1", "12:00", reply_text="yse"),
         fact("edited", "x1", "12:01", about_message_id="r1", reply_text="yes"),
         fact("edited", "x2", "12:02", about_message_id="r1", reply_text="yes please"),
     )
-    for facts in in_every_order(places, *told):
+    for facts in in_every_order(databases, *told):
         row = facts.one("reply")
         assert (row["reply_text"], row["edited_at"]) == ("yes please", "2026-11-20 12:02:00.000")
 
 
-def test_a_revoked_reply_is_hidden(places: Places) -> None:
+def test_a_revoked_reply_is_hidden(databases: Databases) -> None:
     told = (fact("replied", "r1", reply_text="oops"), fact("revoked", "x1", "12:01", about_message_id="r1"))
-    for facts in in_every_order(places, *told):
+    for facts in in_every_order(databases, *told):
         assert facts.ask("reply") == []
 
 
-def test_a_reply_deleted_on_premises_is_hidden(places: Places) -> None:
+def test_a_reply_deleted_on_premises_is_hidden(databases: Databases) -> None:
     deleted = OtherEvent(
         key=make_key(WHATSAPP, "other:statuses", "r1 deleted"),
         provider="onprem",
@@ -211,17 +213,17 @@ def test_a_reply_deleted_on_premises_is_hidden(places: Places) -> None:
         name="deleted",
         message_id="r1",
     )
-    for facts in in_every_order(places, fact("replied", "r1"), fact("replied", "r2"), deleted):
+    for facts in in_every_order(databases, fact("replied", "r1"), fact("replied", "r2"), deleted):
         assert [row["message_id"] for row in facts.ask("reply")] == ["r2"]
 
 
-def test_a_reaction_changed_and_removed_is_what_came_last(places: Places) -> None:
+def test_a_reaction_changed_and_removed_is_what_came_last(databases: Databases) -> None:
     changed = (
         fact("reacted", "e1", "12:01", about_message_id="w1", emoji="👍"),
         fact("reacted", "e2", "12:02", about_message_id="w1", emoji="❤️"),
     )
     removed = fact("reacted", "e3", "12:03", about_message_id="w1", emoji="")
-    for facts in in_every_order(places, *changed):
+    for facts in in_every_order(databases, *changed):
         assert facts.one("reaction_current")["emoji"] == "❤️"
         facts.tell(removed)
         assert facts.ask("reaction_current") == []
@@ -239,14 +241,14 @@ def test_people_react_for_themselves(facts: Facts) -> None:
     }
 
 
-def test_a_person_whose_phone_is_withheld_later_still_has_one_reaction(places: Places) -> None:
+def test_a_person_whose_phone_is_withheld_later_still_has_one_reaction(databases: Databases) -> None:
     by_phone = fact("reacted", "e1", "12:01", about_message_id="w1", emoji="👍")
     by_user_id = fact("reacted", "e2", "12:02", about_message_id="w1", emoji="", phone=None, user_id="US.1")
     both = fact("delivered", "w1", user_id="US.1")
-    for facts in in_every_order(places, by_phone, by_user_id, both):
+    for facts in in_every_order(databases, by_phone, by_user_id, both):
         assert facts.ask("reaction_current") == []
     changed = fact("reacted", "e3", "12:03", about_message_id="w1", emoji="🎉", phone=None, user_id="US.1")
-    with closing(Facts(places())) as facts:
+    with closing(Facts(databases())) as facts:
         row = facts.tell(both, by_phone, changed).one("reaction_current")
         assert (row["person"], row["phone"], row["user_id"]) == ("+15550001111", "+15550001111", "US.1")
 
@@ -256,29 +258,29 @@ def test_an_unreadable_emoji_is_not_a_removed_reaction(facts: Facts) -> None:
     assert facts.one("reaction_current")["emoji"] is None
 
 
-def test_the_latest_word_on_marketing_counts_for_each_number(places: Places) -> None:
+def test_the_latest_word_on_marketing_counts_for_each_number(databases: Databases) -> None:
     told = (
         fact("opted_out", "o1", "12:00"),
         fact("opted_in", "o2", "12:01"),
         fact("opted_out", "o3", "12:00", phone_number_id="200"),
     )
-    for facts in in_every_order(places, *told):
+    for facts in in_every_order(databases, *told):
         rows = {row["phone_number_id"]: row["opted_out"] for row in facts.ask("opt_out_current")}
         assert rows == {"100": 0, "200": 1}
 
 
-def test_an_opt_out_wins_a_tie(places: Places) -> None:
-    for facts in in_every_order(places, fact("opted_in", "o1"), fact("opted_out", "o2")):
+def test_an_opt_out_wins_a_tie(databases: Databases) -> None:
+    for facts in in_every_order(databases, fact("opted_in", "o1"), fact("opted_out", "o2")):
         assert facts.one("opt_out_current")["opted_out"] == 1
 
 
-def test_a_person_whose_phone_is_withheld_later_has_one_word_on_marketing(places: Places) -> None:
+def test_a_person_whose_phone_is_withheld_later_has_one_word_on_marketing(databases: Databases) -> None:
     told = (
         fact("opted_in", "o1", "12:00"),
         fact("opted_out", "o2", "12:01", phone=None, user_id="US.1"),
         fact("sent", "w1", user_id="US.1"),
     )
-    for facts in in_every_order(places, *told):
+    for facts in in_every_order(databases, *told):
         row = facts.one("opt_out_current")
         assert (row["person"], row["phone"], row["opted_out"]) == ("+15550001111", "+15550001111", 1)
 
@@ -336,7 +338,7 @@ def test_a_typed_answer_belongs_to_the_latest_message_within_the_hours(facts: Fa
         for row in facts.ask("response_campaign", kind="replied")
     }
     assert found == {"r1": ("autumn", "recent")}
-    facts.place.query("UPDATE $(schema).setting SET value = '2' WHERE name = 'attribution_hours'")
+    facts.database.query("UPDATE $(schema).setting SET value = '2' WHERE name = 'attribution_hours'")
     assert facts.ask("response_campaign", kind="replied") == []
 
 
@@ -418,7 +420,7 @@ def test_a_typed_answer_belongs_to_no_message_that_failed_and_comes_from_no_grou
     assert (row["message_id"], row["campaign"]) == ("r1", "spring")
 
 
-def test_where_no_post_names_our_number_the_endpoint_tells_it(facts: Facts) -> None:
+def test_without_our_number_in_a_notification_the_endpoint_decides(facts: Facts) -> None:
     facts.map("spring", message_id="w1")
     unnamed = {"business_phone": None, "phone_number_id": None}
     facts.tell(
@@ -430,7 +432,7 @@ def test_where_no_post_names_our_number_the_endpoint_tells_it(facts: Facts) -> N
 
 
 def test_the_time_of_sending_may_be_written_as_iso(facts: Facts) -> None:
-    if not isinstance(facts.place, SQLitePlace):
+    if not isinstance(facts.database, SQLiteDatabase):
         pytest.skip("in SQL Server the column is a datetime2 in UTC, and no text")
     facts.map(
         "spring", phone="+15550001111", business_phone="+15550002222", sent_at="2026-11-20T10:00:00+02:00"
@@ -441,9 +443,9 @@ def test_the_time_of_sending_may_be_written_as_iso(facts: Facts) -> None:
 
 
 def test_typed_answers_find_their_messages_by_an_index(facts: Facts) -> None:
-    if not isinstance(facts.place, SQLitePlace):
+    if not isinstance(facts.database, SQLiteDatabase):
         pytest.skip("this is about SQLite's plan; SQL Server has another way to ask for its own")
-    plan = facts.place.query("EXPLAIN QUERY PLAN SELECT * FROM response_campaign")
+    plan = facts.database.query("EXPLAIN QUERY PLAN SELECT * FROM response_campaign")
     steps = [row["detail"] for row in plan]
     for person in ("phone", "user_id"):
         assert any("SEARCH m USING" in step and f"({person}=?" in step for step in steps), steps

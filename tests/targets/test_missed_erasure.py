@@ -1,4 +1,4 @@
-"""A target that does not know of somebody who was erased is swept of them, whichever engine it has."""
+"""A target that lacks the tombstones of an erased person loses the rows about that person, with every engine."""
 
 import json
 from collections.abc import Sequence
@@ -10,21 +10,23 @@ from gatherer.pipeline.decode import decode_batch
 from gatherer.privacy.erase import sweep
 from gatherer.targets.base import Batch, Target
 from tests.factories import envelope, notification, text, value
-from tests.targets.engines import Place, rows
+from tests.targets.engines import Database, rows
 from tests.targets.test_contract import NOW, response
 from tests.targets.test_privacy import key, map_message, other
 
 ANN, BOB = "4917011111111", "4917022222222"
-HASHING = Hashing("a key that nobody guesses")
+HASHING = Hashing("a secret key")
 ERASED_AT = NOW + timedelta(hours=1)
 LATER = NOW + timedelta(hours=2)
 
 
-def decode(posts: Sequence[Notification]) -> Batch:
-    return decode_batch(posts, frozenset())
+def decode(notifications: Sequence[Notification]) -> Batch:
+    return decode_batch(notifications, frozenset())
 
 
-def test_all_that_is_about_them_goes_and_what_is_about_others_stays(target: Target, place: Place) -> None:
+def test_rows_about_the_person_are_removed_and_rows_about_others_stay(
+    target: Target, database: Database
+) -> None:
     person = Person(phones=frozenset({f"+{ANN}"}), message_ids=frozenset({"wamid.OUT00001"}))
     broken = [text("", **{"from": who}) | {"id": None} for who in (ANN, BOB)]
     target.apply(decode([notification(envelope(value(messages=broken)), 7)]))
@@ -42,20 +44,20 @@ def test_all_that_is_about_them_goes_and_what_is_about_others_stays(target: Targ
             ]
         )
     )
-    map_message(place, phone=f"+{ANN}", sent_at="2020-01-01 00:00:00")
-    map_message(place, phone=f"+{ANN}", campaign="not sent yet")
-    map_message(place, message_id="wamid.OUT00001", sent_at="2020-01-01 00:00:00")
+    map_message(database, phone=f"+{ANN}", sent_at="2020-01-01 00:00:00")
+    map_message(database, phone=f"+{ANN}", campaign="not sent yet")
+    map_message(database, message_id="wamid.OUT00001", sent_at="2020-01-01 00:00:00")
     outcome = sweep(target, HASHING, HASHING.bury(person, ERASED_AT), decode)
-    left = {row["key"]: row for row in rows(place)}
+    left = {row["key"]: row for row in rows(database)}
     assert left.keys() == {key(2), key(3), key(6)}
     assert (left[key(3)]["reply_text"], left[key(3)]["details"]) == (None, '{"b":1}')
-    (event,) = rows(place, "other_event")
+    (event,) = rows(database, "other_event")
     assert json.loads(event["details"]) == {"people": [{"p": BOB}]}
-    mapped = place.query("SELECT campaign FROM $(schema).message_map")
+    mapped = database.query("SELECT campaign FROM $(schema).message_map")
     assert [row["campaign"] for row in mapped] == ["not sent yet"]
-    ((kept,),) = target.kept_notifications()
-    assert BOB.encode() in kept.body
-    assert ANN.encode() not in kept.body
-    assert len(rows(place, "rejected")) == 1
+    ((stored,),) = target.kept_notifications()
+    assert BOB.encode() in stored.body
+    assert ANN.encode() not in stored.body
+    assert len(rows(database, "rejected")) == 1
     assert outcome.removed > 0
     assert len(target.tombstones()) == 2

@@ -1,4 +1,4 @@
-"""What every target does so that people are found however numbers are written, and nothing of others is removed."""
+"""Every target finds people by numbers in any format, and removes nothing about other people."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from gatherer.model.person import Person
 from gatherer.model.phones import SEPARATORS
 from gatherer.privacy.bodies import written
 from gatherer.targets.base import Batch, Target
-from tests.targets.engines import Place, rows
+from tests.targets.engines import Database, rows
 from tests.targets.test_contract import NOW, response
 from tests.targets.test_privacy import key, map_message, other
 
@@ -24,10 +24,10 @@ SPELLINGS = [
 
 
 def test_rows_of_message_map_are_found_however_the_site_writes_the_number(
-    target: Target, place: Place
+    target: Target, database: Database
 ) -> None:
     for spelling in [*SPELLINGS, "+4917011111112", "+49170111111112", "017011111111"]:
-        map_message(place, phone=spelling)
+        map_message(database, phone=spelling)
     found = [row["phone"] for row in target.find(ANN, NOW)["message_map"]]
     assert found == SPELLINGS
 
@@ -52,15 +52,15 @@ def test_numbers_in_texts_are_found_however_they_are_written(target: Target) -> 
     "number",
     [r"+49\/170\/11111111", r"49\u00a0170 11111111", r"\u002b491701111111\u0031", r"49\t170\n11111111"],
 )
-def test_numbers_in_json_that_others_wrote_are_found(target: Target, number: str) -> None:
+def test_numbers_in_received_json_are_found(target: Target, number: str) -> None:
     """A Flow's answers are kept as they came."""
-    theirs = f'{{"friend": "{number}"}}'
+    received = f'{{"friend": "{number}"}}'
     target.apply(
         Batch(
             records=[
-                response(key(1), phone="+15550009999", reply_payload=theirs),
+                response(key(1), phone="+15550009999", reply_payload=received),
                 response(key(2), phone="+15550009999", reply_payload='{"friend": "49170\\/2"}'),
-                other(key(3), details=theirs),
+                other(key(3), details=received),
             ]
         )
     )
@@ -70,18 +70,20 @@ def test_numbers_in_json_that_others_wrote_are_found(target: Target, number: str
     assert target.find(Person(message_ids=frozenset({"wamid.1"})), NOW)["response"] == []
 
 
-def test_who_is_named_with_two_zeros_after_the_plus_is_found(target: Target) -> None:
-    """As numbers that were received with two zeros in place of it are kept."""
+def test_a_number_with_two_zeros_after_the_plus_is_found(target: Target) -> None:
+    """Numbers that were received with two zeros in place of the plus are stored like this."""
     target.apply(Batch(records=[response(key(1), phone="+004917011111111"), response(key(2), phone_raw="tel:+4917011111111")]))  # fmt: skip
     assert [row["key"] for row in target.find(ANN, NOW)["response"]] == [key(1), key(2)]
 
 
 @pytest.mark.parametrize("keep", [[], [key(1)], [key(1), key(2)], [key(3)]])
-def test_a_rebuild_keeps_records_that_it_is_told_to(target: Target, place: Place, keep: list[bytes]) -> None:
+def test_a_rebuild_keeps_records_that_it_is_told_to(
+    target: Target, database: Database, keep: list[bytes]
+) -> None:
     target.apply(Batch(records=[response(key(1)), response(key(2)), response(key(3), notification_id=9)]))
     number = response(key(1)).notification_id
     outcome = target.rebuild([("inbox-a", number)], [], keep)
     left = {key(3), *(one for one in keep)}
-    assert {row["key"] for row in rows(place)} == left
+    assert {row["key"] for row in rows(database)} == left
     assert outcome.removed == 3 - len(left)
     assert target.rebuild([("inbox-a", number)], []).removed == len(left) - 1, "nothing is remembered"
