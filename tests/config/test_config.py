@@ -110,8 +110,8 @@ def test_every_error_is_reported_at_once_with_the_path_of_its_key(tmp_path: Path
         ('[inbox]\npath = "C:\\data\\me.db"', "single quotes"),  # an escape that is none
         (ENDPOINT + 'app_secrets = [{ file = "C:\\temp\\secret" }]', "single quotes"),
         ("[inbox]\npath = ''", "name of a file"),
-        ("[inbox]\npath = '~nobody-has-this-name/inbox.db'", "inbox.path: the home of"),
-        (ENDPOINT + "app_secrets = [{ file = '~nobody-has-this-name/secret' }]", "the home of"),
+        ("[inbox]\npath = '~no-such-account/inbox.db'", "inbox.path: the home of"),
+        (ENDPOINT + "app_secrets = [{ file = '~no-such-account/secret' }]", "the home of"),
         ("[inbox]\npath = 'one.db'\n[target]\npath = 'one.db'", "two files"),
         ("[endpoint]\nname = 'a'", "[[endpoint]]"),
         ("server = 5", "must be a table"),
@@ -197,7 +197,7 @@ def test_without_secrets_nothing_has_to_be_there(tmp_path: Path) -> None:
 
 SECRETS = ENDPOINT + (
     'verify_token = "HUSH-1"\nurl_key = "HUSH-2"\napp_secrets = ["HUSH-3", { env = "GATHERER_TEST_SECRET" }]\n'
-    'basic = { user = "somebody", password = "HUSH-4" }\napi_key = { header = "X-Key", value = "HUSH-5" }\n'
+    'basic = { user = "sender", password = "HUSH-4" }\napi_key = { header = "X-Key", value = "HUSH-5" }\n'
 )
 
 
@@ -211,7 +211,7 @@ def test_show_hides_every_secret_and_resolves_the_rest(tmp_path: Path, form: tup
     assert shown["inbox"]["path"] == str(tmp_path / "inbox.db")
     [endpoint] = shown["endpoint"]
     assert endpoint["app_secrets"] == ["********", {"env": "GATHERER_TEST_SECRET"}]
-    assert endpoint["basic"] == {"user": "somebody", "password": "********"}
+    assert endpoint["basic"] == {"user": "sender", "password": "********"}
 
 
 def test_errors_never_repeat_a_secret(tmp_path: Path) -> None:
@@ -258,6 +258,70 @@ def test_what_is_unwise_is_a_warning_and_no_error(tmp_path: Path, text: str, wor
     assert any(
         words in warning for warning in config_warnings.warnings(resources.load(path, secrets=True), path)
     )
+
+
+def test_every_secret_that_is_still_the_placeholder_is_a_warning(tmp_path: Path) -> None:
+    """The warnings walk the whole configuration: none of its secrets is missed."""
+    placeholder = '"CHANGE-ME-0123456789"'
+    text = f"""
+        [server]
+        tls_certificate = "c.pem"
+        tls_key = "k.pem"
+        tls_key_password = {placeholder}
+        [pull]
+        tokens = [{placeholder}]
+        admin_tokens = ["fine-0123456789abcdef", {placeholder}]
+        [[inbox]]
+        name = "a"
+        url = "https://a"
+        token = {placeholder}
+        admin_token = {placeholder}
+        [privacy]
+        key = {placeholder}
+        [target]
+        kind = "sqlserver"
+        server = "s"
+        database = "d"
+        authentication = "sql"
+        user = "u"
+        password = {placeholder}
+        [[endpoint]]
+        name = "a"
+        provider = "meta"
+        path = "/a"
+        verify_token = {placeholder}
+        url_key = {placeholder}
+        bearer_tokens = [{placeholder}]
+        api_key = {{ header = "X-Key", value = {placeholder} }}
+        app_secrets = [{placeholder}]
+        [[endpoint]]
+        name = "b"
+        provider = "twilio"
+        path = "/b"
+        basic = {{ user = "u", password = {placeholder} }}
+        twilio_auth_tokens = [{placeholder}]
+    """
+    path = configure(tmp_path, text)
+    loaded = resources.load(path, secrets=True)
+    lines = config_warnings.warnings(loaded, path)
+    reported = [line.partition(" is still")[0] for line in lines if "is still the example's" in line]
+    assert sorted(reported) == [
+        "endpoint[0].api_key.value",
+        "endpoint[0].app_secrets[0]",
+        "endpoint[0].bearer_tokens[0]",
+        "endpoint[0].url_key",
+        "endpoint[0].verify_token",
+        "endpoint[1].basic.password",
+        "endpoint[1].twilio_auth_tokens[0]",
+        "inbox[0].admin_token",
+        "inbox[0].token",
+        "privacy.key",
+        "pull.admin_tokens[1]",
+        "pull.tokens[0]",
+        "server.tls_key_password",
+        "target.password",
+    ]
+    assert json.dumps(loaded.model_dump(mode="json")).count("********") == len(reported) + 1
 
 
 def test_a_careful_configuration_has_no_warnings(tmp_path: Path) -> None:
@@ -387,8 +451,8 @@ def connection_string(configuration: config.Configuration) -> str:
 def test_the_two_machines_of_the_example_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = EXAMPLE.read_text(encoding="utf-8")
     for name in ("pull_token", "pull_admin_token"):
-        monkeypatch.setenv(f"GATHERER_{name.upper()}", "a secret of somebody")
-        (tmp_path / f"{name}.txt").write_text("a secret of somebody", encoding="utf-8")
+        monkeypatch.setenv(f"GATHERER_{name.upper()}", "a secret value")
+        (tmp_path / f"{name}.txt").write_text("a secret value", encoding="utf-8")
     pull = load(tmp_path, _without(text, "#[pull]")[1]).pull
     assert pull is not None
     bare = load(tmp_path, "[pull]\ntokens = ['t']").pull
@@ -579,7 +643,7 @@ def test_each_commented_key_of_the_example_works_when_it_is_switched_on(
         "WEBHOOK_API_KEY",
         "GATHERER_TLS_KEY_PASSWORD",
     ):
-        monkeypatch.setenv(name, "a secret of somebody")
+        monkeypatch.setenv(name, "a secret value")
     (tmp_path / "bearer_token.txt").write_text("token", encoding="utf-8")
     for key in keys:
         switched_on = text.replace(key, key[1:])

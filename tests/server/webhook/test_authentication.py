@@ -1,4 +1,4 @@
-"""No stranger gets in: every configured way has to pass, on the raw bytes."""
+"""A request is accepted only if every configured way to authenticate passes, on the raw bytes."""
 
 import base64
 import ipaddress
@@ -113,7 +113,7 @@ TABLE = [
     ("all but the value", f"/all/{KEY}", ALL | {"X-Api-Key": "x"}, 401),
     ("all but the key", "/all/x", ALL, 401),
     ("all but the address", f"/all/{KEY}", ALL | {"X-Forwarded-For": "192.0.2.1"}, 401),
-    # none, as the configuration says in so many words
+    # none, as the configuration says with `unauthenticated`
     ("unauthenticated", "/open", NONE, 200),
     ("unknown path", "/", {}, 404),
     ("unknown path below", f"{PATH}/x", {}, 404),
@@ -135,7 +135,10 @@ def test_every_configured_way_must_pass(server, case, path, headers, status):
     assert len(server.rows("id")) == before + (status == 200)
     if status != 200:
         assert BODY not in answer.body
-        assert answer.body.strip() in (b"Unauthorized", b"Not Found")  # generic, whatever was wrong
+        assert answer.body.strip() in (
+            b"Unauthorized",
+            b"Not Found",
+        )  # generic: it does not say what was wrong
 
 
 def test_one_flipped_byte_is_refused(server):
@@ -164,7 +167,7 @@ def test_a_second_forwarded_header_counts_more_than_the_first(server):
     assert server.exchange(added).status == 401
 
 
-def test_only_trusted_proxies_may_say_where_a_post_came_from(tmp_path):
+def test_only_trusted_proxies_may_name_the_client(tmp_path):
     with serving(tmp_path, ENDPOINTS[7], OPEN, server="trusted_proxies = []") as untrusting:
         assert untrusting.post(BODY, "/ips", X_Forwarded_For="203.0.113.9").status == 401
         assert untrusting.post(BODY, "/open", X_Forwarded_For="203.0.113.9").status == 200
@@ -194,7 +197,7 @@ def test_the_sender_is_the_last_address_that_a_trusted_proxy_vouches_for(peer, f
     assert sender(peer, forwarded, (ipaddress.ip_network("10.0.0.0/8"),)) == found
 
 
-def test_no_secret_and_no_path_gets_into_the_log(server):
+def test_no_secret_and_no_path_is_logged(server):
     for path in (f"/url/{KEY}", f"/url/{KEY}x", f"/nowhere/{KEY}"):
         server.post(BODY, path, Authorization="Bearer token-1x", X_Api_Key="the-valuex")
     log = server.log()
@@ -203,13 +206,13 @@ def test_no_secret_and_no_path_gets_into_the_log(server):
         assert secret not in log
 
 
-def test_the_inbox_never_holds_what_authenticates(server):
+def test_the_inbox_holds_no_credentials(server):
     assert server.post(BODY, "/bearer", Authorization="Bearer token-1").status == 200
     assert server.post(BODY, f"/url/{KEY}", X_Api_Key="the-value").status == 200
-    held = b"".join(
+    content = b"".join(
         Path(f"{server.inbox}{suffix}").read_bytes()
         for suffix in ("", "-wal")
         if Path(f"{server.inbox}{suffix}").exists()
     )
     for secret in (b"token-1", KEY.encode(), b"the-value", b"Authorization"):
-        assert secret not in held
+        assert secret not in content

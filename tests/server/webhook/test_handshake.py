@@ -63,7 +63,7 @@ def test_the_challenge_comes_back_exactly_as_plain_text(server, challenge):
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
 
 
-def test_a_challenge_that_is_no_text_harms_nobody(server):
+def test_a_challenge_that_is_not_utf_8_does_not_disturb_the_server(server):
     target = f"{PATH}?hub.mode=subscribe&{TOKEN}&hub.challenge="
     raw = head("GET", target + "\udcff", {"Host": "localhost", "Connection": "close"})
     assert server.exchange(raw).status in (200, 400)

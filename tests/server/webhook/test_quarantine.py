@@ -69,7 +69,7 @@ def test_the_way_of_a_post_from_quarantine_to_the_target(tmp_path, server):
     assert list((tmp_path / "inbox.db.requests").iterdir()) == []
 
 
-def test_whatever_fails_is_kept_and_described_without_a_value(tmp_path, server):
+def test_a_request_that_fails_to_authenticate_is_stored_and_described_without_values(tmp_path, server):
     basic = base64.b64encode(b"user:password-of-theirs").decode()
     key = "0123456789abcdef" * 2
     assert server.post(b"1", "/bearer/the-key", Authorization="Bearer wrong").status == 200
@@ -118,7 +118,7 @@ def test_the_cap_is_kept_and_room_comes_back(tmp_path):
         bad = {"X_Hub_Signature_256": None}
         assert server.post(b"x" * 2000, **bad).status == 401
         assert [server.post(b"%d" % n, **bad).status for n in range(5)] == [200] * 3 + [401] * 2
-        assert server.post(b"good").status == 200, "nobody else suffers"
+        assert server.post(b"good").status == 200, "other requests are still accepted"
         assert command(tmp_path, "discard", "2") == "discarded 1 post\n"
         assert [server.post(b"%d" % n, **bad).status for n in range(2)] == [200, 401]
         assert [post["id"] for post in listed(tmp_path)] == [1, 3, 4]
@@ -163,7 +163,7 @@ def test_a_request_that_a_crash_interrupted_is_done_at_the_next_start(tmp_path):
         *(pytest.param(bad, marks=pytest.mark.nightly) for bad in (b"", b"null", b"\xff")),
     ],
 )
-def test_a_damaged_request_disturbs_nobody(tmp_path, server, content):
+def test_a_damaged_request_does_not_disturb_the_server(tmp_path, server, content):
     folder = tmp_path / "inbox.db.requests"
     folder.mkdir(exist_ok=True)
     (folder / "0.request").write_bytes(content)
@@ -178,8 +178,8 @@ def test_wrong_commands_are_one_clear_line(tmp_path, server):
     assert "not in quarantine: 7" in command(tmp_path, "release", "7", code=2)
     assert "no post 7" in command(tmp_path, "show", "7", code=2)
     for wrong in (["list"], ["release"], ["discard"]):
-        said = command(tmp_path, *wrong, "--endpoint", "nobody", code=2)
-        assert "there is no endpoint 'nobody'; there are: " in said
+        said = command(tmp_path, *wrong, "--endpoint", "missing", code=2)
+        assert "there is no endpoint 'missing'; there are: " in said
     assert command(tmp_path, "list") == "nothing is in quarantine\n"
 
 

@@ -87,7 +87,7 @@ URLS = [
     ("a query that was changed", "/bare?campaign=8", f"{HERE}?campaign=7", {}, 401),
     ("a query that was added", "/bare?campaign=7", HERE, {}, 401),
     ("public_url", "/public", "https://hooks.example.com/in/twilio", {}, 200),
-    ("public_url, whatever a proxy says", "/public", "https://hooks.example.com/in/twilio", HOSTED, 200),
+    ("public_url, with headers of a proxy", "/public", "https://hooks.example.com/in/twilio", HOSTED, 200),
     ("public_url with its port", "/public", "https://hooks.example.com:443/in/twilio", {}, 200),
     ("public_url and a query", "/public?a=1", "https://hooks.example.com/in/twilio?a=1", {}, 200),
     ("the local URL instead of public_url", "/public", "http://localhost/public", {}, 401),
@@ -185,7 +185,9 @@ def test_json_is_signed_by_its_hash_in_the_url(server: Serving) -> None:
     signature = signed(f"http://localhost{path}", [])
     assert post(server, path, body, signature, Content_Type="application/json") == 200
     assert post(server, path, body + b" ", signature, Content_Type="application/json") == 401
-    assert post(server, path, b"a=b", signature) == 401  # a form is signed itself, whatever the URL says
+    assert (
+        post(server, path, b"a=b", signature) == 401
+    )  # of a form the parameters are signed, also if the URL has a hash
     assert post(server, "/bare", body, signed(HERE, []), Content_Type="application/json") == 401
 
 
