@@ -4,17 +4,24 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Final
 
+_VARIABLE: Final = re.compile(r"\$\((\w+)\)")
 _LINE: Final = 100  # characters
 
 
 def render(template: str, values: Mapping[str, str]) -> str:
-    """Return `template` with each `$(name)` that `values` has replaced, and its lines indented like the first."""
+    """Return `template` with each `$(name)` that `values` has replaced, and the value's lines indented like the first.
+
+    A line that holds nothing but the name of an empty value is left out.
+    """
     return "".join(_rendered(line, values) for line in template.splitlines(keepends=True))
 
 
 def _rendered(line: str, values: Mapping[str, str]) -> str:
+    names = _VARIABLE.findall(line)
+    if any(values.get(name) == "" and line.strip() == f"$({name})" for name in names):
+        return ""
     indent = line[: len(line) - len(line.lstrip())]
-    for name in re.findall(r"\$\((\w+)\)", line):
+    for name in names:
         if name in values:
             line = line.replace(f"$({name})", values[name].replace("\n", f"\n{indent}"))
     return line

@@ -49,9 +49,15 @@ def rendered(template: str, table: type[Record] | type[Rejected]) -> str:
             for column in all_columns
             if column.name not in ("key", *RECEIPT)
         ),
-        "word": "inserted.kind" if table is Response else f"N'{table.table}'",
         "assignments": wrapped(f"{name} = s.{name}" for name in names if name != "[key]"),
     }
+    if table is Response:  # counted by kind, every other table as a whole
+        values["new_table"] = f"DECLARE @new TABLE (word nvarchar(32) {_BINARY} NOT NULL);"
+        values["output"] = "OUTPUT inserted.kind INTO @new"
+        values["counts"] = "SELECT word, COUNT(*) AS inserted FROM @new GROUP BY word;"
+    else:
+        values["new_table"] = values["output"] = ""
+        values["counts"] = f"SELECT N'{table.table}' AS word, @inserted AS inserted WHERE @inserted > 0;"
     return render(packaged(template), values)
 
 

@@ -10,7 +10,7 @@
 SET NOCOUNT ON;
 DECLARE @now datetime2(3) = ?;
 DECLARE @staged int, @inserted int;
-DECLARE @new TABLE (word nvarchar(32) COLLATE Latin1_General_BIN2 NOT NULL);
+$(new_table)
 
 INSERT INTO #applied (table_name, [key])
 SELECT N'$(table)', [key] FROM #$(table);
@@ -37,7 +37,7 @@ WHERE
 INSERT INTO $(schema).$(table) (
     $(columns), inserted_at, changed_at
 )
-OUTPUT $(word) INTO @new
+$(output)
 SELECT
     $(staged), @now, @now
 FROM #$(table) AS s
@@ -45,7 +45,7 @@ WHERE NOT EXISTS (
     SELECT 1 FROM $(schema).$(table) AS t WITH (UPDLOCK, HOLDLOCK, FORCESEEK) WHERE t.[key] = s.[key]
 );
 SET @inserted = @@ROWCOUNT;
-SELECT word, COUNT(*) AS inserted FROM @new GROUP BY word;
+$(counts)
 
 -- Last result: the proof that all of this ran, and that the transaction is still open.
 SELECT @staged AS staged, @inserted AS written, @@TRANCOUNT AS transactions;

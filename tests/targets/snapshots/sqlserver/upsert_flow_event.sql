@@ -89,7 +89,6 @@ GO
 SET NOCOUNT ON;
 DECLARE @now datetime2(3) = ?;
 DECLARE @staged int, @inserted int;
-DECLARE @new TABLE (word nvarchar(32) COLLATE Latin1_General_BIN2 NOT NULL);
 
 INSERT INTO #applied (table_name, [key])
 SELECT N'flow_event', [key] FROM #flow_event;
@@ -139,7 +138,6 @@ INSERT INTO [gatherer].flow_event (
     account_id, is_test, event, flow_id, message, old_status, new_status, alert_state, threshold,
     error_rate, availability, p50_latency_ms, p90_latency_ms, requests_count, errors, warning, details, inserted_at, changed_at
 )
-OUTPUT N'flow_event' INTO @new
 SELECT
     s.[key], s.provider, s.endpoint, s.inbox_id, s.notification_id, s.received_at, s.occurred_at,
     s.occurred_at_source, s.account_id, s.is_test, s.event, s.flow_id, s.message, s.old_status,
@@ -150,7 +148,7 @@ WHERE NOT EXISTS (
     SELECT 1 FROM [gatherer].flow_event AS t WITH (UPDLOCK, HOLDLOCK, FORCESEEK) WHERE t.[key] = s.[key]
 );
 SET @inserted = @@ROWCOUNT;
-SELECT word, COUNT(*) AS inserted FROM @new GROUP BY word;
+SELECT N'flow_event' AS word, @inserted AS inserted WHERE @inserted > 0;
 
 -- Last result: the proof that all of this ran, and that the transaction is still open.
 SELECT @staged AS staged, @inserted AS written, @@TRANCOUNT AS transactions;

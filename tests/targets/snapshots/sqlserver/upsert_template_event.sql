@@ -78,7 +78,6 @@ GO
 SET NOCOUNT ON;
 DECLARE @now datetime2(3) = ?;
 DECLARE @staged int, @inserted int;
-DECLARE @new TABLE (word nvarchar(32) COLLATE Latin1_General_BIN2 NOT NULL);
 
 INSERT INTO #applied (table_name, [key])
 SELECT N'template_event', [key] FROM #template_event;
@@ -122,7 +121,6 @@ INSERT INTO [gatherer].template_event (
     account_id, is_test, field, event, template_id, template_name, template_language, template_category,
     reason, old_value, new_value, details, inserted_at, changed_at
 )
-OUTPUT N'template_event' INTO @new
 SELECT
     s.[key], s.provider, s.endpoint, s.inbox_id, s.notification_id, s.received_at, s.occurred_at,
     s.occurred_at_source, s.account_id, s.is_test, s.field, s.event, s.template_id, s.template_name,
@@ -132,7 +130,7 @@ WHERE NOT EXISTS (
     SELECT 1 FROM [gatherer].template_event AS t WITH (UPDLOCK, HOLDLOCK, FORCESEEK) WHERE t.[key] = s.[key]
 );
 SET @inserted = @@ROWCOUNT;
-SELECT word, COUNT(*) AS inserted FROM @new GROUP BY word;
+SELECT N'template_event' AS word, @inserted AS inserted WHERE @inserted > 0;
 
 -- Last result: the proof that all of this ran, and that the transaction is still open.
 SELECT @staged AS staged, @inserted AS written, @@TRANCOUNT AS transactions;
