@@ -1,4 +1,4 @@
-"""One batch into the tables of the embedded target, inside a transaction that somebody else ends."""
+"""One batch into the tables of the embedded target, inside a transaction that the caller begins and ends."""
 
 import sqlite3
 from typing import Any, Final
@@ -17,22 +17,23 @@ Row = list[Any]
 _RECEIVED_AT: Final = Record.__struct_fields__.index("received_at")
 _OCCURRED_AT: Final = Record.__struct_fields__.index("occurred_at")
 
-# What only answers and failures say. Most rows say none of it, and binding NULLs is a good part of a row's cost.
-_SAID = slice(Response.__struct_fields__.index("group_id"), Response.__struct_fields__.index("errors") + 1)
-_SAID_COLUMNS: Final = frozenset(Response.__struct_fields__[_SAID])
-_NOTHING: Final[Row] = [None] * len(_SAID_COLUMNS)
+# Columns that only answers and failures fill. In most rows all of them are NULL, and binding NULLs is a large part of
+# the cost of a row.
+_ANSWER = slice(Response.__struct_fields__.index("group_id"), Response.__struct_fields__.index("errors") + 1)
+_ANSWER_COLUMNS: Final = frozenset(Response.__struct_fields__[_ANSWER])
+_NO_ANSWER: Final[Row] = [None] * len(_ANSWER_COLUMNS)
 
-# Values of any other type than int, float, str and bytearray are handed to an adapter, which sqlite3 searches
-# long for when there is none: together these make a row a third cheaper.
+# sqlite3 looks for an adapter of each value that is not an int, float, str or bytearray, and looks longest where there
+# is none: together these make a row a third cheaper.
 sqlite3.register_adapter(type(None), lambda value: value)
 sqlite3.register_adapter(bytes, bytes)
 sqlite3.register_adapter(bool, int)
-sqlite3.register_adapter(Kind, str.__str__)  # half of what asking for its value costs
+sqlite3.register_adapter(Kind, str.__str__)  # costs half as much as reading `value`
 
 
 def apply(connection: sqlite3.Connection, batch: Batch) -> Outcome:
-    """Upsert what `batch` holds, advance the position, and return what that changed."""
-    # Also where the clock goes back: whoever reads by changed_at must not miss what is written now.
+    """Upsert the records and rejections of `batch`, advance the position, and return what that changed."""
+    # Never earlier than the last time, even if the clock went back: an incremental reader of changed_at would miss rows.
     (latest,) = connection.execute("SELECT max(changed_at) FROM response").fetchone()
     now = max(sql_datetime.text(timestamps.now()), latest or "")
     outcome = Outcome(duplicates=batch.folded)
@@ -52,20 +53,21 @@ def apply(connection: sqlite3.Connection, batch: Batch) -> Outcome:
 def _upsert(
     connection: sqlite3.Connection, table: type[Record], records: list[Record], now: str, outcome: Outcome
 ) -> None:
-    before = _highest(connection, table.table)
-    whole: list[Row] = []
-    bare: list[Row] = []
-    # In order of arrival, in which the receipts of one message follow each other: sorted by key, which looks better
-    # for the index of keys, an insert costs a seventh more, and about the same where there are a million rows already.
+    """Upsert `records` into `table`, and count in `outcome` what that changed."""
+    before = _highest_id(connection, table.table)
+    full_rows: list[Row] = []
+    receipt_rows: list[Row] = []
+    # In order of arrival, in which the receipts of one message follow each other. Sorted by key, as the index of keys
+    # is, an insert costs a seventh more, and about the same in a table of a million rows.
     for record in records:
         row = as_row(record, now)
-        if table is Response and row[_SAID] == _NOTHING:
-            del row[_SAID]
-            bare.append(row)
+        if table is Response and row[_ANSWER] == _NO_ANSWER:
+            del row[_ANSWER]
+            receipt_rows.append(row)
         else:
-            whole.append(row)
+            full_rows.append(row)
     changed = 0
-    for rows, left_out in ((whole, frozenset()), (bare, _SAID_COLUMNS)):
+    for rows, left_out in ((full_rows, frozenset()), (receipt_rows, _ANSWER_COLUMNS)):
         if rows:
             changed += connection.executemany(upsert(table, left_out), rows).rowcount
     word = "kind" if table is Response else f"'{table.table}'"
@@ -79,12 +81,14 @@ def _upsert(
     outcome.duplicates += len(records) - changed
 
 
-def _reject(connection: sqlite3.Connection, rejected: list[Rejected], now: str, outcome: Outcome) -> None:
-    if not rejected:
+def _reject(connection: sqlite3.Connection, rejections: list[Rejected], now: str, outcome: Outcome) -> None:
+    """Upsert `rejections` with the bodies that they keep, and count the new ones in `outcome`."""
+    if not rejections:
         return
-    before = _highest(connection, Rejected.table)
+    before = _highest_id(connection, Rejected.table)
     bodies = {
-        refusal.body_key: (refusal.body_key, refusal.content_type, refusal.body) for refusal in rejected
+        rejected.body_key: (rejected.body_key, rejected.content_type, rejected.body)
+        for rejected in rejections
     }
     connection.executemany(
         "INSERT INTO rejected_notification (body_key, content_type, body) VALUES (?, ?, ?) "
@@ -93,19 +97,19 @@ def _reject(connection: sqlite3.Connection, rejected: list[Rejected], now: str, 
     )
     rows = [
         (
-            refusal.key,
-            refusal.provider,
-            refusal.endpoint,
-            refusal.inbox_id,
-            refusal.notification_id,
-            sql_datetime.text(refusal.received_at),
-            refusal.path,
-            str(refusal.reason_class),
-            refusal.reason,
-            refusal.body_key,
+            rejected.key,
+            rejected.provider,
+            rejected.endpoint,
+            rejected.inbox_id,
+            rejected.notification_id,
+            sql_datetime.text(rejected.received_at),
+            rejected.path,
+            str(rejected.reason_class),
+            rejected.reason,
+            rejected.body_key,
             now,
         )
-        for refusal in rejected
+        for rejected in rejections
     ]
     connection.executemany(sql("upsert_rejected"), rows)
     outcome.rejected += connection.execute(
@@ -114,18 +118,18 @@ def _reject(connection: sqlite3.Connection, rejected: list[Rejected], now: str, 
 
 
 def _resolve(connection: sqlite3.Connection, batch: Batch, now: str, outcome: Outcome) -> None:
-    """Settle the open rejections of bodies that were decoded, but for those rejected again."""
-    again = {refusal.key for refusal in batch.rejected}
+    """Resolve the open rejections of bodies that were decoded, except those that `batch` rejects again."""
+    still_rejected = {rejected.key for rejected in batch.rejected}
     for body in batch.decoded_bodies:
         rows = connection.execute(
             "SELECT id, key FROM rejected WHERE body_key = ? AND resolved_at IS NULL", (body,)
         ).fetchall()
-        settled = [(now, number) for number, key in rows if key not in again]
-        connection.executemany("UPDATE rejected SET resolved_at = ? WHERE id = ?", settled)
-        outcome.resolved += len(settled)
+        resolved = [(now, row_id) for row_id, key in rows if key not in still_rejected]
+        connection.executemany("UPDATE rejected SET resolved_at = ? WHERE id = ?", resolved)
+        outcome.resolved += len(resolved)
 
 
-def _highest(connection: sqlite3.Connection, table: str) -> int:
+def _highest_id(connection: sqlite3.Connection, table: str) -> int:
     return connection.execute(f"SELECT coalesce(max(id), 0) FROM {table}").fetchone()[0]  # type: ignore[no-any-return]
 
 

@@ -1,4 +1,4 @@
-"""Looking at the embedded target before anything is written."""
+"""Inspecting the embedded target before anything is written."""
 
 import os
 import sqlite3

@@ -1,4 +1,4 @@
-"""The rows that were first received in chosen notifications: found by key, and taken out. For `replay`."""
+"""The rows that were first received in chosen notifications: their keys, and their removal. For `replay --rebuild`."""
 
 import sqlite3
 from collections.abc import Collection, Iterable
@@ -17,9 +17,9 @@ def choose(
     notifications: Iterable[tuple[str, int]],
     keep: Collection[bytes] = (),
 ) -> None:
-    """Put `notifications`, pairs of inbox id and notification id, where the statements below find them.
+    """Put `notifications`, pairs of inbox id and notification id, into the table that the statements below read.
 
-    And the keys of records to `keep` whatever is removed.
+    Records with one of the keys in `keep` are not removed.
     """
     connection.execute("DROP TABLE IF EXISTS temp.chosen")
     connection.execute(
@@ -39,7 +39,7 @@ def keys(connection: sqlite3.Connection) -> set[bytes]:
 
 
 def remove(connection: sqlite3.Connection) -> int:
-    """Delete the rows first received in the chosen notifications, and return how many those were."""
+    """Delete the rows first received in the chosen notifications, and return how many rows that were."""
     return sum(
         connection.execute(f"DELETE FROM {table} {_CHOSEN} {_NOT_KEPT if table in _RECORDS else ''}").rowcount
         for table in _WITH_KEYS
@@ -47,7 +47,7 @@ def remove(connection: sqlite3.Connection) -> int:
 
 
 def remove_bodies(connection: sqlite3.Connection) -> None:
-    """Delete the bodies that no rejection needs any more."""
+    """Delete the bodies that no rejection refers to."""
     connection.execute(
         "DELETE FROM rejected_notification WHERE body_key NOT IN (SELECT body_key FROM rejected)"
     )

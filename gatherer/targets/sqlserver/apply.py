@@ -1,4 +1,4 @@
-"""One batch into the tables of SQL Server, inside a transaction that somebody else ends.
+"""One batch into the tables of SQL Server, inside a transaction that the caller begins and ends.
 
 Rows travel as one JSON text for every 2 000 of them, which the server takes apart with `OPENJSON … WITH`. Of the
 ways of transport that were compared, it is the fastest that never loses or doubles a row. Rows per second of the
@@ -44,10 +44,12 @@ class BatchWriter:
     schema: str
 
     def apply(self, batch: Batch, now: datetime) -> Outcome:
-        """Upsert what `batch` holds, advance the position, and return what that changed.
+        """Upsert the records and rejections of `batch`, advance the position, and return what that changed.
+
+        `now` is the time of writing.
 
         Raises:
-            SQLServerError: a statement failed. Its `records` are those of which one or more were being written.
+            SQLServerError: a statement failed. Its `records` are those that the statement was writing.
 
         """
         at = sql_datetime.text(now)
@@ -66,9 +68,9 @@ class BatchWriter:
         self._reject(batch.rejected, at, outcome)
         if batch.decoded_bodies:
             decoded = to_json([key.hex() for key in batch.decoded_bodies])
-            again = to_json([refusal.key.hex() for refusal in batch.rejected])
+            still_rejected = to_json([rejected.key.hex() for rejected in batch.rejected])
             (resolve,) = self._batches("resolve_rejected")
-            outcome.resolved += proven(self.session.run(resolve, decoded, again, at), 1)
+            outcome.resolved += proven(self.session.run(resolve, decoded, still_rejected, at), 1)
         if batch.position is not None:
             (advance,) = self._batches("advance_position")
             proven(self.session.run(advance, *batch.position, at), 1)
@@ -77,25 +79,26 @@ class BatchWriter:
     def _upsert(
         self, table: type[Record], rows: str, records: Sequence[Record], now: str, outcome: Outcome
     ) -> None:
+        """Upsert `records`, which are `rows` as JSON, into `table`, and count in `outcome` what that changed."""
         _, stage = staging(table)
         insert, update = upsert(table, self.schema)
         self._stage(stage, rows, len(records))
-        found, inserted, proof = self.session.run(insert, now)
+        candidates, inserted, proof = self.session.run(insert, now)
         written = proven([proof], len(records))
         for word, count in inserted:
             outcome.inserted[word] = outcome.inserted.get(word, 0) + count
         staged = {record.key: record for record in records}
         changed = []
-        for values in found:
-            stored = from_row(table, values)
+        for row in candidates:
+            stored = from_row(table, row)
             delivered = staged[stored.key]
-            if isinstance(delivered, Response) and values.blanked_at is not None:
+            if isinstance(delivered, Response) and row.blanked_at is not None:
                 delivered = merge.blanked(delivered)
             merged = merge.merge(stored, delivered)
             if merged != stored:
                 changed.append(merged)
-        for text, chunk in chunks(changed, as_json):
-            self._stage(stage, text, len(chunk))
+        for merged_rows, chunk in chunks(changed, as_json):
+            self._stage(stage, merged_rows, len(chunk))
             proven(self.session.run(update, now), len(chunk))
         outcome.filled += len(changed)
         outcome.duplicates += len(records) - written - len(changed)
@@ -104,36 +107,39 @@ class BatchWriter:
         """Run `statement`, which puts `rows`, a JSON array of `count` rows, into the staging table of its table."""
         proven(self.session.run(statement, rows), count, transactions=0)
 
-    def _reject(self, rejected: Sequence[Rejected], now: str, outcome: Outcome) -> None:
-        if not rejected:
+    def _reject(self, rejections: Sequence[Rejected], now: str, outcome: Outcome) -> None:
+        """Upsert `rejections` with the bodies that they keep, and count the new ones in `outcome`."""
+        if not rejections:
             return
-        rejected = [storable(refusal) for refusal in rejected]
-        bodies = {refusal.body_key: refusal for refusal in rejected}
+        rejections = [storable(rejected) for rejected in rejections]
+        bodies = {rejected.body_key: rejected for rejected in rejections}
         (insert,) = self._batches("insert_rejected_notification")
         for text, chunk in chunks(list(bodies.values()), body_as_json, brackets="{}"):
             proven(self.session.run(insert, text), len(chunk))
         earliest: dict[bytes, Rejected] = {}
-        for refusal in sorted(rejected, key=_receipt):
-            earliest.setdefault(refusal.key, refusal)
+        for rejected in sorted(rejections, key=_receipt):
+            earliest.setdefault(rejected.key, rejected)
         _, stage = staging(Rejected)
         (upsert_rejected,) = self._batches("upsert_rejected")
-        for rows, part in chunks(list(earliest.values()), rejected_as_json):
-            self._stage(stage, rows, len(part))
-            outcome.rejected += proven(self.session.run(upsert_rejected, now), len(part))
+        for rows, chunk in chunks(list(earliest.values()), rejected_as_json):
+            self._stage(stage, rows, len(chunk))
+            outcome.rejected += proven(self.session.run(upsert_rejected, now), len(chunk))
 
     def _batches(self, name: str) -> tuple[str, ...]:
         return batches(name, self.schema)
 
 
-def _receipt(refusal: Rejected) -> tuple[Any, ...]:
-    return refusal.received_at, refusal.inbox_id, refusal.notification_id, refusal.endpoint
+def _receipt(rejected: Rejected) -> tuple[Any, ...]:
+    return rejected.received_at, rejected.inbox_id, rejected.notification_id, rejected.endpoint
 
 
 def proven(results: Sequence[Sequence[Any]], expected: int, *, transactions: int = 1) -> int:
-    """Return how many rows were written, from the proof that is the last of `results`.
+    """Return how many rows a statement wrote, from the row of proof that is the last of its `results`.
+
+    `expected` is how many rows it was given, `transactions` how many transactions must be open.
 
     Raises:
-        SQLServerError: there is no proof, rows got lost on their way, or the transaction is gone.
+        SQLServerError: there is no proof, rows are missing, or the transaction is no longer open.
 
     """
     proof = results[-1] if results else ()

@@ -1,4 +1,4 @@
-"""Looking at a server before anything is written: can it be reached, is it encrypted, may we do what we need."""
+"""Inspecting a server before anything is written: whether it is reachable, encrypted, and grants the rights of a run."""
 
 import statistics
 import time
@@ -33,12 +33,12 @@ _CONNECTION: Final = "SELECT encrypt_option FROM sys.dm_exec_connections WHERE s
 
 
 def inspect(access: Access, schema_name: str) -> dict[str, Any]:
-    """Return what there is to know, as plain values; `problems` has one line for each thing that is wrong.
+    """Return what the server and its tables are like, as plain values; `problems` has a line for each problem.
 
     Raises:
         ConfigurationError: there is no driver, or the connection string is wrong.
         TargetError: the server refuses the login, or is too old.
-        TemporaryError: it cannot be reached just now.
+        TemporaryError: the server is not reachable now.
 
     """
     session = Session(access)
@@ -85,41 +85,40 @@ def _login(session: Session) -> str:
 
 
 def _driver(access: Access) -> str:
-    given = parse(complete(access.pairs, driver.load().drivers()))
-    return get(given, "driver", "dsn", "filedsn") or "?"
+    pairs = parse(complete(access.pairs, driver.load().drivers()))
+    return get(pairs, "driver", "dsn", "filedsn") or "?"
 
 
 def _encrypted(session: Session) -> str:
-    """Return whether this connection is encrypted, as the server says, or else as the driver was told."""
+    """Return whether this connection is encrypted: as the server reports it, or else as the driver was asked for."""
     try:
         (rows,) = session.run(_CONNECTION)
         if rows and str(rows[0].encrypt_option).upper() in ("TRUE", "FALSE"):
             return "yes" if str(rows[0].encrypt_option).upper() == "TRUE" else "no"
     except SQLServerError:
         pass  # needs VIEW SERVER STATE, which the login of a run should not have
-    asked = session.access.encrypt
-    # A driver that was told to encrypt fails rather than go on without.
-    return "yes (asked for)" if asked in ("yes", "true", "mandatory", "strict") else "no (not asked for)"
+    setting = session.access.encrypt
+    # A driver that was asked to encrypt fails if it cannot.
+    return "yes (asked for)" if setting in ("yes", "true", "mandatory", "strict") else "no (not asked for)"
 
 
 def _missing_rights(session: Session, schema_name: str) -> list[tuple[str, str]]:
+    """Return the rights that the login lacks, as pairs of table and right."""
+    needed = [(table, right) for table, rights in RIGHTS.items() for right in rights]
     query = "SELECT " + ", ".join(
-        f"HAS_PERMS_BY_NAME(N'{schema_name}.{table}', N'OBJECT', N'{right}')"
-        for table, rights in RIGHTS.items()
-        for right in rights
+        f"HAS_PERMS_BY_NAME(N'{schema_name}.{table}', N'OBJECT', N'{right}')" for table, right in needed
     )
-    ((answers,),) = session.run(query)
-    asked = [(table, right) for table, rights in RIGHTS.items() for right in rights]
-    return [what for what, answer in zip(asked, answers, strict=True) if answer != 1]
+    ((granted,),) = session.run(query)
+    return [pair for pair, has_right in zip(needed, granted, strict=True) if has_right != 1]
 
 
 def _clock(session: Session) -> tuple[float, float]:
-    """Return by how many seconds the server's clock is ahead of ours, and the seconds of a round trip."""
-    measured = []
+    """Return by how many seconds the server's clock is ahead of this machine's, and the seconds of a round trip."""
+    measurements = []
     for _ in range(ROUND_TRIPS):
         before, started = timestamps.now(), time.perf_counter()
         ((row,),) = session.run("SELECT SYSUTCDATETIME() AS moment")
-        taken = time.perf_counter() - started
-        ahead = (row.moment.replace(tzinfo=UTC) - before).total_seconds() - taken / 2
-        measured.append((taken, ahead))
-    return min(measured)[1], statistics.median(taken for taken, _ in measured)
+        seconds = time.perf_counter() - started
+        ahead = (row.moment.replace(tzinfo=UTC) - before).total_seconds() - seconds / 2
+        measurements.append((seconds, ahead))
+    return min(measurements)[1], statistics.median(seconds for seconds, _ in measurements)

@@ -1,4 +1,4 @@
-"""The rows that were first received in chosen notifications: found by key, and taken out. For `replay`."""
+"""The rows that were first received in chosen notifications: their keys, and their removal. For `replay --rebuild`."""
 
 from collections.abc import Collection
 from typing import Final
@@ -15,9 +15,9 @@ _NOT_KEPT: Final = " AND NOT EXISTS (SELECT 1 FROM #kept AS k WHERE k.[key] = t.
 def choose(
     session: Session, schema: str, notifications: set[tuple[str, int]], keep: Collection[bytes] = ()
 ) -> None:
-    """Put `notifications`, pairs of inbox id and notification id, where the statements below find them.
+    """Put `notifications`, pairs of inbox id and notification id, into the table that the statements below read.
 
-    And the keys of records to `keep` whatever is removed.
+    Records with one of the keys in `keep` are not removed.
     """
     _, insert, insert_kept = batches("choose", schema)
     session.run("DELETE FROM #chosen")
@@ -35,12 +35,12 @@ def keys(session: Session, schema: str) -> set[bytes]:
         "ON c.inbox_id = t.inbox_id AND c.notification_id = t.notification_id"
         for table in WITH_KEYS
     )
-    (found,) = session.run(placed(query, schema))
-    return {row[0] for row in found}
+    (rows,) = session.run(placed(query, schema))
+    return {row[0] for row in rows}
 
 
 def remove(session: Session, schema: str) -> int:
-    """Delete the rows first received in the chosen notifications, and return how many those were."""
+    """Delete the rows first received in the chosen notifications, and return how many rows that were."""
     return sum(
         _remove(
             session,
@@ -54,7 +54,7 @@ def remove(session: Session, schema: str) -> int:
 
 
 def remove_bodies(session: Session, schema: str) -> None:
-    """Delete the bodies that no rejection needs any more."""
+    """Delete the bodies that no rejection refers to."""
     _remove(
         session,
         schema,
@@ -63,11 +63,12 @@ def remove_bodies(session: Session, schema: str) -> None:
     )
 
 
-def _remove(session: Session, schema: str, what: str) -> int:
+def _remove(session: Session, schema: str, selection: str) -> int:
+    """Delete the rows of `selection`, which is T-SQL from FROM on, and return how many rows that were."""
+    statement = placed(f"DELETE TOP ({_REMOVED_AT_ONCE}) t {selection}; SELECT @@ROWCOUNT AS removed", schema)
     removed = 0
     while True:
-        statement = f"DELETE TOP ({_REMOVED_AT_ONCE}) t {what}; SELECT @@ROWCOUNT AS removed"
-        ((count,),) = session.run(placed(statement, schema))
-        removed += int(count.removed)
-        if count.removed < _REMOVED_AT_ONCE:
+        ((row,),) = session.run(statement)
+        removed += int(row.removed)
+        if row.removed < _REMOVED_AT_ONCE:
             return removed

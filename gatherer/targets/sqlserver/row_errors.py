@@ -1,4 +1,4 @@
-"""Records that the server will not take: found one by one, and turned into rejections that keep their bytes."""
+"""Records that the server rejects: found by bisection, and turned into rejections that keep their notification."""
 
 import dataclasses
 import hashlib
@@ -11,61 +11,62 @@ from gatherer.model.records import Reason, Record, Rejected, Response
 from gatherer.targets.base import Batch
 from gatherer.targets.sqlserver.errors import SQLServerError
 
-# Where more than this is refused, it is not the data that is wrong.
+# If the server rejects at least so many records, and a larger share of them, the tables are wrong and not the data.
 FEW: Final = 10
 SHARE: Final = 0.01
 
-Try = Callable[
-    [Sequence[Record]], SQLServerError | None
-]  # write and roll back; what the server had against it
+# Writes records, rolls back, and returns the error of the server; None if it accepted all of them.
+Attempt = Callable[[Sequence[Record]], SQLServerError | None]
 
 
 def find(
-    records: Sequence[Record], attempt: Try, fault: SQLServerError
+    records: Sequence[Record], attempt: Attempt, error: SQLServerError
 ) -> Iterator[tuple[Record, SQLServerError]]:
-    """Yield the records among `records` that the server does not take, each with what it said.
+    """Yield those of `records` that the server rejects, each with its error.
 
-    `fault` is what it said about all of them together. Halves are tried until single ones are left.
+    `error` is the one that all of them together cause. Halves are tried until single records are left.
     """
     if len(records) == 1:
-        yield records[0], fault
+        yield records[0], error
         return
     middle = len(records) // 2
-    for part in (records[:middle], records[middle:]):
-        refused = attempt(part)
-        if refused is not None:
-            yield from find(part, attempt, refused)
+    for half in (records[:middle], records[middle:]):
+        half_error = attempt(half)
+        if half_error is not None:
+            yield from find(half, attempt, half_error)
 
 
-def without(batch: Batch, refused: dict[bytes, SQLServerError]) -> Batch:
-    """Return `batch` with rejections in place of the `refused` records, given by their keys.
+def without(batch: Batch, errors: dict[bytes, SQLServerError]) -> Batch:
+    """Return `batch` with rejections in place of the records that the server rejects.
+
+    `errors` are the errors of these records by their keys.
 
     Raises:
-        TargetError: there are too many, or the bytes of a record's notification are not at hand.
+        TargetError: there are too many, or the batch does not hold the notification of one of them.
 
     """
-    if len(refused) >= FEW and len(refused) > SHARE * len(batch.records):
-        fault = next(iter(refused.values()))
+    if len(errors) >= FEW and len(errors) > SHARE * len(batch.records):
+        error = next(iter(errors.values()))
         raise TargetError(
-            f"{len(refused)} or more of {len(batch.records)} records were refused, which is the fault of the tables "
-            f"and not of the data: {fault}. Nothing was written; `gatherer schema check` compares the tables"
+            f"{len(errors)} or more of {len(batch.records)} records were refused, which is the fault of the tables "
+            f"and not of the data: {error}. Nothing was written; `gatherer schema check` compares the tables"
         )
     sources = {(source.inbox_id, source.id): source for source in batch.notifications}
     rejected = list(batch.rejected)
     for record in batch.records:
-        if record.key in refused:
+        if record.key in errors:
             source = sources.get((record.inbox_id, record.notification_id))
             if source is None:
-                raise TargetError(f"a record was refused: {refused[record.key]}")
-            rejected.append(_rejection(record, source, refused[record.key]))
-    return dataclasses.replace(
-        batch, records=[record for record in batch.records if record.key not in refused], rejected=rejected
-    )
+                raise TargetError(f"a record was refused: {errors[record.key]}")
+            rejected.append(_rejection(record, source, errors[record.key]))
+    accepted = [record for record in batch.records if record.key not in errors]
+    return dataclasses.replace(batch, records=accepted, rejected=rejected)
 
 
-def _rejection(record: Record, source: Notification, fault: SQLServerError) -> Rejected:
+def _rejection(record: Record, source: Notification, error: SQLServerError) -> Rejected:
+    """Return the rejection of `record`, which was decoded from `source` and caused `error`."""
     body = body_key(source.body)
-    what = f"{record.kind} response" if isinstance(record, Response) else record.table
+    record_type = f"{record.kind} response" if isinstance(record, Response) else record.table
     identity = f"{record.provider}\x1f{record.table}\x1f{Reason.REFUSED}\x1f".encode() + record.key + body
     return Rejected(
         key=hashlib.sha256(identity).digest()[:16],
@@ -76,7 +77,7 @@ def _rejection(record: Record, source: Notification, fault: SQLServerError) -> R
         received_at=source.received_at,
         path="$",
         reason_class=Reason.REFUSED,
-        reason=f"the target refused the {what} with key {record.key.hex()}: {fault}",
+        reason=f"the target refused the {record_type} with key {record.key.hex()}: {error}",
         body_key=body,
         body=source.body,
         content_type=source.content_type,

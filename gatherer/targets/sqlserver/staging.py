@@ -1,4 +1,4 @@
-"""Rows on their way to the server and back: JSON texts of a bounded size, and what SQL Server can store."""
+"""Rows on their way to the server and back: as JSON texts of a bounded size, with text that SQL Server can store."""
 
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC
@@ -10,7 +10,7 @@ from gatherer.model.records import Record, Rejected
 from gatherer.targets import sql_datetime
 
 ROWS: Final = 2000  # of one statement: the locks of a larger one may be turned into a lock of the table
-CHARACTERS: Final = 4_000_000  # of one statement's JSON, so that memory does not depend on what people write
+CHARACTERS: Final = 4_000_000  # of one statement's JSON, so that long texts do not need more memory
 
 _CONTENT_TYPE_CHARACTERS: Final = 1000
 
@@ -22,14 +22,17 @@ encode = msgspec.json.Encoder().encode
 def chunks(
     values: Sequence[T], as_json: Callable[[T], bytes], *, brackets: str = "[]"
 ) -> Iterator[tuple[str, Sequence[T]]]:
-    """Yield `values` in parts for one statement each, as JSON and as they are."""
+    """Yield `values` in chunks for one statement each: as JSON text, and as they are.
+
+    `as_json` returns one value as JSON; `brackets` are put around each chunk.
+    """
     texts: list[bytes] = []
     size = start = 0
-    for at, value in enumerate(values):
+    for index, value in enumerate(values):
         text = as_json(value)
         if texts and (len(texts) == ROWS or size + len(text) > CHARACTERS):
-            yield _joined(texts, brackets), values[start:at]
-            texts, size, start = [], 0, at
+            yield _joined(texts, brackets), values[start:index]
+            texts, size, start = [], 0, index
         texts.append(text)
         size += len(text)
     if texts:
@@ -41,20 +44,20 @@ def _joined(texts: Sequence[bytes], brackets: str) -> str:
 
 
 def to_json(value: object) -> str:
-    """Return `value` as JSON, ready to be a parameter."""
+    """Return `value` as JSON for a parameter."""
     return encode(value).decode()
 
 
 def as_row(record: Record) -> Row:
     """Return the columns of `record` in the order of its fields, as they are staged."""
     values = msgspec.structs.astuple(record)
-    key, provider, endpoint, inbox_id, number, received_at, occurred_at, *rest = values
+    key, provider, endpoint, inbox_id, notification_id, received_at, occurred_at, *rest = values
     return (
         key.hex(),
         provider,
         endpoint,
         inbox_id,
-        number,
+        notification_id,
         sql_datetime.text(received_at),
         sql_datetime.text(occurred_at),
         *rest,
@@ -87,29 +90,30 @@ def rejected_as_json(rejected: Rejected) -> bytes:
     return encode(rejected_as_row(rejected))
 
 
-def from_row(table: type[Record], values: Sequence[Any]) -> Record:
-    """Return the record of which `values` are the columns, as the server returns them, whatever comes after those."""
-    named = dict(zip(table.__struct_fields__, values, strict=False))
+def from_row(table: type[Record], row: Sequence[Any]) -> Record:
+    """Return the record of which `row`, as the server returns it, begins with the columns in the order of the fields."""
+    values = dict(zip(table.__struct_fields__, row, strict=False))
     for name in ("received_at", "occurred_at"):
-        named[name] = named[name].replace(tzinfo=UTC)
-    return table(**named)
+        values[name] = values[name].replace(tzinfo=UTC)
+    return table(**values)
 
 
-def body_as_json(refusal: Rejected) -> bytes:
-    """Return the bytes that `refusal` was about as one member of a JSON object."""
-    name = refusal.body_key.hex() + (refusal.content_type or "")[:_CONTENT_TYPE_CHARACTERS]
-    return encode(name) + b":" + encode(refusal.body.hex())
+def body_as_json(rejected: Rejected) -> bytes:
+    """Return the body of the rejected notification as one member of a JSON object, named after its key and type."""
+    name = rejected.body_key.hex() + (rejected.content_type or "")[:_CONTENT_TYPE_CHARACTERS]
+    return encode(name) + b":" + encode(rejected.body.hex())
 
 
-def storable(refusal: Rejected) -> Rejected:
-    """Return `refusal` without what is no text to SQL Server. In records, the decoders see to that."""
+def storable(rejected: Rejected) -> Rejected:
+    """Return `rejected` with texts that SQL Server can store. The decoders make sure of that in records."""
     return msgspec.structs.replace(
-        refusal,
-        path=_text(refusal.path),
-        reason=_text(refusal.reason),
-        content_type=refusal.content_type and _text(refusal.content_type),
+        rejected,
+        path=_text(rejected.path),
+        reason=_text(rejected.reason),
+        content_type=rejected.content_type and _text(rejected.content_type),
     )
 
 
 def _text(text: str) -> str:
+    """Return `text` with U+FFFD in place of lone surrogates and U+0000."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").replace("\x00", "\ufffd")

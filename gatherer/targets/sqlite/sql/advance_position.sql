@@ -1,4 +1,4 @@
--- The position only moves forward, whatever another gatherer did in the meantime.
+-- Advance the position of an inbox. It never moves back, even if another gatherer has moved it in the meantime.
 INSERT INTO inbox_position (inbox_id, notification_id, digest, changed_at) VALUES (?, ?, ?, ?)
 ON CONFLICT (inbox_id) DO UPDATE SET
     notification_id = excluded.notification_id,

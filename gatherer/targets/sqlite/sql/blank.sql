@@ -1,4 +1,4 @@
--- Remove what people wrote, in some of the answers that occurred before a time: it is never filled again.
+-- Blank the text of some of the answers that occurred before a time. It is never filled again.
 UPDATE response SET
     reply_text = NULL, reply_payload = NULL, details = NULL, blanked_at = :now, changed_at = :now
 WHERE id IN (

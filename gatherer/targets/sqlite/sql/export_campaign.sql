@@ -1,7 +1,6 @@
--- Responses whose campaign is known, with what message_map says of it. A row counts as changed when the response
--- was, when its place in the map was made, or when a receipt of the message it belongs to told where that is:
--- whichever came last. But not when all that happened was that its text became too old to be kept: who imports
--- responses took it for another one. Parameters as in export_response.sql.
+-- Responses whose campaign is known, with the columns of message_map. A row counts as changed when the response
+-- changed, when its row of the map was inserted, or when a receipt of its message linked it to that row: the latest of
+-- these times. It does not count as changed when only its text was blanked: an importer would take it for a new one. Parameters as in export_response.sql.
 WITH receipt AS (
     SELECT message_id, client_reference, phone, changed_at
     FROM response
@@ -26,8 +25,8 @@ WHERE r.occurred_at >= :since AND r.occurred_at < :until
                 SELECT q.message_id FROM receipt AS q
                 WHERE q.changed_at >= :changed_from AND q.changed_at < :changed_to
             )
-            -- Any receipt can tell that an answer without a context came after the message, or that the message
-            -- arrived. Else it is the first that makes the link by itself: the further ones repeat nothing.
+            -- Any receipt can show that an answer without a context came after the message, or that the message
+            -- arrived. Otherwise the first receipt makes the link, and later ones change nothing.
             AND (
                 r.rule = 'recent'
                 OR NOT EXISTS (

@@ -1,4 +1,4 @@
--- One row if there is any response from the endpoint, whatever else is asked for.
+-- One row if there is any response from the endpoint; the other parameters are not looked at.
 SELECT endpoint
 FROM response
 WHERE endpoint = :endpoint

@@ -1,4 +1,4 @@
--- Responses to hand on: occurred in one range, written in another, at one endpoint or all (''), of some kinds or
+-- Responses to export: occurred in one range, written in another, at one endpoint or all (''), of some kinds or
 -- all ('[]'). All ranges are half open.
 SELECT
     provider, endpoint, occurred_at, received_at, changed_at, kind, message_id, about_message_id, phone, user_id,

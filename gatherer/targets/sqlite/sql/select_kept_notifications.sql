@@ -1,5 +1,4 @@
--- The notifications that rejections came from, each once, with the bytes kept for them: of open rejections, or of
--- all of them.
+-- The notifications with rejections, each once, with the bodies kept for them: with open rejections, or with any.
 SELECT
     n.body_key, r.notification_id, r.inbox_id, r.received_at, r.endpoint, r.provider, n.body, n.content_type
 FROM rejected_notification AS n

@@ -4,14 +4,14 @@
 -- One response: a receipt (sent, delivered, read, failed, …) or an answer (replied, reacted, …).
 CREATE TABLE response (
     id                 INTEGER PRIMARY KEY,
-    key                BLOB NOT NULL,     -- 16 bytes: same fact, same key
+    key                BLOB NOT NULL,     -- the same for every delivery of one fact
     provider           TEXT NOT NULL,
     endpoint           TEXT NOT NULL,     -- where it was received first
     inbox_id           TEXT NOT NULL,     -- the inbox and
     notification_id    INTEGER NOT NULL,  -- the notification it was received in first
     received_at        TEXT NOT NULL,     -- when that was
     occurred_at        TEXT NOT NULL,     -- when it happened
-    occurred_at_source TEXT NOT NULL,     -- who says so: element, entry or receipt
+    occurred_at_source TEXT NOT NULL,     -- what gave that time: element, entry or receipt
     account_id         TEXT,
     is_test            INTEGER NOT NULL,  -- 1: dashboard tests and simulated traffic
     kind               TEXT NOT NULL,
@@ -57,14 +57,14 @@ CREATE INDEX response_kept ON response (occurred_at) WHERE blanked_at IS NULL AN
 -- One notice about a message template: status, quality, category or content.
 CREATE TABLE template_event (
     id                 INTEGER PRIMARY KEY,
-    key                BLOB NOT NULL,     -- 16 bytes: same fact, same key
+    key                BLOB NOT NULL,     -- the same for every delivery of one fact
     provider           TEXT NOT NULL,
     endpoint           TEXT NOT NULL,     -- where it was received first
     inbox_id           TEXT NOT NULL,     -- the inbox and
     notification_id    INTEGER NOT NULL,  -- the notification it was received in first
     received_at        TEXT NOT NULL,     -- when that was
     occurred_at        TEXT NOT NULL,     -- when it happened
-    occurred_at_source TEXT NOT NULL,     -- who says so: element, entry or receipt
+    occurred_at_source TEXT NOT NULL,     -- what gave that time: element, entry or receipt
     account_id         TEXT,
     is_test            INTEGER NOT NULL,  -- 1: dashboard tests and simulated traffic
     field              TEXT NOT NULL,
@@ -87,14 +87,14 @@ CREATE INDEX template_event_occurred ON template_event (occurred_at);
 -- One notice about a Flow: a change of status, or an alert with its figures.
 CREATE TABLE flow_event (
     id                 INTEGER PRIMARY KEY,
-    key                BLOB NOT NULL,     -- 16 bytes: same fact, same key
+    key                BLOB NOT NULL,     -- the same for every delivery of one fact
     provider           TEXT NOT NULL,
     endpoint           TEXT NOT NULL,     -- where it was received first
     inbox_id           TEXT NOT NULL,     -- the inbox and
     notification_id    INTEGER NOT NULL,  -- the notification it was received in first
     received_at        TEXT NOT NULL,     -- when that was
     occurred_at        TEXT NOT NULL,     -- when it happened
-    occurred_at_source TEXT NOT NULL,     -- who says so: element, entry or receipt
+    occurred_at_source TEXT NOT NULL,     -- what gave that time: element, entry or receipt
     account_id         TEXT,
     is_test            INTEGER NOT NULL,  -- 1: dashboard tests and simulated traffic
     event              TEXT,
@@ -122,14 +122,14 @@ CREATE INDEX flow_event_occurred ON flow_event (occurred_at);
 -- One notice about our account, one of our numbers, or what we may do with them.
 CREATE TABLE account_event (
     id                 INTEGER PRIMARY KEY,
-    key                BLOB NOT NULL,     -- 16 bytes: same fact, same key
+    key                BLOB NOT NULL,     -- the same for every delivery of one fact
     provider           TEXT NOT NULL,
     endpoint           TEXT NOT NULL,     -- where it was received first
     inbox_id           TEXT NOT NULL,     -- the inbox and
     notification_id    INTEGER NOT NULL,  -- the notification it was received in first
     received_at        TEXT NOT NULL,     -- when that was
     occurred_at        TEXT NOT NULL,     -- when it happened
-    occurred_at_source TEXT NOT NULL,     -- who says so: element, entry or receipt
+    occurred_at_source TEXT NOT NULL,     -- what gave that time: element, entry or receipt
     account_id         TEXT,
     is_test            INTEGER NOT NULL,  -- 1: dashboard tests and simulated traffic
     field              TEXT NOT NULL,
@@ -152,14 +152,14 @@ CREATE INDEX account_event_occurred ON account_event (occurred_at);
 -- One element that is real but not modelled, kept whole.
 CREATE TABLE other_event (
     id                 INTEGER PRIMARY KEY,
-    key                BLOB NOT NULL,     -- 16 bytes: same fact, same key
+    key                BLOB NOT NULL,     -- the same for every delivery of one fact
     provider           TEXT NOT NULL,
     endpoint           TEXT NOT NULL,     -- where it was received first
     inbox_id           TEXT NOT NULL,     -- the inbox and
     notification_id    INTEGER NOT NULL,  -- the notification it was received in first
     received_at        TEXT NOT NULL,     -- when that was
     occurred_at        TEXT NOT NULL,     -- when it happened
-    occurred_at_source TEXT NOT NULL,     -- who says so: element, entry or receipt
+    occurred_at_source TEXT NOT NULL,     -- what gave that time: element, entry or receipt
     account_id         TEXT,
     is_test            INTEGER NOT NULL,  -- 1: dashboard tests and simulated traffic
     family             TEXT NOT NULL,
@@ -176,7 +176,7 @@ CREATE INDEX other_event_changed ON other_event (changed_at);
 CREATE INDEX other_event_deleted ON other_event (message_id) WHERE family = 'statuses' AND name = 'deleted';
 CREATE INDEX other_event_occurred ON other_event (occurred_at);
 
--- One thing that was refused, and why. Its notification is kept once, in rejected_notification.
+-- One element or notification that was rejected, and why. rejected_notification has its body.
 CREATE TABLE rejected (
     id              INTEGER PRIMARY KEY,
     key             BLOB NOT NULL,     -- over provider, path, class of reason and bytes
@@ -190,7 +190,7 @@ CREATE TABLE rejected (
     reason          TEXT NOT NULL,
     body_key        BLOB NOT NULL,
     inserted_at     TEXT NOT NULL,
-    resolved_at     TEXT               -- when a later success settled it
+    resolved_at     TEXT               -- when a later success resolved it
 );
 CREATE UNIQUE INDEX rejected_key ON rejected (key);
 CREATE INDEX rejected_open ON rejected (body_key) WHERE resolved_at IS NULL;
@@ -203,7 +203,7 @@ CREATE TABLE rejected_notification (
     body         BLOB NOT NULL         -- byte for byte as received
 ) WITHOUT ROWID;
 
--- Up to where each inbox has been gathered; written in the same transaction as the rows.
+-- The last notification of each inbox that was gathered; written in the same transaction as the rows.
 CREATE TABLE inbox_position (
     inbox_id        TEXT NOT NULL PRIMARY KEY,
     notification_id INTEGER NOT NULL,
@@ -247,30 +247,30 @@ CREATE UNIQUE INDEX message_map_message ON message_map (message_id) WHERE messag
 CREATE INDEX message_map_reference ON message_map (client_reference) WHERE client_reference IS NOT NULL;
 CREATE INDEX message_map_phone ON message_map (phone, sent_at) WHERE phone IS NOT NULL;
 
--- What is left of an erased person: enough to know them again, not to find out who they were.
+-- What stays of an erased person: enough to recognise the person's data, not to find out who it was.
 CREATE TABLE tombstone (
     identifier BLOB NOT NULL PRIMARY KEY,  -- 32 bytes: the keyed hash of a phone number, user id or message id
     scope      TEXT NOT NULL,              -- person: what occurred up to erased_at is erased; message: all about it
     erased_at  TEXT NOT NULL,
-    key_id     TEXT NOT NULL               -- which key it was hashed with
+    key_id     TEXT NOT NULL               -- the key of the hash
 ) WITHOUT ROWID;
 
--- One erasure: an account of it without the person.
+-- One erasure, without data of the person.
 CREATE TABLE erasure (
     id            INTEGER PRIMARY KEY,
     erased_at     TEXT NOT NULL,
     host          TEXT NOT NULL,
-    account       TEXT NOT NULL,     -- of the operating system, that ran the command
+    account       TEXT NOT NULL,     -- of the operating system; it ran the command
     version       TEXT NOT NULL,
-    reference     TEXT,              -- what the person who did it calls it
+    reference     TEXT,              -- as the operator gave it
     identifiers   INTEGER NOT NULL,  -- phone numbers and user ids
-    notifications INTEGER NOT NULL,  -- taken out of inboxes, or freed of what they said about the person
-    responses     INTEGER NOT NULL,  -- rows removed, and so are
-    other_rows    INTEGER NOT NULL   -- those of other tables
+    notifications INTEGER NOT NULL,  -- removed from inboxes, or redacted there
+    responses     INTEGER NOT NULL,  -- rows removed
+    other_rows    INTEGER NOT NULL   -- rows removed from other tables
 );
 
--- Settings of the site that views need; gather writes them from [target] of the configuration. And the
--- identity of this database: as which consumer of an inbox it is known.
+-- Settings of the site that views need; a run writes them from [target] of the configuration. And the identity of this
+-- database, which is its name as a consumer of an inbox.
 CREATE TABLE setting (
     name  TEXT NOT NULL PRIMARY KEY,
     value TEXT NOT NULL

@@ -1,4 +1,4 @@
--- One row per thing refused. Redelivery changes nothing, except that the first receipt counts.
+-- One row per rejection. Redelivery changes nothing, except that the first receipt counts.
 INSERT INTO rejected (
     key, provider, endpoint, inbox_id, notification_id, received_at, path, reason_class, reason, body_key,
     inserted_at

@@ -1,13 +1,14 @@
--- Where the keys of one transaction are kept, to count its rows after the commit. First batch, once per connection.
+-- First batch, once per connection: the temporary table of the keys of one transaction, to count its rows after the
+-- commit.
 CREATE TABLE #applied (
     table_name nvarchar(32) COLLATE Latin1_General_BIN2 NOT NULL,
     [key]      binary(16) NOT NULL
 );
 GO
--- Begin a transaction, alone: batches of two gatherers wait for each other here, and nowhere else, so that they
--- never meet in the middle. The lock ends with the transaction, or with the connection.
--- $(milliseconds): how long to wait. No parameter: what has one runs as a procedure, and a procedure that ends with
--- another number of transactions than it began with is error 266.
+-- Second batch: begin a transaction that holds the application lock. Two gatherers wait for each other here and nowhere
+-- else, so they cannot deadlock. The lock ends with the transaction, or with the connection.
+-- $(milliseconds): how long to wait. Not a parameter: the driver runs a batch with parameters as a procedure, and a
+-- procedure that ends with another number of transactions than it began with is error 266.
 SET NOCOUNT ON;
 SET XACT_ABORT ON;
 DECLARE @granted int;
@@ -20,8 +21,8 @@ EXEC @granted = sp_getapplock
 IF @granted < 0
     ROLLBACK TRANSACTION;
 
--- The time of writing is taken here, by one clock for all, and never goes back: whoever reads by changed_at up to
--- the time of `horizon.sql` misses nothing.
+-- The time of writing is the server's, for all gatherers, and never goes back: a reader of changed_at up to the time of
+-- `horizon.sql` misses no row.
 DECLARE @now datetime2(3) = SYSUTCDATETIME(), @latest datetime2(3) = NULL;
 IF @granted >= 0
     SELECT @latest = MAX(changed_at) FROM $(schema).response;

@@ -1,4 +1,4 @@
--- First batch: how many answers occurred before a time and still have what the person wrote. Parameter: the time.
+-- First batch: how many answers occurred before a time and still have the text of the person. Parameter: the time.
 SET NOCOUNT ON;
 DECLARE @before datetime2(3) = ?;
 
@@ -8,7 +8,7 @@ WHERE blanked_at IS NULL AND occurred_at < @before AND kind IN (
     N'reacted', N'replied', N'edited', N'revoked', N'opted_out', N'opted_in', N'clicked', N'reply_marker'
 );
 GO
--- Second batch: remove that from some of them; it is never filled again. Parameters: the time, and that of writing.
+-- Second batch: blank the text of some of them; it is never filled again. Parameters: the time, the time of writing.
 SET NOCOUNT ON;
 DECLARE @before datetime2(3) = ?, @now datetime2(3) = ?;
 

@@ -1,4 +1,5 @@
--- Notifications chosen for a replay that rebuilds. First batch, once per connection.
+-- The notifications whose rows `replay --rebuild` removes, and the records that it keeps.
+-- First batch, once per connection: the temporary tables.
 CREATE TABLE #chosen (
     inbox_id        nvarchar(64) COLLATE Latin1_General_BIN2 NOT NULL,
     notification_id bigint NOT NULL,
@@ -8,7 +9,7 @@ CREATE TABLE #kept (
     [key] binary(16) NOT NULL PRIMARY KEY
 );
 GO
--- Second batch. Parameter: pairs of inbox and notification as JSON arrays.
+-- Second batch: choose notifications. Parameter: pairs of inbox and notification as JSON arrays.
 SET NOCOUNT ON;
 DECLARE @rows nvarchar(max) = ?;
 
@@ -16,7 +17,7 @@ INSERT INTO #chosen (inbox_id, notification_id)
 SELECT DISTINCT inbox_id, notification_id
 FROM OPENJSON(@rows) WITH (inbox_id nvarchar(64) '$[0]', notification_id bigint '$[1]');
 GO
--- Third batch: records that stay. Parameter: their keys as a JSON array of hexadecimal texts.
+-- Third batch: keep records. Parameter: their keys as a JSON array of hexadecimal texts.
 SET NOCOUNT ON;
 DECLARE @keys nvarchar(max) = ?;
 

@@ -4,8 +4,7 @@ DECLARE @before datetime2(3) = ?;
 
 SELECT COUNT(*) AS counted FROM $(schema).rejected WHERE received_at < @before;
 GO
--- Second batch: delete some of them, and the bodies that no other one needs. Parameter: the
--- time.
+-- Second batch: delete some of them, and the bodies that no other rejection refers to. Parameter: the time.
 SET NOCOUNT ON;
 DECLARE @before datetime2(3) = ?;
 DECLARE @old TABLE (id bigint NOT NULL PRIMARY KEY, body_key binary(16) NOT NULL);

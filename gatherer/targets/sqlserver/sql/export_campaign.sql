@@ -1,11 +1,10 @@
--- Responses whose campaign is known, with what message_map says of it. A row counts as changed when the response
--- was, when its place in the map was made, or when a receipt of the message it belongs to told where that is:
--- whichever came last. But not when all that happened was that its text became too old to be kept: who imports
--- responses took it for another one. Parameters and RECOMPILE as in export_response.sql.
+-- Responses whose campaign is known, with the columns of message_map. A row counts as changed when the response
+-- changed, when its row of the map was inserted, or when a receipt of its message linked it to that row: the latest of
+-- these times. It does not count as changed when only its text was blanked: an importer would take it for a new one. Parameters and RECOMPILE as in export_response.sql.
 --
--- The site's loader takes none of our locks: a row of message_map can be committed long after the time it bears, when
--- the export that had that time has gone by. Its place counts as made a quarter of an hour later, and it waits until
--- then: what is loaded in shorter transactions is neither missed nor repeated. In SQLite nobody writes beside another.
+-- The site's loader does not take gatherer's lock: it can commit a row of message_map long after the row's inserted_at,
+-- when the export of that time is over. So a row of the map counts from a quarter of an hour after its inserted_at: rows
+-- that the site loads in shorter transactions are neither missed nor repeated. SQLite has one writer at a time.
 SET NOCOUNT ON;
 DECLARE
     @since datetime2(3) = ?, @until datetime2(3) = ?, @changed_from datetime2(3) = ?, @changed_to datetime2(3) = ?,
@@ -38,8 +37,8 @@ WHERE r.occurred_at >= @since AND r.occurred_at < @until
                 SELECT q.message_id FROM receipt AS q
                 WHERE q.changed_at >= @changed_from AND q.changed_at < @changed_to
             )
-            -- Any receipt can tell that an answer without a context came after the message, or that the message
-            -- arrived. Else it is the first that makes the link by itself: the further ones repeat nothing.
+            -- Any receipt can show that an answer without a context came after the message, or that the message
+            -- arrived. Otherwise the first receipt makes the link, and later ones change nothing.
             AND (
                 r.[rule] = N'recent'
                 OR NOT EXISTS (

@@ -1,4 +1,4 @@
--- One row if there is any response from the endpoint, whatever else is asked for. Parameters and RECOMPILE as in
+-- One row if there is any response from the endpoint; the other parameters are not looked at. Parameters and RECOMPILE as in
 -- export_response.sql.
 SET NOCOUNT ON;
 DECLARE

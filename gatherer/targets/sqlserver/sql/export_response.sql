@@ -1,7 +1,7 @@
--- Responses to hand on: occurred in one range, written in another, at one endpoint or all (''), of some kinds or
+-- Responses to export: occurred in one range, written in another, at one endpoint or all (''), of some kinds or
 -- all ('[]'). All ranges are half open.
--- RECOMPILE, so that the plan is made for these ranges: the values of variables are unknown when a batch is compiled,
--- and SQL Server then takes a range for a fixed share of the table, and reads all of it for a few new rows.
+-- RECOMPILE, so that the plan fits these ranges: the values of variables are unknown when a batch is compiled, and SQL
+-- Server then assumes that a range is a fixed share of the table, and reads all of it for a few new rows.
 SET NOCOUNT ON;
 DECLARE
     @since datetime2(3) = ?, @until datetime2(3) = ?, @changed_from datetime2(3) = ?, @changed_to datetime2(3) = ?,

@@ -1,4 +1,4 @@
--- A time before which nothing is going to be written any more: waits for the batch that is being written, if one is.
+-- A time before which no row will be written any more. Waits for the batch that a gatherer is writing, if there is one.
 -- Parameter: how many milliseconds to wait.
 SET NOCOUNT ON;
 DECLARE @milliseconds int = ?;

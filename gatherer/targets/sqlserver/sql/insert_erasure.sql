@@ -1,4 +1,4 @@
--- One erasure, written down. An empty text for `reference` is none.
+-- Record an erasure. An empty text for `reference` means NULL.
 SET NOCOUNT ON;
 DECLARE
     @erased_at datetime2(3) = ?, @host nvarchar(255) = ?, @account nvarchar(255) = ?, @version nvarchar(64) = ?,

@@ -1,4 +1,4 @@
--- One run, written down. An empty text for `problem` is none.
+-- Record a run. An empty text for `problem` means NULL.
 SET NOCOUNT ON;
 DECLARE
     @started_at datetime2(3) = ?, @finished_at datetime2(3) = ?, @host nvarchar(255) = ?, @version nvarchar(64) = ?,

@@ -1,4 +1,4 @@
--- The bytes of notifications with something refused in them, each once.
+-- Insert the bodies of notifications with rejections, each once.
 -- Parameter: a JSON object; each name is a key in hex and the content type, its value the bytes in hex.
 SET NOCOUNT ON;
 DECLARE @bodies nvarchar(max) = ?;

@@ -1,4 +1,4 @@
--- Take everything of gatherer's out of the database again, with all rows. There is no way back but a backup.
+-- Remove all tables and views of gatherer from the database, with all rows. Only a backup can bring them back.
 -- Printed by `gatherer schema print --remove`; gatherer itself never runs it.
 DROP VIEW IF EXISTS $(schema).campaign_funnel;
 DROP VIEW IF EXISTS $(schema).response_campaign;

@@ -1,5 +1,5 @@
--- Settle the open rejections of bodies that were decoded, but for those that were rejected again.
--- Parameters: keys of the bodies, and of the rejections that stay, as JSON lists in hex; the time of writing.
+-- Resolve the open rejections of bodies that were decoded, except those that were rejected again.
+-- Parameters: keys of the bodies, and of the rejections that stay open, as JSON lists in hex; the time of writing.
 SET NOCOUNT ON;
 DECLARE @decoded nvarchar(max) = ?, @again nvarchar(max) = ?, @now datetime2(3) = ?;
 

@@ -1,6 +1,5 @@
--- The notifications that rejections came from, each once, with the bytes kept for them: of open rejections, or of
--- all of them.
--- Parameters: the key of the last one that is known; whether resolved rejections count as well.
+-- The notifications with rejections, each once, with the bodies kept for them: with open rejections, or with any.
+-- Parameters: the key of the last body that was returned before; whether resolved rejections count as well.
 SET NOCOUNT ON;
 DECLARE @after binary(16) = ?, @resolved bit = ?;
 

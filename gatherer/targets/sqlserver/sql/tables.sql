@@ -32,14 +32,14 @@ GO
 IF OBJECT_ID(N'$(schema).response', N'U') IS NULL
 CREATE TABLE $(schema).response (
     id                 bigint IDENTITY(1, 1) NOT NULL,
-    [key]              binary(16) NOT NULL,  -- 16 bytes: same fact, same key
+    [key]              binary(16) NOT NULL,  -- the same for every delivery of one fact
     provider           nvarchar(64) COLLATE Latin1_General_BIN2 NOT NULL,
     endpoint           nvarchar(100) COLLATE Latin1_General_BIN2 NOT NULL,  -- where it was received first
     inbox_id           nvarchar(64) COLLATE Latin1_General_BIN2 NOT NULL,  -- the inbox and
     notification_id    bigint NOT NULL,  -- the notification it was received in first
     received_at        datetime2(3) NOT NULL,  -- when that was
     occurred_at        datetime2(3) NOT NULL,  -- when it happened
-    occurred_at_source nvarchar(16) COLLATE Latin1_General_BIN2 NOT NULL,  -- who says so: element, entry or receipt
+    occurred_at_source nvarchar(16) COLLATE Latin1_General_BIN2 NOT NULL,  -- what gave that time: element, entry or receipt
     account_id         nvarchar(450) COLLATE Latin1_General_BIN2 NULL,
     is_test            bit NOT NULL,  -- 1: dashboard tests and simulated traffic
     kind               nvarchar(32) COLLATE Latin1_General_BIN2 NOT NULL,
@@ -103,14 +103,14 @@ GO
 IF OBJECT_ID(N'$(schema).template_event', N'U') IS NULL
 CREATE TABLE $(schema).template_event (
     id                 bigint IDENTITY(1, 1) NOT NULL,
-    [key]              binary(16) NOT NULL,  -- 16 bytes: same fact, same key
+    [key]              binary(16) NOT NULL,  -- the same for every delivery of one fact
     provider           nvarchar(64) COLLATE Latin1_General_BIN2 NOT NULL,
     endpoint           nvarchar(100) COLLATE Latin1_General_BIN2 NOT NULL,  -- where it was received first
     inbox_id           nvarchar(64) COLLATE Latin1_General_BIN2 NOT NULL,  -- the inbox and
     notification_id    bigint NOT NULL,  -- the notification it was received in first
     received_at        datetime2(3) NOT NULL,  -- when that was
     occurred_at        datetime2(3) NOT NULL,  -- when it happened
-    occurred_at_source nvarchar(16) COLLATE Latin1_General_BIN2 NOT NULL,  -- who says so: element, entry or receipt
+    occurred_at_source nvarchar(16) COLLATE Latin1_General_BIN2 NOT NULL,  -- what gave that time: element, entry or receipt
     account_id         nvarchar(450) COLLATE Latin1_General_BIN2 NULL,
     is_test            bit NOT NULL,  -- 1: dashboard tests and simulated traffic
     field              nvarchar(255) COLLATE Latin1_General_BIN2 NOT NULL,
@@ -140,14 +140,14 @@ GO
 IF OBJECT_ID(N'$(schema).flow_event', N'U') IS NULL
 CREATE TABLE $(schema).flow_event (
     id                 bigint IDENTITY(1, 1) NOT NULL,
-    [key]              binary(16) NOT NULL,  -- 16 bytes: same fact, same key
+    [key]              binary(16) NOT NULL,  -- the same for every delivery of one fact
     provider           nvarchar(64) COLLATE Latin1_General_BIN2 NOT NULL,
     endpoint           nvarchar(100) COLLATE Latin1_General_BIN2 NOT NULL,  -- where it was received first
     inbox_id           nvarchar(64) COLLATE Latin1_General_BIN2 NOT NULL,  -- the inbox and
     notification_id    bigint NOT NULL,  -- the notification it was received in first
     received_at        datetime2(3) NOT NULL,  -- when that was
     occurred_at        datetime2(3) NOT NULL,  -- when it happened
-    occurred_at_source nvarchar(16) COLLATE Latin1_General_BIN2 NOT NULL,  -- who says so: element, entry or receipt
+    occurred_at_source nvarchar(16) COLLATE Latin1_General_BIN2 NOT NULL,  -- what gave that time: element, entry or receipt
     account_id         nvarchar(450) COLLATE Latin1_General_BIN2 NULL,
     is_test            bit NOT NULL,  -- 1: dashboard tests and simulated traffic
     event              nvarchar(255) COLLATE Latin1_General_BIN2 NULL,
@@ -182,14 +182,14 @@ GO
 IF OBJECT_ID(N'$(schema).account_event', N'U') IS NULL
 CREATE TABLE $(schema).account_event (
     id                 bigint IDENTITY(1, 1) NOT NULL,
-    [key]              binary(16) NOT NULL,  -- 16 bytes: same fact, same key
+    [key]              binary(16) NOT NULL,  -- the same for every delivery of one fact
     provider           nvarchar(64) COLLATE Latin1_General_BIN2 NOT NULL,
     endpoint           nvarchar(100) COLLATE Latin1_General_BIN2 NOT NULL,  -- where it was received first
     inbox_id           nvarchar(64) COLLATE Latin1_General_BIN2 NOT NULL,  -- the inbox and
     notification_id    bigint NOT NULL,  -- the notification it was received in first
     received_at        datetime2(3) NOT NULL,  -- when that was
     occurred_at        datetime2(3) NOT NULL,  -- when it happened
-    occurred_at_source nvarchar(16) COLLATE Latin1_General_BIN2 NOT NULL,  -- who says so: element, entry or receipt
+    occurred_at_source nvarchar(16) COLLATE Latin1_General_BIN2 NOT NULL,  -- what gave that time: element, entry or receipt
     account_id         nvarchar(450) COLLATE Latin1_General_BIN2 NULL,
     is_test            bit NOT NULL,  -- 1: dashboard tests and simulated traffic
     field              nvarchar(255) COLLATE Latin1_General_BIN2 NOT NULL,
@@ -219,14 +219,14 @@ GO
 IF OBJECT_ID(N'$(schema).other_event', N'U') IS NULL
 CREATE TABLE $(schema).other_event (
     id                 bigint IDENTITY(1, 1) NOT NULL,
-    [key]              binary(16) NOT NULL,  -- 16 bytes: same fact, same key
+    [key]              binary(16) NOT NULL,  -- the same for every delivery of one fact
     provider           nvarchar(64) COLLATE Latin1_General_BIN2 NOT NULL,
     endpoint           nvarchar(100) COLLATE Latin1_General_BIN2 NOT NULL,  -- where it was received first
     inbox_id           nvarchar(64) COLLATE Latin1_General_BIN2 NOT NULL,  -- the inbox and
     notification_id    bigint NOT NULL,  -- the notification it was received in first
     received_at        datetime2(3) NOT NULL,  -- when that was
     occurred_at        datetime2(3) NOT NULL,  -- when it happened
-    occurred_at_source nvarchar(16) COLLATE Latin1_General_BIN2 NOT NULL,  -- who says so: element, entry or receipt
+    occurred_at_source nvarchar(16) COLLATE Latin1_General_BIN2 NOT NULL,  -- what gave that time: element, entry or receipt
     account_id         nvarchar(450) COLLATE Latin1_General_BIN2 NULL,
     is_test            bit NOT NULL,  -- 1: dashboard tests and simulated traffic
     family             nvarchar(255) COLLATE Latin1_General_BIN2 NOT NULL,
@@ -250,7 +250,7 @@ IF NOT EXISTS (SELECT 1 FROM sys.indexes WHERE object_id = OBJECT_ID(N'$(schema)
     CREATE INDEX other_event_occurred ON $(schema).other_event (occurred_at);
 GO
 
--- One thing that was refused, and why. Its notification is kept once, in rejected_notification.
+-- One element or notification that was rejected, and why. rejected_notification has its body.
 IF OBJECT_ID(N'$(schema).rejected', N'U') IS NULL
 CREATE TABLE $(schema).rejected (
     id              bigint IDENTITY(1, 1) NOT NULL,
@@ -265,7 +265,7 @@ CREATE TABLE $(schema).rejected (
     reason          nvarchar(max) NOT NULL,
     body_key        binary(16) NOT NULL,
     inserted_at     datetime2(3) NOT NULL,
-    resolved_at     datetime2(3) NULL,  -- when a later success settled it
+    resolved_at     datetime2(3) NULL,  -- when a later success resolved it
     CONSTRAINT rejected_pk PRIMARY KEY CLUSTERED (id)
 );
 GO
@@ -279,7 +279,7 @@ IF NOT EXISTS (SELECT 1 FROM sys.indexes WHERE object_id = OBJECT_ID(N'$(schema)
     CREATE INDEX rejected_body ON $(schema).rejected (body_key);
 GO
 
--- The notification of what was refused, once.
+-- The body of a notification with rejections, once.
 IF OBJECT_ID(N'$(schema).rejected_notification', N'U') IS NULL
 CREATE TABLE $(schema).rejected_notification (
     body_key     binary(16) NOT NULL,
@@ -289,7 +289,7 @@ CREATE TABLE $(schema).rejected_notification (
 );
 GO
 
--- Up to where each inbox has been gathered; written in the same transaction as the rows.
+-- The last notification of each inbox that was gathered; written in the same transaction as the rows.
 IF OBJECT_ID(N'$(schema).inbox_position', N'U') IS NULL
 CREATE TABLE $(schema).inbox_position (
     inbox_id        nvarchar(64) COLLATE Latin1_General_BIN2 NOT NULL,
@@ -346,36 +346,36 @@ IF NOT EXISTS (SELECT 1 FROM sys.indexes WHERE object_id = OBJECT_ID(N'$(schema)
     CREATE INDEX message_map_phone ON $(schema).message_map (phone, sent_at) WHERE phone IS NOT NULL;
 GO
 
--- What is left of an erased person: enough to know them again, not to find out who they were.
+-- What stays of an erased person: enough to recognise the person's data, not to find out who it was.
 IF OBJECT_ID(N'$(schema).tombstone', N'U') IS NULL
 CREATE TABLE $(schema).tombstone (
     identifier binary(32) NOT NULL,  -- the keyed hash of a phone number, user id or message id
     scope      nvarchar(16) COLLATE Latin1_General_BIN2 NOT NULL,  -- person: what occurred up to erased_at is erased; message: all about it
     erased_at  datetime2(3) NOT NULL,
-    key_id     nvarchar(64) COLLATE Latin1_General_BIN2 NOT NULL,  -- which key it was hashed with
+    key_id     nvarchar(64) COLLATE Latin1_General_BIN2 NOT NULL,  -- the key of the hash
     CONSTRAINT tombstone_pk PRIMARY KEY CLUSTERED (identifier)
 );
 GO
 
--- One erasure: an account of it without the person.
+-- One erasure, without data of the person.
 IF OBJECT_ID(N'$(schema).erasure', N'U') IS NULL
 CREATE TABLE $(schema).erasure (
     id            bigint IDENTITY(1, 1) NOT NULL,
     erased_at     datetime2(3) NOT NULL,
     host          nvarchar(255) NOT NULL,
-    account       nvarchar(255) NOT NULL,  -- of the operating system, that ran the command
+    account       nvarchar(255) NOT NULL,  -- of the operating system; it ran the command
     version       nvarchar(64) NOT NULL,
-    reference     nvarchar(max) NULL,  -- what the person who did it calls it
+    reference     nvarchar(max) NULL,  -- as the operator gave it
     identifiers   int NOT NULL,  -- phone numbers and user ids
-    notifications int NOT NULL,  -- taken out of inboxes, or freed of what they said about the person
-    responses     int NOT NULL,  -- rows removed, and so are
-    other_rows    int NOT NULL,  -- those of other tables
+    notifications int NOT NULL,  -- removed from inboxes, or redacted there
+    responses     int NOT NULL,  -- rows removed
+    other_rows    int NOT NULL,  -- rows removed from other tables
     CONSTRAINT erasure_pk PRIMARY KEY CLUSTERED (id)
 );
 GO
 
--- Settings of the site that views need; gather writes them from [target] of the configuration. And the
--- identity of this database: as which consumer of an inbox it is known.
+-- Settings of the site that views need; a run writes them from [target] of the configuration. And the identity of this
+-- database, which is its name as a consumer of an inbox.
 IF OBJECT_ID(N'$(schema).setting', N'U') IS NULL
 CREATE TABLE $(schema).setting (
     name  nvarchar(64) COLLATE Latin1_General_BIN2 NOT NULL,

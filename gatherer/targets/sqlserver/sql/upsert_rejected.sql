@@ -1,4 +1,4 @@
--- Insert the staged rows of rejected. Redelivery changes nothing, except that the first receipt counts.
+-- Insert the staged rejections. Redelivery changes nothing, except that the first receipt counts.
 -- Parameter: the time of writing.
 SET NOCOUNT ON;
 DECLARE @now datetime2(3) = ?;
@@ -8,7 +8,7 @@ INSERT INTO #applied (table_name, [key])
 SELECT N'rejected', [key] FROM #rejected;
 SET @staged = @@ROWCOUNT;
 
--- These four compare as ASCII, in which every collation and encoding has one binary order.
+-- The values of these four columns are ASCII, which has one binary order in every collation and encoding.
 UPDATE t SET
     endpoint = s.endpoint, inbox_id = s.inbox_id, notification_id = s.notification_id, received_at = s.received_at
 FROM $(schema).rejected AS t

@@ -1,4 +1,4 @@
--- One row per identifier. Who was erased again is erased up to the later time.
+-- One row per identifier. If a person is erased again, the later time counts.
 -- Parameter: the rows as JSON arrays, each identifier once.
 SET NOCOUNT ON;
 DECLARE @rows nvarchar(max) = ?;

@@ -1,5 +1,5 @@
--- After a commit: how many keys the transaction had, and how many of them are there. Under XACT_ABORT an error
--- that got lost on its way would have rolled everything back, and the commit would still have said nothing.
+-- After a commit: how many keys the transaction wrote, and how many of them are stored. Under XACT_ABORT, an error that
+-- did not reach the client would have rolled everything back, and the commit would not have reported it.
 SET NOCOUNT ON;
 SELECT
     (SELECT COUNT(*) FROM #applied) AS applied,

@@ -28,8 +28,8 @@ JOIN $(schema).time_zone_offset AS o ON o.starts_at <= r.occurred_at AND r.occur
 JOIN $(schema).time_zone_offset AS p ON p.starts_at <= r.received_at AND r.received_at < p.ends_at;
 GO
 
--- One reply as it stands now: with the text of its latest edit, and not at all once it is revoked. On-Premises
--- tells the latter with a status `deleted`.
+-- One reply in its current state: with the text of its latest edit. A revoked reply has no row. On-Premises reports
+-- that as a status `deleted`.
 CREATE VIEW $(schema).reply AS
 SELECT
     r.message_id, r.about_message_id, r.provider, r.endpoint, r.account_id, r.phone_number_id, r.business_phone,
@@ -86,8 +86,8 @@ FROM (
 WHERE recency = 1 AND (emoji IS NULL OR DATALENGTH(emoji) > 0);
 GO
 
--- Whether one person wants marketing from one of our numbers: the latest word counts, and of two at the
--- same time the opt-out. Who is named by user id alone has the phone that any response has beside it.
+-- Whether one person wants marketing from one of our numbers: the latest opt-out or opt-in counts, and of two at the
+-- same time the opt-out. If it has only a user id, the phone is the one that any response has with this user id.
 CREATE VIEW $(schema).opt_out_current AS
 WITH known AS (
     SELECT user_id, MIN(phone) AS phone
@@ -123,7 +123,7 @@ FROM (
 WHERE recency = 1;
 GO
 
--- One name and value of one Flow answer. An answer that is no JSON object is in `reply` alone. (For ISJSON only
+-- One name and value of one Flow answer. An answer that is not a JSON object is in `reply` alone. (For ISJSON only
 -- objects and arrays are JSON, so whichever bracket comes first tells which of them it is.) Lists and objects
 -- inside are as they were written; the embedded target writes them without spaces.
 CREATE VIEW $(schema).flow_answer AS
@@ -143,8 +143,9 @@ CROSS APPLY OPENJSON(
 WHERE r.reply_type = N'flow';
 GO
 
--- One of our messages, with everything known of its fate. A read or played message was delivered, whether
--- or not that was reported. Reply markers count only where the reply itself never came: not once it is revoked.
+-- One of our messages, with everything known about it. A read or played message was delivered, even if no receipt
+-- reported that. A reply marker counts only if the reply itself was never received; if it was received and revoked, the
+-- marker does not count.
 CREATE VIEW $(schema).message_status AS
 WITH receipt AS (
     SELECT
@@ -211,10 +212,10 @@ LEFT JOIN answered AS a ON a.message_id = s.message_id
 LEFT JOIN marked AS m ON m.message_id = s.message_id;
 GO
 
--- One of our messages with the row of the map that it belongs to, and what its receipts know and the map does
--- not say; or a row of the map of whose message nothing was heard yet. The message's id counts before its
--- client reference. A reference may stand for a whole campaign, or in several rows for several people: then
--- the row with the message's own phone counts, before one without.
+-- One of our messages with the row of the map that it belongs to, and the values of its receipts where the map has
+-- none; or a row of the map without any receipt so far. The message's id counts before its client reference. A
+-- reference may stand for a whole campaign, or in several rows for several people: then the row with the message's
+-- own phone counts, before a row without a phone.
 CREATE VIEW $(schema).mapped_message AS
 WITH ours AS (
     SELECT
@@ -262,8 +263,8 @@ GO
 -- One response with the campaign and the message of ours that it belongs to, and the rule that found them:
 -- `message` (its own id is mapped), `reference` (its message's client reference is), `about` (the message it
 -- is about is), or `recent` (an answer without any of these: the latest message to that person from that
--- number within attribution_hours, unless it failed). Where only one of the two says which number of ours it
--- concerns, the same endpoint has to do.
+-- number within attribution_hours, unless it failed). If only one of the two has our number, the endpoint must be the
+-- same.
 CREATE VIEW $(schema).response_campaign AS
 WITH typed AS (
     SELECT
@@ -327,8 +328,8 @@ JOIN $(schema).message_map AS m ON m.id = b.map_id
 WHERE b.place = 1;
 GO
 
--- One campaign and day of sending: how many of its messages got how far. Each message counts once, with the
--- replies and reactions that stand now; a failure counts where nothing shows that the message arrived.
+-- One campaign and day of sending: how many of its messages were sent, delivered, read and so on. Each message counts
+-- once, with its current replies and reactions; a failure counts if nothing shows that the message arrived.
 CREATE VIEW $(schema).campaign_funnel AS
 WITH standing AS (
     SELECT message_id, N'replied' AS kind FROM $(schema).reply
