@@ -9,6 +9,7 @@ from gatherer.model.notification import Notification, body_key
 from gatherer.model.records import Kind, Record, Rejected, Response
 from gatherer.privacy.erased import Erased
 from gatherer.privacy.filter import without_erased
+from gatherer.providers.base import Decoded
 from gatherer.targets.base import Batch, Position
 
 
@@ -45,15 +46,11 @@ def decode_batch(
         else:
             facts = providers.decode(notification)
             kept_notifications.append(notification)
-        for fact in facts:
+        for fact in with_opt_outs(facts, opt_out_words(notification.endpoint)):
             if isinstance(fact, Rejected):
                 rejected.setdefault(fact.key, fact)
                 continue
             records.append(fact)
-            if type(fact) is Response and fact.kind is Kind.REPLIED:
-                opted_out = opt_outs.opt_out(fact, opt_out_words(notification.endpoint))
-                if opted_out is not None:
-                    records.append(opted_out)
         if open_rejections and (key := body_key(notification.body)) in open_rejections:
             decoded_bodies.add(key)
     folded = merge.fold(records)
@@ -66,3 +63,21 @@ def decode_batch(
         erased=erased_count,
         notifications=kept_notifications,
     )
+
+
+def with_opt_outs(decoded: Decoded, keywords: frozenset[str]) -> Decoded:
+    """Return what is `decoded`, and after each reply that is one of the `keywords` the opt-out in it, with its paths."""
+    opted_out = {
+        i: opt_out
+        for i, fact in enumerate(decoded)
+        if type(fact) is Response and fact.kind is Kind.REPLIED
+        if (opt_out := opt_outs.opt_out(fact, keywords)) is not None
+    }
+    if not opted_out:
+        return decoded
+    facts = Decoded()
+    for i, (fact, paths) in enumerate(decoded.with_paths()):
+        facts.add(fact, *paths)
+        if i in opted_out:
+            facts.add(opted_out[i], *paths)
+    return facts

@@ -22,12 +22,12 @@ def without_erased(notification: Notification, erased: Erased) -> tuple[Notifica
     """
     facts = providers.decode(notification)
     before = _there_before(notification, facts, erased)
-    own: Decoded = []  # what is still needed of the body
-    kept: Decoded = []
-    for one in facts:
+    own: list[Record | Rejected] = []  # what is still needed of the body
+    kept = Decoded()
+    for one, paths in facts.with_paths():
         fact = of_others(one, erased, before.moment_of(one))
         if fact is not None:
-            kept.append(fact)
+            kept.add(fact, *paths)
             if isinstance(fact, Rejected):
                 own += [fact] if element_of(fact) not in before.elements else []
             elif fact is one or names_somebody(columns(fact)):
@@ -44,9 +44,14 @@ def without_erased(notification: Notification, erased: Erased) -> tuple[Notifica
         if chosen:
             digest = notification.digest()
             notification = free(notification, chosen)._replace(received_digest=digest)
-            left = [] if notification.is_erased else providers.decode(notification)
-            kept = [fact for fact in kept if not isinstance(fact, Rejected)]
-            kept += [fact for fact in left if isinstance(fact, Rejected)]  # those keep bytes
+            left = Decoded() if notification.is_erased else providers.decode(notification)
+            records = [pair for pair in kept.with_paths() if not isinstance(pair[0], Rejected)]
+            rejections = [
+                pair for pair in left.with_paths() if isinstance(pair[0], Rejected)
+            ]  # those keep bytes
+            kept = Decoded()
+            for fact, paths in (*records, *rejections):
+                kept.add(fact, *paths)
     return notification, kept, len(facts) - len(kept)
 
 

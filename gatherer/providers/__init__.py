@@ -18,7 +18,7 @@ from typing import Final
 from gatherer.model.errors import ConfigurationError
 from gatherer.model.notification import Notification
 from gatherer.model.records import Reason
-from gatherer.providers.base import Decoded, Provider, reject
+from gatherer.providers.base import Decoded, Provider, reject_body
 
 BUILT_IN: Final = {
     "meta": "gatherer.providers.meta",
@@ -75,9 +75,9 @@ def decode(notification: Notification) -> Decoded:
     try:
         provider = get(notification.provider)
     except ConfigurationError as error:
-        return [reject(notification, notification.provider, "$", str(error), Reason.UNKNOWN_PROVIDER)]
+        return reject_body(notification, notification.provider, str(error), Reason.UNKNOWN_PROVIDER)
     try:
         return provider.decode(notification)
     except Exception as defect:  # noqa: BLE001 - a defect in a decoder must not stop the run
         reason = f"the decoder failed: {type(defect).__name__}"
-        return [reject(notification, provider.name, "$", reason, Reason.DECODER)]
+        return reject_body(notification, provider.name, reason, Reason.DECODER)

@@ -2,15 +2,60 @@
 
 import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
 from gatherer.model.notification import Notification, body_key
 from gatherer.model.records import Reason, Record, Rejected
+from gatherer.providers.paths import WHOLE_BODY, Path, Paths, path_text
 from gatherer.providers.signatures import BodyCheck, SignatureSettings
 
-Decoded = list[Record | Rejected]
+
+class Decoded(list[Record | Rejected]):
+    """What a decoder makes of a body: the record or the rejection of each element, in the order of the body.
+
+    Each has paths: those of the parts of the body that it comes from. The first is the element's own. Others are
+    outside of it, as is the entry of `contacts[]` that tells who the person is. None of them lies within another.
+    What elements share, such as the account and our number, is not among them.
+    """
+
+    __slots__ = ("_arrays", "_paths")
+
+    def __init__(self) -> None:
+        self._paths: list[Paths] = []
+        self._arrays: list[tuple[Path, list[Path | None]]] = []  # whose paths come after those in _paths
+
+    @property
+    def paths(self) -> list[Paths]:
+        """The paths of each record and rejection, in their order."""
+        for path, contacts in self._arrays:
+            for i, contact in enumerate(contacts):
+                self._paths.append(((*path, i),) if contact is None else ((*path, i), contact))
+        self._arrays.clear()
+        return self._paths
+
+    def add(self, fact: Record | Rejected, *paths: Path) -> None:
+        """Append `fact`, which comes from the parts of the body at `paths`."""
+        self.append(fact)
+        self.paths.append(paths)
+
+    def add_array(self, facts: list[Record | Rejected], path: Path, contacts: list[Path | None]) -> None:
+        """Append `facts`, which come from the items of the array at `path`.
+
+        Args:
+            facts: one for each item.
+            path: the path of the array.
+            contacts: the path of the contact of each item, or None.
+
+        """
+        self.extend(facts)
+        self._arrays.append((path, contacts))  # a thousand paths cost time that few callers have a use for
+
+    def with_paths(self) -> Iterator[tuple[Record | Rejected, Paths]]:
+        """Return each record and rejection with its paths."""
+        return zip(self, self.paths, strict=True)
+
 
 _SECRET_NAME: Final = re.compile(r"[a-z][a-z0-9_]*")
 
@@ -77,11 +122,12 @@ class ElementError(Exception):
 
 
 def reject(
-    notification: Notification, provider: str, path: str, reason: str, reason_class: Reason = Reason.ELEMENT
+    notification: Notification, provider: str, path: Path, reason: str, reason_class: Reason = Reason.ELEMENT
 ) -> Rejected:
-    """Return the rejection of what stands at the JSON `path` in `notification`, for one-sentence `reason`."""
+    """Return the rejection of the element at `path` in the body of `notification`, for a `reason` of one sentence."""
+    place = path_text(path)
     body = body_key(notification.body)
-    identity = f"{provider}\x1f{path}\x1f{reason_class}\x1f".encode() + body
+    identity = f"{provider}\x1f{place}\x1f{reason_class}\x1f".encode() + body
     return Rejected(
         key=hashlib.sha256(identity).digest()[:16],
         provider=provider,
@@ -89,10 +135,17 @@ def reject(
         inbox_id=notification.inbox_id,
         notification_id=notification.id,
         received_at=notification.received_at,
-        path=path,
+        path=place,
         reason_class=reason_class,
         reason=reason,
         body_key=body,
         body=notification.body,
         content_type=notification.content_type,
     )
+
+
+def reject_body(notification: Notification, provider: str, reason: str, reason_class: Reason) -> Decoded:
+    """Return what a decoder makes of a body of which it can read nothing: one rejection of the whole."""
+    decoded = Decoded()
+    decoded.add(reject(notification, provider, WHOLE_BODY, reason, reason_class), WHOLE_BODY)
+    return decoded

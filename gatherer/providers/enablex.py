@@ -31,9 +31,10 @@ from msgspec.structs import replace
 from gatherer.model.notification import Notification
 from gatherer.model.phones import e164
 from gatherer.model.records import OtherEvent, Reason, Record, Rejected, Response, TemplateEvent, make_key
-from gatherer.providers.base import Decoded, Provider, reject
+from gatherer.providers.base import Decoded, Provider, reject_body
 from gatherer.providers.elements import as_json, dig, items, mapping, text
-from gatherer.providers.origin import Origin, decode_one, other
+from gatherer.providers.origin import Origin, decode_one, items_with_paths, other
+from gatherer.providers.paths import WHOLE_BODY, Path, Paths
 from gatherer.providers.payload import UnreadableBodyError, load_json
 from gatherer.providers.whatsapp.envelope import RECEIPTS_AND_ANSWERS, BodyDecoder, is_body
 from gatherer.providers.whatsapp.notices import field_of
@@ -47,6 +48,8 @@ WHATSAPP_ID: Final = re.compile(r"(?:wamid|wacid)\.|(?:gB|AB)[EG]")
 # says that a deletion is posted as a message, not how; `revoke`, which WhatsApp calls it, is known without this.
 DELETIONS: Final = frozenset({"deleted", "delete", "message_deleted"})
 DELETED: Final = ("message_id", "original_message_id", "id")
+
+NO_EXTRA: Final[tuple[Any, Path]] = (None, WHOLE_BODY)
 
 # What betrays a template update, in a key or in one of these words
 TEMPLATE: Final = "template"
@@ -67,17 +70,14 @@ def decode(notification: Notification) -> Decoded:
     try:
         body = load_json(notification.body)
     except UnreadableBodyError as problem:
-        return [reject(notification, NAME, "$", str(problem), Reason.UNREADABLE)]
+        return reject_body(notification, NAME, str(problem), Reason.UNREADABLE)
     decoder = BodyDecoder(notification, NAME)
-    if type(body) is list:
-        for i, part in enumerate(body):
-            _decode_body(decoder, part, f"$[{i}]")
-    else:
-        _decode_body(decoder, body, "$")
+    for path, part in items_with_paths(body, WHOLE_BODY):
+        _decode_body(decoder, part, path)
     return decoder.decoded
 
 
-def _decode_body(decoder: BodyDecoder, body: Any, path: str) -> None:
+def _decode_body(decoder: BodyDecoder, body: Any, path: Path) -> None:
     """Add the elements of one body to `decoder.decoded`."""
     if type(body) is not dict:
         decoder.decode_body(body, path)  # which rejects it
@@ -87,13 +87,20 @@ def _decode_body(decoder: BodyDecoder, body: Any, path: str) -> None:
         decode_one(Origin(decoder.notification, NAME), body, _unknown, path, decoder.decoded)
     else:
         first = len(decoder.decoded)
-        messages = items(body.get("messages"))
-        if messages:
+        messages = body.get("messages")
+        if type(messages) is list:
             body = {**body, "messages": [_as_revoke(message) for message in messages]}
+        elif messages is not None:
+            body = {**body, "messages": _as_revoke(messages)}
         decoder.decode_body(body, path)
         space = f"{NAME}:{e164(text(body.get('business_phone'))) or ''}"
-        extras = {text(dig(message, "id")): dig(message, "extra") for message in messages}
-        decoder.decoded[first:] = [_with_own(record, space, extras) for record in decoder.decoded[first:]]
+        extras: dict[str | None, tuple[Any, Path]] = {}
+        if messages is not None:
+            for message_path, message in items_with_paths(messages, (*path, "messages")):
+                extras[text(dig(message, "id"))] = (dig(message, "extra"), message_path)
+        decoded, paths = decoder.decoded, decoder.decoded.paths
+        for i in range(first, len(decoded)):
+            decoded[i], paths[i] = _with_own(decoded[i], paths[i], space, extras)
 
 
 def _as_revoke(message: Any) -> Any:
@@ -111,24 +118,29 @@ def _as_revoke(message: Any) -> Any:
     return {**message, "type": "revoke", "revoke": {"original_message_id": original}}
 
 
-def _with_own(decoded: Record | Rejected, space: str, extras: dict[str | None, Any]) -> Record | Rejected:
-    """Return what the shared decoders made of an element, with what is EnableX's own.
+def _with_own(
+    record: Record | Rejected, paths: Paths, space: str, extras: dict[str | None, tuple[Any, Path]]
+) -> tuple[Record | Rejected, Paths]:
+    """Return what the shared decoders made of an element, with what is EnableX's own, and its paths.
 
     Args:
-        decoded: the record; anything but a response or other event stays as it is.
+        record: the record; anything but a response or other event stays as it is.
+        paths: the paths of the record.
         space: the id space of ids that WhatsApp did not give out.
-        extras: the `extra` of each message by its id. Receipts have theirs already.
+        extras: the `extra` and the path of each message by its id. Receipts have theirs already.
 
     """
-    if not isinstance(decoded, Response | OtherEvent) or decoded.message_id is None:
-        return decoded
-    if not WHATSAPP_ID.match(decoded.message_id):
-        person = decoded.phone or decoded.user_id or ""  # one request may have many recipients
-        decoded = replace(decoded, key=make_key(space, decoded.table, decoded.key.hex(), person))
-    extra = extras.get(decoded.message_id)
-    if extra not in (None, "") and isinstance(decoded, Response) and decoded.client_reference is None:
-        decoded = replace(decoded, client_reference=text(extra) or as_json(extra))
-    return decoded
+    if not isinstance(record, Response | OtherEvent) or record.message_id is None:
+        return record, paths
+    if not WHATSAPP_ID.match(record.message_id):
+        person = record.phone or record.user_id or ""  # one request may have many recipients
+        record = replace(record, key=make_key(space, record.table, record.key.hex(), person))
+    extra, message_path = extras.get(record.message_id, NO_EXTRA)
+    if extra not in (None, "") and isinstance(record, Response) and record.client_reference is None:
+        record = replace(record, client_reference=text(extra) or as_json(extra))
+        if message_path not in paths:  # a receipt for that message, or its repetition
+            paths = (*paths, message_path)
+    return record, paths
 
 
 def _template_word(body: dict[str, Any]) -> str | None:

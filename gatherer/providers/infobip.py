@@ -27,13 +27,12 @@ from typing import Any, Final, TypeAlias
 from gatherer.model.notification import Notification
 from gatherer.model.phones import e164
 from gatherer.model.records import WHATSAPP, Kind, OtherEvent, Reason, Record, Response, make_key
-from gatherer.providers.base import Decoded, ElementError, Provider, reject
+from gatherer.providers.base import Decoded, ElementError, Provider, reject_body
 from gatherer.providers.elements import (
     as_json,
     dig,
     identifier,
     integer,
-    items,
     mapping,
     object_of,
     person_columns,
@@ -42,6 +41,7 @@ from gatherer.providers.elements import (
     verbatim,
 )
 from gatherer.providers.origin import Origin, decode_each, decode_one, other
+from gatherer.providers.paths import WHOLE_BODY
 from gatherer.providers.payload import UnreadableBodyError, load_json
 
 # Sources: infobip.com/docs/api/channels/whatsapp, the pages receive-whatsapp-delivery-reports, -seen-reports and
@@ -62,17 +62,17 @@ def decode(notification: Notification) -> Decoded:
     try:
         body = load_json(notification.body)
     except UnreadableBodyError as problem:
-        return [reject(notification, NAME, "$", str(problem), Reason.UNREADABLE)]
-    decoded: Decoded = []
+        return reject_body(notification, NAME, str(problem), Reason.UNREADABLE)
+    decoded = Decoded()
     origin = Origin(notification, NAME)
     parts = mapping(body)
     if "results" in parts:
-        decode_each(origin, items(parts["results"]), _decode_result, "$.results", decoded)
-    elif "messageId" in parts or "messageTemplateId" in parts or {"content", "createdAt"} <= parts.keys():
-        decode_one(origin, parts, _decode_result, "$", decoded)  # notices come without an envelope
-    else:
-        decoded.append(reject(notification, NAME, "$", "the body is no post of Infobip's", Reason.SHAPE))
-    return decoded
+        decode_each(origin, parts["results"], _decode_result, ("results",), decoded)
+        return decoded
+    if "messageId" in parts or "messageTemplateId" in parts or {"content", "createdAt"} <= parts.keys():
+        decode_one(origin, parts, _decode_result, WHOLE_BODY, decoded)  # notices come without an envelope
+        return decoded
+    return reject_body(notification, NAME, "the body is no post of Infobip's", Reason.SHAPE)
 
 
 def _decode_result(origin: Origin, result: Any) -> Record:

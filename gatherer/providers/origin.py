@@ -1,6 +1,6 @@
 """Where elements come from: what the records of one body, or of one part of it, have in common."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any, TypeAlias, TypeVar
 
@@ -22,7 +22,8 @@ from gatherer.model.records import (
 )
 from gatherer.providers.base import Decoded, ElementError, reject
 from gatherer.providers.elements import as_json, mapping, text
-from gatherer.providers.whatsapp.contacts import NO_CONTACTS, Contacts
+from gatherer.providers.paths import Path
+from gatherer.providers.whatsapp.contacts import NO_CONTACT, NO_CONTACTS, ONLY, Contact, Contacts
 
 R = TypeVar("R", bound=Record)
 
@@ -41,6 +42,7 @@ class Origin(msgspec.Struct, gc=False):
     phone_number_id: str | None = None
     business_phone: str | None = None
     contacts: Contacts = NO_CONTACTS
+    contact: Contact = NO_CONTACT  # the one that the decoder of the present element has found
     _blank: Response | None = None
 
     def when(self, claimed: object) -> tuple[datetime, TimeSource]:
@@ -104,8 +106,30 @@ class Origin(msgspec.Struct, gc=False):
             **columns,
         )
 
-    def rejected(self, path: str, problem: Exception) -> Rejected:
-        """Return the rejection of the element at the JSON `path`, whose decoding ended with `problem`."""
+    def find_contact(self, phone: str | None, user_id: str | None) -> Contact:
+        """Return the contact with that phone or user id, or :data:`NO_CONTACT`. Its path becomes one of the record's."""
+        contacts = self.contacts
+        self.contact = contact = (
+            contacts.get(phone or ONLY) or contacts.get(user_id or ONLY) or NO_CONTACT
+            if contacts
+            else NO_CONTACT
+        )
+        return contact
+
+    def find_sender(self, phone: str | None, user_id: str | None) -> Contact:
+        """Return the contact who sent a message; where none fits, the one of :func:`with_only_contact`.
+
+        Its path becomes one of the record's.
+        """
+        contact = self.find_contact(phone, user_id)
+        if contact is NO_CONTACT:
+            only = self.contacts.get(ONLY, NO_CONTACT)
+            if None in (user_id, only.user_id):  # two user ids that differ are two people
+                self.contact = contact = only
+        return contact
+
+    def rejected(self, path: Path, problem: Exception) -> Rejected:
+        """Return the rejection of the element at `path`, whose decoding ended with `problem`."""
         if isinstance(problem, ElementError):
             return reject(self.notification, self.provider, path, str(problem), problem.reason_class)
         if isinstance(problem, RecursionError):
@@ -117,23 +141,55 @@ class Origin(msgspec.Struct, gc=False):
 DecodeElement: TypeAlias = Callable[[Origin, Any], Record]
 
 
+def items_with_paths(value: object, path: Path) -> Iterator[tuple[Path, Any]]:
+    """Yield the elements of `value`, which stands at `path`, each after its own path.
+
+    A list has its items; anything else is the one element itself.
+    """
+    if type(value) is list:
+        for i, item in enumerate(value):
+            yield (*path, i), item
+    else:
+        yield path, value
+
+
 def decode_each(
-    origin: Origin, elements: Iterable[Any], decode: DecodeElement, path: str, decoded: Decoded
+    origin: Origin, elements: object, decode: DecodeElement, path: Path, decoded: Decoded
 ) -> None:
-    """Add each of `elements`, which stand at the JSON `path`, to `decoded`: as a record or as a rejection."""
+    """Add each of `elements`, which stand at `path`, to `decoded`: as a record or as a rejection.
+
+    `elements` is a list; None has no elements, and any other value is the only one.
+    """
+    if type(elements) is not list:
+        if elements is not None:
+            decode_one(origin, elements, decode, path, decoded)
+        return
+    facts: list[Record | Rejected] = []
+    contacts: list[Path | None] = []
     for i, element in enumerate(elements):
+        origin.contact = NO_CONTACT
         try:
-            decoded.append(decode(origin, element))
+            facts.append(decode(origin, element))
         except Exception as problem:  # noqa: BLE001 - one bad element must not cost its siblings
-            decoded.append(origin.rejected(f"{path}[{i}]", problem))
+            facts.append(origin.rejected((*path, i), problem))
+            origin.contact = NO_CONTACT
+        contacts.append(origin.contact.path)
+    decoded.add_array(facts, path, contacts)
 
 
-def decode_one(origin: Origin, element: Any, decode: DecodeElement, path: str, decoded: Decoded) -> None:
-    """Add `element`, which stands at the JSON `path`, to `decoded`: as a record or as a rejection."""
+def decode_one(origin: Origin, element: Any, decode: DecodeElement, path: Path, decoded: Decoded) -> None:
+    """Add `element`, which stands at `path`, to `decoded`: as a record or as a rejection."""
+    origin.contact = NO_CONTACT
     try:
-        decoded.append(decode(origin, element))
+        record = decode(origin, element)
     except Exception as problem:  # noqa: BLE001 - one bad element must not cost its siblings
-        decoded.append(origin.rejected(path, problem))
+        decoded.add(origin.rejected(path, problem), path)
+        return
+    contact = origin.contact
+    if contact.path is None:
+        decoded.add(record, path)
+    else:
+        decoded.add(record, path, contact.path)
 
 
 def other(

@@ -33,7 +33,7 @@ from gatherer.model.notification import Notification
 from gatherer.model.phones import e164
 from gatherer.model.records import Kind, Reason, Record, Response, make_key
 from gatherer.providers import twilio_signature
-from gatherer.providers.base import Acknowledgement, Decoded, Provider, reject
+from gatherer.providers.base import Acknowledgement, Decoded, Provider, reject_body
 from gatherer.providers.elements import (
     as_json,
     identifier,
@@ -44,6 +44,7 @@ from gatherer.providers.elements import (
     text,
 )
 from gatherer.providers.origin import Origin, decode_one, other
+from gatherer.providers.paths import WHOLE_BODY
 from gatherer.providers.payload import UnreadableBodyError, load_form, load_json
 
 # Sources, all below twilio.com/docs: [S] messaging/guides/track-outbound-message-status,
@@ -90,11 +91,13 @@ def decode(notification: Notification) -> Decoded:
     try:
         form = load_form(notification.body)
     except UnreadableBodyError as problem:
-        return [reject(notification, NAME, "$", str(problem), Reason.UNREADABLE)]
+        return reject_body(notification, NAME, str(problem), Reason.UNREADABLE)
     if TELLING.isdisjoint(form):
-        return [reject(notification, NAME, "$", "the form is no post of Twilio's", Reason.SHAPE)]
-    decoded: Decoded = []
-    decode_one(Origin(notification, NAME, text(form.get("AccountSid"))), form, _decode_form, "$", decoded)
+        return reject_body(notification, NAME, "the form is no post of Twilio's", Reason.SHAPE)
+    decoded = Decoded()
+    decode_one(
+        Origin(notification, NAME, text(form.get("AccountSid"))), form, _decode_form, WHOLE_BODY, decoded
+    )
     return decoded
 
 

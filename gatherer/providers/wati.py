@@ -35,9 +35,10 @@ from gatherer.model import timestamps
 from gatherer.model.notification import Notification
 from gatherer.model.phones import e164
 from gatherer.model.records import WHATSAPP, Kind, Reason, Record, Response, TemplateEvent, make_key
-from gatherer.providers.base import Decoded, ElementError, Provider, reject
+from gatherer.providers.base import Decoded, ElementError, Provider, reject_body
 from gatherer.providers.elements import as_json, identifier, integer, mapping, object_of, reference, text
-from gatherer.providers.origin import Origin, decode_one, other
+from gatherer.providers.origin import Origin, decode_one, items_with_paths, other
+from gatherer.providers.paths import WHOLE_BODY
 from gatherer.providers.payload import UnreadableBodyError, load_json
 from gatherer.providers.whatsapp.envelope import BodyDecoder, is_body
 from gatherer.providers.whatsapp.statuses import read_errors
@@ -90,10 +91,9 @@ def decode(notification: Notification) -> Decoded:
     try:
         body = load_json(notification.body)
     except UnreadableBodyError as problem:
-        return [reject(notification, NAME, "$", str(problem), Reason.UNREADABLE)]
+        return reject_body(notification, NAME, str(problem), Reason.UNREADABLE)
     decoder = BodyDecoder(notification, NAME)
-    for i, event in enumerate(body if type(body) is list else [body]):
-        path = f"$[{i}]" if type(body) is list else "$"
+    for path, event in items_with_paths(body, WHOLE_BODY):
         if type(event) is dict and event.get("eventType") in (None, "") and is_body(event):
             decoder.decode_body(event, path)  # Wati passes it on from WhatsApp as it is
         else:

@@ -22,8 +22,9 @@ from gatherer.providers.signatures import BodyCheck, Headers, SignatureSettings,
 
 def decode(notification: Notification) -> Decoded:
     """Return one response for each element of `delivered`."""
-    return [
-        Response(
+    decoded = Decoded()
+    for i, element in enumerate(json.loads(notification.body)["delivered"]):
+        response = Response(
             key=make_key("acme", Kind.DELIVERED, element["id"]),
             provider="acme",
             endpoint=notification.endpoint,
@@ -36,8 +37,8 @@ def decode(notification: Notification) -> Decoded:
             message_id=element["id"],
             phone=element["to"],
         )
-        for element in json.loads(notification.body)["delivered"]
-    ]
+        decoded.add(response, ("delivered", i))
+    return decoded
 
 
 def signature(settings: SignatureSettings) -> BodyCheck:

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from gatherer import providers
 from gatherer.model import merge
 from gatherer.model.records import Reason, Record, Rejected
+from gatherer.providers.paths import resolve as resolve_path
+from gatherer.providers.payload import load_json
 from tests.providers.cases import ALL, FOLDER, Case, at, case, cases, notification, readable, resolve, word
 from tests.providers.counting import COUNTS
 from tests.providers.mutating import JUNK, mutated, mutated_form, places, put
@@ -265,6 +267,7 @@ def check_invariant(name: str, body: bytes) -> None:
         assert isinstance(fact, Record | Rejected)
         assert not isinstance(fact, Rejected) or fact.reason_class is not Reason.DECODER, fact.reason
         assert not isinstance(fact, Record) or encodable(fact)
+    assert len({paths[0] for paths in decoded.paths}) == len(decoded.paths) == len(decoded)
     if name in FORMS:
         assert len(decoded) == 1  # a form is one element
         return
@@ -274,6 +277,10 @@ def check_invariant(name: str, body: bytes) -> None:
         assert [fact.table for fact in decoded] == ["rejected"]
     else:
         assert len(decoded) == COUNTS[name](value)
+        cleaned = load_json(body)
+        for paths in decoded.paths:
+            for path in paths:
+                resolve_path(cleaned, path)
 
 
 def encodable(record: Record) -> bool:

@@ -21,7 +21,9 @@ def check_same(body: bytes) -> bool:
     receipts = decode_receipts(post, "meta")
     if receipts is None:
         return False
-    assert receipts == envelope.decode_any(post, "meta")
+    decoded = envelope.decode_any(post, "meta")
+    assert receipts == decoded
+    assert receipts.paths == decoded.paths
     return True
 
 

@@ -23,9 +23,9 @@ def decode(origin: Origin, element: Any) -> Record:
 
 
 def test_a_bad_element_and_a_defect_of_ours_cost_only_themselves() -> None:
-    decoded: Decoded = []
+    decoded = Decoded()
     decode_each(
-        Origin(POST, "meta"), ["good", "bad", "defect", "deep", "good too"], decode, "$.list", decoded
+        Origin(POST, "meta"), ["good", "bad", "defect", "deep", "good too"], decode, ("list",), decoded
     )
     assert [type(one) for one in decoded] == [OtherEvent, Rejected, Rejected, Rejected, OtherEvent]
     rejected = [one for one in decoded if isinstance(one, Rejected)]
@@ -38,8 +38,8 @@ def test_a_bad_element_and_a_defect_of_ours_cost_only_themselves() -> None:
 
 
 def test_a_single_element_is_rejected_at_its_own_path() -> None:
-    decoded: Decoded = []
-    decode_one(Origin(POST, "meta"), "bad", decode, "$.value", decoded)
+    decoded = Decoded()
+    decode_one(Origin(POST, "meta"), "bad", decode, ("value",), decoded)
     assert [one.path for one in decoded if isinstance(one, Rejected)] == ["$.value"]
 
 

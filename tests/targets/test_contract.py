@@ -223,7 +223,7 @@ def test_a_bare_delivery_takes_nothing_from_a_whole_row_and_the_other_way_round(
 def test_a_rejection_is_kept_once_with_its_notification_kept_once(target: Target, database: Database) -> None:
     notifications = [notification(b'{"entry":[1,2]}', number) for number in (1, 2, 3)]
     refusals = [
-        [reject(source, "meta", f"$.entry[{i}]", "an entry must be an object") for i in (0, 1)]
+        [reject(source, "meta", ("entry", i), "an entry must be an object") for i in (0, 1)]
         for source in notifications
     ]
     assert target.apply(Batch(rejected=refusals[1])).rejected == 2

@@ -18,6 +18,7 @@ from gatherer.model.notification import body_key
 from gatherer.model.person import Erasure, Hashing, Person
 from gatherer.model.records import Kind, OtherEvent, Response, TemplateEvent
 from gatherer.pipeline.decode import decode_batch
+from gatherer.providers import paths
 from gatherer.providers.base import reject
 from gatherer.targets import sql_datetime
 from gatherer.targets.base import Batch, Outcome, RetentionResult, Target
@@ -287,20 +288,20 @@ def ids(target: Target, person: Person = ANN) -> dict[str, list[int]]:
     return {table: [row["id"] for row in there] for table, there in target.find(person, NOW).items()}
 
 
-def rejected(number: int, *paths: str) -> Batch:
+def rejected(number: int, *elements: paths.Path) -> Batch:
     source = notification(b'{"entry": %d}' % number, number)
-    return Batch(rejected=[reject(source, "meta", path, "an entry must be an object") for path in paths])
+    return Batch(rejected=[reject(source, "meta", path, "an entry must be an object") for path in elements])
 
 
 def test_a_person_is_erased_and_the_others_stay(target: Target, database: Database) -> None:
     about = [response(key(1), phone=PHONE), response(key(2), phone=PHONE), other(key(3), details=PHONE)]
     others = [response(key(4), phone="+15550009999"), other(key(5)), template(key(6))]
     target.apply(Batch(records=[*about, *others]))
-    target.apply(rejected(7, "$.a", "$.b"))
-    target.apply(rejected(8, "$.a"))
+    target.apply(rejected(7, ("a",), ("b",)))
+    target.apply(rejected(8, ("a",)))
     map_message(database, phone=PHONE)
     map_message(database, phone="+15550009999")
-    body_key = rejected(7, "$").rejected[0].body_key
+    body_key = rejected(7, ()).rejected[0].body_key
     again = Batch(records=[response(key(9), phone="+15550009999"), others[0]])
 
     outcome = erase(
@@ -357,10 +358,10 @@ def test_no_other_columns_are_written(target: Target) -> None:
 
 def test_an_erasure_is_all_or_nothing(target: Target, database: Database) -> None:
     target.apply(Batch(records=[response(phone=PHONE)]))
-    target.apply(rejected(7, "$.a"))
+    target.apply(rejected(7, ("a",)))
     before = everything(database)
     broken = Batch(records=[response(key(2), occurred_at_source=None)])
-    bodies = [rejected(7, "$").rejected[0].body_key]
+    bodies = [rejected(7, ()).rejected[0].body_key]
     with pytest.raises(Exception, match=r"(?i)null"):
         erase(target, rows=ids(target), bodies=bodies, batch=broken, tombstones=STONES, erasure=ERASURE)
     assert everything(database) == before
@@ -559,11 +560,11 @@ def test_rejections_go_with_the_text_as_they_hold_whole_notifications(
     target: Target, database: Database, what: str
 ) -> None:
     for number in (1, 2, 3):
-        target.apply(rejected(number, "$.a", "$.b"))
+        target.apply(rejected(number, ("a",), ("b",)))
     second = notification(b"", 2).received_at
     # The bytes of the first are rejected once more, for another reason, and later.
     again = notification(b'{"entry": 1}', 3, provider="wati")
-    target.apply(Batch(rejected=[reject(again, "wati", "$", "it is none of Wati's")]))
+    target.apply(Batch(rejected=[reject(again, "wati", (), "it is none of Wati's")]))
     limits: dict[str, Any] = {"text_before": None, "rows_before": None}
     assert target.apply_retention(**(limits | {what: second})) == RetentionResult(deleted=2)
     assert sorted(row["notification_id"] for row in rows(database, "rejected")) == [2, 2, 3, 3, 3]
@@ -596,7 +597,7 @@ def test_a_dry_run_counts_what_retention_would_remove(database: Database) -> Non
     with closing(database.open()) as target:
         records = [response(key(n), kind=Kind.REPLIED, **WRITTEN) for n in range(4500)]
         target.apply(Batch(records=records))
-        target.apply(rejected(1, "$.a"))
+        target.apply(rejected(1, ("a",)))
     before = everything(database)
     with closing(database.open(dry_run=True)) as target:
         assert target.apply_retention(text_before=NOW + DAY, rows_before=None) == RetentionResult(
@@ -642,7 +643,7 @@ def test_nothing_of_an_erased_person_is_left_in_the_file(tmp_path: Path) -> None
                 for record in chance.sample(first, 1000)
             ]
             target.apply(Batch(records=grown))
-        target.apply(Batch(rejected=[reject(notification(b"+15550000042"), "meta", "$", "no JSON")]))
+        target.apply(Batch(rejected=[reject(notification(b"+15550000042"), "meta", (), "no JSON")]))
         assert b"15550000042" in _bytes(path)
         for number in range(40, 50):
             phone = f"+1555{number:07}"

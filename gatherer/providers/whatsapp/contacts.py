@@ -1,10 +1,11 @@
-"""WhatsApp's `contacts[]`, and how a receipt or an answer finds the entry of its person."""
+"""WhatsApp's `contacts[]`, and by which ids a receipt or an answer finds the entry of its person."""
 
 from typing import Any, Final
 
 import msgspec
 
 from gatherer.providers.elements import items, text
+from gatherer.providers.paths import Path
 
 CONTACT: Final = frozenset({"profile", "wa_id", "user_id"})
 
@@ -16,20 +17,24 @@ class Contact(msgspec.Struct, frozen=True, gc=False):
     user_id: str | None = None  # business-scoped user id (BSUID), since April 2026
     profile_name: str | None = None
     more: dict[str, Any] | None = None  # username, parent_user_id, identity_key_hash, what Meta adds next
+    path: Path | None = None  # of the entry; None only for NO_CONTACT
 
 
 Contacts = dict[str, Contact]
 NO_CONTACT: Final = Contact()
 NO_CONTACTS: Final[Contacts] = {}
-_ONLY: Final = ""  # neither a phone nor a user id, so the key of no other contact
+ONLY: Final = ""  # neither a phone nor a user id, so the key of no other contact
 
 
-def read_contacts(entries: object) -> Contacts:
-    """Return the entries of `contacts[]` by `wa_id` and by `user_id`: they are not in the order of the elements."""
+def read_contacts(entries: object, path: Path) -> Contacts:
+    """Return the entries of `contacts[]` at `path` by `wa_id` and by `user_id`.
+
+    They are not in the order of the elements. Of several entries with one id, the last counts.
+    """
     contacts: Contacts = {}
-    for entry in entries if type(entries) is list else items(entries):
+    for i, entry in enumerate(entries if type(entries) is list else items(entries)):
         if type(entry) is dict:
-            contact = _read(entry)
+            contact = _read(entry, (*path, i) if entries is not entry else path)
             if contact.wa_id:
                 contacts[contact.wa_id] = contact
             if contact.user_id:
@@ -37,7 +42,7 @@ def read_contacts(entries: object) -> Contacts:
     return contacts
 
 
-def _read(entry: dict[str, Any]) -> Contact:
+def _read(entry: dict[str, Any], path: Path) -> Contact:
     profile = entry.get("profile")
     name = None
     more = None
@@ -47,29 +52,14 @@ def _read(entry: dict[str, Any]) -> Contact:
             more = {word: profile[word] for word in profile if word != "name"}
     if not CONTACT.issuperset(entry):
         more = {word: entry[word] for word in entry if word not in CONTACT} | (more or {})
-    return Contact(text(entry.get("wa_id")), text(entry.get("user_id")), name, more)
-
-
-def find_contact(contacts: Contacts, phone: str | None, user_id: str | None) -> Contact:
-    """Return the contact with that phone or user id, or :data:`NO_CONTACT`."""
-    return contacts.get(phone or _ONLY) or contacts.get(user_id or _ONLY) or NO_CONTACT
-
-
-def find_sender(contacts: Contacts, phone: str | None, user_id: str | None) -> Contact:
-    """Return the contact who sent a message; where none fits, the one of :func:`with_only_contact`."""
-    contact = find_contact(contacts, phone, user_id)
-    if contact is NO_CONTACT:
-        only = contacts.get(_ONLY, NO_CONTACT)
-        if None in (user_id, only.user_id):  # two user ids that differ are two people
-            return only
-    return contact
+    return Contact(text(entry.get("wa_id")), text(entry.get("user_id")), name, more, path)
 
 
 def with_only_contact(contacts: Contacts) -> Contacts:
-    """Return `contacts` so that, if they are of one person, :func:`find_sender` finds them by any number.
+    """Return `contacts` so that, if they are of one person, :meth:`Origin.find_sender` finds them by any number.
 
     For the sender of the only message of a value: in Brazil, Mexico and Argentina `from` and `wa_id` differ
     by a digit.
     """
     entries = list({id(contact): contact for contact in contacts.values()}.values())
-    return contacts | {_ONLY: entries[0]} if len(entries) == 1 else contacts
+    return contacts | {ONLY: entries[0]} if len(entries) == 1 else contacts

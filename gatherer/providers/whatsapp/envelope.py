@@ -19,9 +19,10 @@ from gatherer.model import timestamps
 from gatherer.model.notification import Notification
 from gatherer.model.phones import e164
 from gatherer.model.records import Reason
-from gatherer.providers.base import Decoded, reject
+from gatherer.providers.base import Decoded, reject, reject_body
 from gatherer.providers.elements import items, mapping, text
 from gatherer.providers.origin import DecodeElement, Origin, decode_each, decode_one, other
+from gatherer.providers.paths import WHOLE_BODY, Path
 from gatherer.providers.payload import UnreadableBodyError, load_json, load_lines
 from gatherer.providers.whatsapp import events
 from gatherer.providers.whatsapp.contacts import read_contacts, with_only_contact
@@ -95,14 +96,14 @@ def decode_any(notification: Notification, provider: str) -> Decoded:
     except UnreadableBodyError as problem:
         lines = load_lines(notification.body)
         if not any(type(line) is dict and is_body(line) for line in lines):
-            return [reject(notification, provider, "$", str(problem), Reason.UNREADABLE)]
+            return reject_body(notification, provider, str(problem), Reason.UNREADABLE)
         body = lines
     decoder = BodyDecoder(notification, provider)
     if type(body) is list:
         for i, part in enumerate(body):
-            decoder.decode_body(part, f"$[{i}]")
+            decoder.decode_body(part, (i,))
     else:
-        decoder.decode_body(body, "$")
+        decoder.decode_body(body, WHOLE_BODY)
     return decoder.decoded
 
 
@@ -123,13 +124,13 @@ class BodyDecoder(msgspec.Struct, gc=False):
 
     notification: Notification
     provider: str
-    decoded: Decoded = []
+    decoded: Decoded = msgspec.field(default_factory=Decoded)
 
-    def reject(self, path: str, reason: str, reason_class: Reason = Reason.ELEMENT) -> None:
+    def reject(self, path: Path, reason: str, reason_class: Reason = Reason.ELEMENT) -> None:
         """Add the rejection of what stands at `path`."""
-        self.decoded.append(reject(self.notification, self.provider, path, reason, reason_class))
+        self.decoded.add(reject(self.notification, self.provider, path, reason, reason_class), path)
 
-    def decode_body(self, body: Any, path: str) -> None:
+    def decode_body(self, body: Any, path: Path) -> None:
         """Decode a body of any shape."""
         if isinstance(body, UnreadableBodyError):
             self.reject(path, str(body), Reason.UNREADABLE)
@@ -139,19 +140,23 @@ class BodyDecoder(msgspec.Struct, gc=False):
             reason = f"this webhook is about the object {body['object']}, not about WhatsApp"
             self.reject(path, reason, Reason.SHAPE)
         elif "entry" in body:
-            for i, entry in enumerate(items(body["entry"])):
-                self.decode_entry(entry, f"{path}.entry[{i}]")
+            entries = body["entry"]
+            if type(entries) is list:
+                for i, entry in enumerate(entries):
+                    self.decode_entry(entry, (*path, "entry", i))
+            elif entries is not None:
+                self.decode_entry(entries, (*path, "entry"))
         elif "changes" in body:
             self.decode_entry(body, path)
         elif "field" in body and "value" in body:
             self.decode_change(Origin(self.notification, self.provider), body, path)
         elif "event" in body and type(body.get("data")) is dict:
             origin = Origin(self.notification, self.provider)
-            self.decode_value(origin, text(body["event"]), body["data"], path + ".data")
+            self.decode_value(origin, text(body["event"]), body["data"], (*path, "data"))
         else:
             self.decode_value(Origin(self.notification, self.provider), None, body, path)
 
-    def decode_entry(self, entry: Any, path: str) -> None:
+    def decode_entry(self, entry: Any, path: Path) -> None:
         """Decode the notices about one account."""
         if type(entry) is not dict:
             self.reject(path, "an entry must be an object")
@@ -165,22 +170,27 @@ class BodyDecoder(msgspec.Struct, gc=False):
         account_id = text(entry.get("id"))
         entry_at = timestamps.parse(entry.get("time"))
         is_test = account_id == TEST_ACCOUNT
-        for i, change in enumerate(items(entry["changes"])):
+        changes = entry["changes"]
+        if type(changes) is list:
+            for i, change in enumerate(changes):
+                origin = Origin(self.notification, self.provider, account_id, entry_at, is_test)
+                self.decode_change(origin, change, (*path, "changes", i))
+        elif changes is not None:
             origin = Origin(self.notification, self.provider, account_id, entry_at, is_test)
-            self.decode_change(origin, change, f"{path}.changes[{i}]")
+            self.decode_change(origin, changes, (*path, "changes"))
 
-    def decode_change(self, origin: Origin, change: Any, path: str) -> None:
+    def decode_change(self, origin: Origin, change: Any, path: Path) -> None:
         """Decode one change: a field and its value."""
         if type(change) is not dict:
             self.reject(path, "a change must be an object")
             return
         value = change.get("value")
         if type(value) is dict:
-            self.decode_value(origin, text(change.get("field")), value, path + ".value")
+            self.decode_value(origin, text(change.get("field")), value, (*path, "value"))
         else:
             self.reject(path, "a change must have an object as its value")
 
-    def decode_value(self, origin: Origin, field: str | None, value: dict[str, Any], path: str) -> None:
+    def decode_value(self, origin: Origin, field: str | None, value: dict[str, Any], path: Path) -> None:
         """Decode a value: one notice, or the arrays in it. Its keys are asked where `field` is not enough."""
         if field != "messages":
             field = field_of(field, value) or field
@@ -196,7 +206,7 @@ class BodyDecoder(msgspec.Struct, gc=False):
         origin.is_test = origin.is_test or origin.phone_number_id == TEST_PHONE_NUMBER_ID
         contacts = value.get("contacts")
         if contacts is not None:
-            origin.contacts = read_contacts(contacts)
+            origin.contacts = read_contacts(contacts, (*path, "contacts"))
             if "statuses" not in value and len(items(value.get("messages"))) == 1:
                 origin.contacts = with_only_contact(origin.contacts)
         decoders = DECODERS_OF.get(field or "", DECODERS)
@@ -205,9 +215,9 @@ class BodyDecoder(msgspec.Struct, gc=False):
             if name not in AROUND and elements is not None:
                 has_elements = True
                 decode = decoders.get(name) or decoder_of_unknown(name)
-                decode_each(origin, items(elements), decode, f"{path}.{name}", self.decoded)
+                decode_each(origin, elements, decode, (*path, name), self.decoded)
         if contacts and not has_elements:
-            self.decoded.append(other(origin, value, "contacts", None))
+            self.decoded.add(other(origin, value, "contacts", None), path)
 
 
 def decoder_of_whole(field: str | None, value: dict[str, Any]) -> DecodeElement | None:

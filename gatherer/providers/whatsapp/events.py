@@ -14,7 +14,6 @@ from gatherer.model.records import WHATSAPP, Kind, Reason, Record, TimeSource, m
 from gatherer.providers.base import ElementError
 from gatherer.providers.elements import as_json, dig, identifier, integer, mapping, object_of, reference, text
 from gatherer.providers.origin import DecodeElement, Origin, other
-from gatherer.providers.whatsapp.contacts import find_contact
 
 # `user_preferences[].value` → what the person wants. `signup` is In-App Signup (2026).
 PREFERENCES: Final = {"stop": Kind.OPTED_OUT, "resume": Kind.OPTED_IN, "signup": Kind.OPTED_IN}
@@ -44,7 +43,7 @@ def decode_preference(origin: Origin, preference: Any) -> Record:
         return other(origin, preference, "user_preferences", word or None, phone=e164(raw), user_id=user_id)
     if raw is None and user_id is None:
         raise ElementError("a preference without the person's phone or user id", Reason.MISSING_ID)
-    person = find_contact(origin.contacts, raw, user_id)
+    contact = origin.find_contact(raw, user_id)
     category = text(get("category")) or ""
     occurred_at, source = origin.when(get("timestamp"))
     identity = f"{raw or user_id}\x1f{category}\x1f{word.lower()}\x1f{_claimed(occurred_at, source)}"
@@ -57,9 +56,9 @@ def decode_preference(origin: Origin, preference: Any) -> Record:
         kind=kind,
         phone=e164(raw),
         phone_raw=raw,
-        user_id=user_id or person.user_id,
-        profile_name=person.profile_name,
-        details=object_of(**rest | {"contact": person.more}),
+        user_id=user_id or contact.user_id,
+        profile_name=contact.profile_name,
+        details=object_of(**rest | {"contact": contact.more}),
     )
 
 

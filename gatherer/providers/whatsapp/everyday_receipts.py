@@ -19,6 +19,7 @@ from gatherer.model.records import WHATSAPP, Kind, Response, make_key
 from gatherer.providers.base import Decoded
 from gatherer.providers.elements import as_json
 from gatherer.providers.origin import Origin
+from gatherer.providers.paths import Path, Paths
 
 # The dashboard's Test button sends this account and number; simulated traffic is marked the same way.
 # https://developers.facebook.com/documentation/business-messaging/whatsapp/webhooks/overview
@@ -136,12 +137,46 @@ def decode_receipts(notification: Notification, provider: str) -> Decoded | None
         return None
     if b"\\" in notification.body and NUL in notification.body:  # one byte is found much faster than six
         return None
-    receipts: Decoded = []
+    receipts: Receipts = Receipts()
+    receipts.body = body
     for entry in body.entry:
         for change in entry.changes:
             origin = Origin(notification, provider, entry.id, timestamps.parse(entry.time))
             _decode_value(origin, change.value, receipts)
     return receipts
+
+
+class Receipts(Decoded):
+    """The receipts of a body. Their paths are found in it when the caller wants them: usually that is never."""
+
+    __slots__ = ("body",)
+    __init__ = list.__init__  # nothing to prepare: a call saved for each body
+
+    body: Body
+
+    @property
+    def paths(self) -> list[Paths]:
+        """The paths of each receipt, in their order: its own, and that of its contact if there is one."""
+        paths: list[Paths] = []
+        for e, entry in enumerate(self.body.entry):
+            for c, change in enumerate(entry.changes):
+                _locate_receipts(change.value, ("entry", e, "changes", c, "value"), paths)
+        return paths
+
+
+def _locate_receipts(value: Value, path: Path, paths: list[Paths]) -> None:
+    contacts: dict[str, int] = {}
+    for i, contact in enumerate(value.contacts or ()):
+        if contact.wa_id:
+            contacts[contact.wa_id] = i
+        if contact.user_id:
+            contacts[contact.user_id] = i
+    for i, status in enumerate(value.statuses):
+        number = contacts.get(status.recipient_id or "")
+        if number is None:
+            number = contacts.get(status.recipient_user_id or "")
+        own = (*path, "statuses", i)
+        paths.append((own,) if number is None else (own, (*path, "contacts", number)))
 
 
 _business_phone = lru_cache(maxsize=1024)(e164)  # ours are few, and in every body

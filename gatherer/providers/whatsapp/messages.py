@@ -26,7 +26,6 @@ from gatherer.providers.elements import (
 )
 from gatherer.providers.origin import Origin, other
 from gatherer.providers.payload import UnreadableBodyError, load_json
-from gatherer.providers.whatsapp.contacts import find_sender
 from gatherer.providers.whatsapp.statuses import read_errors
 
 Columns: TypeAlias = dict[str, Any]
@@ -70,7 +69,7 @@ def _answer(
     get = message.get
     raw = reference(get("from"), "from")
     user_id = reference(get("from_user_id"), "from_user_id")
-    contact = find_sender(origin.contacts, raw, user_id)
+    contact = origin.find_sender(raw, user_id)
     context = mapping(get("context"))
     occurred_at, source = origin.when(get("timestamp"))
     details = columns.pop("details", {})

@@ -23,7 +23,6 @@ from gatherer.providers.elements import (
     text,
 )
 from gatherer.providers.origin import Origin, other
-from gatherer.providers.whatsapp.contacts import find_contact
 
 STATUS_KINDS: Final = {
     "sent": Kind.SENT,
@@ -106,7 +105,7 @@ def decode_status(origin: Origin, status: Any) -> Record:
             user_id=user_id,
         )
 
-    contact = find_contact(origin.contacts, raw, user_id)
+    contact = origin.find_contact(raw, user_id)
     occurred_at, source = origin.when(get("timestamp"))
     receipt = replace(
         origin.blank(),
