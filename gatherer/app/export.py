@@ -1,4 +1,4 @@
-"""An export, from the command line's options to the file."""
+"""`gatherer export`: write responses to standard output or to a file."""
 
 import io
 import os
@@ -7,30 +7,35 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
 from zoneinfo import ZoneInfo
 
 from gatherer import config
-from gatherer.app.output_path import dated_file, filled
+from gatherer.app.output_path import dated_file, fill_in_time
 from gatherer.app.resources import open_target
 from gatherer.config import Configuration
 from gatherer.model import timestamps
 from gatherer.model.errors import ConfigurationError
 from gatherer.model.records import Kind
+from gatherer.pipeline.export import (
+    UNIX,
+    Cursor,
+    Format,
+    Layout,
+    file_exists_error,
+    write_file,
+    write_responses,
+)
 from gatherer.targets.base import Export, Target
-
-if TYPE_CHECKING:
-    from gatherer.pipeline import export
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExportOptions:
-    """What `gatherer export` was asked for, as the command line has it."""
+    """The options of `gatherer export`. None: not given."""
 
-    format_name: str = "csv"
+    format: Format = "csv"
     since: datetime | None = None
     until: datetime | None = None
-    since_last: str | None = None
+    since_last: str | None = None  # name of a cursor
     endpoint: str | None = None
     kinds: tuple[str, ...] = ()
     output: Path | None = None
@@ -38,32 +43,33 @@ class ExportOptions:
     time_zone: str | None = None
 
 
-def export_once(configuration: Configuration, options: ExportOptions, *, tell: Callable[[str], None]) -> int:
+def export(configuration: Configuration, options: ExportOptions, *, report: Callable[[str], None]) -> int:
     """Write responses to standard output or to a file, and return how many.
+
+    Args:
+        configuration: loaded with the secrets of the target.
+        options: what to write, and where.
+        report: called with one line about the file, if there is one.
 
     Raises:
         ConfigurationError: an option is wrong.
         GathererError: the target cannot be read, or the file cannot be written.
 
     """
-    from gatherer.pipeline import export
-
     settings = configuration.target
     layout = _layout(options, settings)
     if unknown := sorted(set(options.kinds) - set(Kind)):
         raise ConfigurationError(f"there is no kind {unknown[0]!r}; there are: {', '.join(Kind)}")
-    cursor = (
-        export.Cursor(settings.state_folder, options.since_last) if options.since_last is not None else None
-    )
+    cursor = None if options.since_last is None else Cursor(settings.state_folder, options.since_last)
     path = None if options.output is None else dated_file("--output", options.output)
     if path is not None and cursor is not None and os.path.lexists(path):
-        raise export.taken(path)
+        raise file_exists_error(path)
     with open_target(configuration) as target:
         if options.endpoint is not None:
             _check_endpoint(configuration, target, options.endpoint)
-        # It waits for whoever is writing. Without a cursor nothing can be missed for good.
+        # The horizon waits for transactions in progress. Without a cursor, the next export has their rows anyway.
         horizon = target.horizon() if cursor else timestamps.LATEST
-        what = Export(
+        query = Export(
             since=options.since or timestamps.EARLIEST,
             until=options.until or timestamps.LATEST,
             changed_from=(cursor and cursor.read()) or timestamps.EARLIEST,
@@ -72,24 +78,33 @@ def export_once(configuration: Configuration, options: ExportOptions, *, tell: C
             kinds=options.kinds,
         )
         if path is None:
-            if isinstance(sys.stdout, io.TextIOWrapper):
-                sys.stdout.reconfigure(newline="")  # Windows would add to the line ends that CSV has already
-            count = export.export(target, what, layout, sys.stdout.write)
-            sys.stdout.flush()
+            count = _write_to_stdout(target, query, layout)
         else:
-            count = export.to_file(target, what, layout, path, replace=cursor is None)
-            tell(f"{path}: {count} responses" if count else "nothing to export")
+            count = write_file(target, query, layout, path, replace=cursor is None)
+            report(f"{path}: {count} responses" if count else "nothing to export")
     if cursor is not None:
-        cursor.write(horizon)  # last, so that what could not be written comes again
+        cursor.write(horizon)  # last, so that rows that could not be written are in the next export
+    return count
+
+
+def _write_to_stdout(target: Target, query: Export, layout: Layout) -> int:
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(newline="")  # Windows would add to the line ends that CSV has already
+    count = write_responses(target, query, layout, sys.stdout.write)
+    sys.stdout.flush()
     return count
 
 
 def _check_endpoint(configuration: Configuration, target: Target, name: str) -> None:
-    """Refuse an endpoint that is none: a cursor would pass by what its right name has.
+    """Refuse an unknown endpoint: with a cursor, a mistyped name would skip the rows of the right one.
 
-    It may be one that is configured on another machine, or was once: then there is something from it.
+    An endpoint of another machine, or of an earlier configuration, is known by its responses in the target.
+
+    Raises:
+        ConfigurationError: the endpoint is neither configured nor in the target.
+
     """
-    names = [one.name for one in configuration.endpoint]
+    names = [endpoint.name for endpoint in configuration.endpoint]
     if name in names or (name.isprintable() and list(target.export(Export(view="endpoint", endpoint=name)))):
         return
     raise ConfigurationError(
@@ -97,24 +112,19 @@ def _check_endpoint(configuration: Configuration, target: Target, name: str) -> 
     )
 
 
-def _layout(options: ExportOptions, settings: config.Target) -> "export.Layout":
-    """Return how the export is written, with what its format usually has where nothing was said.
+def _layout(options: ExportOptions, settings: config.Target) -> Layout:
+    """Return the layout, with the defaults of the format for options that are not given.
 
     Raises:
-        ConfigurationError: there is no such time zone, or no time can be written like that.
+        ConfigurationError: the time zone or the date format is not valid.
 
     """
-    from gatherer.pipeline import export
-
-    ferg = options.format_name == "ferg"
-    date_format = options.date_format or ("%d.%m.%Y %H:%M" if ferg else None)
-    if date_format is not None and date_format != export.UNIX:
-        filled("--date-format", date_format)
-    return export.Layout(
-        format=cast("export.Format", options.format_name),
-        date_format=date_format,
-        zone=_zone(options.time_zone or (settings.time_zone if ferg else "UTC")),
-    )
+    is_ferg = options.format == "ferg"
+    date_format = options.date_format or ("%d.%m.%Y %H:%M" if is_ferg else None)
+    if date_format is not None and date_format != UNIX:
+        fill_in_time("--date-format", date_format)
+    zone = _zone(options.time_zone or (settings.time_zone if is_ferg else "UTC"))
+    return Layout(format=options.format, date_format=date_format, zone=zone)
 
 
 def _zone(name: str) -> tzinfo:

@@ -1,4 +1,4 @@
-"""Names of files that people give, with times in them."""
+"""Paths of output files: the present time is filled into their names."""
 
 from pathlib import Path
 
@@ -7,13 +7,17 @@ from gatherer.model.errors import ConfigurationError
 
 
 def dated_file(option: str, name: Path) -> Path:
-    """Return the file that `name`, given as `option`, is with the present time filled in as in strftime.
+    """Return the path `name` with the present time filled in, as strftime does.
+
+    Args:
+        option: the option of the command line that gave `name`, for errors.
+        name: a path that may contain directives such as %Y%m%d.
 
     Raises:
-        ConfigurationError: it is a folder, or cannot be the name of a file.
+        ConfigurationError: the path is a folder, or not a valid file name.
 
     """
-    path = Path(filled(option, str(name)))
+    path = Path(fill_in_time(option, str(name)))
     try:
         is_folder = not path.name or path.is_dir()
     except OSError as error:
@@ -23,15 +27,17 @@ def dated_file(option: str, name: Path) -> Path:
     return path
 
 
-def filled(option: str, text: str) -> str:
-    """Return the present time in the form of `text`, given as `option`, as strftime has it.
+def fill_in_time(option: str, text: str) -> str:
+    """Return `text` with the present time (UTC) filled in, as strftime does.
 
     Raises:
-        ConfigurationError: no time can be written like that.
+        ConfigurationError: `text` has an invalid directive, or is not UTF-8.
 
     """
     try:
-        text.encode()  # bytes that were none of UTF-8 reach us as lone surrogates, which go into no file
+        text.encode()  # arguments that are not UTF-8 contain lone surrogates, which no file can hold
         return timestamps.now().strftime(text)
     except ValueError as error:  # Windows refuses directives that it does not know
-        raise ConfigurationError(f"{option} {text!r} is no text with times as in strftime: {error}") from None
+        raise ConfigurationError(
+            f"{option} {text!r} is not a text with times as in strftime: {error}"
+        ) from None

@@ -1,4 +1,4 @@
-"""Runs on a schedule, for hosts without cron or Task Scheduler."""
+"""`gatherer gather --every` and `--cron`: runs on a schedule, for hosts without cron or Task Scheduler."""
 
 import logging
 import signal
@@ -14,17 +14,19 @@ from gatherer.model.errors import ConfigurationError, GathererError
 
 log = logging.getLogger(__name__)
 
-LOOK_SECONDS: Final = 0.5  # how often to look whether to stop: Windows wakes nobody who waits for a lock
+STOP_CHECK_SECONDS: Final = (
+    0.5  # between two checks: on Windows, a signal does not wake a thread that waits for a lock
+)
 
 
-def run(one_run: Callable[[], object], *, every: timedelta | None = None, cron: str | None = None) -> None:
-    """Call `one_run` `every` so often, starting now, or at the times of `cron`, until SIGTERM or Ctrl-C.
+def run(job: Callable[[], object], *, every: timedelta | None = None, cron: str | None = None) -> None:
+    """Call `job` every `every`, starting now, or at the times of `cron`, until SIGTERM or Ctrl-C.
 
-    Runs never overlap; missed ones are made up for by one. A run that fails is logged, and the next
-    one comes. A stop lets the current run finish.
+    Runs never overlap; one run makes up for several missed ones. A run that fails is logged, and the
+    schedule continues. A stop lets the current run finish.
 
     Raises:
-        ConfigurationError: `cron` is no crontab expression of five fields.
+        ConfigurationError: `cron` is not a crontab expression of five fields, or never occurs.
 
     """
     from apscheduler.schedulers.background import BackgroundScheduler
@@ -36,34 +38,35 @@ def run(one_run: Callable[[], object], *, every: timedelta | None = None, cron: 
     )
     if every is not None:
         trigger = IntervalTrigger(seconds=every.total_seconds())
-        scheduler.add_job(_logged, trigger, args=[one_run], next_run_time=timestamps.now())
+        scheduler.add_job(_run_logged, trigger, args=[job], next_run_time=timestamps.now())
     else:
         try:
             trigger = CronTrigger.from_crontab(cron)
         except ValueError as error:
-            raise ConfigurationError(f"{cron!r} is no crontab expression: {error}") from None
+            raise ConfigurationError(f"{cron!r} is not a crontab expression: {error}") from None
         if trigger.get_next_fire_time(None, timestamps.now()) is None:
             raise ConfigurationError(f"{cron!r} is a time that never comes")
-        scheduler.add_job(_logged, trigger, args=[one_run])
+        scheduler.add_job(_run_logged, trigger, args=[job])
 
     stopping = False
 
     def stop(_number: int, _frame: FrameType | None) -> None:
-        nonlocal stopping  # and nothing that takes a lock: the thread that is interrupted may hold it
+        nonlocal stopping  # a signal handler must not take locks: the interrupted thread may hold them
         stopping = True
 
     for name in ("SIGINT", "SIGTERM") if sys.platform != "win32" else ("SIGINT", "SIGBREAK"):
         signal.signal(getattr(signal, name), stop)
     scheduler.start()
     while not stopping:
-        time.sleep(LOOK_SECONDS)
+        time.sleep(STOP_CHECK_SECONDS)
     log.info("stopping after the current run, if there is one")
     scheduler.shutdown(wait=True)
 
 
-def _logged(one_run: Callable[[], object]) -> None:
+def _run_logged(job: Callable[[], object]) -> None:
+    """Run `job`; log its failure."""
     try:
-        one_run()
+        job()
     except GathererError as error:
         log.error("the run failed: %s", error)
     except Exception:

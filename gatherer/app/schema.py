@@ -1,4 +1,4 @@
-"""The tables and views of the target: what they need, in which version they are, making and removing them."""
+"""`gatherer schema` and `gatherer target`: create, check and remove the tables and views of the target."""
 
 import os
 from collections.abc import Iterator
@@ -15,22 +15,22 @@ if TYPE_CHECKING:
 
 
 def inspect_target(configuration: Configuration) -> dict[str, Any]:
-    """Return what stands between the target and a run. See `inspection.inspect` of its room."""
+    """Return the state of the target and the problems that prevent a run. See `inspection.inspect` of its package."""
     settings = configuration.target
     if isinstance(settings, config.SQLServerTarget):
         from gatherer.targets.sqlserver import inspection
 
         return inspection.inspect(sqlserver_access(settings), settings.schema_name)
-    from gatherer.targets.sqlite import inspection as of_file
+    from gatherer.targets.sqlite import inspection as sqlite_inspection
 
-    return of_file.inspect(settings.path)
+    return sqlite_inspection.inspect(settings.path)
 
 
 def schema_script(configuration: Configuration, *, remove: bool) -> str:
-    """Return the SQL that makes the tables and views of the target, or takes them out again.
+    """Return the SQL that creates the tables and views of the target, or with `remove` drops them.
 
     Raises:
-        ConfigurationError: the target is a file, and there is nothing to take out.
+        ConfigurationError: `remove` is set, and the target is a file.
 
     """
     settings = configuration.target
@@ -46,9 +46,9 @@ def schema_script(configuration: Configuration, *, remove: bool) -> str:
 
 
 def apply_schema(configuration: Configuration, *, connection_env: str | None = None) -> list[str]:
-    """Make the tables and views of the target that are missing; return the names of the scripts that were run.
+    """Create the missing tables and views of the target; return the names of the scripts that were run.
 
-    With `connection_env`, log in to SQL Server with the connection string in that environment variable.
+    With `connection_env`, log in to SQL Server with the connection string in this environment variable.
     """
     settings = configuration.target
     if isinstance(settings, config.SQLServerTarget):
@@ -64,7 +64,7 @@ def apply_schema(configuration: Configuration, *, connection_env: str | None = N
 
 
 def check_schema(configuration: Configuration, *, connection_env: str | None = None) -> dict[str, Any]:
-    """Return which version the tables of the target have, and what is wrong with that, if anything."""
+    """Return the version of the tables of the target, the version needed, and the problem, if there is one."""
     settings = configuration.target
     if isinstance(settings, config.SQLServerTarget):
         from gatherer.targets.sqlserver import schema
@@ -78,14 +78,14 @@ def check_schema(configuration: Configuration, *, connection_env: str | None = N
                 "needed": schema.VERSION,
                 "problem": state.problem,
             }
-    found = inspect_target(configuration)
-    problem = next(iter(found["problems"]), None)
-    if problem is None and found["schema_version"] is None:
-        problem = "the tables are not there yet; the next run makes them"
+    inspected = inspect_target(configuration)
+    problem = next(iter(inspected["problems"]), None)
+    if problem is None and inspected["schema_version"] is None:
+        problem = "the tables do not exist yet; the next run creates them"
     return {
-        "target": found["target"],
-        "version": found["schema_version"],
-        "needed": found["schema_version_needed"],
+        "target": inspected["target"],
+        "version": inspected["schema_version"],
+        "needed": inspected["schema_version_needed"],
         "problem": problem,
     }
 
@@ -97,8 +97,8 @@ def _session(settings: config.SQLServerTarget, connection_env: str | None) -> "I
 
     if connection_env is None:
         access = sqlserver_access(settings)
-    elif found := os.environ.get(connection_env):
-        access = connection.Access.parse(found)
+    elif connection_string := os.environ.get(connection_env):
+        access = connection.Access.parse(connection_string)
     else:
         raise ConfigurationError(f"the environment variable {connection_env} is not set")
     session = Session(access)

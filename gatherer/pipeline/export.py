@@ -1,4 +1,4 @@
-"""Handing responses on as files: CSV, TSV, NDJSON, or what Apteco's email response gatherer reads from a folder."""
+"""Export of responses as text: CSV, TSV, NDJSON, or FERG, which Apteco's email response gatherer reads."""
 
 import csv
 import io
@@ -16,9 +16,9 @@ from gatherer.model.errors import ConfigurationError, TargetError
 from gatherer.targets.base import Export, Target
 
 Format = Literal["csv", "tsv", "ndjson", "ferg"]
-UNIX: Final = "UnixTimeStamp"  # FERG's own word for a date format
+UNIX: Final = "UnixTimeStamp"  # FERG's word for this date format
 
-# FERG's columns, to be named in its configuration: COMMUNICATIONKEYCOLUMNNAME, URNCOLUMNNAME, …
+# The columns of FERG, to be named in its configuration: COMMUNICATIONKEYCOLUMNNAME, URNCOLUMNNAME, …
 FERG_COLUMNS: Final = (
     "CommunicationKey",
     "URN",
@@ -30,10 +30,10 @@ FERG_COLUMNS: Final = (
     "MessageName",
     "Text",
 )
-# What the SMS channel of the same program calls an opt-out; the others are our words with a capital.
+# As the SMS channel of the same program writes them; the other kinds are written with a capital.
 _FERG_TYPES: Final = {"opted_out": "OptOut", "opted_in": "OptIn", "reply_marker": "Replied"}
-_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
-_BREAKS: Final = re.compile(r"[\t\r\n\v\f\x1c-\x1e\x85\u2028\u2029]+")
+_CURSOR_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_LINE_BREAKS: Final = re.compile(r"[\t\r\n\v\f\x1c-\x1e\x85\u2028\u2029]+")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,70 +41,70 @@ class Layout:
     """How an export is written."""
 
     format: Format = "csv"
-    date_format: str | None = None  # as strftime has it, or UNIX; None: what the format usually has
+    date_format: str | None = None  # for strftime, or UNIX; None: ISO-8601
     zone: tzinfo = UTC
 
 
-def export(target: Target, what: Export, layout: Layout, write: Callable[[str], object]) -> int:
-    """Write the responses that `what` asks for by calling `write` with text, line by line; return how many.
+def write_responses(target: Target, query: Export, layout: Layout, write: Callable[[str], object]) -> int:
+    """Write the responses that `query` selects by calling `write` with one line at a time; return how many.
 
     Raises:
         TargetError: the target cannot be read.
-        TemporaryError: not just now.
+        TemporaryError: the target is not available just now.
 
     """
     if layout.format == "ferg":
-        what = replace(what, view="campaign")
+        query = replace(query, view="campaign")
     count = 0
-    for line in _lines(target.export(what), layout):
+    for line in _lines(target.export(query), layout):
         write(line)
         count += 1
     return max(0, count - (layout.format != "ndjson"))
 
 
-def to_file(target: Target, what: Export, layout: Layout, path: Path, *, replace: bool = True) -> int:
-    """Write the responses that `what` asks for to `path`, which appears when it is complete; return how many.
+def write_file(target: Target, query: Export, layout: Layout, path: Path, *, replace: bool = True) -> int:
+    """Write the responses that `query` selects to `path`, which appears when it is complete; return how many.
 
-    Without any, there is no file. Without `replace`, no file that is there already is touched.
+    Without responses there is no file. Without `replace`, an existing file is not touched.
 
     Raises:
-        ConfigurationError: there is one, and it is not to be replaced.
+        ConfigurationError: the file exists, and `replace` is not set.
         TargetError: the target cannot be read, or the file cannot be written.
-        TemporaryError: not just now.
+        TemporaryError: the target is not available just now.
 
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(path, replace=replace) as draft:
-            count = export(target, what, layout, draft.write)
+            count = write_responses(target, query, layout, draft.write)
             if not count:
                 draft.discard()
     except OSError as error:
         if not replace and path.exists():
-            raise taken(path) from None
-        raise _unwritable(path, error) from None
+            raise file_exists_error(path) from None
+        raise _write_error(path, error) from None
     return count
 
 
-def _unwritable(path: Path, error: OSError) -> TargetError:
+def _write_error(path: Path, error: OSError) -> TargetError:
     return TargetError(f"{path} cannot be written: {error.strerror or error}")
 
 
-def taken(path: Path) -> ConfigurationError:
-    """Return the error that says that there is a file at `path`, and why it stays."""
+def file_exists_error(path: Path) -> ConfigurationError:
+    """Return the error for an export with a cursor to a file that exists."""
     return ConfigurationError(
         f"{path} exists, and with --since-last no file is replaced: nothing would ever write its rows again; "
-        "have the time in the name, as in %Y%m%d_%H%M%S"
+        "put the time into the name, as in %Y%m%d_%H%M%S"
     )
 
 
 def _lines(batches: Iterable[list[dict[str, Any]]], layout: Layout) -> Iterator[str]:
-    """Yield a header, where the format has one, then a line for each row."""
+    """Yield a header, if the format has one, then one line for each row."""
     match layout.format:
         case "ndjson":
             for batch in batches:
                 for row in batch:
-                    values = {name: _moment(value, layout) for name, value in row.items()}
+                    values = {name: _formatted(value, layout) for name, value in row.items()}
                     yield json.dumps(values, ensure_ascii=False) + "\n"
         case "ferg":
             writer = _Delimited("\t", always_quoted=True)
@@ -113,16 +113,16 @@ def _lines(batches: Iterable[list[dict[str, Any]]], layout: Layout) -> Iterator[
                 yield from (writer.line(_ferg_row(row, layout)) for row in batch)
         case "csv" | "tsv":
             writer = _Delimited("," if layout.format == "csv" else "\t", always_quoted=False)
-            header = False
+            has_header = False
             for batch in batches:
-                if not header:
-                    header = True
+                if not has_header:
+                    has_header = True
                     yield writer.line(batch[0])
-                yield from (writer.line(_moment(value, layout) for value in row.values()) for row in batch)
+                yield from (writer.line(_formatted(value, layout) for value in row.values()) for row in batch)
 
 
 class _Delimited:
-    """Makes lines of values."""
+    """Formats values as lines of delimited text."""
 
     def __init__(self, delimiter: str, *, always_quoted: bool) -> None:
         self._text = io.StringIO()
@@ -134,7 +134,7 @@ class _Delimited:
         )
 
     def line(self, values: Iterable[Any]) -> str:
-        """Return `values` as one line; None is empty."""
+        """Return `values` as one line; None becomes an empty field."""
         self._writer.writerow(values)
         line = self._text.getvalue()
         self._text.seek(0)
@@ -142,7 +142,7 @@ class _Delimited:
         return line
 
 
-def _moment(value: Any, layout: Layout) -> Any:
+def _formatted(value: Any, layout: Layout) -> Any:
     if isinstance(value, bool):
         return int(value)
     if not isinstance(value, datetime):
@@ -157,40 +157,40 @@ def _moment(value: Any, layout: Layout) -> Any:
 
 def _ferg_row(row: dict[str, Any], layout: Layout) -> list[Any]:
     kind = row["kind"]
-    said = row["emoji"] if kind == "reacted" else row["reply_text"]
+    text = row["emoji"] if kind == "reacted" else row["reply_text"]
     if kind == "failed":
-        said = ": ".join(text for text in (row["error_title"], row["error_details"]) if text)
+        text = ": ".join(part for part in (row["error_title"], row["error_details"]) if part)
     values = (
         row["communication_key"],
         row["urn"],
         row["phone"],
         _FERG_TYPES.get(kind, str(kind).capitalize()),
-        _moment(row["occurred_at"], layout),
-        _moment(row["sent_at"], layout),
+        _formatted(row["occurred_at"], layout),
+        _formatted(row["sent_at"], layout),
         row["message_id"],
         row["message_name"],
-        said,
+        text,
     )
     # One row, one line: whether FERG reads a line break inside quotes is not documented.
-    return [_BREAKS.sub(" ", value) if isinstance(value, str) else value for value in values]
+    return [_LINE_BREAKS.sub(" ", value) if isinstance(value, str) else value for value in values]
 
 
 class Cursor:
-    """How far an export of a name has come, kept in a file."""
+    """The end of the last export with a name, kept in a file for the next one."""
 
     def __init__(self, folder: Path, name: str) -> None:
-        """Remember in `folder`, under `name`.
+        """Use the cursor `name` in `folder`.
 
         Raises:
-            ConfigurationError: the name cannot be that of a file.
+            ConfigurationError: `name` has characters that are not allowed.
 
         """
-        if not _NAME.fullmatch(name):
-            raise ConfigurationError(f"{name!r} is no name: use up to 64 letters, digits, - and _")
+        if not _CURSOR_NAME.fullmatch(name):
+            raise ConfigurationError(f"{name!r} is not a name: use up to 64 letters, digits, - and _")
         self._path = folder / f"export-{name}.json"
 
     def read(self) -> datetime | None:
-        """Return up to which time of writing everything was exported; None: nothing yet.
+        """Return the end of the last export, a time of writing rows; None before the first export.
 
         Raises:
             TargetError: the file cannot be read.
@@ -206,7 +206,7 @@ class Cursor:
             ) from None
 
     def write(self, moment: datetime) -> None:
-        """Remember `moment`.
+        """Store `moment` as the end of an export.
 
         Raises:
             TargetError: the file cannot be written.
@@ -217,4 +217,4 @@ class Cursor:
             with atomic_write(self._path) as draft:
                 draft.write(json.dumps({"changed_to": timestamps.iso(moment)}))
         except OSError as error:
-            raise _unwritable(self._path, error) from None
+            raise _write_error(self._path, error) from None

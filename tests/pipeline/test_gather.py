@@ -386,8 +386,8 @@ def test_a_second_gather_says_who_is_at_it(tmp_path: Path) -> None:
     [
         (["--every", "5"], 2, b"not a duration"),
         (["--every", "5m", "--cron", "* * * * *"], 2, b"cannot be combined"),
-        (["--cron", "often"], 2, b"no crontab expression"),
-        (["--cron", ""], 2, b"no crontab expression"),
+        (["--cron", "often"], 2, b"not a crontab expression"),
+        (["--cron", ""], 2, b"not a crontab expression"),
         (["--cron", "0 0 31 2 *"], 2, b"never comes"),
         (["--limit", "0"], 2, b"--limit"),
         (["--every", "5m", "--fail-on-rejected"], 2, b"one run"),

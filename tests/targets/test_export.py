@@ -43,7 +43,7 @@ def facts(database: Database) -> Iterator[Facts]:
 
 def exported(facts: Facts, what: Export, **layout: Any) -> str:
     written = io.StringIO()
-    exports.export(facts.target, what, exports.Layout(**layout), written.write)
+    exports.write_responses(facts.target, what, exports.Layout(**layout), written.write)
     return written.getvalue()
 
 
@@ -166,10 +166,13 @@ def test_a_row_for_ferg_is_one_line_whatever_is_in_it(facts: Facts) -> None:
 def test_a_row_mapped_later_is_in_the_next_ferg_export(facts: Facts) -> None:
     facts.tell(fact("sent", "w1"))
     first = horizon(facts)
-    assert exports.export(facts.target, Export(changed_to=first), exports.Layout(format="ferg"), str) == 0
+    assert (
+        exports.write_responses(facts.target, Export(changed_to=first), exports.Layout(format="ferg"), str)
+        == 0
+    )
     facts.map("spring", message_id="w1", communication_key="CK-1")
     later = Export(changed_from=first)
-    assert exports.export(facts.target, later, exports.Layout(format="ferg"), str) == 1
+    assert exports.write_responses(facts.target, later, exports.Layout(format="ferg"), str) == 1
 
 
 def news(facts: Facts, first: datetime, second: datetime) -> list[str]:
@@ -276,10 +279,10 @@ def test_a_large_export_streams(facts: Facts) -> None:
 
 def test_a_file_appears_whole_or_not_at_all(facts: Facts, tmp_path: Path) -> None:
     path = tmp_path / "out" / "responses.csv"
-    assert exports.to_file(facts.target, Export(), exports.Layout(), path) == 0
+    assert exports.write_file(facts.target, Export(), exports.Layout(), path) == 0
     assert list(path.parent.iterdir()) == [], "nothing to write, no file"
     facts.tell(fact("sent", "w1"))
-    assert exports.to_file(facts.target, Export(), exports.Layout(), path) == 1
+    assert exports.write_file(facts.target, Export(), exports.Layout(), path) == 1
     with pytest.raises(RuntimeError), atomic_write(path) as draft:  # noqa: PT012
         draft.write("half")
         raise RuntimeError
@@ -298,14 +301,14 @@ def test_a_file_that_appeared_in_the_meantime_is_not_replaced(
         monkeypatch.setattr(Path, "hardlink_to", without)
     path = tmp_path / "out" / "responses.csv"
     facts.tell(fact("sent", "w1"))
-    assert exports.to_file(facts.target, Export(), exports.Layout(), path, replace=False) == 1
+    assert exports.write_file(facts.target, Export(), exports.Layout(), path, replace=False) == 1
     assert "w1" in path.read_text(encoding="utf-8")
     path.write_text("not read yet", encoding="utf-8")
     with pytest.raises(ConfigurationError, match="no file is replaced"):
-        exports.to_file(facts.target, Export(), exports.Layout(), path, replace=False)
+        exports.write_file(facts.target, Export(), exports.Layout(), path, replace=False)
     assert path.read_text(encoding="utf-8") == "not read yet"
     assert [found.name for found in path.parent.iterdir()] == ["responses.csv"]
-    assert exports.to_file(facts.target, Export(), exports.Layout(), path) == 1
+    assert exports.write_file(facts.target, Export(), exports.Layout(), path) == 1
     assert "w1" in path.read_text(encoding="utf-8")
 
 
@@ -351,7 +354,7 @@ def test_a_cursor_is_kept_in_a_file(tmp_path: Path) -> None:
     (tmp_path / "export-warehouse.json").write_text("{}", encoding="utf-8")
     with pytest.raises(TargetError, match="delete it"):
         cursor.read()
-    with pytest.raises(ConfigurationError, match="no name"):
+    with pytest.raises(ConfigurationError, match="not a name"):
         exports.Cursor(tmp_path, "../x")
 
 
