@@ -164,7 +164,7 @@ def test_a_line_that_is_no_notification_is_named_and_nothing_is_imported(folder,
         pytest.param(
             ("backup", "\udcff.db"),
             2,
-            "is no text",
+            "is not a text",
             marks=pytest.mark.skipif(os.name == "nt", reason="bytes"),
         ),
         (("consumers", "--forget", "../x"), 2, "has no consumer"),
