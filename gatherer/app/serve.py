@@ -22,7 +22,7 @@ from gatherer.server import health
 from gatherer.server.http.server import Listener, run
 from gatherer.server.http.tls import Files, Named, ServerTLS
 from gatherer.server.observer import Observer
-from gatherer.server.pull.handler import PullHandler
+from gatherer.server.pull.handler import LIMITS, PullHandler
 from gatherer.server.pull.source import Source
 from gatherer.server.pull.tokens import Tokens
 from gatherer.server.webhook.handler import WebhookHandler
@@ -85,7 +85,7 @@ def serve(configuration: Configuration, *, announce: Callable[[str], None]) -> N
             replace(listener, handle=health.answering(listener.handle, writer.refusal_reason))
             for listener in listeners
         ]
-        run(with_health, drain=webhooks.drain, tasks=tasks)
+        run(with_health, tasks=tasks)
 
 
 def _webhook_listener(
@@ -152,7 +152,7 @@ def _pull_listener(
         admins=Tokens([token.reveal() for token in settings.admin_tokens]),
         erase=partial(redact, writer),
         address=lambda request: sender(
-            request.remote or "", request.headers.getall("X-Forwarded-For", ()), trusted_proxies
+            request.peer, request.headers.get_all("X-Forwarded-For"), trusted_proxies
         ),
     )
     return Listener(
@@ -160,6 +160,7 @@ def _pull_listener(
         host=settings.host,
         port=settings.port,
         tls=tls.context if tls else None,
+        limits=LIMITS,
         announce=lambda url: log.info("offering the inbox at %s", url),
     )
 

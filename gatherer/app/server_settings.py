@@ -48,7 +48,10 @@ def limits_of(settings: Server) -> "ConnectionLimits":
     return ConnectionLimits(
         header_timeout_seconds=settings.header_timeout_seconds,
         keepalive_timeout_seconds=settings.keepalive_timeout_seconds,
+        body_timeout_seconds=settings.body_timeout_seconds,
         max_header_bytes=settings.max_header_bytes,
+        max_body_bytes=settings.max_body_bytes,
+        max_arriving_bytes=settings.max_arriving_bytes,
         max_connections=max(FEWEST_CONNECTIONS, min(available, settings.max_connections)),
         tls_handshake_timeout_seconds=settings.tls_handshake_timeout_seconds,
         send_buffer_bytes=ANSWER_BUFFER_BYTES,

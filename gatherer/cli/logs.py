@@ -18,7 +18,7 @@ LIMITED_LOGGER: Final = "gatherer.server"  # with its children: all modules of t
 LIMITED_LINES: Final = 50
 LIMITED_SECONDS: Final = 10
 # These print request bytes, or repeat what our own lines say.
-_SILENCED: Final = ("aiohttp", "aiohttp.server", "aiohttp.access", "asyncio", "urllib3")
+_SILENCED: Final = ("asyncio", "urllib3")
 
 
 def set_up(level: str = "info", file: Path | None = None) -> None:

@@ -1,41 +1,44 @@
-"""`/healthz` and `/readyz`: whether the process lives, and whether it can take anything in just now."""
+"""`/healthz` and `/readyz`: whether the process lives, and whether it can store notifications just now."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Final
 
-from aiohttp import web
+from gatherer.server.http.message import (
+    Exchange,
+    Handler,
+    Reply,
+    Request,
+    Response,
+    error_response,
+    text_response,
+)
 
 LIVENESS: Final = "/healthz"
 READINESS: Final = "/readyz"
-
-Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+_NO_STORE: Final = ("Cache-Control", "no-store")
 
 
 def answering(handle: Handler, refusal_reason: Callable[[], str | None]) -> Handler:
-    """Return `handle` with the two answered before it, at any listener, to anybody: they tell nothing.
+    """Return `handle` with the two paths answered before it, without authentication: they tell nothing.
 
     Args:
-        handle: what answers everything else.
-        refusal_reason: why nothing can be taken in at present, None if it can; for our log, not for the answer.
+        handle: answers every other request.
+        refusal_reason: returns why nothing can be stored at present, None if it can; it is not sent.
 
     """
 
-    async def answer(request: web.BaseRequest) -> web.StreamResponse:
-        path = request.raw_path
+    def answer(request: Request) -> Reply | Exchange:
+        path = request.target
         if path not in (LIVENESS, READINESS) or request.method not in ("GET", "HEAD"):
-            return await handle(request)
-        ready = path == LIVENESS or refusal_reason() is None
-        status = HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE
-        return web.Response(
-            status=status,
-            text=f"{'ok' if ready else status.phrase}\n",
-            headers={"Server": "gatherer", "Cache-Control": "no-store"},
-        )
+            return handle(request)
+        if path == LIVENESS or refusal_reason() is None:
+            return text_response(HTTPStatus.OK, "ok", _NO_STORE)
+        return text_response(HTTPStatus.SERVICE_UNAVAILABLE, "Service Unavailable", _NO_STORE)
 
     return answer
 
 
-async def nothing_else(request: web.BaseRequest) -> web.StreamResponse:  # noqa: ARG001
-    """Answer that there is nothing here."""
-    return web.Response(status=HTTPStatus.NOT_FOUND, text="Not Found\n", headers={"Server": "gatherer"})
+def not_found(request: Request) -> Response:  # noqa: ARG001
+    """Answer that there is nothing at this path."""
+    return error_response(HTTPStatus.NOT_FOUND)

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
-from aiohttp import web
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
     CollectorRegistry,
@@ -23,7 +22,8 @@ from prometheus_client.registry import Collector
 from gatherer.inbox import consumers, disk_space, sqlite_file
 from gatherer.inbox.quarantine import Quarantine
 from gatherer.inbox.writer import InboxWriter
-from gatherer.server.health import Handler, nothing_else
+from gatherer.server.health import not_found
+from gatherer.server.http.message import Handler, Reply, Request, Response
 from gatherer.server.observer import Observer
 
 PATH: Final = "/metrics"
@@ -82,16 +82,19 @@ class Metrics(Observer):
         self._groups.observe(rows)
 
     def handler(self) -> Handler:
-        """Return what answers `GET /metrics`, and nothing else."""
+        """Return the handler of `GET /metrics`."""
 
-        async def answer(request: web.BaseRequest) -> web.StreamResponse:
-            if request.raw_path != PATH or request.method != "GET":
-                return await nothing_else(request)
-            # Looking at files may take its time; nobody else should wait for it.
-            body = await asyncio.to_thread(generate_latest, self.registry)
-            return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
+        def answer(request: Request) -> Reply:
+            if request.target != PATH or request.method != "GET":
+                return not_found(request)
+            return asyncio.get_running_loop().create_task(self._collected())
 
         return answer
+
+    async def _collected(self) -> Response:
+        # In a thread: it looks at files, which webhooks are not to wait for.
+        body = await asyncio.to_thread(generate_latest, self.registry)
+        return Response(body=body, headers=[("Content-Type", CONTENT_TYPE_LATEST)])
 
 
 class State(Collector):

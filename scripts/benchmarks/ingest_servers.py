@@ -44,7 +44,7 @@ def without_storing() -> None:
     listener = Listener(
         handle=receiver.handle, host="127.0.0.1", port=0, announce=lambda url: print(url + PATH, flush=True)
     )
-    run([listener], drain=receiver.drain)
+    run([listener])
 
 
 def naive_wsgi(*, keep_open: bool) -> None:

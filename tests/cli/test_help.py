@@ -12,7 +12,7 @@ from gatherer.cli import COMMANDS, gatherer
 from tests.factories import run
 
 HEAVY = (
-    "aiohttp",
+    "httptools",
     "apscheduler",
     "msgspec",
     "pydantic",

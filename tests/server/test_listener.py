@@ -6,13 +6,14 @@ import socket
 import ssl
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import ExitStack, asynccontextmanager, closing
+from http import HTTPStatus
 from typing import Any
 
 import pytest
-from aiohttp import web
 
 from gatherer.server.http.connection import ConnectionLimits
 from gatherer.server.http.listener import Listener, ListeningServer
+from gatherer.server.http.message import Request, Response
 from gatherer.server.http.server import loop_factory
 from tests.certificates import Authority
 from tests.server_process import post_bytes
@@ -33,7 +34,7 @@ def run(request, caplog) -> Run:
     return running
 
 
-class Guest:
+class Client:
     """A client in the event loop of the server: what it does happens in a turn of its own."""
 
     def __init__(self, port: int) -> None:
@@ -57,41 +58,44 @@ async def turns(count: int) -> None:
 
 @asynccontextmanager
 async def opened(places: int, **more: Any) -> AsyncIterator[tuple[ListeningServer, int, asyncio.Event]]:
-    """A door whose requests are answered once the event is set; all places are free at the end."""
+    """A server whose requests are answered once the event is set; no connection is left at the end."""
     answer = asyncio.Event()
 
-    async def handle(request: web.BaseRequest) -> web.StreamResponse:
+    async def respond() -> Response:
         await answer.wait()
-        return web.Response()
+        return Response()
+
+    def handle(request: Request) -> asyncio.Task[Response]:
+        return asyncio.get_running_loop().create_task(respond())
 
     limits = ConnectionLimits(max_connections=places)
-    door = ListeningServer(
+    server = ListeningServer(
         Listener(**{"handle": handle, "host": "127.0.0.1", "port": 0, "limits": limits} | more)
     )
-    door.open()
-    yield door, int(door.url.rpartition(":")[2]), answer
-    while door.connections:
+    server.open()
+    yield server, int(server.url.rpartition(":")[2]), answer
+    while server.connections:
         await asyncio.sleep(0.01)
-    await door.close()
-    await door.clear()
+    await server.close()
+    await server.clear()
 
 
 def test_newcomers_make_room_for_each_other_in_any_turn_of_the_event_loop(run):
     """All other places are taken by requests that wait for us, so nobody else can."""
 
     async def play() -> None:
-        async with opened(PLACES + 1) as (door, port, answer):
+        async with opened(PLACES + 1) as (server, port, answer):
             with ExitStack() as clients:
-                busy = [clients.enter_context(closing(Guest(port))) for _ in range(PLACES)]
+                busy = [clients.enter_context(closing(Client(port))) for _ in range(PLACES)]
                 for client in busy:
                     client.send(post_bytes(b"x"))
                 await asyncio.sleep(0.1)
                 for count in [*range(8), 20] * 4:
-                    clients.enter_context(closing(Guest(port)))
+                    clients.enter_context(closing(Client(port)))
                     await turns(count)
-                last = clients.enter_context(closing(Guest(port)))
+                last = clients.enter_context(closing(Client(port)))
                 await asyncio.sleep(0.1)
-                assert door.connections <= PLACES + 1
+                assert server.connections <= PLACES + 1
                 answer.set()
                 last.send(post_bytes(b"x"))
                 for client in [*busy, last]:
@@ -104,16 +108,16 @@ def test_a_post_that_is_there_makes_no_room_in_any_turn_of_the_event_loop(run):
     async def play() -> None:
         async with opened(PLACES) as (_, port, answer):
             with ExitStack() as clients:
-                busy = [clients.enter_context(closing(Guest(port))) for _ in range(PLACES - 1)]
+                busy = [clients.enter_context(closing(Client(port))) for _ in range(PLACES - 1)]
                 for client in busy:
                     client.send(post_bytes(b"x"))
                 await asyncio.sleep(0.1)
                 for count in range(12):
-                    poster = clients.enter_context(closing(Guest(port)))
+                    poster = clients.enter_context(closing(Client(port)))
                     await asyncio.sleep(0.05)  # it has arrived; its post has not
                     poster.send(post_bytes(b"good"))
                     await turns(count)
-                    with closing(Guest(port)):
+                    with closing(Client(port)):
                         await asyncio.sleep(0.05)
                     busy.append(poster)
                 answer.set()
@@ -129,7 +133,7 @@ def test_what_is_no_http_is_answered_before_the_connection_ends(run):
     async def play() -> None:
         async with opened(PLACES) as (_, port, _):
             for request in [b"no HTTP at all\r\n\r\n", b"GET / HTTP/1.1\r\nX: " + b"y" * 20_000] * 15:
-                with closing(Guest(port)) as client:
+                with closing(Client(port)) as client:
                     client.send(request)
                     assert b"HTTP/1.1 4" in await client.received()
                     assert await client.received() == b""
@@ -143,10 +147,8 @@ def test_clients_that_never_say_goodbye_keep_no_place(run, tmp_path):
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     tls.load_cert_chain(authority.certificate(), authority.key())
 
-    async def refuse(request: web.BaseRequest) -> web.StreamResponse:
-        response = web.Response(status=404)
-        response.force_close()
-        return response
+    def refuse(request: Request) -> Response:
+        return Response(HTTPStatus.NOT_FOUND, close=True)
 
     def visit(port: int) -> ssl.SSLSocket:
         visitor = socket.create_connection(("127.0.0.1", port), timeout=10)
@@ -156,11 +158,11 @@ def test_clients_that_never_say_goodbye_keep_no_place(run, tmp_path):
         return secured
 
     async def play() -> None:
-        async with opened(5, handle=refuse, tls=tls) as (door, port, _):
+        async with opened(5, handle=refuse, tls=tls) as (server, port, _):
             with ExitStack() as left_open:
                 for _ in range(40):
                     left_open.enter_context(await asyncio.to_thread(visit, port))
-                    assert door.connections <= 5 + 1
+                    assert server.connections <= 5 + 1
                 with contextlib.suppress(OSError):
                     left_open.close()
 
@@ -173,10 +175,10 @@ def test_whoever_cannot_be_let_in_keeps_no_place_and_is_told_of(caplog):
 
     async def play() -> None:
         async with opened(PLACES, tls=broken) as (_, port, _):
-            with closing(Guest(port)) as client:
+            with closing(Client(port)) as client:
                 with contextlib.suppress(ConnectionError):
                     assert await client.received() == b""
 
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
         runner.run(asyncio.wait_for(play(), 30))
-    assert [one.getMessage() for one in caplog.records] == ["a connection could not be let in"]
+    assert [one.getMessage() for one in caplog.records] == ["a connection could not be accepted"]

@@ -1,30 +1,21 @@
-"""The connections of one listener: how many may be there, and who makes room when all places are taken."""
+"""The connections of one listener: how many may be open, and how much memory their unfinished bodies may take."""
 
 import heapq
 import logging
 from collections.abc import Callable
+from email.utils import formatdate
 from typing import Final
 
-from aiohttp import web
-
-from gatherer.server.http.connection import (
-    LINGER_SECONDS,
-    LONGEST_LINE,
-    MOST_HEADERS,
-    Certificate,
-    Connection,
-    ConnectionLimits,
-)
-from gatherer.server.http.error_responses import Handler, of_a_known_version
+from gatherer.server.http.connection import READ_BYTES, Certificate, Connection, ConnectionLimits
+from gatherer.server.http.message import Handler
 
 log = logging.getLogger(__name__)
 
-_NEVER_SECONDS: Final = 86_400 * 365  # aiohttp's own timer is not needed beside ours
-_ROOM: Final = 0.1  # the part of all places that is cleared when they are taken
+_EVICTED_SHARE: Final = 0.1  # of `max_connections`, closed at once when all are taken
 
 
-class ConnectionPool(web.Server):
-    """The connections of one listener that are open, those that still shake hands among them."""
+class ConnectionPool:
+    """The open connections of one listener, and those in their handshake."""
 
     def __init__(
         self,
@@ -33,50 +24,76 @@ class ConnectionPool(web.Server):
         admits: Callable[[Certificate], bool] | None,
         refused: Callable[[int], None],
     ) -> None:
-        """Hand the requests to `handle`; where `admits` is given, it decides by the client's certificate.
+        """Keep within `limits`.
 
-        `refused` hears the status of each answer to what never became a request.
+        Args:
+            handle: answers requests.
+            limits: of all connections.
+            admits: decides by the certificate of a client whether its connection is kept; None keeps all.
+            refused: called with the status of each answer to what never became a request.
+
         """
-        longest = min(LONGEST_LINE, limits.max_header_bytes)
-        super().__init__(
-            of_a_known_version(handle),
-            access_log=None,
-            keepalive_timeout=_NEVER_SECONDS,
-            lingering_time=LINGER_SECONDS,
-            tcp_keepalive=False,  # whoever is gone without a word is closed by `Connection.check`
-            auto_decompress=False,
-            max_line_size=longest,
-            max_field_size=longest,
-            max_headers=MOST_HEADERS,
-        )
-        self._limits = limits
-        self._admits = admits
-        self._refused = refused
+        self.handle, self.limits, self.admits, self.refused = handle, limits, admits, refused
         self.present: set[Connection] = set()
-        self.room = max(1, int(limits.max_connections * _ROOM))  # places that are cleared at once
+        self.eviction_batch = max(1, int(limits.max_connections * _EVICTED_SHARE))
+        self.stopping = False  # each connection ends with its next answer
+        self.arriving: dict[Connection, int] = {}  # bytes of each unfinished body, the oldest body first
+        self._arriving_bytes = 0
+        self._max_arriving_bytes = max(limits.max_arriving_bytes, limits.max_body_bytes)
+        self.read_buffer = memoryview(
+            bytearray(READ_BYTES)
+        )  # of all connections: each read is parsed at once
+        self.date = b""
+        self._set_date()
 
-    def __call__(self) -> Connection:
-        """Return the protocol of a new connection. Somebody else makes room for it if all places are taken."""
-        if len(self.present) >= self._limits.max_connections:
-            log.warning("all connections are taken: closed the %d that waited longest", self.make_room())
-        guest = Connection(
-            self, self.present, self._limits, self._admits, self._refused, loop=self._loop, **self._kwargs
-        )
-        self.present.add(guest)
-        return guest
+    def add(self) -> Connection:
+        """Return the protocol of a new connection. If there are as many as may be, some are closed for it."""
+        if len(self.present) >= self.limits.max_connections:
+            log.warning("all connections are taken: closed the %d that waited longest", self.evict())
+        connection = Connection(self)
+        self.present.add(connection)
+        return connection
 
-    def make_room(self) -> int:
-        """Close the connections that have kept us waiting longest; return how many."""
-        waiting = [(since, id(one), one) for one in self.present if (since := one.waiting_since) is not None]
-        leaving = heapq.nsmallest(self.room, waiting)
-        for _, _, one in leaving:
-            one.make_room()
-        return len(leaving)
+    def remove(self, connection: Connection) -> None:
+        """Forget a connection that has ended."""
+        self.present.discard(connection)
+        self.release(connection)
+
+    def evict(self) -> int:
+        """Close the connections that have kept the server waiting longest; return how many."""
+        waiting = [
+            (since, id(connection), connection)
+            for connection in self.present
+            if (since := connection.waiting_since) is not None
+        ]
+        evicted = heapq.nsmallest(self.eviction_batch, waiting)
+        for _, _, connection in evicted:
+            connection.evict()
+        return len(evicted)
+
+    def hold(self, connection: Connection, size: int) -> None:
+        """Count `size` bytes as the unfinished body of `connection`.
+
+        Clients have not authenticated before their body is there, so every body is read. When they take too much memory
+        together, the oldest is given up: a provider sends a body at once.
+        """
+        self._arriving_bytes += size - self.arriving.get(connection, 0)
+        self.arriving[connection] = size
+        while self._arriving_bytes > self._max_arriving_bytes and len(self.arriving) > 1:
+            next(iter(self.arriving)).shed()
+
+    def release(self, connection: Connection) -> None:
+        """Count the body of `connection`, if there is one, no longer."""
+        self._arriving_bytes -= self.arriving.pop(connection, 0)
 
     def check(self, now: float) -> None:
-        """Close the connections that have kept us waiting for too long. `now` is the event loop's time."""
+        """Close the connections that have kept the server waiting for too long. `now` is the event loop's time."""
+        self._set_date()
         for connection in list(self.present):
             try:
                 connection.check(now)
             except Exception:
-                log.exception("a connection could not be looked at")
+                log.exception("a connection could not be checked")
+
+    def _set_date(self) -> None:
+        self.date = f"Date: {formatdate(usegmt=True)}\r\n".encode()

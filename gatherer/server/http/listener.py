@@ -1,8 +1,8 @@
-"""An address that takes connections in, with TLS or without, and never more of them than it can bear.
+"""An address that accepts connections, with TLS or without, up to a limit.
 
-Connections are accepted here, and not by the event loop's own server, for three reasons: those still in their TLS
-handshake count as well, a changed certificate counts from the next handshake on, and when all places are
-taken, a newcomer gets the place of whoever has kept us waiting longest, instead of being turned away.
+Connections are accepted here, and not by the event loop's own server, for three reasons: those in their TLS handshake
+count as well, a changed certificate is used from the next handshake on, and when the limit is reached, the
+connections that have kept the server waiting longest are closed for the new one, instead of refusing it.
 """
 
 import asyncio
@@ -18,28 +18,31 @@ from typing import Final
 from gatherer.model.errors import ConfigurationError
 from gatherer.server.http.connection import Certificate, Connection, ConnectionLimits
 from gatherer.server.http.connection_pool import ConnectionPool
-from gatherer.server.http.error_responses import Handler
+from gatherer.server.http.message import Handler
 
 log = logging.getLogger(__name__)
 
-BACKLOG: Final = 4096  # whoever finds it full tries again after a second
-CHECK_SECONDS: Final = 0.5  # between two looks at who is late
-_AT_ONCE: Final = 24  # connections accepted before those let in get their turn, at most
-_NO_ROOM: Final = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
-_TLS_SHUTDOWN_SECONDS: Final = 3.0  # for the client's goodbye
+BACKLOG: Final = 4096  # a client that finds it full tries again after a second
+CHECK_SECONDS: Final = 0.5  # between two checks for late clients
+_ACCEPT_BATCH: Final = 24  # connections accepted in one turn of the event loop, at most
+_EXHAUSTED: Final = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+_TLS_SHUTDOWN_SECONDS: Final = 3.0  # for the client's close_notify
+_CLOSE_SECONDS: Final = 1.0  # for the last answers to leave, at the end
 
 
 @dataclass(frozen=True, kw_only=True)
 class Listener:
-    """One address to listen at, and who answers there."""
+    """One address to listen at, and the handler of its requests."""
 
     handle: Handler
     host: str
     port: int  # 0 lets the system choose
-    tls: ssl.SSLContext | Callable[[], ssl.SSLContext] | None = None  # a function is asked at each handshake
-    admits: Callable[[Certificate], bool] | None = None  # who may come in, by the certificate they show
+    tls: ssl.SSLContext | Callable[[], ssl.SSLContext] | None = None  # a function is called at each handshake
+    admits: Callable[[Certificate], bool] | None = None  # by the certificate of a client; None: every client
     limits: ConnectionLimits = field(default_factory=ConnectionLimits)
-    refused: Callable[[int], None] = lambda status: None  # hears the status of answers to what is no request
+    refused: Callable[[int], None] = lambda status: (
+        None
+    )  # called with the status of answers to what is no request
     announce: Callable[[str], None] = lambda url: None  # called with the URL, when all listeners accept
 
 
@@ -47,17 +50,17 @@ class ListeningServer:
     """A listener at work."""
 
     def __init__(self, listener: Listener) -> None:
-        """Bind the address; nobody is let in before :meth:`open`.
+        """Bind the address; no connection is accepted before :meth:`open`.
 
         Raises:
-            ConfigurationError: it cannot be listened at.
+            ConfigurationError: the address cannot be bound.
 
         """
         self._listener = listener
-        self._guests = ConnectionPool(listener.handle, listener.limits, listener.admits, listener.refused)
+        self._pool = ConnectionPool(listener.handle, listener.limits, listener.admits, listener.refused)
         self._tasks: list[asyncio.Task[None]] = []
         try:
-            self._sockets = _bound(listener.host, listener.port)
+            self._sockets = _bind(listener.host, listener.port)
         except (OSError, UnicodeError) as error:  # UnicodeError: what cannot even be the name of a host
             reason = getattr(error, "strerror", None) or error
             raise ConfigurationError(
@@ -73,17 +76,18 @@ class ListeningServer:
 
     @property
     def connections(self) -> int:
-        """How many there are, those in their handshake among them."""
-        return len(self._guests.present)
+        """How many connections there are, including those in their handshake."""
+        return len(self._pool.present)
 
     def open(self) -> None:
-        """Let clients in from now on."""
+        """Accept connections from now on."""
         self._tasks = [asyncio.create_task(self._accept(listening)) for listening in self._sockets]
         self._tasks.append(asyncio.create_task(self._check()))
 
     async def close(self) -> None:
-        """Accept no more connections; those that are there stay."""
-        arriving = [one.arrival for one in self._guests.present if one.arrival is not None]
+        """Accept no more connections; each that is open ends with its next answer."""
+        self._pool.stopping = True
+        arriving = [one.arrival for one in self._pool.present if one.arrival is not None]
         tasks = [*self._tasks, *arriving]
         for task in tasks:
             task.cancel()
@@ -91,57 +95,67 @@ class ListeningServer:
         for listening in self._sockets:
             listening.close()
 
+    @property
+    def busy_connections(self) -> int:
+        """How many connections have a request that the handler has begun and not answered."""
+        return sum(connection.is_busy for connection in self._pool.present)
+
     async def clear(self) -> None:
-        """Close every connection, after what is being answered."""
-        await asyncio.sleep(0)  # what has arrived gets to its handler first
-        self._guests.pre_shutdown()
-        await self._guests.shutdown(1)
-        for connection in list(self._guests.present):
-            connection.make_room()
+        """Close every connection, after the answers that are being sent."""
+        await asyncio.sleep(0)  # a request that is readable by now gets to its handler first
+        for connection in list(self._pool.present):
+            connection.close()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_CLOSE_SECONDS):
+                while self._pool.present:
+                    await asyncio.sleep(0.02)
+        for connection in list(self._pool.present):
+            connection.evict()
         await asyncio.sleep(0)
 
     async def _accept(self, listening: socket.socket) -> None:
         loop = asyncio.get_running_loop()
         while True:
             try:
-                connection, _ = await loop.sock_accept(listening)
-                self._let_in(connection)
-                self._let_in_more(listening)
+                accepted, _ = await loop.sock_accept(listening)
+                self._admit(accepted)
+                self._accept_more(listening)
             except OSError as error:
-                if error.errno in _NO_ROOM:
+                if error.errno in _EXHAUSTED:
                     log.error("no more connections can be opened: %s", error.strerror)
-                    self._guests.make_room()
+                    self._pool.evict()
                 # Else a client that went away again; on Windows that can be reported here.
                 await asyncio.sleep(0.05)
             except Exception:
-                log.exception("a connection could not be accepted")  # whatever it is, the next one is
+                log.exception("a connection could not be accepted")
                 await asyncio.sleep(0.05)
             else:
-                await asyncio.sleep(0)  # others get their turn
+                await asyncio.sleep(0)  # the open connections get their turn
 
-    def _let_in_more(self, listening: socket.socket) -> None:
-        """Let those in who have come as well: asking the event loop for each of them takes a turn of it.
+    def _accept_more(self, listening: socket.socket) -> None:
+        """Accept the connections that wait as well: `sock_accept` takes a turn of the event loop for each.
 
         Raises:
             OSError: one of them could not be accepted.
 
         """
-        for _ in range(min(_AT_ONCE, self._guests.room) - 1):  # else newcomers would take each other's places
+        # No more than are evicted at once, else new connections would be closed for each other.
+        for _ in range(min(_ACCEPT_BATCH, self._pool.eviction_batch) - 1):
             try:
-                connection, _ = listening.accept()
+                accepted, _ = listening.accept()
             except BlockingIOError:  # that was all of them
                 return
-            connection.setblocking(False)
-            self._let_in(connection)
+            accepted.setblocking(False)
+            self._admit(accepted)
 
-    def _let_in(self, connection: socket.socket) -> None:
-        """Start to shake hands."""
-        guest = self._guests()
-        guest.arrival = asyncio.create_task(self._welcome(connection, guest))
-        guest.arrival.add_done_callback(lambda task: _arrived(connection, guest, task))
+    def _admit(self, accepted: socket.socket) -> None:
+        """Start the handshake."""
+        connection = self._pool.add()
+        connection.arrival = asyncio.create_task(self._shake_hands(accepted, connection))
+        connection.arrival.add_done_callback(lambda task: _arrived(accepted, connection, task))
 
-    async def _welcome(self, connection: socket.socket, guest: Connection) -> None:
-        """Shake hands and hand the connection over to `guest`, its protocol."""
+    async def _shake_hands(self, accepted: socket.socket, connection: Connection) -> None:
+        """Make a transport of the socket `accepted`, with TLS if the listener has it, for the protocol `connection`."""
         loop = asyncio.get_running_loop()
         tls, timeouts = self._listener.tls, {}
         if callable(tls):
@@ -149,13 +163,13 @@ class ListeningServer:
         if tls is not None:
             timeouts["ssl_handshake_timeout"] = self._listener.limits.tls_handshake_timeout_seconds
             timeouts["ssl_shutdown_timeout"] = _TLS_SHUTDOWN_SECONDS
-        peer = None if tls is None else _peer(connection)
+        peer = None if tls is None else _peer(accepted)
         buffer = self._listener.limits.send_buffer_bytes
         try:
             if buffer is not None:
-                connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffer)
-            await loop.connect_accepted_socket(lambda: guest, connection, ssl=tls, **timeouts)
-        except OSError as error:  # SSLError and TimeoutError are some
+                accepted.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffer)
+            await loop.connect_accepted_socket(lambda: connection, accepted, ssl=tls, **timeouts)
+        except OSError as error:  # SSLError and TimeoutError are OSErrors
             if tls is not None:
                 log.info("no TLS with %s: %s", peer, getattr(error, "reason", None) or type(error).__name__)
 
@@ -163,20 +177,20 @@ class ListeningServer:
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(CHECK_SECONDS)
-            self._guests.check(loop.time())
+            self._pool.check(loop.time())
 
 
-def _bound(host: str, port: int) -> list[socket.socket]:
+def _bind(host: str, port: int) -> list[socket.socket]:
     """Return listening sockets for every address of `host`, all with one port.
 
     Raises:
         OSError: one of them cannot be listened at.
 
     """
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     with contextlib.ExitStack() as opened:
         sockets: list[socket.socket] = []
-        for family, _, _, _, address in dict.fromkeys(found):
+        for family, _, _, _, address in dict.fromkeys(addresses):
             chosen = sockets[0].getsockname()[1] if sockets and not port else port
             listening = socket.create_server((str(address[0]), chosen), family=family, backlog=BACKLOG)
             opened.enter_context(listening)
@@ -186,18 +200,18 @@ def _bound(host: str, port: int) -> list[socket.socket]:
     return sockets
 
 
-def _arrived(connection: socket.socket, guest: Connection, task: "asyncio.Task[None]") -> None:
-    """Note that the handshake has ended, one way or another."""
-    guest.arrival = None
+def _arrived(accepted: socket.socket, connection: Connection, task: "asyncio.Task[None]") -> None:
+    """Note that the handshake has ended, whether it succeeded or not."""
+    connection.arrival = None
     if not task.cancelled() and (error := task.exception()) is not None:
-        log.error("a connection could not be let in", exc_info=error)
-    if task.cancelled() or not guest.is_here:
-        guest.make_room()  # uvloop may still hand it a transport, and never tell it that it is closed
-        connection.close()  # the task may not even have begun
+        log.error("a connection could not be accepted", exc_info=error)
+    if task.cancelled() or not connection.has_arrived:
+        connection.evict()  # uvloop may still give it a transport, and never report that it is closed
+        accepted.close()  # the task may not even have begun
 
 
-def _peer(connection: socket.socket) -> str:
+def _peer(accepted: socket.socket) -> str:
     try:
-        return str(connection.getpeername()[0])
+        return str(accepted.getpeername()[0])
     except OSError:
         return "a client that is gone"

@@ -1,4 +1,4 @@
-"""The server process: listens, hands requests to whoever answers them, stops cleanly."""
+"""The server process: listens, hands requests to their handlers, stops cleanly."""
 
 import asyncio
 import contextlib
@@ -6,7 +6,7 @@ import gc
 import logging
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from typing import Any, Final
 
 from gatherer.server.http.connection import ConnectionLimits
@@ -22,25 +22,23 @@ SHUTDOWN_SECONDS: Final = 10  # for requests in flight
 def run(
     listeners: Sequence[Listener],
     *,
-    drain: Callable[[float], Awaitable[None]],
     tasks: Sequence[Callable[[], Coroutine[Any, Any, None]]] = (),
 ) -> None:
     """Serve until SIGTERM, SIGINT or Ctrl-Break; then stop accepting, answer what is in flight, return.
 
     Args:
         listeners: where to listen; none accepts before all can.
-        drain: waits, for at most so many seconds, until nothing is in flight any more.
-        tasks: what runs beside, from the first connection on to the last answer; they are cancelled.
+        tasks: run beside, from the first connection to the last answer; then they are cancelled.
 
     Raises:
-        ConfigurationError: an address cannot be listened at.
+        ConfigurationError: an address cannot be bound.
 
     """
-    # What is loaded by now stays, and connections hold no cycles: under load the collector would only walk over them.
+    # The objects loaded by now stay, and connections hold no cycles: under load the collector would find nothing.
     gc.freeze()
     gc.set_threshold(20_000, 5, 20)
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
-        runner.run(_serve(listeners, drain, tasks))
+        runner.run(_serve(listeners, tasks))
 
 
 def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
@@ -54,28 +52,30 @@ def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 
 async def _serve(
     listeners: Sequence[Listener],
-    drain: Callable[[float], Awaitable[None]],
     tasks: Sequence[Callable[[], Coroutine[Any, Any, None]]],
 ) -> None:
     stop = asyncio.Event()
-    # To the very end, so that a second signal does not cut off what the first one asked to finish.
+    # To the very end, so that a second signal does not cut off the answers that the first one left to finish.
     with _on_stop_signal(stop.set):
         async with contextlib.AsyncExitStack() as cleanup:
-            doors = []
+            servers = []
             for listener in listeners:
-                doors.append(ListeningServer(listener))
-                cleanup.push_async_callback(doors[-1].clear)
-                cleanup.push_async_callback(doors[-1].close)
-            for listener, door in zip(listeners, doors, strict=True):
-                door.open()
-                listener.announce(door.url)
+                servers.append(ListeningServer(listener))
+                cleanup.push_async_callback(servers[-1].clear)
+                cleanup.push_async_callback(servers[-1].close)
+            for listener, server in zip(listeners, servers, strict=True):
+                server.open()
+                listener.announce(server.url)
             running = [asyncio.create_task(task()) for task in tasks]
             try:
                 await stop.wait()
-                log.info("stopping: no new connections, answering what is in flight")
-                for door in doors:
-                    await door.close()
-                await drain(SHUTDOWN_SECONDS)
+                log.info("stopping: no new connections, answering the requests that have arrived")
+                for server in servers:
+                    await server.close()
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(SHUTDOWN_SECONDS):
+                        while any(server.busy_connections for server in servers):
+                            await asyncio.sleep(0.02)
             finally:
                 for task in running:
                     task.cancel()

@@ -5,41 +5,40 @@ import json
 import logging
 import sqlite3
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from http import HTTPStatus
 from typing import Any, Final
-
-from aiohttp import web
-from multidict import CIMultiDict
 
 from gatherer.inbox.base import Bounds, Selection
 from gatherer.inbox.queue import InboxUnavailableError
 from gatherer.inbox.redaction import InboxRedaction, from_json_values
 from gatherer.inbox.remote import protocol
 from gatherer.model.errors import GathererError
-from gatherer.server.pull.request import PullRefusedError, read_body, read_number, read_selection
+from gatherer.server.http.connection import ConnectionLimits
+from gatherer.server.http.message import (
+    RETRY_AFTER_SECONDS,
+    Exchange,
+    Reply,
+    Request,
+    Response,
+    text_response,
+)
+from gatherer.server.pull.request import PullRefusedError, check_body, read_number, read_selection
 from gatherer.server.pull.source import InboxMismatchError, Part, Source
 from gatherer.server.pull.tokens import ALLOWED_FAILURES, WINDOW_SECONDS, Failures, Tokens
 
 log = logging.getLogger(__name__)
 
 LARGEST: Final = Bounds(rows=100_000, bytes=64_000_000)  # of one answer, whatever is asked for
-SEND_SECONDS: Final = 60  # for a frame to leave: a client that reads no more is let go
 STREAMS: Final = 8  # at the same time
 REST: Final = 3  # times the work of a frame, between two of them: a quarter of one core at most
 LONGEST_REST_SECONDS: Final = 0.5  # between two frames
 BODY_BYTES: Final = 4096  # of an acknowledgement
 ERASURE_BYTES: Final = 64_000_000  # more than a client sends at once
-RETRY_AFTER_SECONDS: Final = 5
+LIMITS: Final = ConnectionLimits(max_body_bytes=ERASURE_BYTES, max_arriving_bytes=2 * ERASURE_BYTES)
 _ERASURE: Final = f"/v{protocol.VERSION}/erasure"
-_HEADERS: Final = CIMultiDict(
-    {
-        "Server": "gatherer",
-        "X-Content-Type-Options": "nosniff",
-        # In between, nobody is to keep personal data, or to pack what is packed.
-        "Cache-Control": "no-store, no-transform",
-    }
-)
+# Caches are not to store personal data; proxies are not to compress what is compressed.
+_CACHE_CONTROL: Final = ("Cache-Control", "no-store, no-transform")
 
 
 class PullHandler:
@@ -52,16 +51,16 @@ class PullHandler:
         *,
         admins: Tokens | None = None,
         erase: Callable[[list[InboxRedaction]], Awaitable[int]] | None = None,
-        address: Callable[[web.BaseRequest], str] = lambda r: r.remote or "",
+        address: Callable[[Request], str] = lambda request: request.peer,
     ) -> None:
         """Offer `source` to holders of `tokens`.
 
         Args:
             source: the inbox.
-            tokens: of those who may read.
-            admins: tokens of those who may have people erased.
-            erase: does what they ask for, and returns with how many notifications it was done.
-            address: tells where a request comes from.
+            tokens: of the clients that may read.
+            admins: tokens of the clients that may erase people.
+            erase: erases people from notifications; returns from how many.
+            address: returns the address that a request comes from.
 
         """
         self._source = source
@@ -72,27 +71,36 @@ class PullHandler:
         self._failures = Failures()
         self._streams = 0
 
-    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        """Answer one request."""
+    def handle(self, request: Request) -> Reply | Exchange:
+        """Return the response to `request`, or what takes its body."""
         try:
             self._authenticate(request)
-            return await self._answer(request)
+            return self._route(request)
         except PullRefusedError as refused:
             return _refusal(refused)
-        except InboxMismatchError:
-            return _refusal(
-                PullRefusedError(HTTPStatus.CONFLICT, "another inbox has taken the place of that one")
-            )
-        except GathererError as error:
-            log.error("the inbox cannot be pulled: %s", error)
-            return _refusal(_unavailable("the inbox cannot be read just now"))
-        except (ConnectionError, asyncio.CancelledError):
-            raise
-        except Exception:
-            log.exception("a request of a gatherer could not be handled")
-            return _refusal(_unavailable("a defect in gatherer; its log says more"))
 
-    def _authenticate(self, request: web.BaseRequest) -> None:
+    def answer(self, work: Awaitable[Response]) -> asyncio.Task[Response]:
+        """Return the response that `work` returns, or the one to what it raises."""
+
+        async def finish() -> Response:
+            try:
+                return await work
+            except PullRefusedError as refused:
+                return _refusal(refused)
+            except InboxMismatchError:
+                return _refusal(
+                    PullRefusedError(HTTPStatus.CONFLICT, "another inbox has taken the place of that one")
+                )
+            except GathererError as error:
+                log.error("the inbox cannot be pulled: %s", error)
+                return _refusal(_unavailable("the inbox cannot be read just now"))
+            except Exception:
+                log.exception("a request of a gatherer could not be handled")
+                return _refusal(_unavailable("a defect in gatherer; its log says more"))
+
+        return asyncio.get_running_loop().create_task(finish())
+
+    def _authenticate(self, request: Request) -> None:
         accepted = self._admins if request.path.rstrip("/") == _ERASURE else self._tokens
         if accepted.accept(request.headers.get("Authorization")):
             return
@@ -109,31 +117,33 @@ class PullHandler:
             HTTPStatus.TOO_MANY_REQUESTS, "too many wrong tokens", Retry_After=str(WINDOW_SECONDS)
         )
 
-    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+    def _route(self, request: Request) -> Reply | Exchange:
         path = request.path.rstrip("/")
         routes = {
-            f"/v{protocol.VERSION}/inbox": ("GET", self._inbox),
-            f"/v{protocol.VERSION}/notifications": ("GET", self._notifications),
-            f"/v{protocol.VERSION}/acknowledgement": ("POST", self._acknowledgement),
-            _ERASURE: ("POST", self._erasure),
+            f"/v{protocol.VERSION}/inbox": self._inbox,
+            f"/v{protocol.VERSION}/notifications": self._notifications,
         }
-        if path not in routes:
+        uploads = {
+            f"/v{protocol.VERSION}/acknowledgement": (BODY_BYTES, self._acknowledgement),
+            _ERASURE: (ERASURE_BYTES, self._erasure),
+        }
+        if path not in routes and path not in uploads:
             raise PullRefusedError(
                 HTTPStatus.NOT_FOUND, f"this gatherer speaks version {protocol.VERSION} of the protocol"
             )
-        method, answer = routes[path]
+        method = "POST" if path in uploads else "GET"
         if request.method != method:
             raise PullRefusedError(HTTPStatus.METHOD_NOT_ALLOWED, f"use {method}", Allow=method)
-        return await answer(request)
+        if path in uploads:
+            return _Upload(self, request, *uploads[path])
+        return self.answer(routes[path](request))
 
-    async def _inbox(self, request: web.BaseRequest) -> web.Response:
-        wanted = request.rel_url.query.get("statistics") == "1"
-        content = json.dumps(await self._source.about(statistics=wanted)).encode()
-        headers = CIMultiDict(_HEADERS, **{"Content-Digest": protocol.digest(content)})
-        return web.Response(body=content, content_type="application/json", headers=headers)
+    async def _inbox(self, request: Request) -> Response:
+        wanted = request.query.get("statistics") == "1"
+        return _json(await self._source.about(statistics=wanted))
 
-    async def _notifications(self, request: web.BaseRequest) -> web.StreamResponse:
-        query = request.rel_url.query
+    async def _notifications(self, request: Request) -> Response:
+        query = request.query
         try:
             inbox_id, after = query["inbox_id"], read_number(query, "after", 0, 0)
             left = Bounds(
@@ -147,30 +157,27 @@ class PullHandler:
             raise _unavailable("others are reading; try again")
         self._streams += 1
         try:
-            # Before the first byte of the answer, so that what is wrong can still be said with a status.
+            # Before the first byte of the answer, while an error can still be reported with a status.
             part = await self._source.part(inbox_id, selection, after, left)
-            headers = CIMultiDict(_HEADERS, **{"Content-Type": protocol.MEDIA_TYPE})
-            response = web.StreamResponse(headers=headers)
-            await response.prepare(request)
-            await self._stream(response, part, inbox_id, selection, left)
         finally:
             self._streams -= 1
-        return response
+        frames = self._frames(part, inbox_id, selection, left)
+        return Response(body=frames, headers=[_CACHE_CONTROL, ("Content-Type", protocol.MEDIA_TYPE)])
 
-    async def _stream(
-        self,
-        response: web.StreamResponse,
-        part: Part | None,
-        inbox_id: str,
-        selection: Selection,
-        left: Bounds,
-    ) -> None:
-        """Send `part` and what follows; without an end, if that is not all that was to come."""
+    async def _frames(
+        self, part: Part | None, inbox_id: str, selection: Selection, left: Bounds
+    ) -> AsyncGenerator[bytes, None]:
+        """Yield the frame of `part`, and those that follow; the last one says that it is the last.
+
+        Raises:
+            ConnectionAbortedError: the inbox cannot be read any more.
+
+        """
         rows, size, last_id = left.rows, left.bytes, None
+        self._streams += 1
         try:
             while part is not None:
-                async with asyncio.timeout(SEND_SECONDS):
-                    await response.write(part.frame)
+                yield part.frame
                 rows, size, last_id = rows - part.rows, size - part.size, part.last_id
                 if rows <= 0 or size <= 0:
                     break
@@ -181,17 +188,20 @@ class PullHandler:
                 # Rest for longer than that took: webhooks come first, more so on a machine that is busy.
                 worked = REST * part.cpu_seconds if part is not None else 0
                 await asyncio.sleep(min(max(worked, time.perf_counter() - began), LONGEST_REST_SECONDS))
-            end = protocol.End(inbox_id=inbox_id, count=left.rows - rows, last_id=last_id)
-            await response.write(protocol.of_end(end))
-        except (InboxMismatchError, GathererError, TimeoutError) as error:
+            yield protocol.of_end(protocol.End(inbox_id=inbox_id, count=left.rows - rows, last_id=last_id))
+        except (InboxMismatchError, GathererError) as error:
             log.warning("an answer to a gatherer was cut off: %s", error or type(error).__name__)
-            response.force_close()
+            raise ConnectionAbortedError from None
+        finally:
+            self._streams -= 1
 
-    async def _acknowledgement(self, request: web.BaseRequest) -> web.Response:
-        content = await read_body(request, BODY_BYTES)
+    async def _acknowledgement(self, request: Request, body: bytes) -> Response:
+        check_body(request.headers, body)
         try:
-            said = json.loads(content)
-            inbox_id, consumer, number = (said[name] for name in ("inbox_id", "consumer", "notification_id"))
+            content = json.loads(body)
+            inbox_id, consumer, number = (
+                content[name] for name in ("inbox_id", "consumer", "notification_id")
+            )
             if not (isinstance(inbox_id, str) and isinstance(consumer, str) and type(number) is int):
                 raise ValueError("a value of the wrong kind")
             await self._source.acknowledge(inbox_id, consumer, number)
@@ -200,13 +210,13 @@ class PullHandler:
         except OSError as error:
             log.error("an acknowledgement cannot be written, which delays purging: %s", error)
             raise _unavailable("it cannot be written just now") from None
-        return web.Response(status=HTTPStatus.NO_CONTENT, headers=_HEADERS)
+        return Response(HTTPStatus.NO_CONTENT, headers=[_CACHE_CONTROL])
 
-    async def _erasure(self, request: web.BaseRequest) -> web.Response:
-        content = await read_body(request, ERASURE_BYTES)
+    async def _erasure(self, request: Request, body: bytes) -> Response:
+        check_body(request.headers, body)
         try:
-            said = json.loads(content)
-            inbox_id, redactions = said["inbox_id"], from_json_values(said["notifications"])
+            content = json.loads(body)
+            inbox_id, redactions = content["inbox_id"], from_json_values(content["notifications"])
         except (LookupError, ValueError, TypeError, RecursionError) as error:
             raise PullRefusedError(HTTPStatus.BAD_REQUEST, f"not understood: {error}") from None
         if (await self._source.about(statistics=False))["inbox_id"] != inbox_id:
@@ -219,19 +229,59 @@ class PullHandler:
             log.error("people could not be erased from the inbox: %s", problem)
             raise _unavailable("the inbox cannot be written just now") from None
         log.info("people were erased from %d notifications, as %s asked", done, self._address(request))
-        answer = json.dumps({"done": done}).encode()
-        headers = CIMultiDict(_HEADERS, **{"Content-Digest": protocol.digest(answer)})
-        return web.Response(body=answer, content_type="application/json", headers=headers)
+        return _json({"done": done})
+
+
+class _Upload:
+    """A request of which the body is wanted."""
+
+    def __init__(
+        self,
+        handler: PullHandler,
+        request: Request,
+        most: int,
+        work: Callable[[Request, bytes], Awaitable[Response]],
+    ) -> None:
+        """Have `work` done with a body of up to `most` bytes.
+
+        Raises:
+            PullRefusedError: the head says that the body is larger.
+
+        """
+        self._handler, self._request, self._most, self._work = handler, request, most, work
+        self._check_size(request.content_length or 0)
+
+    def _check_size(self, size: int) -> None:
+        if size > self._most:
+            raise PullRefusedError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "the body is too long")
+
+    def refusal(self) -> None:
+        """Take every body."""
+
+    def respond(self, body: bytes) -> Reply:
+        """Do the work."""
+        try:
+            self._check_size(len(body))
+        except PullRefusedError as refused:
+            return _refusal(refused)
+        return self._handler.answer(self._work(self._request, body))
+
+    def reject(self, status: HTTPStatus, reason: str) -> Response:
+        """Refuse a request without its whole body."""
+        return _refusal(PullRefusedError(status, reason))
+
+
+def _json(values: dict[str, Any]) -> Response:
+    content = json.dumps(values).encode()
+    headers = [("Content-Type", "application/json"), ("Content-Digest", protocol.digest(content))]
+    return Response(body=content, headers=[_CACHE_CONTROL, *headers])
 
 
 def _unavailable(text: str) -> PullRefusedError:
     return PullRefusedError(HTTPStatus.SERVICE_UNAVAILABLE, text, Retry_After=str(RETRY_AFTER_SECONDS))
 
 
-def _refusal(refused: PullRefusedError) -> web.Response:
-    headers: CIMultiDict[Any] = CIMultiDict(_HEADERS)
-    headers.update({name.replace("_", "-"): value for name, value in refused.headers.items()})
-    response = web.Response(status=refused.status, text=f"{refused}\n", headers=headers)
-    if refused.status is not HTTPStatus.CONFLICT:
-        response.force_close()
-    return response
+def _refusal(refused: PullRefusedError) -> Response:
+    headers = [(name.replace("_", "-"), value) for name, value in refused.headers.items()]
+    close = refused.status is not HTTPStatus.CONFLICT
+    return text_response(refused.status, str(refused), _CACHE_CONTROL, *headers, close=close)

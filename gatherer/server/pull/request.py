@@ -1,18 +1,15 @@
-"""What a request to the pull listener says: its query, its body; and how it is refused."""
+"""The query and the body of a request to the pull listener, and how a request is refused."""
 
-import asyncio
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Final
 
-from aiohttp import web
-
 from gatherer.inbox.base import Selection
 from gatherer.inbox.remote import protocol
 from gatherer.model import timestamps
+from gatherer.server.http.message import Headers
 
 HIGHEST_ID: Final = 2**63 - 1
-BODY_SECONDS: Final = 10
 
 
 class PullRefusedError(Exception):
@@ -24,28 +21,17 @@ class PullRefusedError(Exception):
         self.headers = headers
 
 
-async def read_body(request: web.BaseRequest, most: int) -> bytes:
-    """Return the body of `request`, which has a checksum in its head.
+def check_body(headers: Headers, body: bytes) -> None:
+    """Compare `body` with the checksum in `headers`.
 
     Raises:
-        PullRefusedError: it is longer than `most` bytes, did not arrive in time or as it was sent.
+        PullRefusedError: it did not arrive as it was sent.
 
     """
-    read = bytearray()
-    try:
-        async with asyncio.timeout(BODY_SECONDS):
-            while not request.content.at_eof() and len(read) <= most:
-                read += await request.content.read(most + 1 - len(read))
-    except TimeoutError:
-        raise PullRefusedError(HTTPStatus.REQUEST_TIMEOUT, "the body did not arrive in time") from None
-    content = bytes(read)
-    if len(content) > most:
-        raise PullRefusedError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "the body is too long")
-    if request.headers.get("Content-Digest") != protocol.digest(content):
+    if headers.get("Content-Digest") != protocol.digest(body):
         raise PullRefusedError(
             HTTPStatus.BAD_REQUEST, "the body is not the one that Content-Digest speaks of"
         )
-    return content
 
 
 def read_selection(query: Mapping[str, str]) -> Selection:

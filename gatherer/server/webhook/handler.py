@@ -10,28 +10,32 @@ import json
 import logging
 import time
 from collections.abc import Sequence
+from functools import partial
 from http import HTTPStatus
 from typing import Final
 
 import msgspec
-from aiohttp import web
-from multidict import CIMultiDict
 
 from gatherer import providers
 from gatherer.config import Endpoint, Server
 from gatherer.inbox.quarantine import Quarantine, QuarantineFullError, QuarantineRow
 from gatherer.inbox.writer import InboxUnavailableError, InboxWriter, NotificationRow
-from gatherer.providers.base import Provider
+from gatherer.server.http.message import (
+    Exchange,
+    Reply,
+    Request,
+    Response,
+    error_response,
+)
 from gatherer.server.observer import Observer
 from gatherer.server.webhook import credential_summary
 from gatherer.server.webhook.authentication import Authentication
-from gatherer.server.webhook.body_reader import Bodies, BodyRejectedError
 from gatherer.server.webhook.proxy_headers import Network, belongs, sender
 
 log = logging.getLogger(__name__)
 
-RETRY_AFTER_SECONDS: Final = 5
-_NOT_READ_TO_THE_END: Final = {
+# What these answer may not have been read to its end, so that the connection ends with them.
+_CLOSING: Final = {
     HTTPStatus.BAD_REQUEST,
     HTTPStatus.LENGTH_REQUIRED,
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
@@ -39,18 +43,31 @@ _NOT_READ_TO_THE_END: Final = {
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     HTTPStatus.SERVICE_UNAVAILABLE,
 }
-_ANSWER_HEADERS: Final = CIMultiDict({"Server": "gatherer", "X-Content-Type-Options": "nosniff"})
+_NOT_STORED: Final = error_response(HTTPStatus.SERVICE_UNAVAILABLE)
 
 
 class RequestRejectedError(Exception):
-    """A request that is rejected. `reason` is for the log, never for the client."""
+    """A request that is rejected by its head. `reason` is for the log, never for the client."""
 
-    def __init__(self, status: HTTPStatus, reason: str = "", **headers: str) -> None:
+    def __init__(self, status: HTTPStatus, reason: str, *headers: tuple[str, str]) -> None:
         super().__init__(reason)
         self.status = status
         self.headers = headers
-        if status is HTTPStatus.SERVICE_UNAVAILABLE:
-            self.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+
+
+class _Route:
+    """An endpoint, with what each of its requests needs."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        provider = providers.get(endpoint.provider)
+        acknowledgement = provider.acknowledgement
+        self.endpoint = endpoint
+        self.authentication = Authentication(endpoint)
+        self.signature_headers = provider.signature_headers
+        content_type = acknowledgement.content_type
+        self.acknowledgement = Response(
+            body=acknowledgement.body, headers=[("Content-Type", content_type)] if content_type else []
+        )
 
 
 class WebhookHandler:
@@ -75,185 +92,208 @@ class WebhookHandler:
             observer: is notified of each response.
 
         """
-        self._routes = {endpoint.path: (endpoint, Authentication(endpoint)) for endpoint in endpoints}
-        self._max_body_bytes = server.max_body_bytes
-        self._bodies = Bodies(
-            max_bytes=server.max_body_bytes,
-            timeout_seconds=server.body_timeout_seconds,
-            max_arriving_bytes=server.max_arriving_bytes,
-        )
-        self._trusted: tuple[Network, ...] = tuple(server.trusted_proxies)
-        self._writer = writer
-        self._quarantine = quarantine
-        self._observer = observer or Observer()
-        self._in_flight = 0
-        self._stopping = False
+        self._routes = {endpoint.path: _Route(endpoint) for endpoint in endpoints}
+        self.max_body_bytes = server.max_body_bytes
+        self.trusted: tuple[Network, ...] = tuple(server.trusted_proxies)
+        self.writer = writer
+        self.quarantine = quarantine
+        self.observer = observer or Observer()
 
-    async def handle(self, request: web.BaseRequest) -> web.Response:
-        """Return the response to one request."""
-        self._in_flight += 1
+    def handle(self, request: Request) -> Response | Exchange:
+        """Return the response to `request`, or what takes its body."""
         started = time.perf_counter()
         name = "-"
         try:
-            endpoint, authentication, rest = self._route(request)
-            name = endpoint.name
-            response = await self._handle(request, endpoint, authentication, rest)
+            route, url_key = self._find(request.path)
+            name, has_handshake = route.endpoint.name, route.authentication.has_handshake
+            if request.method == "POST":
+                return _Delivery(self, request, route, url_key, started)
+            if request.method != "GET" or not has_handshake:
+                allowed = ("Allow", "GET, POST" if has_handshake else "POST")
+                raise RequestRejectedError(HTTPStatus.METHOD_NOT_ALLOWED, f"wrong method at {name}", allowed)
+            response = _handshake(request, route.authentication, url_key)
         except RequestRejectedError as rejection:
-            log.warning("%d to %s: %s", rejection.status, request.remote, rejection)
-            response = _refusal(rejection)
-        except asyncio.CancelledError:
-            raise
-        except ConnectionError as error:
-            # aiohttp refers to the error from the request, and the frames of its traceback refer to the request: without
-            # this, only the garbage collector would free both.
-            error.__traceback__ = None
-            return web.Response()  # not sent: the client has closed the connection
-        except Exception:
-            log.exception("a request could not be handled")
-            response = _refusal(RequestRejectedError(HTTPStatus.SERVICE_UNAVAILABLE))
-        finally:
-            self._in_flight -= 1
-        self._observer.answered(name, response.status, time.perf_counter() - started)
-        if self._stopping:
-            response.force_close()
+            log.warning("%d to %s: %s", rejection.status, request.peer, rejection)
+            response = error_response(
+                rejection.status, *rejection.headers, close=rejection.status in _CLOSING
+            )
+        self.observer.answered(name, response.status, time.perf_counter() - started)
         return response
 
-    async def drain(self, seconds: float) -> None:
-        """Finish the requests in flight and close their connections; return when all are done, or after `seconds`."""
-        self._stopping = True
-        end = time.monotonic() + seconds
-        while self._in_flight and time.monotonic() < end:
-            await asyncio.sleep(0.02)
+    def _find(self, path: str) -> tuple[_Route, str]:
+        """Return the route that `path` belongs to, and the rest of `path`: the URL key.
 
-    async def _handle(
-        self, request: web.BaseRequest, endpoint: Endpoint, authentication: Authentication, rest: str
-    ) -> web.Response:
-        if request.method == "GET" and authentication.has_handshake:
-            return _handshake(request, authentication, rest)
-        if request.method != "POST":
-            allowed = "GET, POST" if authentication.has_handshake else "POST"
-            raise RequestRejectedError(
-                HTTPStatus.METHOD_NOT_ALLOWED, f"wrong method at {endpoint.name}", Allow=allowed
-            )
+        Raises:
+            RequestRejectedError: there is none.
 
-        headers = request.headers
-        length = request.content_length
-        if length is None and "Transfer-Encoding" not in headers:
+        """
+        route = self._routes.get(path)
+        if route is not None:
+            return route, ""
+        parent, slash, key = path.rpartition("/")
+        route = self._routes.get(parent)
+        if route is None or route.endpoint.url_key is None:
+            raise RequestRejectedError(HTTPStatus.NOT_FOUND, "no such endpoint")
+        return route, slash + key
+
+
+class _Delivery:
+    """A POST to an endpoint, from its head to the response."""
+
+    __slots__ = ("_failure", "_handler", "_remote", "_request", "_route", "_started", "_url_key")
+
+    def __init__(
+        self, handler: WebhookHandler, request: Request, route: _Route, url_key: str, started: float
+    ) -> None:
+        """Check the head of `request`, which began to be handled at `started`, in seconds of `time.perf_counter`.
+
+        Raises:
+            RequestRejectedError: it is refused.
+
+        """
+        self._handler, self._request, self._route = handler, request, route
+        self._url_key, self._started = url_key, started
+        headers, length = request.headers, request.content_length
+        name, authentication = route.endpoint.name, route.authentication
+        if length is None and headers.get("Transfer-Encoding") is None:
+            raise RequestRejectedError(HTTPStatus.LENGTH_REQUIRED, f"neither a length nor chunks at {name}")
+        if length is not None and length > handler.max_body_bytes:
             raise RequestRejectedError(
-                HTTPStatus.LENGTH_REQUIRED, f"neither a length nor chunks at {endpoint.name}"
+                HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"{length} bytes announced at {name}"
             )
-        if length is not None and length > self._max_body_bytes:
-            raise RequestRejectedError(
-                HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"{length} bytes announced at {endpoint.name}"
-            )
-        if any(
-            coding.strip().lower() != "identity" for coding in headers.getall("Content-Encoding", ())
-        ) or any(coding.strip().lower() != "chunked" for coding in headers.getall("Transfer-Encoding", ())):
-            raise RequestRejectedError(
-                HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"compressed body at {endpoint.name}"
-            )
-        remote = sender(request.remote or "", headers.getall("X-Forwarded-For", ()), self._trusted)
-        failed = None
-        if not (authentication.url(rest) and authentication.headers(headers, remote)):
-            failed = f"authentication failed at {endpoint.name}"
-            self._observer.authentication_failed(endpoint.name)
-        store = self._quarantine if endpoint.on_failed_authentication == "quarantine" else None
-        if failed and store is None:
-            raise RequestRejectedError(HTTPStatus.UNAUTHORIZED, failed)
-        # A body that cannot be stored is not read, unless it has arrived with the headers. The writer has logged why.
-        if not request.content.is_eof() and (
-            store.refusal_reason() if failed and store else self._writer.refusal_reason(length or 0)
+        if any(coding.strip().lower() != "identity" for coding in headers.get_all("Content-Encoding")) or any(
+            coding.strip().lower() != "chunked" for coding in headers.get_all("Transfer-Encoding")
         ):
-            return _refusal(RequestRejectedError(HTTPStatus.SERVICE_UNAVAILABLE))
+            raise RequestRejectedError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"compressed body at {name}")
+        self._remote = sender(request.peer, headers.get_all("X-Forwarded-For"), handler.trusted)
+        self._failure: str | None = None
+        if not (authentication.url(url_key) and authentication.headers(headers, self._remote)):
+            self._fail(f"authentication failed at {name}")
+            if self._quarantine is None:
+                raise RequestRejectedError(HTTPStatus.UNAUTHORIZED, f"authentication failed at {name}")
 
-        body = await self._read(request)
-        if failed is None and not authentication.body(headers, body, _asked_url(request, self._trusted)):
-            failed = f"signature missing or wrong at {endpoint.name}"
-            self._observer.authentication_failed(endpoint.name)
-            if store is None:
-                raise RequestRejectedError(HTTPStatus.UNAUTHORIZED, failed)
+    @property
+    def _quarantine(self) -> Quarantine | None:
+        quarantines = self._route.endpoint.on_failed_authentication == "quarantine"
+        return self._handler.quarantine if quarantines else None
 
-        provider = providers.get(endpoint.provider)
+    def refusal(self) -> Response | None:
+        """Refuse a body that could not be stored; the writer has logged why, once."""
+        store = self._quarantine if self._failure else None
+        reason = (
+            self._handler.writer.refusal_reason(self._request.content_length or 0)
+            if store is None
+            else store.refusal_reason()
+        )
+        return self._answer(HTTPStatus.SERVICE_UNAVAILABLE) if reason else None
+
+    def reject(self, status: HTTPStatus, reason: str) -> Response:
+        """Answer to a POST without its whole body."""
+        return self._answer(status, reason)
+
+    def respond(self, body: bytes) -> Reply:
+        """Authenticate `body`, and store it; the response is there when it is on disk."""
+        request, endpoint = self._request, self._route.endpoint
+        headers = request.headers
+        if self._failure is None and not self._route.authentication.body(
+            headers, body, _asked_url(request, self._handler.trusted)
+        ):
+            self._fail(f"signature missing or wrong at {endpoint.name}")
+        if self._failure is not None and self._quarantine is None:
+            return self._answer(HTTPStatus.UNAUTHORIZED, self._failure)
         row = NotificationRow(
             time.time_ns() // 1_000_000,
             endpoint.name,
             endpoint.provider,
-            remote,
+            self._remote,
             _storable(headers.get("Content-Type")),
-            _signature_headers(request, provider),
+            _signature_headers(request, self._route.signature_headers),
             body,
         )
+        loop = asyncio.get_running_loop()
+        if self._failure is not None and self._quarantine is not None:
+            return loop.create_task(self._keep(row, self._failure, self._quarantine))
+        response: asyncio.Future[Response] = loop.create_future()
+        self._handler.writer.append(row).add_done_callback(partial(self._appended, response))
+        return response
+
+    def _appended(self, response: asyncio.Future[Response], appended: asyncio.Future[None]) -> None:
+        """Answer when the row is on disk, or cannot be stored: the writer has logged why, once."""
+        error = appended.exception()
+        if error is None:
+            answer = self._route.acknowledgement
+        else:
+            answer = _NOT_STORED
+            if not isinstance(error, InboxUnavailableError):
+                log.error("a request could not be handled", exc_info=error)
+        self._observe(answer)
+        response.set_result(answer)
+
+    async def _keep(self, row: NotificationRow, failure: str, quarantine: Quarantine) -> Response:
+        """Return the response when `row`, whose authentication failed, is in `quarantine`."""
+        request = self._request
+        forms = credential_summary.describe(
+            request.headers.items(), request.target.partition("?")[2], self._url_key
+        )
         try:
-            if failed is None:
-                await self._writer.append(row)
-            elif store is not None:
-                forms = credential_summary.describe(headers.items(), request.raw_path.partition("?")[2], rest)
-                await store.add(QuarantineRow(*row, failed.partition(" at ")[0], json.dumps(forms)))
-                log.warning("quarantined a request from %s: %s", request.remote, failed)
+            await quarantine.add(QuarantineRow(*row, failure.partition(" at ")[0], json.dumps(forms)))
         except QuarantineFullError:
-            raise RequestRejectedError(
-                HTTPStatus.UNAUTHORIZED, f"{failed}, and the quarantine is full"
-            ) from None
-        except InboxUnavailableError:  # the writer has logged why
-            return _refusal(RequestRejectedError(HTTPStatus.SERVICE_UNAVAILABLE), whole=True)
-        return _acknowledgement(provider)
+            return self._answer(HTTPStatus.UNAUTHORIZED, f"{failure}, and the quarantine is full")
+        except InboxUnavailableError:  # the writer has logged why, once
+            self._observe(_NOT_STORED)
+            return _NOT_STORED
+        log.warning("quarantined a request from %s: %s", request.peer, failure)
+        self._observe(self._route.acknowledgement)
+        return self._route.acknowledgement
 
-    def _route(self, request: web.BaseRequest) -> tuple[Endpoint, Authentication, str]:
-        """Return the endpoint of the requested path, its authentication, and what follows its path: the URL key."""
-        path = request.raw_path.partition("?")[0]
-        route = self._routes.get(path)
-        if route is not None:
-            return *route, ""
-        parent, slash, key = path.rpartition("/")
-        route = self._routes.get(parent)
-        if route is None or route[0].url_key is None:
-            raise RequestRejectedError(HTTPStatus.NOT_FOUND, "no such endpoint")
-        return *route, slash + key
+    def _fail(self, failure: str) -> None:
+        self._failure = failure
+        self._handler.observer.authentication_failed(self._route.endpoint.name)
 
-    async def _read(self, request: web.BaseRequest) -> bytes:
-        """Return the body as received, within the limits of size and time."""
-        try:
-            return await self._bodies.read(request)
-        except BodyRejectedError as problem:
-            raise RequestRejectedError(problem.status, str(problem)) from None
+    def _answer(self, status: HTTPStatus, reason: str | None = None) -> Response:
+        """Return a refusal, logged with its `reason`."""
+        if reason is not None:
+            log.warning("%d to %s: %s", status, self._request.peer, reason)
+        response = error_response(status, close=status in _CLOSING)
+        self._observe(response)
+        return response
+
+    def _observe(self, response: Response) -> None:
+        seconds = time.perf_counter() - self._started
+        self._handler.observer.answered(self._route.endpoint.name, response.status, seconds)
 
 
-def _handshake(request: web.BaseRequest, authentication: Authentication, rest: str) -> web.Response:
-    """Return the response to the GET with which Meta checks a URL before it accepts it."""
-    query = request.rel_url.query
+def _handshake(request: Request, authentication: Authentication, rest: str) -> Response:
+    """Return the response to the GET with which Meta checks a URL before it accepts it.
+
+    Raises:
+        RequestRejectedError: the URL key, the mode or the verify token is wrong.
+
+    """
+    query = request.query
     if not (authentication.url(rest) and authentication.handshake(query)):
         raise RequestRejectedError(
             HTTPStatus.UNAUTHORIZED, "handshake with a wrong URL key, mode or verify token"
         )
     challenge = query.get("hub.challenge", "").encode("utf-8", "replace")
-    return web.Response(body=challenge, content_type="text/plain", charset="utf-8", headers=_ANSWER_HEADERS)
+    return Response(body=challenge, headers=[("Content-Type", "text/plain; charset=utf-8")])
 
 
-def _asked_url(request: web.BaseRequest, trusted: tuple[Network, ...]) -> str:
+def _asked_url(request: Request, trusted: tuple[Network, ...]) -> str:
     """Return the URL that the client requested: as a trusted proxy reports it, else as received."""
-    headers, scheme, host = request.headers, request.scheme, request.headers.get("Host", "")
-    forwarded = "X-Forwarded-Proto" in headers or "X-Forwarded-Host" in headers
-    if forwarded and belongs(request.remote or "", trusted):
-        scheme = headers.get("X-Forwarded-Proto", scheme).partition(",")[0].strip().lower()
-        host = headers.get("X-Forwarded-Host", host).partition(",")[0].strip()
-    return f"{scheme}://{host}{request.raw_path}"
+    headers, scheme, host = request.headers, request.scheme, request.headers.get("Host") or ""
+    proto, forwarded_host = headers.get("X-Forwarded-Proto"), headers.get("X-Forwarded-Host")
+    if (proto is not None or forwarded_host is not None) and belongs(request.peer, trusted):
+        scheme = (scheme if proto is None else proto).partition(",")[0].strip().lower()
+        host = (host if forwarded_host is None else forwarded_host).partition(",")[0].strip()
+    return f"{scheme}://{host}{request.target}"
 
 
-def _signature_headers(request: web.BaseRequest, provider: Provider) -> str | None:
-    """Return the headers of `request` that are stored, as a JSON object; None if it has none of them."""
-    headers = request.headers
-    values = {name: _storable(headers[name]) for name in provider.signature_headers if name in headers}
+def _signature_headers(request: Request, names: tuple[str, ...]) -> str | None:
+    """Return the headers `names` of `request`, as a JSON object; None if it has none of them."""
+    get = request.headers.get
+    values = {name: _storable(value) for name in names if (value := get(name)) is not None}
     return msgspec.json.encode(values).decode() if values else None
-
-
-def _acknowledgement(provider: Provider) -> web.Response:
-    """Return the response to a request whose notification is on disk."""
-    acknowledgement = provider.acknowledgement
-    return web.Response(
-        body=acknowledgement.body or None,
-        content_type=acknowledgement.content_type,
-        headers=_ANSWER_HEADERS,
-    )
 
 
 def _storable(header: str | None) -> str | None:
@@ -261,16 +301,3 @@ def _storable(header: str | None) -> str | None:
     if header is None or header.isascii():
         return header
     return header.encode("utf-8", "backslashreplace").decode()
-
-
-def _refusal(rejection: RequestRejectedError, *, whole: bool = False) -> web.Response:
-    """Return the response to a rejected request.
-
-    Unless the server has read the `whole` request, it closes the connection after some of these responses: it
-    does not read the rest of a request that it has rejected.
-    """
-    headers = CIMultiDict(_ANSWER_HEADERS, **rejection.headers)
-    response = web.Response(status=rejection.status, text=f"{rejection.status.phrase}\n", headers=headers)
-    if rejection.status in _NOT_READ_TO_THE_END and not whole:
-        response.force_close()
-    return response

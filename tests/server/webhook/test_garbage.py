@@ -92,18 +92,18 @@ async def _refuse(folder: Path, request: bytes, way: Way) -> None:
     configuration = load(folder / "gatherer.toml", secrets=True)
     with closing(InboxWriter(folder / "inbox.db")) as writer:
         receiver = WebhookHandler(configuration.endpoint, configuration.server, writer)
-        door = ListeningServer(Listener(handle=receiver.handle, host="127.0.0.1", port=0))
-        door.open()
-        port = int(door.url.rpartition(":")[2])
+        server = ListeningServer(Listener(handle=receiver.handle, host="127.0.0.1", port=0))
+        server.open()
+        port = int(server.url.rpartition(":")[2])
         await asyncio.gather(*(_visit(port, request, way) for _ in range(6)))
         await _visit(port, request[: len(request) // 2], way)
         async with asyncio.timeout(30):
-            while door.connections:  # however slow the machine: what is still there is no garbage
+            while server.connections:  # however slow the machine: what is still there is no garbage
                 await asyncio.sleep(0.01)
         for _ in range(10):  # turns of the event loop, in which the tasks of the last ones end
             await asyncio.sleep(0)
-        await door.close()
-        await door.clear()
+        await server.close()
+        await server.clear()
 
 
 async def _visit(port: int, request: bytes, way: Way) -> None:

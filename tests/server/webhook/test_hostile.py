@@ -177,7 +177,6 @@ def test_slow_bodies_beyond_all_places_keep_nobody_out(server):
 
 @pytest.mark.parametrize("path", ["/open", "/webhook/meta", "/nowhere"])
 def test_bodies_that_break_in_the_middle_keep_no_place(server, path):
-    """What aiohttp queues behind an open body looks like a request that waits for us."""
     opened = head("POST", path, {"Host": "x", "Transfer-Encoding": "chunked"}) + b"3\r\nabc\r\n"
     with contextlib.ExitStack() as open_:
         for _ in range(2 * PLACES):
