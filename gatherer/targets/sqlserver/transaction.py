@@ -26,7 +26,7 @@ class ProofRow(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Transactions:
-    """The transactions of one target. Two gatherers with the same schema wait for each other at their beginning."""
+    """The transactions of one target. A transaction begins when no other gatherer writes into the schema."""
 
     session: Session
     schema: str
@@ -72,7 +72,7 @@ class Transactions:
         return bool(results[0])
 
     def horizon(self) -> datetime:
-        """Return a time (aware UTC) that no later transaction writes as `changed_at`, or an earlier one.
+        """Return a time (aware UTC): no later transaction writes an earlier `changed_at`.
 
         Raises:
             SQLServerError: another gatherer holds the lock for too long.
