@@ -27,7 +27,7 @@ class _Written(NamedTuple):
     """What a transaction has written that is going to be committed."""
 
     outcome: Outcome
-    proof: ProofRow | None  # None: there is none, and writing once more does no harm
+    proof: ProofRow | None  # None: a second commit of the same batch does no harm
 
 
 def commit(transactions: Transactions, batch: Batch, erasure: ErasureChanges | None = None) -> Outcome:

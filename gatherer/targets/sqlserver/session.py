@@ -138,7 +138,7 @@ class Retry:
                 ...
                 return result
 
-    The block has to leave the loop by itself when it has succeeded.
+    After success the block leaves the loop, by `return` or `break`.
 
     Raises:
         SQLServerError: the server refuses a row.
