@@ -1,1 +1,1 @@
-"""Where to: one room per database engine, each of which applies batches to the same tables."""
+"""Targets: one package per database engine, each of which applies batches to the same tables."""

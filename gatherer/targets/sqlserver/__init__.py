@@ -1,1 +1,1 @@
-"""The SQL Server target: rows where the site reports on them. SQL Server 2016 or later, or Azure SQL."""
+"""The SQL Server target: SQL Server 2016 or later, or Azure SQL."""

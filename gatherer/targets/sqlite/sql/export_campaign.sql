@@ -1,6 +1,7 @@
 -- Responses whose campaign is known, with the columns of message_map. A row counts as changed when the response
 -- changed, when its row of the map was inserted, or when a receipt of its message linked it to that row: the latest of
--- these times. It does not count as changed when only its text was blanked: an importer would take it for a new one. Parameters as in export_response.sql.
+-- these times. It does not count as changed when only its text was blanked: an importer would take it for a new one.
+-- Parameters as in export_response.sql.
 WITH receipt AS (
     SELECT message_id, client_reference, phone, changed_at
     FROM response

@@ -1,5 +1,5 @@
--- What the site sent to a person: by number, in whatever way the site writes it, or by message. It writes sent_at in
--- any way that SQLite reads.
+-- Rows of message_map about a person: with one of the phone numbers, in any way of writing it, or about one of the
+-- messages. The site may write sent_at in any form that SQLite reads.
 SELECT
     id, message_id, client_reference, campaign, communication_key, urn, phone, business_phone, message_name,
     coalesce(strftime('%Y-%m-%d %H:%M:%f', sent_at), sent_at) AS sent_at, inserted_at

@@ -1,5 +1,4 @@
--- Other events about a person, as in find_response.sql; and those that have a number or user id of theirs somewhere in
--- their details.
+-- Other events that may be about a person, as in find_response.sql; the text is `details`.
 SELECT *
 FROM other_event
 WHERE

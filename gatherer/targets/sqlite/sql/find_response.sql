@@ -1,6 +1,6 @@
--- Responses about a person: theirs up to a time; what has a number or user id of theirs in its texts up to then; and,
--- whenever it was, what is about one of their messages and says of nobody else that it is theirs. Lists are JSON.
--- Numbers in texts are written in many ways: `mentions` leaves out what may stand between their digits.
+-- Responses that may be about a person: up to a time, those with one of the person's phone numbers or user ids in a
+-- column or in a text; and of any time, those about one of the person's messages that name no person. Lists are JSON.
+-- `mentions` ignores the characters that may separate the digits of a number.
 SELECT *
 FROM response
 WHERE

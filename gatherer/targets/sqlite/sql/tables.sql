@@ -1,5 +1,5 @@
--- The embedded target. Same tables, columns and views as in SQL Server, so that a report written on one
--- works on the other. All times are UTC as 'YYYY-MM-DD HH:MM:SS.mmm'.
+-- The tables of the embedded target. SQL Server has the same tables, columns and views, so that a report written for
+-- one works on the other. All times are UTC as 'YYYY-MM-DD HH:MM:SS.mmm'.
 
 -- One response: a receipt (sent, delivered, read, failed, …) or an answer (replied, reacted, …).
 CREATE TABLE response (

@@ -1,6 +1,7 @@
 -- Responses whose campaign is known, with the columns of message_map. A row counts as changed when the response
 -- changed, when its row of the map was inserted, or when a receipt of its message linked it to that row: the latest of
--- these times. It does not count as changed when only its text was blanked: an importer would take it for a new one. Parameters and RECOMPILE as in export_response.sql.
+-- these times. It does not count as changed when only its text was blanked: an importer would take it for a new one.
+-- Parameters and RECOMPILE as in export_response.sql.
 --
 -- The site's loader does not take gatherer's lock: it can commit a row of message_map long after the row's inserted_at,
 -- when the export of that time is over. So a row of the map counts from a quarter of an hour after its inserted_at: rows

@@ -1,4 +1,5 @@
--- What the site sent to a person: by number, in whatever way the site writes it, or by message.
+-- Rows of message_map about a person: with one of the phone numbers, in any way of writing it, or about one of the
+-- messages.
 -- Parameters: the phone numbers in every way of writing them, and message ids, as JSON lists.
 SET NOCOUNT ON;
 DECLARE @phones nvarchar(max) = ?, @message_ids nvarchar(max) = ?;

@@ -1,6 +1,4 @@
--- Other events about a person, as in find_response.sql; and those that have a number or user id of theirs somewhere in
--- their details.
--- Parameters: as there, and before the time what to look for in details, as a JSON list.
+-- Other events that may be about a person, as in find_response.sql; the text is `details`. The same parameters.
 SET NOCOUNT ON;
 DECLARE
     @phones nvarchar(max) = ?, @user_ids nvarchar(max) = ?, @message_ids nvarchar(max) = ?,
@@ -21,7 +19,7 @@ WHERE DATALENGTH(value) <= 900;
 
 SELECT t.*
 FROM $(schema).other_event AS t
-CROSS APPLY (SELECT $(bare:t.details COLLATE Latin1_General_BIN2) AS said) AS bare
+CROSS APPLY (SELECT $(bare:t.details COLLATE Latin1_General_BIN2) AS details) AS bare
 WHERE
     (
         t.occurred_at <= @until
@@ -31,7 +29,7 @@ WHERE
             OR @fragments <> N'[]' AND CHARINDEX(N'\u', t.details COLLATE Latin1_General_BIN2) > 0
             OR EXISTS (
                 SELECT 1 FROM OPENJSON(@fragments) AS f
-                WHERE CHARINDEX(CAST(f.value AS nvarchar(450)) COLLATE Latin1_General_BIN2, bare.said) > 0
+                WHERE CHARINDEX(CAST(f.value AS nvarchar(450)) COLLATE Latin1_General_BIN2, bare.details) > 0
             )
         )
     )

@@ -1,8 +1,8 @@
--- Responses about a person: theirs up to a time; what has a number or user id of theirs in its texts up to then; and,
--- whenever it was, what is about one of their messages and says of nobody else that it is theirs.
--- Parameters: the phone numbers in every way of writing them, user ids, message ids, what to look for in texts, all
--- as JSON lists; the time. Numbers in texts are written in many ways: what may stand between their digits
--- is left out, and how JSON writes it; where JSON numbers a character, that is for the caller to tell.
+-- Responses that may be about a person: up to a time, those with one of the person's phone numbers or user ids in a
+-- column or in a text; and of any time, those about one of the person's messages that name no person.
+-- Parameters: the phone numbers in every way of writing them, user ids, message ids, the fragments to look for in
+-- texts, all as JSON lists; the time. The characters that may separate the digits of a number are removed from the
+-- texts before the search. A text with an escaped character (\u…) is always found: the caller has to look into it.
 SET NOCOUNT ON;
 DECLARE
     @phones nvarchar(max) = ?, @user_ids nvarchar(max) = ?, @message_ids nvarchar(max) = ?,
@@ -24,9 +24,9 @@ WHERE DATALENGTH(value) <= 900;
 SELECT t.*
 FROM $(schema).response AS t
 CROSS APPLY (
-    SELECT CONCAT(t.reply_text, N'|', t.reply_payload, N'|', t.details, N'|', t.client_reference) COLLATE Latin1_General_BIN2 AS said
+    SELECT CONCAT(t.reply_text, N'|', t.reply_payload, N'|', t.details, N'|', t.client_reference) COLLATE Latin1_General_BIN2 AS value
 ) AS texts
-CROSS APPLY (SELECT $(bare:texts.said) AS said) AS bare
+CROSS APPLY (SELECT $(bare:texts.value) AS value) AS bare
 WHERE
     (
         t.occurred_at <= @until
@@ -34,10 +34,10 @@ WHERE
             t.phone IN (SELECT value FROM @phone)
             OR t.phone_raw IN (SELECT value FROM @phone)
             OR t.user_id IN (SELECT value FROM @user)
-            OR @fragments <> N'[]' AND CHARINDEX(N'\u', texts.said) > 0
+            OR @fragments <> N'[]' AND CHARINDEX(N'\u', texts.value) > 0
             OR EXISTS (
                 SELECT 1 FROM OPENJSON(@fragments) AS f
-                WHERE CHARINDEX(CAST(f.value AS nvarchar(450)) COLLATE Latin1_General_BIN2, bare.said) > 0
+                WHERE CHARINDEX(CAST(f.value AS nvarchar(450)) COLLATE Latin1_General_BIN2, bare.value) > 0
             )
         )
     )

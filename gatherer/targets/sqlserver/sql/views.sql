@@ -54,7 +54,7 @@ WHERE r.kind = N'replied' AND r.is_test = 0
     );
 GO
 
--- The reaction of one person to one message as it stands now; none once it is taken back.
+-- The current reaction of one person to one message. A reaction that was taken back has no row.
 -- An emoji that could not be read is NULL, and still a reaction. WhatsApp may name one person by phone and
 -- later by user id alone: a receipt or another answer to the same message may have both. (The emoji is compared
 -- by length: under some collations it equals the empty text.)
