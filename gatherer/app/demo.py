@@ -1,4 +1,4 @@
-"""The whole path on one machine: a real server, real posts, a real run, and the proof that none counts twice."""
+"""`gatherer demo`: a real server, requests and runs on one machine, and the proof that nothing is counted twice."""
 
 import hashlib
 import re
@@ -29,16 +29,16 @@ _FACTS: Final = ("response", "rejected", "other_event", "template_event", "flow_
 
 
 class DemoError(GathererError):
-    """Something that the demonstration shows did not work here."""
+    """A step of the demonstration failed."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Figures:
-    """What the tables of the target say."""
+    """The contents of the tables of the target."""
 
     kinds: dict[str, int]  # responses by kind
     failures: list[tuple[int, str, int]]  # code, title, how many
-    reactions: list[tuple[str, int]]  # the emoji that people have put on a message now; '' = taken back
+    reactions: list[tuple[str, int]]  # the current emoji of people on messages; '' = taken back
     replies: list[tuple[str, str]]  # type and text, a few of each type
     rejected: list[str]  # reasons
     tests: int  # rows marked as tests
@@ -46,13 +46,13 @@ class Figures:
 
 
 class Demo:
-    """A folder with a real configuration, in which everything happens. Use it as a context."""
+    """A folder with a configuration, an inbox and a target of its own."""
 
     def __init__(self, folder: Path, *, count: int, seed: int) -> None:
         """Write a configuration into `folder`, which must be empty or new.
 
         Raises:
-            ConfigurationError: it is not, or cannot be written to.
+            ConfigurationError: the folder is not empty, or cannot be written.
 
         """
         try:
@@ -64,7 +64,7 @@ class Demo:
         self.folder = folder
         secret = example.token()
         replaced = {
-            "port = ": "port = 0                                # any free one, because this is a demonstration",
+            "port = ": "port = 0                                # any free port, because this is a demonstration",
             "#app_secrets = ": f'app_secrets = ["{secret}"]',
         }
         content = example.filled(verify_token=example.token(), url_key=example.token(), replaced=replaced)
@@ -74,14 +74,14 @@ class Demo:
         assert isinstance(target, SQLiteTarget), "the example's target is a file"  # noqa: S101
         self.responses = target.path
         self.campaign = Campaign(count=count, seed=seed, start=yesterday())
-        self.bodies = list(self.campaign.posts())
+        self.bodies = list(self.campaign.bodies())
 
     @contextmanager
     def server(self) -> Iterator[str]:
         """Run `gatherer serve` in a process of its own for the duration of the block. Yields its address.
 
         Raises:
-            DemoError: it does not start, or does not stop cleanly.
+            DemoError: the server does not start, or does not stop cleanly.
 
         """
         command = [
@@ -95,8 +95,8 @@ class Demo:
             "serve",
             "--stop-with-input",
         ]
-        # In a group of its own, so that Ctrl-C reaches us alone, and we can stop it in order. It stops by itself,
-        # too, when we are killed.
+        # In a group of its own, so that Ctrl-C reaches only this process, which then stops the server in order. If
+        # this process is killed, the server's input ends, and it stops as well.
         own_group: dict[str, Any] = {"start_new_session": True}
         if sys.platform == "win32":
             own_group = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
@@ -106,18 +106,18 @@ class Demo:
                 command, stdin=subprocess.PIPE, stdout=output, stderr=subprocess.STDOUT, **own_group
             )
         try:
-            yield _announced(process, log)
+            yield _wait_for_address(process, log)
         finally:
             code = _stop(process)
         if code:
             raise DemoError(f"the server ended with exit code {code}; {log} says: {_tail(log)}")
 
     def post(self, address: str, progress: Callable[[int, int | None], None]) -> sender.Delivery:
-        """Post the campaign to the server at `address`, and return how it went."""
+        """Post the campaign to the server at `address`, and return what it answered."""
         endpoint = self.configuration.endpoint[0]
-        to = destination.of_endpoint(self.configuration, endpoint.name, address + endpoint.url_path)
-        delivery = sender.post_all(
-            self.bodies, to, progress=lambda posted: progress(posted, len(self.bodies))
+        receiver = destination.of_endpoint(self.configuration, endpoint.name, address + endpoint.url_path)
+        delivery = sender.post_bodies(
+            self.bodies, receiver, progress=lambda posted: progress(posted, len(self.bodies))
         )
         delivery.check()
         return delivery
@@ -130,18 +130,18 @@ class Demo:
             raise DemoError(f"another run is in progress in {self.folder}: {held.holder}") from None
 
     def figures(self) -> Figures:
-        """Return what stands in the tables now."""
+        """Return the present contents of the tables."""
         with closing(sqlite3.connect(self.responses)) as target:
             return _figures(target)
 
 
-def _announced(process: subprocess.Popen[bytes], log: Path) -> str:
+def _wait_for_address(process: subprocess.Popen[bytes], log: Path) -> str:
     """Return the address that the server announces once it accepts connections."""
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
-        said = log.read_text(encoding="utf-8", errors="replace")
-        if found := _LISTENING.search(said):
-            return found[1]
+        text = log.read_text(encoding="utf-8", errors="replace")
+        if match := _LISTENING.search(text):
+            return match[1]
         if process.poll() is not None:
             raise DemoError(f"the server did not start: {_tail(log)}")
         time.sleep(0.05)
@@ -149,7 +149,7 @@ def _announced(process: subprocess.Popen[bytes], log: Path) -> str:
 
 
 def _stop(process: subprocess.Popen[bytes]) -> int:
-    """Let the server stop by ending its input, as our own end would, and return its exit code."""
+    """Stop the server by closing its input, and return its exit code."""
     if process.stdin is not None:
         process.stdin.close()
     try:
@@ -157,7 +157,7 @@ def _stop(process: subprocess.Popen[bytes]) -> int:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
-        raise DemoError("the server had to be killed: it did not stop when asked") from None
+        raise DemoError("the server did not stop when its input ended, and was killed") from None
 
 
 def _tail(log: Path) -> str:

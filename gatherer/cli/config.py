@@ -16,10 +16,10 @@ def command() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print the verdict as one JSON object.")
 @click.pass_obj
 def check(config_path: Path | None, *, as_json: bool) -> None:
-    """Say what is wrong with the configuration: every error at once, with the path of its key.
+    """Check the configuration: print every error at once, with the path of its key.
 
     Reads the secrets as well, so run it under the account that runs `gatherer serve`. Exits 2 if
-    something is wrong; what is only unwise is a warning.
+    there is an error; warnings do not change the exit code.
 
     \b
     Example: gatherer --config /etc/gatherer/gatherer.toml config check

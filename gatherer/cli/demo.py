@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 def command(
     config_path: Path | None, *, directory: Path | None, count: int, seed: int, as_json: bool
 ) -> None:
-    """Show the whole path with a made-up campaign: post, receive, gather, and prove that nothing doubles.
+    """Show the whole path with a made-up campaign: post, receive, gather, and prove that nothing is counted twice.
 
     Needs no configuration and touches nothing outside its folder.
 
@@ -49,12 +49,12 @@ def command(
     from gatherer.cli.output import print_json
 
     if config_path is not None:
-        raise click.UsageError("the demonstration makes its own configuration; leave --config out")
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the server is stopped then, too
+        raise click.UsageError("the demonstration writes its own configuration; leave --config out")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the server is stopped as well
     with _folder(directory) as folder:
         demo = Demo(folder, count=count, seed=seed)
         console = Console(quiet=as_json, highlight=False)
-        results = _tell(demo, console, keep=directory is not None)
+        results = _run_and_print(demo, console, keep=directory is not None)
         if as_json:
             print_json(results)
         failed = [name for name, holds in results["proofs"].items() if not holds]
@@ -73,8 +73,8 @@ def _folder(given: Path | None) -> Iterator[Path]:
         yield Path(folder)
 
 
-def _tell(demo: "Demo", console: "Console", *, keep: bool) -> dict[str, Any]:
-    """Run the demonstration, say what happens, and return the results."""
+def _run_and_print(demo: "Demo", console: "Console", *, keep: bool) -> dict[str, Any]:
+    """Run the demonstration, print each step, and return the results."""
     from gatherer.cli.output import progress_bar
 
     campaign = demo.campaign
@@ -90,7 +90,7 @@ def _tell(demo: "Demo", console: "Console", *, keep: bool) -> dict[str, Any]:
             first = demo.post(address, progress)
         step(
             "2. the campaign",
-            f"{first.posts} signed posts in {first.seconds:.1f} s, all answered 200",
+            f"{first.requests} signed requests in {first.seconds:.1f} s, all answered 200",
             f"out of order, in batches, {campaign.repeated} repetitions, one broken body",
         )
         with progress_bar("gathering") as progress:
@@ -102,19 +102,19 @@ def _tell(demo: "Demo", console: "Console", *, keep: bool) -> dict[str, Any]:
             f"{inserted} new rows, {outcome.duplicates} duplicates, {outcome.rejected} rejected\n",
         )
         before = demo.figures()
-        _show(before, console)
+        _print_figures(before, console)
         again = demo.gather(lambda _done, _total: None)
         after_second_run = demo.figures()
         demo.post(address, lambda _done, _total: None)
         reposted = demo.gather(lambda _done, _total: None)
         after_reposting = demo.figures()
-    # Opt-outs come on top: they are no updates of their own, but what a reply or a failure says.
+    # Opt-outs come in addition: they follow from replies and failures, and are not updates of their own.
     expected = {kind: number for kind, number in campaign.responses.items() if number}
     proofs = {
         "the tables have every receipt and every answer of the campaign, once": expected.items()
         <= before.kinds.items(),
         "every row is marked as a test": before.tests == sum(before.kinds.values()),
-        "the broken post is kept in `rejected`": len(before.rejected) == 1,
+        "the broken request is kept in `rejected`": len(before.rejected) == 1,
         "a second run changes nothing": after_second_run.digest == before.digest and again.read == 0,
         "posting the whole campaign again changes nothing": after_reposting.digest == before.digest
         and reposted.read == len(demo.bodies),
@@ -122,27 +122,27 @@ def _tell(demo: "Demo", console: "Console", *, keep: bool) -> dict[str, Any]:
     console.print("[bold]Proven just now, by comparing every column of every row[/]")
     for name, holds in proofs.items():
         console.print(f"  [green]yes[/]  {name}" if holds else f"  [bold red]NO[/]   {name}")
-    _advise(demo, console, keep=keep)
+    _print_next_steps(demo, console, keep=keep)
     return {
         "messages": campaign.count,
         "folder": str(demo.folder) if keep else None,
-        "posts": first.figures(),
+        "requests": first.figures(),
         "gathered": {"read": summary.read, "seconds": round(summary.seconds, 3)},
         **{name: value for name, value in asdict(before).items() if name != "digest"},
         "proofs": proofs,
     }
 
 
-def _show(figures: "Figures", console: "Console") -> None:
+def _print_figures(figures: "Figures", console: "Console") -> None:
     from rich.columns import Columns
     from rich.table import Table
     from rich.text import Text
 
     def table(title: str, *columns: str) -> Table:
-        made = Table(title=title, title_justify="left", title_style="bold", header_style="dim")
+        new_table = Table(title=title, title_justify="left", title_style="bold", header_style="dim")
         for column in columns:
-            made.add_column(column, justify="right" if column == "rows" else "left")
-        return made
+            new_table.add_column(column, justify="right" if column == "rows" else "left")
+        return new_table
 
     responses = table("Responses", "kind", "rows")
     for kind, number in figures.kinds.items():
@@ -156,14 +156,14 @@ def _show(figures: "Figures", console: "Console") -> None:
     console.print(Columns([responses, reactions]))
     console.print(failures)
     replies = table("Some of the replies", "type", "text")
-    for what, text in figures.replies:
-        replies.add_row(what, Text(text))
+    for reply_type, text in figures.replies:
+        replies.add_row(reply_type, Text(text))
     console.print(replies)
     for reason in figures.rejected:
         console.print(Text(f"rejected, and kept byte for byte: {reason}\n"))
 
 
-def _advise(demo: "Demo", console: "Console", *, keep: bool) -> None:
+def _print_next_steps(demo: "Demo", console: "Console", *, keep: bool) -> None:
     console.print("\n[bold]Next[/]")
     if keep:
         console.print(f"  look at the rows     sqlite-utils rows {demo.responses} response -t")

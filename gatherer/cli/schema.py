@@ -14,16 +14,16 @@ _CONNECTION = click.option(
 
 @click.group("schema")
 def command() -> None:
-    """Print, make or check the tables and views of the target."""
+    """Print, create or check the tables and views of the target."""
 
 
 @command.command("print")
-@click.option("--remove", is_flag=True, help="Print what takes them out again instead, with all rows.")
+@click.option("--remove", is_flag=True, help="Print the SQL that drops them with all rows, instead.")
 @click.pass_obj
 def print_script(config_path: Path | None, *, remove: bool) -> None:
-    """Print the SQL that makes the tables and views, to read or to run. Connects to nothing.
+    """Print the SQL that creates the tables and views, to read or to run. Connects to nothing.
 
-    For SQL Server it can be run in sqlcmd or a query window, and again without harm.
+    For SQL Server, run it in sqlcmd or a query window. Running it again changes nothing.
 
     \b
     Example: gatherer schema print > gatherer.sql
@@ -60,7 +60,7 @@ def apply(config_path: Path | None, *, connection_env: str | None) -> None:
 @_CONNECTION
 @click.pass_obj
 def check(config_path: Path | None, *, as_json: bool, connection_env: str | None) -> None:
-    """Say whether the tables and views are there, in the version that this gatherer needs, and with its columns.
+    """Check that the tables and views exist in the version that this gatherer needs, and with its columns.
 
     Names each column that is missing, or has another type, width or nullability. Exits 3 if anything is wrong.
 
@@ -73,12 +73,12 @@ def check(config_path: Path | None, *, as_json: bool, connection_env: str | None
     from gatherer.model.errors import TargetError
 
     secrets = frozenset() if connection_env else TARGET
-    found = check_schema(load(config_path, secrets=secrets), connection_env=connection_env)
+    state = check_schema(load(config_path, secrets=secrets), connection_env=connection_env)
     if as_json:
-        print_json(found)
-    elif found["problem"] is None:
-        click.echo(f"{found['target']}: the tables have version {found['version']}, as needed")
+        print_json(state)
+    elif state["problem"] is None:
+        click.echo(f"{state['target']}: the tables have version {state['version']}, as needed")
     else:
-        click.echo(f"Error: {found['target']}: {found['problem']}", err=True)
-    if found["problem"] is not None:
+        click.echo(f"Error: {state['target']}: {state['problem']}", err=True)
+    if state["problem"] is not None:
         sys.exit(TargetError.exit_code)

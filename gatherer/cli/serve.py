@@ -15,11 +15,11 @@ log = logging.getLogger(__name__)
 @click.option(
     "--stop-with-input",
     is_flag=True,
-    help="Stop when standard input ends as well, which it does with the program that started this one.",
+    help="Also stop when standard input ends, which it does when the program that started this one ends.",
 )
 @click.pass_obj
 def command(config_path: Path | None, *, stop_with_input: bool) -> None:
-    """Receive webhooks; answer 200 only when a post is safely on disk.
+    """Receive webhooks; answer 200 only when a request is safely on disk.
 
     Runs until Ctrl-C or SIGTERM. Put a web server with TLS in front (nginx, IIS, Caddy), or give it a
     certificate: tls_certificate and tls_key.

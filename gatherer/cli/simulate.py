@@ -22,16 +22,16 @@ SEEDS = 10_000  # a seed that people can type again
     help="How many messages the campaign has; each leads to several updates.",
 )  # fmt: skip
 @click.option(
-    "--rate", type=click.FloatRange(min=0, min_open=True), metavar="N", help="At most N posts a second."
+    "--rate", type=click.FloatRange(min=0, min_open=True), metavar="N", help="At most N requests a second."
 )
 @click.option(
     "--connections", type=click.IntRange(1, 64), default=4, show_default=True, metavar="N",
-    help="How many posts are under way at the same time.",
+    help="How many requests are in flight at the same time.",
 )  # fmt: skip
 @click.option(
     "--seed", type=click.IntRange(min=0), metavar="N", help="The same seed makes the same campaign."
 )
-@click.option("--well-formed", is_flag=True, help="Leave out the one body that is no JSON.")
+@click.option("--well-formed", is_flag=True, help="Leave out the one body that is not JSON.")
 @click.option(
     "--app-secret", envvar="GATHERER_APP_SECRET", show_envvar=True, metavar="SECRET",
     help="Sign with this secret (X-Hub-Signature-256).",
@@ -71,13 +71,13 @@ def command(
     headers: tuple[str, ...],
     as_json: bool,
 ) -> None:
-    """Post a made-up campaign to a receiver, as Meta would, to try out a set-up.
+    """Post a made-up campaign to a receiver, as Meta would, to test an installation.
 
-    Receipts, failures with real error codes, reactions and replies; in disorder, in batches, some of it
-    more than once, and one body that is no JSON. Rows that come of it are marked is_test.
+    Receipts, failures with real error codes, reactions and replies; out of order, in batches, some of them
+    more than once, and one body that is not JSON. The resulting rows are marked is_test.
 
     \b
-    Exit codes: 3 the authentication, or something else, is not accepted;
+    Exit codes: 3 the server refuses the authentication or the requests;
     75 the server cannot be reached or keeps answering 503.
 
     \b
@@ -86,26 +86,26 @@ def command(
               gatherer simulate --url http://127.0.0.1:8080/webhook/test --rate 50 --count 1000
     """
     if url is None and endpoint is None:
-        raise click.UsageError("say where to post: --url URL or --endpoint NAME")
+        raise click.UsageError("give the destination: --url URL or --endpoint NAME")
     if app_secret is not None and app_secret_file is not None:
-        raise click.UsageError("--app-secret and --app-secret-file exclude each other")
+        raise click.UsageError("--app-secret and --app-secret-file cannot be combined")
     if bearer_token is not None and basic is not None:
         raise click.UsageError("--bearer-token and --basic both use the Authorization header: choose one")
     if rate is not None and not math.isfinite(rate):
-        raise click.BadParameter("expected a number of posts a second", param_hint="'--rate'")
+        raise click.BadParameter("expected a number of requests a second", param_hint="'--rate'")
     for text in (url, app_secret, bearer_token, basic, *headers):
         if text is not None and not _is_text(text):
-            raise click.UsageError("one of the options is no text: it has bytes that are no UTF-8")
+            raise click.UsageError("an option is not text: it has bytes that are not UTF-8")
     from gatherer.app.resources import load
     from gatherer.cli.output import print_json, progress_bar
     from gatherer.simulation import campaign, destination, sender
 
     if endpoint is not None:
-        to = destination.of_endpoint(load(config_path, secrets=True), endpoint, url)
+        receiver = destination.of_endpoint(load(config_path, secrets=True), endpoint, url)
     else:
-        to = destination.of_url(str(url))
-    to = destination.with_proof(
-        to,
+        receiver = destination.of_url(str(url))
+    receiver = destination.with_credentials(
+        receiver,
         app_secret=_read(app_secret_file) if app_secret_file else app_secret,
         bearer_token=bearer_token,
         basic=basic,
@@ -116,15 +116,15 @@ def command(
         count=count, seed=seed, start=campaign.yesterday(), malformed=not well_formed
     )
     with progress_bar("posting") as progress:
-        delivery = sender.post_all(
-            simulated.posts(),
-            to,
+        delivery = sender.post_bodies(
+            simulated.bodies(),
+            receiver,
             rate=rate,
             connections=connections,
             progress=lambda posted: progress(posted, None),
         )
     summary = {
-        "url": to.shown,
+        "url": receiver.shown,
         "seed": seed,
         "messages": count,
         "responses": dict(sorted(simulated.responses.items())),
@@ -138,7 +138,7 @@ def command(
 
 
 def _is_text(argument: str) -> bool:
-    """Return whether `argument` is text: bytes that are none reach us as lone surrogates."""
+    """Return whether `argument` is text: Python decodes bytes that are not UTF-8 to lone surrogates."""
     return not any("\ud800" <= character <= "\udfff" for character in argument)
 
 
@@ -155,9 +155,11 @@ def _print(summary: dict[str, Any]) -> None:
     responses = ", ".join(f"{number} {kind}" for kind, number in summary["responses"].items())
     statuses = ", ".join(f"{number} with {status}" for status, number in summary["statuses"].items())
     click.echo(f"posted a campaign of {summary['messages']} messages to {summary['url']}: {responses}")
-    click.echo(f"{summary['posts']} posts answered: {statuses}; attempts repeated: {summary['retried']}")
     click.echo(
-        f"{summary['seconds']:.1f} s, {summary['posts_per_second']:.0f} posts/s, "
+        f"{summary['requests']} requests answered: {statuses}; attempts repeated: {summary['retried']}"
+    )
+    click.echo(
+        f"{summary['seconds']:.1f} s, {summary['requests_per_second']:.0f} requests/s, "
         f"p50 {summary['p50_ms']:.1f} ms, p99 {summary['p99_ms']:.1f} ms"
     )
     click.echo(f"the same campaign again: --seed {summary['seed']} --count {summary['messages']}")

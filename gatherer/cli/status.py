@@ -13,10 +13,9 @@ import click
 def command(config_path: Path | None, *, as_json: bool) -> None:
     """Show what each inbox holds, how far the target has got, and how the last run went.
 
-    Of several inboxes, one that cannot be read has its problem shown in its place; the exit code is then
-    75 or 3, as with `gather`.
+    An inbox that cannot be read is shown with its problem; the exit code is then 3 or 75, as with `gather`.
 
-    With tls_certificate, also until when that is valid.
+    With tls_certificate, also until when the certificate is valid.
 
     \b
     Example: gatherer status --json
@@ -35,8 +34,8 @@ def command(config_path: Path | None, *, as_json: bool) -> None:
 
 def _print(state: dict[str, Any]) -> None:
     sections = dict(state)
-    several = {f"inbox {one.pop('name')}": one for one in sections.pop("inboxes", [])}
-    for section, values in (several | sections).items():
+    inboxes = {f"inbox {inbox.pop('name')}": inbox for inbox in sections.pop("inboxes", [])}
+    for section, values in (inboxes | sections).items():
         click.echo(section.replace("_", " "))
         if values is None:
             click.echo("  none yet")

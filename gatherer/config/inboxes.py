@@ -74,10 +74,10 @@ class OfferedInbox(Section):
     def _plain(cls, pin: str | None) -> str | None:
         if pin is None:
             return None
-        found = _PIN.fullmatch(pin.strip())
-        if found is None:
+        match = _PIN.fullmatch(pin.strip())
+        if match is None:
             raise ValueError("expected the SHA-256 fingerprint of the certificate: 64 hexadecimal digits")
-        return found[1].replace(":", "").lower()
+        return match[1].replace(":", "").lower()
 
     @model_validator(mode="after")
     def _one_way(self) -> "OfferedInbox":

@@ -7,12 +7,12 @@ from pydantic import AfterValidator
 from gatherer.config.base import ResolvedPath, Section
 from gatherer.config.secret import PrivacySecret
 
-FEWEST_CHARACTERS = 16  # whoever has the tombstones and guesses the key finds out all numbers
+MIN_CHARACTERS = 16  # a key that can be guessed reveals the numbers of all tombstones
 
 
 def _long_enough(key: PrivacySecret) -> PrivacySecret:
-    if key.is_known and len(key.reveal()) < FEWEST_CHARACTERS:
-        raise ValueError(f"is too short to be a key: expected {FEWEST_CHARACTERS} random characters or more")
+    if key.is_known and len(key.reveal()) < MIN_CHARACTERS:
+        raise ValueError(f"is too short to be a key: expected {MIN_CHARACTERS} random characters or more")
     return key
 
 

@@ -37,7 +37,7 @@ class Pull(Section):
 
 
 def is_loopback(host: str) -> bool:
-    """Tell whether what is said to `host` stays on this machine."""
+    """Tell whether `host` is an address of this machine that other machines cannot reach."""
     try:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:

@@ -1,8 +1,8 @@
-"""Errors that a person can act on. Each class is one exit code; its text is the one line they read."""
+"""Errors that the operator can act on. Each class has an exit code; its text is the line that the operator reads."""
 
 
 class GathererError(Exception):
-    """Something the command line reports as one line, without a traceback."""
+    """An error that the command line reports as one line, without a traceback."""
 
     exit_code = 3
 
@@ -14,14 +14,14 @@ class ConfigurationError(GathererError):
 
 
 class InboxError(GathererError):
-    """The inbox cannot be used and running again will not help: a person has to look."""
+    """The inbox cannot be used and running again will not help: the operator has to act."""
 
 
 class TargetError(GathererError):
-    """The target cannot be used and running again will not help: a person has to look."""
+    """The target cannot be used and running again will not help: the operator has to act."""
 
 
 class TemporaryError(GathererError):
-    """Not possible just now; nothing is lost, and the same command may work later (EX_TEMPFAIL)."""
+    """Not possible at present; nothing is lost, and the same command may succeed later (EX_TEMPFAIL)."""
 
     exit_code = 75

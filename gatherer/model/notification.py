@@ -16,16 +16,16 @@ class Notification(NamedTuple):
     body: bytes  # the request body, byte for byte
     content_type: str | None = None
     headers: str | None = None  # kept headers (signatures) as a JSON object; never Authorization
-    remote: str | None = None  # address of the sender, as far as trusted proxies vouch for it
-    received_digest: bytes | None = None  # `digest` as it was received, if something was erased from it since
+    remote: str | None = None  # address of the client, as trusted proxies report it
+    received_digest: bytes | None = None  # `digest` of the body as received, if a part was erased since
 
     @property
     def is_erased(self) -> bool:
-        """Whether it was about nobody but people who were erased: nothing is left of it."""
+        """Whether all of it was about erased people, so that nothing of the body is left."""
         return self.received_digest is not None and not self.body
 
     def digest(self) -> bytes:
-        """Return 16 bytes that tell this notification from any other that could stand at its position."""
+        """Return 16 bytes that distinguish this notification from any other at the same position."""
         if self.received_digest is not None:
             return self.received_digest
         content = hashlib.sha256(f"{self.received_at.isoformat()}\x1f{self.endpoint}\x1f".encode())

@@ -1,4 +1,4 @@
-"""Words with which people opt out: a reply that is nothing but such a word is an opt-out as well."""
+"""Words with which people opt out: a reply that consists of such a word is an opt-out as well."""
 
 import unicodedata
 from collections.abc import Callable, Iterable
@@ -28,8 +28,10 @@ DEFAULT_KEYWORDS: Final = (
     "AFMELDEN",
     "CANCELAR INSCRICAO",
 )
-_LONGEST: Final = 100  # characters; a longer message is no keyword
-_SAID: Final = frozenset({"text", "button", "list"})  # typed or tapped; a caption is about its picture
+_MAX_LENGTH: Final = 100  # characters; a longer message is not a keyword
+_REPLY_TYPES: Final = frozenset(
+    {"text", "button", "list"}
+)  # typed or tapped; a caption belongs to its picture
 
 
 Words = Callable[[str], frozenset[str]]  # the normalised keywords of the endpoint of that name
@@ -51,15 +53,15 @@ _DEFAULT: Final = normalised(DEFAULT_KEYWORDS)
 
 
 def default_words(_endpoint: str) -> frozenset[str]:
-    """Return the default keywords, whatever the endpoint."""
+    """Return the default keywords, which hold for every endpoint."""
     return _DEFAULT
 
 
 def opt_out(reply: Response, keywords: frozenset[str]) -> Response | None:
     """Return the opt-out that `reply` amounts to if the whole of it is one of `keywords`, else None."""
-    said = reply.reply_text if reply.reply_type in _SAID else None
-    if said is None or len(said) > _LONGEST or normalise(said) not in keywords:
+    text = reply.reply_text if reply.reply_type in _REPLY_TYPES else None
+    if text is None or len(text) > _MAX_LENGTH or normalise(text) not in keywords:
         return None
-    # The key of the reply is its identity wherever its id comes from; so it is for the opt-out beside it.
+    # Made from the key of the reply, which identifies it for ids of any provider.
     key = make_key("reply", Kind.OPTED_OUT, reply.key.hex())
     return msgspec.structs.replace(reply, key=key, kind=Kind.OPTED_OUT, reply_type="keyword")

@@ -7,11 +7,11 @@ from zoneinfo import ZoneInfo
 BEGINNING: Final = datetime(1, 1, 1, tzinfo=UTC)
 END: Final = datetime(9999, 12, 31, 23, 59, 59, 999000, tzinfo=UTC)
 _FROM: Final = datetime(2009, 1, 1, tzinfo=UTC)  # WhatsApp began
-_UNTIL: Final = datetime(2051, 1, 1, tzinfo=UTC)  # beyond, the last offset goes on
+_UNTIL: Final = datetime(2051, 1, 1, tzinfo=UTC)  # afterwards the last offset is kept
 
 
 class Interval(NamedTuple):
-    """A time in which the offset does not change."""
+    """A period in which the offset does not change."""
 
     starts_at: datetime
     ends_at: datetime  # exclusive
@@ -26,16 +26,16 @@ def intervals(name: str) -> list[Interval]:
 
     """
     zone = ZoneInfo(name)
-    found: list[Interval] = []
+    result: list[Interval] = []
     start, moment, offset = BEGINNING, _FROM, _minutes(_FROM, zone)
     while moment < _UNTIL:
         following = moment + timedelta(days=1)
         if (changed := _minutes(following, zone)) != offset:
             change = _find_change(moment, following, zone)
-            found.append(Interval(start, change, offset))
+            result.append(Interval(start, change, offset))
             start, offset = change, changed
         moment = following
-    return [*found, Interval(start, END, offset)]
+    return [*result, Interval(start, END, offset)]
 
 
 def _minutes(moment: datetime, zone: ZoneInfo) -> int:

@@ -1,16 +1,16 @@
-"""Times: what providers write, what we keep (aware UTC), and how SQL and people read it."""
+"""Times: parsed from what providers send, kept as aware UTC, and written for SQL and people."""
 
 import re
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Final
 
-# WhatsApp began in 2009. What lies outside is junk (0, a year-9999 sentinel), never a moment that happened.
+# WhatsApp began in 2009. A time outside is invalid (0, a sentinel in the year 9999).
 EARLIEST: Final = datetime(2009, 1, 1, tzinfo=UTC)
 LATEST: Final = datetime(2100, 1, 1, tzinfo=UTC)
 _EARLIEST_SECONDS: Final = EARLIEST.timestamp()
 _LATEST_SECONDS: Final = LATEST.timestamp()
-_LONGEST_NUMBER: Final = 20  # digits; longer ones are no time
+_LONGEST_NUMBER: Final = 20  # digits; a longer number is not a time
 _FRACTION: Final = re.compile(r"\s*\d{1,20}(\.\d{0,20})?([eE]\+?\d{1,2})?\s*\Z", re.ASCII)
 _ISO: Final = re.compile(
     r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(?:[.,](\d{1,9}))?\s*(Z|z|[+-]\d\d:?\d\d)?\Z", re.ASCII
@@ -18,7 +18,7 @@ _ISO: Final = re.compile(
 
 
 def parse(value: object) -> datetime | None:
-    """Read a provider's time; None when it is missing, junk, or outside 2009…2100.
+    """Read a provider's time; None if it is missing, invalid, or outside 2009…2100.
 
     Accepts Unix seconds or milliseconds as number or text, and ISO-8601 with up to nine fractional
     digits and a zone with or without a colon. A text without zone is UTC. Precision is milliseconds.

@@ -1,1 +1,1 @@
-"""A campaign that never happened, as Meta would report it: what to post, in which bytes, and posting it."""
+"""A made-up campaign, as Meta would report it: its request bodies, and a client that posts them."""

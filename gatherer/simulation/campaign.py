@@ -1,7 +1,7 @@
-"""One campaign's webhooks, made up from a seed: the same seed, count and start give the same bytes.
+"""The webhooks of one campaign, made up from a seed: the same seed, count and start give the same bytes.
 
-Whoever it reports about does not exist, and everything carries the account and the number of Meta's
-dashboard tests, so that the rows it leads to are marked as tests.
+Its people do not exist. All its bodies carry the account and the number of the tests in Meta's dashboard, so
+that the decoder marks the rows as tests.
 """
 
 import json
@@ -21,7 +21,7 @@ WAVE: Final = (
 SENDING_SECONDS: Final = 3600.0  # it takes an hour to send
 CLIENT_REFERENCE: Final = "gatherer-simulation/urn-"
 
-# What becomes of a hundred messages. Every hundred has this mix, in another order.
+# What happens to a hundred messages. Every hundred has this mix, in another order.
 OUTCOMES: Final = {
     "failed": 3,  # at once
     "sent, failed": 3,
@@ -37,7 +37,7 @@ OUTCOMES: Final = {
     "sent, delivered, read, reaction, changed": 2,
     "sent, delivered, read, reaction, removed": 1,
 }
-KINDS: Final = {  # of response, where that is another word
+KINDS: Final = {  # of response, where the outcome has another name
     **dict.fromkeys(("text", "button", "list", "flow"), "replied"),
     **dict.fromkeys(("reaction", "changed", "removed"), "reacted"),
 }
@@ -51,9 +51,9 @@ LATER: Final = {
 }  # seconds
 ANSWERED_AFTER: Final = 400.0
 BATCHES: Final = ((1, 1, 14), (2, 8, 4), (9, 40, 2))  # smallest, largest, weight
-SEVERAL_ENTRIES_FROM: Final = 12  # updates in one post
-REDELIVERED: Final = 0.05  # of the posts, byte for byte
-REBATCHED: Final = 0.04  # of the updates, once more in other company
+SEVERAL_ENTRIES_FROM: Final = 12  # updates in one body
+REDELIVERED: Final = 0.05  # of the bodies, byte for byte
+REBATCHED: Final = 0.04  # of the updates, once more in another body
 
 PRICING: Final = {"billable": True, "pricing_model": "PMP", "type": "regular", "category": "marketing"}
 
@@ -68,17 +68,19 @@ class Update(NamedTuple):
 
 @dataclass(kw_only=True)
 class Campaign:
-    """What to post, one body after the other, and what has to come out of it."""
+    """The bodies to post, and the responses that they must lead to."""
 
     count: int  # messages
     seed: int
-    start: datetime  # when the first one was sent
-    malformed: bool = True  # with one body that is no JSON
-    responses: Counter[str] = field(default_factory=Counter)  # facts by kind; complete when `posts` is
-    repeated: int = 0  # posts and updates that say again what others say
+    start: datetime  # when the first message was sent
+    malformed: bool = True  # with one body that is not JSON
+    responses: Counter[str] = field(
+        default_factory=Counter
+    )  # facts by kind; complete when `bodies` is exhausted
+    repeated: int = 0  # bodies and updates that repeat earlier ones
 
-    def posts(self) -> Iterator[bytes]:
-        """Yield the bodies in the order in which to post them. Not more than once."""
+    def bodies(self) -> Iterator[bytes]:
+        """Yield the bodies in the order in which to post them. To be called once."""
         chance = random.Random(self.seed)  # noqa: S311 - nothing here is a secret
         outcomes: list[str] = []
         for first in range(0, self.count, WAVE):
@@ -97,7 +99,7 @@ class Campaign:
             yield from bodies
 
     def _batched(self, chance: random.Random, updates: list[Update]) -> list[bytes]:
-        """Return `updates` in disorder, in posts of one to many, some of them more than once."""
+        """Return `updates` in random order, in bodies of one to many, some of them more than once."""
         again = chance.sample(updates, k=round(len(updates) * REBATCHED))
         updates = updates + again
         chance.shuffle(updates)
@@ -131,7 +133,7 @@ class _Message:
         self._chance = chance
         self._happened = happened
         self._at = sent_at
-        phone = f"1555{(seed * 7919 + number) % 10_000_000:07}"  # 555: numbers of nobody
+        phone = f"1555{(seed * 7919 + number) % 10_000_000:07}"  # 555: numbers that are assigned to no person
         self._phone: str | None = (
             phone if chance.random() > 0.04 else None
         )  # the rest: people with a username
@@ -190,7 +192,7 @@ class _Message:
     def text_reply(self) -> dict[str, Any]:
         """Return the content of an answer that was written."""
         text = {"type": "text", "text": {"body": self._chance.choice(phrases.REPLIES)}}
-        # Most people just write; only who swipes the message quotes it.
+        # Most people just write; a person who swipes the message quotes it.
         return text | ({"context": self._about} if self._chance.random() < 0.4 else {})
 
     def button_reply(self) -> dict[str, Any]:

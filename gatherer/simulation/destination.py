@@ -1,4 +1,4 @@
-"""Where a simulated campaign is posted to, and how it proves who it is."""
+"""Where a simulated campaign is posted to, and with which credentials."""
 
 import base64
 import dataclasses
@@ -15,7 +15,7 @@ _EVERYWHERE: Final = {"0.0.0.0": "127.0.0.1", "::": "::1", "*": "127.0.0.1"}  # 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Destination:
-    """A URL to post to, and what goes along with every post."""
+    """A URL to post to, and what every request carries."""
 
     url: str
     app_secret: str | None = None  # signs the body
@@ -32,7 +32,7 @@ def of_url(url: str) -> Destination:
     """Return the destination `url`.
 
     Raises:
-        ConfigurationError: it is no URL of a web server.
+        ConfigurationError: `url` is not the URL of a web server.
 
     """
     try:
@@ -54,7 +54,7 @@ def of_endpoint(configuration: Configuration, name: str, url: str | None = None)
         url: another way to it, such as the public address of a web server in front.
 
     Raises:
-        ConfigurationError: there is no such endpoint, or its URL cannot be told.
+        ConfigurationError: there is no such endpoint, or its port is not known.
 
     """
     endpoint = next((e for e in configuration.endpoint if e.name == name), None)
@@ -65,7 +65,7 @@ def of_endpoint(configuration: Configuration, name: str, url: str | None = None)
         server = configuration.server
         if server.port == 0:
             raise ConfigurationError(
-                "the server's port is 0, chosen at its start: say where it is with --url"
+                "the server chooses its port when it starts (port = 0): give its address with --url"
             )
         host = _EVERYWHERE.get(server.host, server.host)
         url = f"http://{f'[{host}]' if ':' in host else host}:{server.port}{endpoint.url_path}"
@@ -76,7 +76,7 @@ def of_endpoint(configuration: Configuration, name: str, url: str | None = None)
     )
 
 
-def with_proof(
+def with_credentials(
     destination: Destination,
     *,
     app_secret: str | None = None,
@@ -84,25 +84,27 @@ def with_proof(
     basic: str | None = None,
     headers: tuple[str, ...] = (),
 ) -> Destination:
-    """Return `destination` with what people gave by hand: `basic` as user:password, `headers` as name:value.
+    """Return `destination` with credentials from the command line: `basic` as user:password, `headers` as name:value.
 
     Raises:
-        ConfigurationError: one of them is not of that form.
+        ConfigurationError: `basic` or a header does not have that form.
 
     """
-    more = dict(destination.headers)
+    all_headers = dict(destination.headers)
     if bearer_token is not None:
-        more["Authorization"] = f"Bearer {bearer_token}"
+        all_headers["Authorization"] = f"Bearer {bearer_token}"
     if basic is not None:
         if ":" not in basic:
             raise ConfigurationError("--basic must be USER:PASSWORD")
-        more["Authorization"] = _basic(basic)
+        all_headers["Authorization"] = _basic(basic)
     for header in headers:
         name, colon, value = header.partition(":")
         if not (colon and name.strip()):
             raise ConfigurationError("--header must be NAME:VALUE")
-        more[name.strip()] = value.strip()
-    return dataclasses.replace(destination, headers=more, app_secret=app_secret or destination.app_secret)
+        all_headers[name.strip()] = value.strip()
+    return dataclasses.replace(
+        destination, headers=all_headers, app_secret=app_secret or destination.app_secret
+    )
 
 
 def _headers(endpoint: Endpoint) -> dict[str, str]:

@@ -35,7 +35,7 @@ def envelope(*entries: Sequence[Value]) -> dict[str, Any]:
 
 
 def value(*, contacts: Sequence[Value] = (), **elements: Sequence[Value]) -> Value:
-    """Return what stands in a change of the field `messages`: our number, then `elements` by their name."""
+    """Return the value of a change of the field `messages`: our number, then `elements` by name."""
     metadata = {"display_phone_number": TEST_BUSINESS_PHONE, "phone_number_id": TEST_PHONE_NUMBER_ID}
     about = {"messaging_product": "whatsapp", "metadata": metadata}
     return (

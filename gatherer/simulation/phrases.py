@@ -2,7 +2,7 @@
 
 from typing import Final
 
-# As one reads them in real replies: accents, emoji of several code points, slashes, quotes, scripts of two directions.
+# As in real replies: accents, emoji of several code points, slashes, quotes, scripts of two directions.
 REPLIES: Final = (
     "Yes please, tell me more!",
     "Thanks 😊",

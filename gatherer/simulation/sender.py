@@ -1,4 +1,4 @@
-"""Posting bodies to a receiver as a provider does: signed, several at a time, again after a 503."""
+"""A client that posts bodies as a provider does: signed, several at a time, again after a 503."""
 
 import threading
 import time
@@ -26,16 +26,16 @@ LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 class DeliveryRefusedError(GathererError):
-    """The server answers, and will answer the same the next time."""
+    """The server refuses the requests, and will refuse them again."""
 
 
 class _StoppedError(Exception):
-    """Another connection has met with the end of it all."""
+    """A thread stops because another one has failed."""
 
 
 @dataclass(kw_only=True)
 class Delivery:
-    """How the posting went."""
+    """What the server answered, and how fast."""
 
     statuses: Counter[int] = field(default_factory=Counter)  # final answers by HTTP status
     retried: int = 0  # attempts beyond the first
@@ -43,8 +43,8 @@ class Delivery:
     latencies: list[float] = field(default_factory=list)  # seconds of every answered attempt
 
     @property
-    def posts(self) -> int:
-        """How many bodies got a final answer."""
+    def requests(self) -> int:
+        """The number of bodies with a final answer."""
         return self.statuses.total()
 
     def percentile(self, share: float) -> float:
@@ -53,26 +53,26 @@ class Delivery:
         return ordered[min(len(ordered) - 1, int(len(ordered) * share))] if ordered else 0.0
 
     def figures(self) -> dict[str, Any]:
-        """Return the figures as plain values."""
+        """Return the figures as values that JSON can carry."""
         return {
-            "posts": self.posts,
+            "requests": self.requests,
             "statuses": {str(status): number for status, number in sorted(self.statuses.items())},
             "retried": self.retried,
             "seconds": round(self.seconds, 3),
-            "posts_per_second": round(self.posts / self.seconds, 1) if self.seconds else 0.0,
+            "requests_per_second": round(self.requests / self.seconds, 1) if self.seconds else 0.0,
             "p50_ms": round(self.percentile(0.5) * 1000, 2),
             "p99_ms": round(self.percentile(0.99) * 1000, 2),
         }
 
     def check(self) -> None:
-        """Raise :class:`DeliveryRefusedError` unless everything was answered with 200, as a provider expects it."""
+        """Raise :class:`DeliveryRefusedError` unless every answer was 200, as a provider expects."""
         refused = {status: number for status, number in self.statuses.items() if status != HTTPStatus.OK}
         if refused:
             listed = ", ".join(f"{number} with {status}" for status, number in sorted(refused.items()))
-            raise DeliveryRefusedError(f"not everything was taken in: {listed}")
+            raise DeliveryRefusedError(f"the server did not accept everything: {listed}")
 
 
-def post_all(
+def post_bodies(
     bodies: Iterable[bytes],
     destination: Destination,
     *,
@@ -80,28 +80,28 @@ def post_all(
     connections: int = 4,
     progress: Callable[[int], None] = lambda posted: None,
 ) -> Delivery:
-    """Post `bodies` in their order, and return how it went.
+    """Post `bodies` in their order, and return what the server answered.
 
     Args:
         bodies: what to post, byte for byte.
         destination: where to.
-        rate: posts per second at most; None is as fast as the answers come.
-        connections: how many posts are under way at the same time.
-        progress: called after every final answer with how many there are.
+        rate: requests per second at most; None: as fast as the server answers.
+        connections: how many requests are in flight at the same time.
+        progress: called after every final answer with the number of answers.
 
     Raises:
-        ConfigurationError: there is nothing to post to at this URL.
-        DeliveryRefusedError: the server refuses the authentication, or every post of this kind.
-        TemporaryError: the server cannot be reached, or kept asking to come back later.
+        ConfigurationError: no webhook is received at this URL.
+        DeliveryRefusedError: the server refuses the authentication or the certificate.
+        TemporaryError: the server cannot be reached, or kept answering 503.
 
     """
     delivery = Delivery()
     queue = _paced(bodies, rate)
-    turn, lock, stop = threading.Lock(), threading.Lock(), threading.Event()
+    queue_lock, lock, stop = threading.Lock(), threading.Lock(), threading.Event()
     started = time.perf_counter()
 
     def take() -> bytes | None:
-        with turn:
+        with queue_lock:
             return None if stop.is_set() else next(queue, None)
 
     def work() -> None:
@@ -111,11 +111,11 @@ def post_all(
                     status = _post(session, destination, body, delivery, lock, stop)
                     with lock:
                         delivery.statuses[status] += 1
-                        progress(delivery.posts)
+                        progress(delivery.requests)
         except _StoppedError:
             return
         except BaseException:
-            stop.set()  # the others finish what they have begun, and take no more
+            stop.set()  # the other threads finish their request, and take no more
             raise
 
     with ThreadPoolExecutor(connections, thread_name_prefix="simulate") as pool:
@@ -141,7 +141,7 @@ def _paced(bodies: Iterable[bytes], rate: float | None) -> Iterator[bytes]:
 def _session(destination: Destination) -> requests.Session:
     session = requests.Session()
     session.headers.update({"User-Agent": f"gatherer-simulate/{__version__}", "Accept": "*/*"})
-    # As bytes: what is no Latin-1 travels as UTF-8 instead of ending in an error of the library's.
+    # As bytes: requests would raise an error for text outside Latin-1.
     session.headers.update({name: value.encode() for name, value in destination.headers.items()})
     if urlsplit(destination.url).hostname in LOOPBACK:
         session.trust_env = False  # no proxy between this machine and itself
@@ -180,7 +180,7 @@ def _post(
         except (requests.exceptions.InvalidURL, requests.exceptions.InvalidHeader, UnicodeError) as error:
             raise ConfigurationError(f"nothing can be posted there: {error}") from None
         except requests.exceptions.RequestException as error:
-            # A server that never answered is not there. One that did may be restarting.
+            # If the server has answered before, it may be restarting.
             if not delivery.latencies or attempt == ATTEMPTS - 1:
                 raise TemporaryError(f"{destination.shown} cannot be reached: {_cause(error)}") from None
             if stop.wait(wait):
@@ -192,19 +192,19 @@ def _post(
         if answer.status_code != HTTPStatus.SERVICE_UNAVAILABLE:
             _check(answer, destination)
             return answer.status_code
-        asked = answer.headers.get("Retry-After", "")
-        if stop.wait(min(float(asked), LONGEST_WAIT_SECONDS) if asked.isdigit() else wait):
+        retry_after = answer.headers.get("Retry-After", "")
+        if stop.wait(min(float(retry_after), LONGEST_WAIT_SECONDS) if retry_after.isdigit() else wait):
             raise _StoppedError
         wait = min(wait * 2, LONGEST_WAIT_SECONDS)
-    raise TemporaryError(f"{destination.shown} kept answering 503: it cannot take anything in just now")
+    raise TemporaryError(f"{destination.shown} kept answering 503: it cannot accept requests at present")
 
 
 def _check(answer: requests.Response, destination: Destination) -> None:
-    """Raise what a status means that will not change with the next post."""
+    """Raise an error for a status that the next request would get as well."""
     status = answer.status_code
     if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
         raise DeliveryRefusedError(
-            f"{destination.shown} answered {status}: the authentication is not the one that it expects "
+            f"{destination.shown} answered {status}: it expects another authentication "
             "(app secret, URL key, token or password)"
         )
     if status in (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED):
@@ -216,7 +216,7 @@ def _check(answer: requests.Response, destination: Destination) -> None:
 
 
 def _cause(error: BaseException) -> str:
-    """Return the innermost reason of one of requests' nested errors, in one line."""
+    """Return the innermost cause of a nested error of requests, as one line."""
     while True:
         inner = error.__context__ or next((a for a in error.args if isinstance(a, BaseException)), None)
         reason = getattr(error, "reason", None)

@@ -2,8 +2,8 @@
 
 The floor decodes the same JSON with bare msgspec and inserts the ready rows with a bare `executemany`
 into the same table, with the same indexes, pragmas and batch size. Both run in this process, one after
-the other, on the same notifications; where others use the machine too, the ratio in CPU seconds is the
-steadier one. Memory is the peak of a process of its own that does the run.
+the other, on the same notifications; on a machine that is also used otherwise, the ratio in CPU seconds is
+steadier. Memory is the peak of a process of its own that does the run.
 """
 
 import argparse
@@ -49,7 +49,7 @@ def fill(path: Path, count: int, received_from: int) -> None:
     connection = sqlite_file.open_writable(path)
     start = BEGAN // 1000 - count // 100
 
-    def arrivals() -> Iterator[tuple[object, ...]]:
+    def rows() -> Iterator[tuple[object, ...]]:
         for i in range(count):
             message = (i // 3) * 0x9E3779B97F4A7C15 & 0xFFFFFFFFFFFFFFFF  # ids look random, as real ones do
             values = {
@@ -63,7 +63,7 @@ def fill(path: Path, count: int, received_from: int) -> None:
 
     connection.execute("PRAGMA wal_autocheckpoint = 100000")
     connection.execute("BEGIN")
-    connection.executemany(sqlite_file.INBOX.insert(1), arrivals())
+    connection.executemany(sqlite_file.INBOX.insert(1), rows())
     connection.execute("COMMIT")
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     connection.close()
@@ -103,7 +103,7 @@ def run(count: int = 500_000) -> dict[str, object]:
         first = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
         floor, floor_cpu = run_floor(inbox, Path(folder, "floor.db"))
         inbox.rename(Path(folder, "done.db"))
-        fill(again, count, BEGAN + 3_600_000)  # the same posts an hour later: nothing but duplicates
+        fill(again, count, BEGAN + 3_600_000)  # the same notifications an hour later: only duplicates
         command[3] = str(again)
         duplicates = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
     return {

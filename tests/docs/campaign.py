@@ -30,7 +30,7 @@ def responses(folder: Path) -> Path:
 def _bodies() -> Iterator[bytes]:
     """Yield the bodies, with an account and a number that are not those of Meta's tests."""
     start = from_milliseconds(RECEIVED_AT) - SENT_BEFORE
-    for body in Campaign(count=MESSAGES, seed=0, start=start).posts():
+    for body in Campaign(count=MESSAGES, seed=0, start=start).bodies():
         yield body.replace(b'"id":"0"', b'"id":"900000000000001"').replace(b"123456123", b"100000000000001")
 
 
