@@ -20,19 +20,24 @@ class Decoded(list[Record | Rejected]):
     What elements share, such as the account and our number, is not among them.
     """
 
-    __slots__ = ("_arrays", "_paths")
+    __slots__ = ("_noted", "_paths")
 
     def __init__(self) -> None:
         self._paths: list[Paths] = []
-        self._arrays: list[tuple[Path, list[Path | None]]] = []  # whose paths come after those in _paths
+        self._noted: list[
+            tuple[Path, Path | list[Path | None] | None]
+        ] = []  # not in _paths yet: they come after
 
     @property
     def paths(self) -> list[Paths]:
         """The paths of each record and rejection, in their order."""
-        for path, contacts in self._arrays:
-            for i, contact in enumerate(contacts):
-                self._paths.append(((*path, i),) if contact is None else ((*path, i), contact))
-        self._arrays.clear()
+        for path, contacts in self._noted:
+            if isinstance(contacts, list):
+                for i, contact in enumerate(contacts):
+                    self._paths.append(((*path, i),) if contact is None else ((*path, i), contact))
+            else:
+                self._paths.append((path,) if contacts is None else (path, contacts))
+        self._noted.clear()
         return self._paths
 
     def add(self, fact: Record | Rejected, *paths: Path) -> None:
@@ -40,17 +45,18 @@ class Decoded(list[Record | Rejected]):
         self.append(fact)
         self.paths.append(paths)
 
-    def add_array(self, facts: list[Record | Rejected], path: Path, contacts: list[Path | None]) -> None:
-        """Append `facts`, which come from the items of the array at `path`.
+    def note(self, path: Path, contacts: Path | list[Path | None] | None) -> None:
+        """Note where facts come from that were just appended: from the element at `path`, or from those of an array.
+
+        The paths of each fact are made when the caller wants them: a thousand of them cost time, and usually they
+        are not wanted.
 
         Args:
-            facts: one for each item.
-            path: the path of the array.
-            contacts: the path of the contact of each item, or None.
+            path: the path of the element, or of the array.
+            contacts: the path of the contact of the element, or None; for an array, the list of these.
 
         """
-        self.extend(facts)
-        self._arrays.append((path, contacts))  # a thousand paths cost time that few callers have a use for
+        self._noted.append((path, contacts))
 
     def with_paths(self) -> Iterator[tuple[Record | Rejected, Paths]]:
         """Return each record and rejection with its paths."""

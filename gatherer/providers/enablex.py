@@ -71,9 +71,12 @@ def decode(notification: Notification) -> Decoded:
         body = load_json(notification.body)
     except UnreadableBodyError as problem:
         return reject_body(notification, NAME, str(problem), Reason.UNREADABLE)
-    decoder = BodyDecoder(notification, NAME)
-    for path, part in items_with_paths(body, WHOLE_BODY):
-        _decode_body(decoder, part, path)
+    decoder = BodyDecoder(notification, NAME, Decoded())
+    if type(body) is list:
+        for i, part in enumerate(body):
+            _decode_body(decoder, part, (i,))
+    else:
+        _decode_body(decoder, body, WHOLE_BODY)
     return decoder.decoded
 
 
@@ -98,9 +101,12 @@ def _decode_body(decoder: BodyDecoder, body: Any, path: Path) -> None:
         if messages is not None:
             for message_path, message in items_with_paths(messages, (*path, "messages")):
                 extras[text(dig(message, "id"))] = (dig(message, "extra"), message_path)
-        decoded, paths = decoder.decoded, decoder.decoded.paths
+        has_extras = any(extra not in (None, "") for extra, _ in extras.values())
+        decoded = decoder.decoded
         for i in range(first, len(decoded)):
-            decoded[i], paths[i] = _with_own(decoded[i], paths[i], space, extras)
+            decoded[i] = _with_id_space(decoded[i], space)
+            if has_extras:
+                decoded[i], decoded.paths[i] = _with_extra(decoded[i], decoded.paths[i], extras)
 
 
 def _as_revoke(message: Any) -> Any:
@@ -118,29 +124,40 @@ def _as_revoke(message: Any) -> Any:
     return {**message, "type": "revoke", "revoke": {"original_message_id": original}}
 
 
-def _with_own(
-    record: Record | Rejected, paths: Paths, space: str, extras: dict[str | None, tuple[Any, Path]]
-) -> tuple[Record | Rejected, Paths]:
-    """Return what the shared decoders made of an element, with what is EnableX's own, and its paths.
+def _with_id_space(record: Record | Rejected, space: str) -> Record | Rejected:
+    """Return `record`, which the shared decoders made, with a key in the id space of EnableX if its id needs it.
 
     Args:
         record: the record; anything but a response or other event stays as it is.
-        paths: the paths of the record.
         space: the id space of ids that WhatsApp did not give out.
-        extras: the `extra` and the path of each message by its id. Receipts have theirs already.
 
     """
     if not isinstance(record, Response | OtherEvent) or record.message_id is None:
+        return record
+    if WHATSAPP_ID.match(record.message_id):
+        return record
+    person = record.phone or record.user_id or ""  # one request may have many recipients
+    return replace(record, key=make_key(space, record.table, record.key.hex(), person))
+
+
+def _with_extra(
+    record: Record | Rejected, paths: Paths, extras: dict[str | None, tuple[Any, Path]]
+) -> tuple[Record | Rejected, Paths]:
+    """Return `record`, which has these `paths`, with the `extra` of its message, and the paths that it has then.
+
+    Args:
+        record: the record; anything but a response without a reference stays as it is. Receipts have theirs already.
+        paths: the paths of the record.
+        extras: the `extra` and the path of each message by its id.
+
+    """
+    if not isinstance(record, Response) or record.client_reference is not None or record.message_id is None:
         return record, paths
-    if not WHATSAPP_ID.match(record.message_id):
-        person = record.phone or record.user_id or ""  # one request may have many recipients
-        record = replace(record, key=make_key(space, record.table, record.key.hex(), person))
-    extra, message_path = extras.get(record.message_id, NO_EXTRA)
-    if extra not in (None, "") and isinstance(record, Response) and record.client_reference is None:
-        record = replace(record, client_reference=text(extra) or as_json(extra))
-        if message_path not in paths:  # a receipt for that message, or its repetition
-            paths = (*paths, message_path)
-    return record, paths
+    extra, path = extras.get(record.message_id, NO_EXTRA)
+    if extra in (None, ""):
+        return record, paths
+    record = replace(record, client_reference=text(extra) or as_json(extra))
+    return record, paths if path in paths else (*paths, path)  # another: one message came twice
 
 
 def _template_word(body: dict[str, Any]) -> str | None:

@@ -164,32 +164,29 @@ def decode_each(
         if elements is not None:
             decode_one(origin, elements, decode, path, decoded)
         return
-    facts: list[Record | Rejected] = []
     contacts: list[Path | None] = []
     for i, element in enumerate(elements):
         origin.contact = NO_CONTACT
         try:
-            facts.append(decode(origin, element))
+            decoded.append(decode(origin, element))
         except Exception as problem:  # noqa: BLE001 - one bad element must not cost its siblings
-            facts.append(origin.rejected((*path, i), problem))
-            origin.contact = NO_CONTACT
-        contacts.append(origin.contact.path)
-    decoded.add_array(facts, path, contacts)
+            decoded.append(origin.rejected((*path, i), problem))
+            contacts.append(None)
+        else:
+            contacts.append(origin.contact.path)
+    decoded.note(path, contacts)
 
 
 def decode_one(origin: Origin, element: Any, decode: DecodeElement, path: Path, decoded: Decoded) -> None:
     """Add `element`, which stands at `path`, to `decoded`: as a record or as a rejection."""
     origin.contact = NO_CONTACT
     try:
-        record = decode(origin, element)
+        decoded.append(decode(origin, element))
     except Exception as problem:  # noqa: BLE001 - one bad element must not cost its siblings
-        decoded.add(origin.rejected(path, problem), path)
-        return
-    contact = origin.contact
-    if contact.path is None:
-        decoded.add(record, path)
+        decoded.append(origin.rejected(path, problem))
+        decoded.note(path, None)
     else:
-        decoded.add(record, path, contact.path)
+        decoded.note(path, origin.contact.path)
 
 
 def other(

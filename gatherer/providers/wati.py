@@ -92,7 +92,7 @@ def decode(notification: Notification) -> Decoded:
         body = load_json(notification.body)
     except UnreadableBodyError as problem:
         return reject_body(notification, NAME, str(problem), Reason.UNREADABLE)
-    decoder = BodyDecoder(notification, NAME)
+    decoder = BodyDecoder(notification, NAME, Decoded())
     for path, event in items_with_paths(body, WHOLE_BODY):
         if type(event) is dict and event.get("eventType") in (None, "") and is_body(event):
             decoder.decode_body(event, path)  # Wati passes it on from WhatsApp as it is

@@ -27,14 +27,14 @@ ONLY: Final = ""  # neither a phone nor a user id, so the key of no other contac
 
 
 def read_contacts(entries: object, path: Path) -> Contacts:
-    """Return the entries of `contacts[]` at `path` by `wa_id` and by `user_id`.
+    """Return the entries of `contacts[]` of the value at `path`, by `wa_id` and by `user_id`.
 
     They are not in the order of the elements. Of several entries with one id, the last counts.
     """
     contacts: Contacts = {}
     for i, entry in enumerate(entries if type(entries) is list else items(entries)):
         if type(entry) is dict:
-            contact = _read(entry, (*path, i) if entries is not entry else path)
+            contact = _read(entry, (*path, "contacts") if entries is entry else (*path, "contacts", i))
             if contact.wa_id:
                 contacts[contact.wa_id] = contact
             if contact.user_id:

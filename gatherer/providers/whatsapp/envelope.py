@@ -98,7 +98,7 @@ def decode_any(notification: Notification, provider: str) -> Decoded:
         if not any(type(line) is dict and is_body(line) for line in lines):
             return reject_body(notification, provider, str(problem), Reason.UNREADABLE)
         body = lines
-    decoder = BodyDecoder(notification, provider)
+    decoder = BodyDecoder(notification, provider, Decoded())
     if type(body) is list:
         for i, part in enumerate(body):
             decoder.decode_body(part, (i,))
@@ -124,7 +124,7 @@ class BodyDecoder(msgspec.Struct, gc=False):
 
     notification: Notification
     provider: str
-    decoded: Decoded = msgspec.field(default_factory=Decoded)
+    decoded: Decoded
 
     def reject(self, path: Path, reason: str, reason_class: Reason = Reason.ELEMENT) -> None:
         """Add the rejection of what stands at `path`."""
@@ -206,7 +206,7 @@ class BodyDecoder(msgspec.Struct, gc=False):
         origin.is_test = origin.is_test or origin.phone_number_id == TEST_PHONE_NUMBER_ID
         contacts = value.get("contacts")
         if contacts is not None:
-            origin.contacts = read_contacts(contacts, (*path, "contacts"))
+            origin.contacts = read_contacts(contacts, path)
             if "statuses" not in value and len(items(value.get("messages"))) == 1:
                 origin.contacts = with_only_contact(origin.contacts)
         decoders = DECODERS_OF.get(field or "", DECODERS)
