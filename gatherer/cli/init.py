@@ -26,7 +26,7 @@ import click
     help="How the internet reaches this machine, as in https://hooks.example.org.",
 )
 @click.option(
-    "--force", is_flag=True, help="Replace a configuration that is there; it is kept as gatherer.toml.old."
+    "--force", is_flag=True, help="Replace an existing configuration, which is renamed to gatherer.toml.old."
 )
 @click.pass_obj
 def command(
@@ -57,19 +57,19 @@ def command(
     replaced = {}
     if data is not None:
         if not str(data).isprintable():
-            raise click.UsageError("--data has characters in it that no configuration can hold")
+            raise click.UsageError("--data has characters that a configuration cannot contain")
         for name in ("inbox.db", "responses.db"):
             replaced[f"path = '{name}'"] = f"path = {example.literal(str(data.absolute() / name))}"
     verify_token, url_key = example.token(), example.token()
     content = example.filled(verify_token=verify_token, url_key=url_key, replaced=replaced)
     path = example.write(directory, content, force=force)
-    [endpoint] = load(path, secrets=True).endpoint  # what we wrote is right, or we hear of it now
+    [endpoint] = load(path, secrets=True).endpoint  # fails here if the written file is not valid
     private = ", readable by this account alone" if os.name == "posix" else ""
     base = (public_url or "https://<your web server>").rstrip("/")
     click.echo(f"""\
 wrote {path}{private}
 
-At Meta (App Dashboard, WhatsApp, Configuration), or at whoever forwards to you, enter
+At Meta (App Dashboard, WhatsApp, Configuration), or at the service that forwards to you, enter
   Callback URL:  {base}{endpoint.url_path}
   Verify token:  {verify_token}
 and there
