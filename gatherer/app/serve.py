@@ -1,21 +1,20 @@
 """`gatherer serve`: build the receiving server from the configuration, and run it until it is asked to stop."""
 
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from gatherer import config
-from gatherer.app.control import actions_of
 from gatherer.app.resources import inbox_retention, open_quarantine, open_writer
 from gatherer.app.server_settings import limits_of, server_tls
 from gatherer.config import Configuration
 from gatherer.inbox import control
+from gatherer.inbox.actions import Action, actions_of
 from gatherer.inbox.maintenance import InboxMaintenance
 from gatherer.inbox.quarantine import Quarantine
-from gatherer.inbox.redaction import redact
 from gatherer.inbox.writer import InboxWriter
 from gatherer.model.errors import ConfigurationError
 from gatherer.server import health
@@ -63,13 +62,14 @@ def serve(configuration: Configuration, *, announce: Callable[[str], None]) -> N
         quarantine = open_quarantine(configuration, configuration.inbox)
         if quarantine is not None:
             resources.callback(quarantine.close)
+        actions = actions_of(writer, quarantine)
         webhooks = WebhookHandler(
             configuration.endpoint, configuration.server, writer, quarantine=quarantine, observer=observer
         )
         listeners = [_webhook_listener(configuration.server, webhooks, tls, observer, announce)]
         tasks: list[Task] = [
             InboxMaintenance(writer, inbox_retention(configuration.inbox)).run,
-            partial(control.run, writer.path, actions_of(writer, quarantine)),
+            partial(control.run, writer.path, actions),
         ]
         if tls is not None:
             tasks.append(tls.watch)
@@ -78,7 +78,7 @@ def serve(configuration: Configuration, *, announce: Callable[[str], None]) -> N
         if configuration.pull is not None:
             pull_tls = _pull_tls(configuration.pull)
             source = resources.enter_context(closing(Source(configuration.inbox.path)))
-            listeners.append(_pull_listener(configuration, configuration.pull, source, writer, pull_tls))
+            listeners.append(_pull_listener(configuration, configuration.pull, source, actions, pull_tls))
             if pull_tls is not None:
                 tasks.append(pull_tls.watch)
         with_health = [
@@ -141,16 +141,16 @@ def _pull_listener(
     configuration: Configuration,
     settings: config.Pull,
     source: Source,
-    writer: InboxWriter,
+    actions: Mapping[str, Action],
     tls: ServerTLS | None,
 ) -> Listener:
-    """Return the listener that offers the inbox to other machines. `writer` redacts what they ask to erase."""
+    """Return the listener that offers the inbox to other machines. Clients can request some of `actions`."""
     trusted_proxies = tuple(configuration.server.trusted_proxies)
     handler = PullHandler(
         source,
         Tokens([token.reveal() for token in settings.tokens]),
         admins=Tokens([token.reveal() for token in settings.admin_tokens]),
-        erase=partial(redact, writer),
+        actions=actions,
         address=lambda request: sender(
             request.peer, request.headers.get_all("X-Forwarded-For"), trusted_proxies
         ),

@@ -1,8 +1,8 @@
-"""What a person asks to be done with an inbox, as small files beside it: only its one writer may change it.
+"""The control channel of an inbox on this machine: small request files beside it, for the one process that writes it.
 
-A command leaves `<id>.request`; whoever has the lock, a running `serve` or that command itself, does what it
-says and leaves `<id>.answer`. A request that a crash interrupted is done again at the next start, which does
-no harm.
+A command leaves `<id>.request`. The process that holds the lock of the inbox, a running `serve` or the command
+itself, performs the action and leaves `<id>.answer`. After a crash the next start performs the request again, which
+is harmless: a notification that is stored twice becomes the same rows.
 """
 
 import asyncio
@@ -10,28 +10,28 @@ import json
 import logging
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
 from gatherer.files.atomic import atomic_write
+from gatherer.inbox.actions import Action
 from gatherer.inbox.queue import InboxUnavailableError
 
 log = logging.getLogger(__name__)
 
-Action = Callable[[Any], Awaitable[int]]  # given what the request says; returns with how many it was done
-LOOK_SECONDS: Final = 0.5  # between looks whether somebody wants something
-STALE_SECONDS: Final = 3600  # an answer that nobody fetched
+POLL_SECONDS: Final = 0.5  # between looks for new requests
+STALE_SECONDS: Final = 3600  # age at which an answer that no command fetched is removed
 
 
 def folder(inbox: Path) -> Path:
-    """Return where requests about the inbox file `inbox` are left."""
+    """Return the folder of the request files of the inbox file `inbox`."""
     return inbox.with_name(inbox.name + ".requests")
 
 
 def make_folder(inbox: Path) -> None:
-    """Make that folder, for this account alone.
+    """Make that folder, for this account alone, unless it exists.
 
     Raises:
         OSError: it cannot be made.
@@ -40,8 +40,8 @@ def make_folder(inbox: Path) -> None:
     folder(inbox).mkdir(mode=0o700, exist_ok=True)
 
 
-def submit(inbox: Path, action: str, what: Any) -> Path:
-    """Leave the request to do `action` with `what`, values that JSON can carry; return where the answer will be.
+def submit(inbox: Path, action: str, values: Any) -> Path:
+    """Leave the request to perform `action` with `values`, which JSON can carry; return the path of the answer.
 
     Raises:
         OSError: the folder cannot be written.
@@ -49,77 +49,80 @@ def submit(inbox: Path, action: str, what: Any) -> Path:
     """
     make_folder(inbox)
     request = folder(inbox) / f"{uuid.uuid4().hex}.request"
-    with atomic_write(request, durable=False) as draft:
-        draft.write(json.dumps({"action": action, "what": what}))
+    _write(request, {"action": action, "values": values})
     return request.with_suffix(".answer")
 
 
-def answer(path: Path) -> int | None:
-    """Fetch the answer left at `path`: with how many it was done. None: not yet.
+def fetch_answer(path: Path) -> int | None:
+    """Return the answer at `path`, how many rows were changed, and remove it; None: there is none yet.
 
     Raises:
         OSError: it cannot be read.
-        InboxUnavailableError: it could not be done, for the reason given.
+        InboxUnavailableError: the action failed, for the reason given.
 
     """
     if not path.exists():
         return None
     content = json.loads(path.read_text(encoding="utf-8"))
     path.unlink()
-    if "problem" in content:
-        raise InboxUnavailableError(content["problem"])
-    return int(content["done"])
+    if "error" in content:
+        raise InboxUnavailableError(content["error"])
+    return int(content["changed"])
 
 
-def withdraw(path: Path) -> None:
-    """Take the request back whose answer would be at `path`."""
-    path.with_suffix(".request").unlink(missing_ok=True)
+def withdraw(answer: Path) -> None:
+    """Remove the request whose answer would be at the path `answer`."""
+    answer.with_suffix(".request").unlink(missing_ok=True)
 
 
 async def run(inbox: Path, actions: Mapping[str, Action]) -> None:
-    """Do whatever is asked about the file `inbox`, until cancelled; `actions` are what is done for which action."""
-    with suppress(OSError):  # an account that may not make it here may not be asked either
+    """Perform every request about the file `inbox`, until cancelled; `actions` are those that can be requested."""
+    with suppress(OSError):  # an account that cannot make the folder gets no requests either
         make_folder(inbox)
     while True:
-        await do_pending(inbox, actions)
-        await asyncio.sleep(LOOK_SECONDS)
+        await perform_pending(inbox, actions)
+        await asyncio.sleep(POLL_SECONDS)
 
 
-async def do_pending(inbox: Path, actions: Mapping[str, Action]) -> None:
-    """Do what has been asked by now. What cannot be done is answered with the reason, never raised."""
+async def perform_pending(inbox: Path, actions: Mapping[str, Action]) -> None:
+    """Perform the requests that are there now. The answer to a request that fails is the reason; nothing is raised."""
     try:
-        requests = sorted(folder(inbox).iterdir())
+        paths = sorted(folder(inbox).iterdir())
     except OSError:
         return
-    for request in requests:
-        if request.suffix == ".request":
-            await _do(request, actions)
+    for path in paths:
+        if path.suffix == ".request":
+            await _perform(path, actions)
         else:
-            _remove_stale(request)
+            _remove_if_stale(path)
 
 
-async def _do(request: Path, actions: Mapping[str, Action]) -> None:
-    result: dict[str, object]
+async def _perform(request: Path, actions: Mapping[str, Action]) -> None:
+    answer: dict[str, object]
     try:
         content = json.loads(request.read_text(encoding="utf-8"))
-        action = content["action"]
-        result = {"done": await actions[action](content["what"])}
-        log.info("done as asked: %s of %d", action, result["done"])
+        name = content["action"]
+        changed = await actions[name](content["values"])
+        answer = {"changed": changed}
+        log.info("request file: %s changed %d rows", name, changed)
     except InboxUnavailableError as unavailable:
-        result = {"problem": f"cannot be written just now: {unavailable}"}
-    except Exception as problem:  # noqa: BLE001 - a bad request must not end those who serve
-        result = {"problem": f"{type(problem).__name__}: {problem}"}
+        answer = {"error": f"the inbox cannot be written at present: {unavailable}"}
+    except Exception as error:  # noqa: BLE001 - an invalid request must not end `serve`
+        answer = {"error": f"{type(error).__name__}: {error}"}
     try:
-        with atomic_write(request.with_suffix(".answer"), durable=False) as draft:
-            draft.write(json.dumps(result))
+        _write(request.with_suffix(".answer"), answer)
         request.unlink(missing_ok=True)
     except OSError as error:
-        log.error("the request %s cannot be answered: %s", request.name, error.strerror)
+        log.error("the request file %s cannot be answered: %s", request.name, error.strerror)
 
 
-def _remove_stale(path: Path) -> None:
-    try:
+def _write(path: Path, content: dict[str, object]) -> None:
+    # Not durable: the event loop must not wait for the disk, and the command that waits can submit again.
+    with atomic_write(path, durable=False) as draft:
+        draft.write(json.dumps(content))
+
+
+def _remove_if_stale(path: Path) -> None:
+    with suppress(OSError):  # another process has removed it, or will
         if time.time() - path.stat().st_mtime > STALE_SECONDS:
             path.unlink(missing_ok=True)
-    except OSError:
-        pass

@@ -5,13 +5,13 @@ import json
 import logging
 import sqlite3
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from http import HTTPStatus
 from typing import Any, Final
 
+from gatherer.inbox.actions import REDACT, Action
 from gatherer.inbox.base import Bounds, Selection
 from gatherer.inbox.queue import InboxUnavailableError
-from gatherer.inbox.redaction import InboxRedaction, from_json_values
 from gatherer.inbox.remote import protocol
 from gatherer.model.errors import GathererError
 from gatherer.server.http.connection import ConnectionLimits
@@ -25,14 +25,14 @@ from gatherer.server.http.message import (
 )
 from gatherer.server.pull.request import PullRefusedError, check_body, read_number, read_selection
 from gatherer.server.pull.source import InboxMismatchError, Part, Source
-from gatherer.server.pull.tokens import ALLOWED_FAILURES, WINDOW_SECONDS, Failures, Tokens
+from gatherer.server.pull.tokens import ALLOWED_FAILURES, WINDOW_SECONDS, FailureCounter, Tokens
 
 log = logging.getLogger(__name__)
 
-LARGEST: Final = Bounds(rows=100_000, bytes=64_000_000)  # of one answer, whatever is asked for
-STREAMS: Final = 8  # at the same time
-REST: Final = 3  # times the work of a frame, between two of them: a quarter of one core at most
-LONGEST_REST_SECONDS: Final = 0.5  # between two frames
+MAX_RESPONSE: Final = Bounds(rows=100_000, bytes=64_000_000)  # of one response, whatever the client requests
+MAX_STREAMS: Final = 8  # at the same time
+PAUSE_FACTOR: Final = 3  # pause after a frame, in CPU times of the frame: at most a quarter of one core
+LONGEST_PAUSE_SECONDS: Final = 0.5  # between two frames
 BODY_BYTES: Final = 4096  # of an acknowledgement
 ERASURE_BYTES: Final = 64_000_000  # more than a client sends at once
 LIMITS: Final = ConnectionLimits(max_body_bytes=ERASURE_BYTES, max_arriving_bytes=2 * ERASURE_BYTES)
@@ -49,26 +49,26 @@ class PullHandler:
         source: Source,
         tokens: Tokens,
         *,
+        actions: Mapping[str, Action],
         admins: Tokens | None = None,
-        erase: Callable[[list[InboxRedaction]], Awaitable[int]] | None = None,
         address: Callable[[Request], str] = lambda request: request.peer,
     ) -> None:
-        """Offer `source` to holders of `tokens`.
+        """Serve the inbox `source` to clients that have one of `tokens`.
 
         Args:
             source: the inbox.
             tokens: of the clients that may read.
-            admins: tokens of the clients that may erase people.
-            erase: erases people from notifications; returns from how many.
+            actions: what the writer of the inbox can perform, by name; clients can request `REDACT`.
+            admins: tokens of the clients that may request an action.
             address: returns the address that a request comes from.
 
         """
         self._source = source
         self._tokens = tokens
         self._admins = admins or Tokens([])
-        self._erase = erase
+        self._actions = actions
         self._address = address
-        self._failures = Failures()
+        self._failures = FailureCounter()
         self._streams = 0
 
     def handle(self, request: Request) -> Reply | Exchange:
@@ -92,10 +92,10 @@ class PullHandler:
                     PullRefusedError(HTTPStatus.CONFLICT, "another inbox has taken the place of that one")
                 )
             except GathererError as error:
-                log.error("the inbox cannot be pulled: %s", error)
+                log.error("pull: the inbox cannot be read: %s", error)
                 return _refusal(_unavailable("the inbox cannot be read just now"))
             except Exception:
-                log.exception("a request of a gatherer could not be handled")
+                log.exception("pull: a request could not be handled")
                 return _refusal(_unavailable("a defect in gatherer; its log says more"))
 
         return asyncio.get_running_loop().create_task(finish())
@@ -112,7 +112,7 @@ class PullHandler:
                 HTTPStatus.UNAUTHORIZED, "no token, or a wrong one", WWW_Authenticate="Bearer"
             )
         if failures == ALLOWED_FAILURES + 1:
-            log.warning("pull: 429 to %s: more wrong tokens, of which no more is said for a minute", address)
+            log.warning("pull: 429 to %s: too many wrong tokens; not logged again for a minute", address)
         raise PullRefusedError(
             HTTPStatus.TOO_MANY_REQUESTS, "too many wrong tokens", Retry_After=str(WINDOW_SECONDS)
         )
@@ -147,14 +147,14 @@ class PullHandler:
         try:
             inbox_id, after = query["inbox_id"], read_number(query, "after", 0, 0)
             left = Bounds(
-                rows=min(read_number(query, "rows", LARGEST.rows), LARGEST.rows),
-                bytes=min(read_number(query, "bytes", LARGEST.bytes), LARGEST.bytes),
+                rows=min(read_number(query, "rows", MAX_RESPONSE.rows), MAX_RESPONSE.rows),
+                bytes=min(read_number(query, "bytes", MAX_RESPONSE.bytes), MAX_RESPONSE.bytes),
             )
             selection = read_selection(query)
         except (LookupError, ValueError, OverflowError) as error:
             raise PullRefusedError(HTTPStatus.BAD_REQUEST, f"not understood: {error}") from None
-        if self._streams >= STREAMS:
-            raise _unavailable("others are reading; try again")
+        if self._streams >= MAX_STREAMS:
+            raise _unavailable("too many clients are reading; try again")
         self._streams += 1
         try:
             # Before the first byte of the answer, while an error can still be reported with a status.
@@ -183,14 +183,14 @@ class PullHandler:
                     break
                 began = time.perf_counter()
                 part = await self._source.part(inbox_id, selection, last_id, Bounds(rows=rows, bytes=size))
-                if part is not None and part.size > size:  # one notification that does not fit any more
+                if part is not None and part.size > size:  # a single notification above the bounds
                     part = None
-                # Rest for longer than that took: webhooks come first, more so on a machine that is busy.
-                worked = REST * part.cpu_seconds if part is not None else 0
-                await asyncio.sleep(min(max(worked, time.perf_counter() - began), LONGEST_REST_SECONDS))
+                # Pause longer than the frame took: webhooks come first, even more so on a busy machine.
+                pause = PAUSE_FACTOR * part.cpu_seconds if part is not None else 0
+                await asyncio.sleep(min(max(pause, time.perf_counter() - began), LONGEST_PAUSE_SECONDS))
             yield protocol.of_end(protocol.End(inbox_id=inbox_id, count=left.rows - rows, last_id=last_id))
         except (InboxMismatchError, GathererError) as error:
-            log.warning("an answer to a gatherer was cut off: %s", error or type(error).__name__)
+            log.warning("pull: a response was cut off: %s", error or type(error).__name__)
             raise ConnectionAbortedError from None
         finally:
             self._streams -= 1
@@ -203,33 +203,33 @@ class PullHandler:
                 content[name] for name in ("inbox_id", "consumer", "notification_id")
             )
             if not (isinstance(inbox_id, str) and isinstance(consumer, str) and type(number) is int):
-                raise ValueError("a value of the wrong kind")
+                raise ValueError("a value has the wrong type")
             await self._source.acknowledge(inbox_id, consumer, number)
         except (LookupError, ValueError, TypeError, RecursionError) as error:
             raise PullRefusedError(HTTPStatus.BAD_REQUEST, f"not understood: {error}") from None
         except OSError as error:
-            log.error("an acknowledgement cannot be written, which delays purging: %s", error)
-            raise _unavailable("it cannot be written just now") from None
+            log.error("pull: an acknowledgement cannot be written, which delays purging: %s", error)
+            raise _unavailable("the acknowledgement cannot be written at present") from None
         return Response(HTTPStatus.NO_CONTENT, headers=[_CACHE_CONTROL])
 
     async def _erasure(self, request: Request, body: bytes) -> Response:
         check_body(request.headers, body)
         try:
             content = json.loads(body)
-            inbox_id, redactions = content["inbox_id"], from_json_values(content["notifications"])
+            inbox_id, values = content["inbox_id"], content["notifications"]
         except (LookupError, ValueError, TypeError, RecursionError) as error:
             raise PullRefusedError(HTTPStatus.BAD_REQUEST, f"not understood: {error}") from None
         if (await self._source.about(statistics=False))["inbox_id"] != inbox_id:
             raise InboxMismatchError
-        if self._erase is None:
-            raise _unavailable("nothing can be erased here")
         try:
-            done = await self._erase(redactions)
-        except (InboxUnavailableError, sqlite3.Error) as problem:
-            log.error("people could not be erased from the inbox: %s", problem)
-            raise _unavailable("the inbox cannot be written just now") from None
-        log.info("people were erased from %d notifications, as %s asked", done, self._address(request))
-        return _json({"done": done})
+            changed = await self._actions[REDACT](values)
+        except ValueError as error:
+            raise PullRefusedError(HTTPStatus.BAD_REQUEST, f"not understood: {error}") from None
+        except (InboxUnavailableError, sqlite3.Error) as error:
+            log.error("pull: persons could not be erased from the inbox: %s", error)
+            raise _unavailable("the inbox cannot be written at present") from None
+        log.info("pull: %s had persons erased from %d notifications", self._address(request), changed)
+        return _json({"done": changed})
 
 
 class _Upload:

@@ -25,45 +25,43 @@ def check_body(headers: Headers, body: bytes) -> None:
     """Compare `body` with the checksum in `headers`.
 
     Raises:
-        PullRefusedError: it did not arrive as it was sent.
+        PullRefusedError: they do not match.
 
     """
     if headers.get("Content-Digest") != protocol.digest(body):
-        raise PullRefusedError(
-            HTTPStatus.BAD_REQUEST, "the body is not the one that Content-Digest speaks of"
-        )
+        raise PullRefusedError(HTTPStatus.BAD_REQUEST, "the body does not match its Content-Digest")
 
 
 def read_selection(query: Mapping[str, str]) -> Selection:
-    """Return which notifications `query` asks for.
+    """Return the selection of notifications that `query` requests.
 
     Raises:
-        ValueError: a value of it cannot be one.
+        ValueError: a value is not valid.
 
     """
-    moments = {
+    times = {
         name: timestamps.from_milliseconds(read_number(query, name, 0)) if name in query else None
         for name in ("since", "until")
     }
     ids = query.get("ids")
     return Selection(
-        ids=frozenset(int(one) for one in ids.split(",")) if ids is not None else None,
+        ids=frozenset(int(number) for number in ids.split(",")) if ids is not None else None,
         from_id=read_number(query, "from_id", 0) if "from_id" in query else None,
         to_id=read_number(query, "to_id", 0) if "to_id" in query else None,
-        since=moments["since"],
-        until=moments["until"],
+        since=times["since"],
+        until=times["until"],
         endpoint=query.get("endpoint"),
     )
 
 
 def read_number(query: Mapping[str, str], name: str, default: int, lowest: int = 1) -> int:
-    """Return the number `name` of `query`, `default` if it is not there.
+    """Return the parameter `name` of `query` as an integer, `default` if it is missing.
 
     Raises:
-        ValueError: it is no number, or less than `lowest`.
+        ValueError: it is not an integer, less than `lowest`, or too large for an id.
 
     """
-    found = int(query.get(name, default))
-    if not lowest <= found <= HIGHEST_ID:
-        raise ValueError(f"{name} is {found}")
-    return found
+    number = int(query.get(name, default))
+    if not lowest <= number <= HIGHEST_ID:
+        raise ValueError(f"{name} is {number}")
+    return number

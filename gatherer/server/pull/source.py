@@ -1,7 +1,7 @@
-"""The inbox as the pull listener reads it: through a read-only connection of its own, in a thread of its own.
+"""The inbox as the pull listener reads it: through its own read-only connection, in its own thread.
 
-The thread keeps reading, packing and writing files away from the event loop, which answers webhooks. What it
-does at a time is small, so that whoever waits for Python's lock or for the disk does not wait long.
+The thread keeps reading, compressing and writing files away from the event loop, which answers webhooks. Each step
+is small, so that the event loop waits only briefly for Python's lock or for the disk.
 """
 
 import asyncio
@@ -23,24 +23,24 @@ FRAME: Final = Bounds(rows=150, bytes=80_000)  # read and packed at a time
 
 
 class InboxMismatchError(Exception):
-    """The inbox here is not the one that was asked for."""
+    """The inbox at the path is not the one that the client requested."""
 
 
 class Part(NamedTuple):
-    """One frame, and what is in it."""
+    """One frame of a response, and what it holds."""
 
     frame: bytes
     rows: int
     last_id: int
     size: int  # bytes of the bodies
-    cpu_seconds: float  # what it took
+    cpu_seconds: float  # to read and compress it
 
 
 class Source:
-    """The inbox file at one path, whichever file that is just now."""
+    """The inbox file at one path; when another file takes its place, that one."""
 
     def __init__(self, path: Path) -> None:
-        """Open nothing yet: the writer may still be about to create the file."""
+        """Serve the inbox at `path`. The file is opened by the first request: the writer may not have made it yet."""
         self._path = path
         self._inbox: LocalInbox | None = None
         self._opened: tuple[int, int] | None = None
@@ -49,20 +49,20 @@ class Source:
     async def about(self, *, statistics: bool) -> dict[str, Any]:
         """Return the identity of the inbox and its first and last ids; with `statistics`, count and bytes, too."""
 
-        def look() -> dict[str, Any]:
+        def read() -> dict[str, Any]:
             inbox = self._current()
-            found = {"protocol": protocol.VERSION, "gatherer": __version__, "inbox_id": inbox.identity}
+            about = {"protocol": protocol.VERSION, "gatherer": __version__, "inbox_id": inbox.identity}
             if not statistics:
-                return found | {"first_id": inbox.first_id(), "last_id": inbox.last_id()}
-            held = inbox.status()
-            return found | {
-                "first_id": held.first_id,
-                "last_id": held.last_id,
-                "count": held.count,
-                "bytes": held.bytes,
+                return about | {"first_id": inbox.first_id(), "last_id": inbox.last_id()}
+            status = inbox.status()
+            return about | {
+                "first_id": status.first_id,
+                "last_id": status.last_id,
+                "count": status.count,
+                "bytes": status.bytes,
             }
 
-        return await self._run(look)
+        return await self._run(read)
 
     async def part(self, inbox_id: str, selection: Selection, after: int, left: Bounds) -> Part | None:
         """Return the next frame of the selected notifications after id `after`; None if there are no more.
@@ -74,7 +74,7 @@ class Source:
         """
         bounds = Bounds(rows=min(FRAME.rows, left.rows), bytes=min(FRAME.bytes, left.bytes))
 
-        def pack() -> Part | None:
+        def read() -> Part | None:
             inbox = self._current()
             if inbox.identity != inbox_id:
                 raise InboxMismatchError
@@ -85,20 +85,20 @@ class Source:
             frame, size = protocol.of_batch(rows), sum(len(row[4]) for row in rows)
             return Part(frame, len(rows), rows[-1][0], size, time.thread_time() - began)
 
-        return await self._run(pack)
+        return await self._run(read)
 
     async def acknowledge(self, inbox_id: str, consumer: str, notification_id: int) -> None:
-        """Note that `consumer` has everything up to `notification_id`.
+        """Store that `consumer` has everything up to `notification_id`.
 
         Raises:
             InboxMismatchError: the inbox is not `inbox_id`.
-            ValueError: there is no such notification yet, or the name is no name.
+            ValueError: there is no such notification yet, or the name is not valid.
             OSError: it cannot be written.
             GathererError: the inbox cannot be read.
 
         """
 
-        def note() -> None:
+        def write() -> None:
             inbox = self._current()
             if inbox.identity != inbox_id:
                 raise InboxMismatchError
@@ -106,30 +106,30 @@ class Source:
                 raise ValueError(f"there is no notification {notification_id}")
             consumers.acknowledge(self._path.resolve(), consumer, inbox_id, notification_id)
 
-        await self._run(note)
+        await self._run(write)
 
     def close(self) -> None:
-        """Let go of the file. What the thread is at is finished first."""
-        self._thread.submit(self._let_go).result()
+        """Close the inbox, after the step that the thread is performing."""
+        self._thread.submit(self._close_inbox).result()
         self._thread.shutdown()
 
     async def _run(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
     def _current(self) -> LocalInbox:
-        """Return the inbox, opened anew if another file has taken its place."""
+        """Return the open inbox; opened again if another file has taken its place."""
         try:
-            found = self._path.stat()
+            status = self._path.stat()
         except OSError as error:
-            self._let_go()
+            self._close_inbox()
             raise InboxError(f"there is no inbox at {self._path}: {error.strerror or error}") from None
-        identity = (found.st_dev, found.st_ino)
+        identity = (status.st_dev, status.st_ino)
         if self._inbox is None or identity != self._opened:
-            self._let_go()
+            self._close_inbox()
             self._inbox, self._opened = LocalInbox(self._path), identity
         return self._inbox
 
-    def _let_go(self) -> None:
+    def _close_inbox(self) -> None:
         inbox, self._inbox = self._inbox, None
         if inbox is not None:
             inbox.close()

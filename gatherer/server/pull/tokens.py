@@ -1,4 +1,4 @@
-"""Who may pull: holders of a token. And who has failed to show one how often."""
+"""The tokens of the pull listener, and how often each address has sent a wrong one."""
 
 import hashlib
 import hmac
@@ -7,22 +7,22 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
-ALLOWED_FAILURES: Final = 10  # of one address in one window: answered with 401 and logged one by one
+ALLOWED_FAILURES: Final = 10  # of one address in one window: each is answered with 401 and logged
 WINDOW_SECONDS: Final = 60
-REMEMBERED: Final = 4096  # addresses: the memory for them is bounded
+MAX_ADDRESSES: Final = 4096  # bounds the memory
 
 
 class Tokens:
-    """The tokens that are accepted; several, so that one can be exchanged for another."""
+    """The accepted tokens; several, so that a new one can replace an old one without an interruption."""
 
     def __init__(self, tokens: Sequence[str]) -> None:
         self._digests = [_digest(token) for token in tokens]
 
     def accept(self, authorization: str | None) -> bool:
-        """Tell whether the header `Authorization` carries one of the tokens, in the same time whichever it is."""
+        """Return whether the header `Authorization` carries one of the tokens. The time it takes does not depend on which."""
         scheme, _, token = (authorization or "").partition(" ")
         given = _digest(token.strip())
-        # All are compared, and digests of equal length: time says nothing about a token.
+        # All are compared, as digests of equal length: the time reveals nothing about a token.
         matches = [hmac.compare_digest(given, digest) for digest in self._digests]
         return any(matches) and scheme.lower() == "bearer"
 
@@ -31,27 +31,30 @@ def _digest(token: str) -> bytes:
     return hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
 
 
-class Failures:
-    """How often each address has failed lately. Only failures count: who has a token is never refused."""
+class FailureCounter:
+    """Counts failed authentications per address. A client with a token is never refused."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._windows: dict[str, tuple[float, int]] = {}  # address: begin of its window, failures in it
+        self._windows: dict[str, tuple[float, int]] = {}  # address: start of its window, failures in it
 
     def add(self, address: str) -> int:
-        """Count a failure of `address`, and return how many it has had in its window, with this one."""
+        """Count a failure of `address`; return how many it has had in its window of time, this one included."""
         now, key = self._clock(), _network(address)
-        began, count = self._windows.pop(key, (now, 0))
-        if now - began >= WINDOW_SECONDS:
-            began, count = now, 0
-        self._windows[key] = (began, count + 1)  # as the latest: the dictionary is in that order
-        if len(self._windows) > REMEMBERED:
+        started, count = self._windows.pop(key, (now, 0))
+        if now - started >= WINDOW_SECONDS:
+            started, count = now, 0
+        self._windows[key] = (
+            started,
+            count + 1,
+        )  # moved to the end: the dictionary is in the order of the latest failure
+        if len(self._windows) > MAX_ADDRESSES:
             del self._windows[next(iter(self._windows))]
         return count + 1
 
 
 def _network(address: str) -> str:
-    """Return what counts as one address: of IPv6, a whole /64, which is what a single host has at hand."""
+    """Return what counts as one address: of IPv6 a whole /64, as a single host usually has that many."""
     try:
         parsed = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:

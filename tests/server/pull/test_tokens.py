@@ -2,7 +2,7 @@
 
 import pytest
 
-from gatherer.server.pull.tokens import REMEMBERED, WINDOW_SECONDS, Failures, Tokens
+from gatherer.server.pull.tokens import MAX_ADDRESSES, WINDOW_SECONDS, FailureCounter, Tokens
 
 
 @pytest.mark.parametrize(
@@ -27,7 +27,7 @@ def test_a_header_is_accepted_with_one_of_the_tokens_only(header: str | None, ac
 
 def test_failures_are_counted_per_address_and_forgotten_after_the_window() -> None:
     now = [0.0]
-    failures = Failures(lambda: now[0])
+    failures = FailureCounter(lambda: now[0])
     assert [failures.add("192.0.2.1") for _ in range(3)] == [1, 2, 3]
     assert failures.add("192.0.2.2") == 1
     now[0] = WINDOW_SECONDS - 1
@@ -37,7 +37,7 @@ def test_failures_are_counted_per_address_and_forgotten_after_the_window() -> No
 
 
 def test_a_host_with_many_addresses_is_one() -> None:
-    failures = Failures()
+    failures = FailureCounter()
     assert [failures.add(f"2001:db8::{i:x}") for i in range(1, 4)] == [1, 2, 3]
     assert failures.add("2001:db8:0:1::1") == 1
     assert failures.add("::ffff:192.0.2.1") == 1
@@ -45,8 +45,8 @@ def test_a_host_with_many_addresses_is_one() -> None:
 
 
 def test_the_memory_for_addresses_is_bounded() -> None:
-    failures = Failures()
-    for i in range(REMEMBERED + 100):
+    failures = FailureCounter()
+    for i in range(MAX_ADDRESSES + 100):
         failures.add(f"2001:db8:{i:x}::1")
-    assert len(failures._windows) == REMEMBERED
+    assert len(failures._windows) == MAX_ADDRESSES
     assert failures.add("2001:db8:0::1") == 1, "the oldest is forgotten"

@@ -159,7 +159,7 @@ def test_a_request_that_a_crash_interrupted_is_done_at_the_next_start(tmp_path):
 @pytest.mark.parametrize(
     "content",
     [
-        b'{"action":"release","what":["x"]}',
+        b'{"action":"release","values":["x"]}',
         *(pytest.param(bad, marks=pytest.mark.nightly) for bad in (b"", b"null", b"\xff")),
     ],
 )
