@@ -1,16 +1,20 @@
-"""Asking the `gatherer serve` of another machine: certificates, the token, and which failures will pass."""
+"""HTTP requests to the pull listener of another machine: certificates, the token, and which errors are transient.
+
+urllib3 could repeat a request by itself, but not what is repeated here: a response that was cut in the middle, or whose
+checksum is wrong. Both kinds of repetition together would multiply the attempts, and `close` could not end a wait of
+urllib3's. So every repetition goes by one policy of ours.
+"""
 
 import logging
-import random
 import re
 import ssl
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import requests
 import urllib3
@@ -19,76 +23,73 @@ from requests.adapters import HTTPAdapter
 from gatherer import __version__
 from gatherer.inbox.remote import protocol
 from gatherer.model.errors import InboxError, TemporaryError
+from gatherer.model.retry import RetryPolicy
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 CONNECT_SECONDS: Final = 10
 READ_SECONDS: Final = 60  # without a single byte
-_WILL_PASS: Final = frozenset({408, 425, 429, *range(500, 600)})
+RETRY_POLICY: Final = RetryPolicy(attempts=5, first_wait_seconds=0.5, longest_wait_seconds=20.0)
+_TRANSIENT: Final = frozenset({408, 425, 429, *range(500, 600)})
 _ADVICE: Final[dict[int, str]] = {
     HTTPStatus.UNAUTHORIZED: "the token is not one of its [pull] tokens",
-    HTTPStatus.FORBIDDEN: "something in between refuses the request",
-    HTTPStatus.NOT_FOUND: "that is no [pull] of a gatherer that speaks version 1 of the protocol: is the URL right?",
+    HTTPStatus.FORBIDDEN: "a proxy or firewall refuses the request",
+    HTTPStatus.NOT_FOUND: "the URL is not that of a [pull] that speaks version 1 of the protocol: is it right?",
 }
-_WHO: Final = re.compile(r"^(<[^>]*>|\w+\(host=[^)]*\)): ")  # which connection, as urllib3 writes it
-
-
-@dataclass(frozen=True, kw_only=True)
-class Patience:
-    """How long to try again."""
-
-    attempts: int = 5  # in a row, without anything new
-    first_wait_seconds: float = 0.5  # doubles with each attempt
-    longest_wait_seconds: float = 20.0
+_CONNECTION: Final = re.compile(r"^(<[^>]*>|\w+\(host=[^)]*\)): ")  # how urllib3 begins a message
 
 
 @dataclass(frozen=True, kw_only=True)
 class Address:
-    """Where an inbox is offered, and how to know that it is the right server."""
+    """The URL of a pull listener, and how to authenticate it and to it."""
 
     url: str  # without a slash at its end
     token: str
-    admin_token: str | None = None  # to have people erased there
-    ca: Path | None = None  # file with the certificates that sign the server's; None: the usual ones
-    pin: str | None = None  # SHA-256 of the server's certificate, in hex: then nobody needs to have signed it
+    admin_token: str | None = None  # needed to have persons erased there
+    ca: Path | None = None  # file with the accepted certificate authorities; None: those of certifi
+    pin: str | None = (
+        None  # SHA-256 of the server's certificate, in hex: then no authority needs to have signed it
+    )
 
 
 class TransientError(Exception):
-    """It did not work, and may work later."""
+    """A request failed, and may succeed later."""
 
-    def __init__(self, because: str, wait_seconds: float = 0) -> None:
-        super().__init__(because)
-        self.wait_seconds = wait_seconds  # as the server asks for
+    def __init__(self, reason: str, wait_seconds: float = 0) -> None:
+        super().__init__(reason)
+        self.wait_seconds = wait_seconds  # that the server requests
 
 
 class Client:
-    """Kept connections to one server."""
+    """Persistent connections to the pull listener of one server."""
 
-    def __init__(self, name: str, address: Address, *, patience: Patience = Patience()) -> None:
-        """Connect when first needed. `name` is for messages."""
+    def __init__(self, name: str, address: Address, *, retry_policy: RetryPolicy = RETRY_POLICY) -> None:
+        """Connect when the first request is sent. `name` is for messages."""
         self.name = f"inbox {name} at {address.url}"
-        self.patience = patience
+        self.retry_policy = retry_policy
         self._closed = threading.Event()
         self._address = address
         self._session = requests.Session()
         self._session.headers.update(
-            # What is sent is packed already.
+            # Frames are compressed already.
             {"User-Agent": f"gatherer/{__version__}", "Accept-Encoding": "identity"}
         )
         if address.pin is not None:
             self._session.mount("https://", _Pinned(address.pin))
-        # Each request says what to trust, so that no environment variable can say something else.
+        # Passed with each request: otherwise an environment variable could replace it.
         self._verify: str | bool = str(address.ca) if address.ca is not None else address.pin is None
 
     def request(self, method: str, path: str, *, as_admin: bool = False, **request: Any) -> requests.Response:
-        """Return the answer to one attempt, its head at least. `as_admin` shows the other token.
+        """Send one request; return the response, of which at least the head has arrived. `as_admin` sends the admin token.
 
         Raises:
-            TransientError: it failed, and may work later.
-            InboxError: it failed, and trying again will not help.
+            TransientError: the request failed, and may succeed later.
+            InboxError: the request failed, and repeating it will not help.
 
         """
-        with self.failing():
+        with self.translate_errors():
             response = self._session.request(
                 method,
                 f"{self._address.url}{path}",
@@ -101,75 +102,87 @@ class Client:
             if response.ok and not response.is_redirect and response.status_code < 300:
                 return response
             with response:
-                self._refused(response, as_admin=as_admin)
+                self._raise_for_status(response, as_admin=as_admin)
         raise AssertionError("unreachable")
 
     @contextmanager
-    def failing(self) -> Iterator[None]:
-        """Tell the failures of the network in the block apart: those that pass, and those that do not."""
+    def translate_errors(self) -> Iterator[None]:
+        """Raise network errors of the block as TransientError, or as InboxError where repeating will not help."""
         try:
             yield
         except requests.exceptions.SSLError as error:
-            if _is_about_the_certificate(error):
-                raise InboxError(f"{self.name}: its certificate is not accepted: {_plain(error)}") from None
-            raise TransientError(_plain(error)) from None
+            if _is_certificate_error(error):
+                raise InboxError(f"{self.name}: its certificate is not accepted: {_reason(error)}") from None
+            raise TransientError(_reason(error)) from None
         except (requests.exceptions.InvalidURL, requests.exceptions.InvalidProxyURL) as error:
-            raise InboxError(f"{self.name}: {_plain(error)}") from None
+            raise InboxError(f"{self.name}: {_reason(error)}") from None
         except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
-            raise TransientError(_plain(error)) from None
+            raise TransientError(_reason(error)) from None
         except OSError as error:
             if self._address.ca is not None and not self._address.ca.is_file():
                 raise InboxError(f"{self.name}: the file {self._address.ca} cannot be read") from None
             raise TransientError(str(error)) from None
 
-    def with_retry(self, attempt: int, passing: TransientError) -> int:
-        """Wait after a failed attempt, and return the number of the next one.
+    def with_retry(self, operation: Callable[[], T]) -> T:
+        """Return what `operation` returns; it is repeated while it raises TransientError, as the policy allows.
 
         Raises:
-            TemporaryError: there is none: it did not help to wait.
+            TemporaryError: the last attempt failed, too.
 
         """
-        if attempt >= self.patience.attempts:
+        attempt = 1
+        while True:
+            try:
+                return operation()
+            except TransientError as error:
+                self.wait_for_retry(attempt, error)
+                attempt += 1
+
+    def wait_for_retry(self, attempt: int, error: TransientError) -> None:
+        """Wait after attempt number `attempt` (the first is 1) failed with `error`.
+
+        Raises:
+            TemporaryError: the policy allows no further attempt, or the client is being closed.
+
+        """
+        wait = self.retry_policy.wait_seconds(attempt, requested=error.wait_seconds)
+        if wait is None:
             raise TemporaryError(
-                f"{self.name}: {passing}; tried {attempt} times, nothing is lost, and the next run goes on"
+                f"{self.name}: {error}; tried {attempt} times, nothing is lost, and the next run continues"
             ) from None
-        longest = min(self.patience.first_wait_seconds * 2**attempt, self.patience.longest_wait_seconds)
-        asked = min(passing.wait_seconds, self.patience.longest_wait_seconds)
-        wait = max(asked, random.uniform(longest / 2, longest))  # noqa: S311 - so that two do not meet again
-        log.info("%s: %s; trying again in %.1f s", self.name, passing, wait)
+        log.info("%s: %s; trying again in %.1f s", self.name, error, wait)
         if self._closed.wait(wait):
-            raise TemporaryError(f"{self.name}: {passing}") from None
-        return attempt + 1
+            raise TemporaryError(f"{self.name}: {error}") from None
 
-    def whole(self, response: requests.Response) -> bytes:
-        """Return the body of `response`, which has a checksum in its head.
+    def read_verified(self, response: requests.Response) -> bytes:
+        """Return the body of `response`, checked against its header `Content-Digest`.
 
         Raises:
-            TransientError: it did not arrive as it was sent.
-            InboxError: it has no checksum: somebody else has answered.
+            TransientError: the checksum is wrong.
+            InboxError: there is no checksum: the response does not come from a gatherer.
 
         """
-        with self.failing():
+        with self.translate_errors():
             content = response.content
         if "Content-Digest" not in response.headers:
-            raise InboxError(f"{self.name}: that is no [pull] of a gatherer: is the URL right?")
+            raise InboxError(f"{self.name}: the URL is not that of a [pull] of a gatherer: is it right?")
         if response.headers.get("Content-Digest") != protocol.digest(content):
-            raise TransientError("the checksum of an answer is wrong")
+            raise TransientError("the checksum of a response is wrong")
         return content
 
-    def replaced(self) -> TemporaryError:
-        """Return the error for an inbox that is no longer the one that was opened."""
+    def replaced_error(self) -> TemporaryError:
+        """Return the error that says that another inbox has replaced the opened one."""
         return TemporaryError(
             f"{self.name}: another inbox has taken its place during the run; the next run begins with that one"
         )
 
     def close(self) -> None:
-        """Let go of the connections, and wait for nothing any more."""
+        """Close the connections, and end every wait before a retry."""
         self._closed.set()
         self._session.close()
 
     def _authorize(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        # As `auth`, because otherwise a .netrc would win.
+        # As `auth`: otherwise the credentials of a .netrc would replace the header.
         request.headers["Authorization"] = f"Bearer {self._address.token}"
         return request
 
@@ -177,23 +190,23 @@ class Client:
         request.headers["Authorization"] = f"Bearer {self._address.admin_token}"
         return request
 
-    def _refused(self, response: requests.Response, *, as_admin: bool) -> None:
-        status, said = response.status_code, _first_line(response)
-        if status in _WILL_PASS:
-            raise TransientError(f"answered {status}{said}", _seconds(response.headers.get("Retry-After")))
+    def _raise_for_status(self, response: requests.Response, *, as_admin: bool) -> None:
+        status, detail = response.status_code, _first_line(response)
+        if status in _TRANSIENT:
+            raise TransientError(f"answered {status}{detail}", _seconds(response.headers.get("Retry-After")))
         if status == HTTPStatus.CONFLICT:
-            raise self.replaced()
+            raise self.replaced_error()
         if 300 <= status < 400:
-            said = f": it leads elsewhere, to {response.headers.get('Location')}: write that URL"
+            detail = f": it redirects to {response.headers.get('Location')}: configure that URL"
         elif status == HTTPStatus.UNAUTHORIZED and as_admin:
-            said = ": the admin_token is not one of its [pull] admin_tokens"
+            detail = ": the admin_token is not one of its [pull] admin_tokens"
         elif status in _ADVICE:
-            said = f": {_ADVICE[status]}"
-        raise InboxError(f"{self.name}: answered {status}{said}")
+            detail = f": {_ADVICE[status]}"
+        raise InboxError(f"{self.name}: answered {status}{detail}")
 
 
 class _Pinned(HTTPAdapter):
-    """Connections to a server that is known by its certificate alone, also through a proxy."""
+    """Connections to a server that is authenticated by the fingerprint of its certificate, also through a proxy."""
 
     def __init__(self, pin: str) -> None:
         self._pin = pin
@@ -206,40 +219,40 @@ class _Pinned(HTTPAdapter):
         return super().proxy_manager_for(proxy, **keywords, assert_fingerprint=self._pin)
 
 
-def _is_about_the_certificate(error: BaseException) -> bool:
-    """Tell a certificate that is not trusted from a connection that was cut during its handshake."""
+def _is_certificate_error(error: BaseException) -> bool:
+    """Return whether `error` is about an untrusted certificate, not about a connection cut during the handshake."""
     seen: set[int] = set()
-    waiting: list[object] = [error]
-    while waiting:
-        one = waiting.pop()
-        if not isinstance(one, BaseException) or id(one) in seen:
+    pending: list[object] = [error]
+    while pending:
+        cause = pending.pop()
+        if not isinstance(cause, BaseException) or id(cause) in seen:
             continue
-        seen.add(id(one))
-        if isinstance(one, ssl.SSLCertVerificationError) or "Fingerprints did not match" in str(one):
+        seen.add(id(cause))
+        if isinstance(cause, ssl.SSLCertVerificationError) or "Fingerprints did not match" in str(cause):
             return True
-        waiting += [*one.args, one.__cause__, one.__context__, getattr(one, "reason", None)]
+        pending += [*cause.args, cause.__cause__, cause.__context__, getattr(cause, "reason", None)]
     return False
 
 
-def _plain(error: BaseException) -> str:
-    """Return the innermost reason that an error of requests or urllib3 has, in one line."""
+def _reason(error: BaseException) -> str:
+    """Return the message of the innermost cause of an error of requests or urllib3, in one line."""
     reason: BaseException = error
     for _ in range(8):
         inner = getattr(reason, "reason", None) or next(
-            (one for one in reason.args if isinstance(one, BaseException)), None
+            (cause for cause in reason.args if isinstance(cause, BaseException)), None
         )
         if not isinstance(inner, BaseException):
             break
         reason = inner
     text = " ".join(str(reason).split()) or type(reason).__name__
-    return _WHO.sub("", text) or text
+    return _CONNECTION.sub("", text) or text
 
 
 def _first_line(response: requests.Response) -> str:
-    """Return what an answer that is no success says, as a clause; nothing if that is a page of a proxy's."""
+    """Return the first line of an error response as a clause; "" if it is not plain text, as an error page of a proxy."""
     text = next(iter(response.iter_content(200)), b"").decode("utf-8", "replace").strip()
-    plain = response.headers.get("Content-Type", "").startswith("text/plain")
-    return f": {text.splitlines()[0]}" if plain and text else ""
+    is_plain = response.headers.get("Content-Type", "").startswith("text/plain")
+    return f": {text.splitlines()[0]}" if is_plain and text else ""
 
 
 def _seconds(header: str | None) -> float:

@@ -13,12 +13,13 @@ from typing import Any, NamedTuple
 
 import trustme
 
-from gatherer.inbox.remote.client import Address, Patience
+from gatherer.inbox.remote.client import Address
 from gatherer.inbox.remote.inbox import RemoteInbox
+from gatherer.model.retry import RetryPolicy
 from tests.server_process import ENDPOINT, Serving, serving
 
 TOKEN = "token-of-the-app-server"
-QUICK = Patience(attempts=4, first_wait_seconds=0.02, longest_wait_seconds=0.1)
+QUICK = RetryPolicy(attempts=4, first_wait_seconds=0.02, longest_wait_seconds=0.1)
 _URL = re.compile(r"offering the inbox at (https?)://127\.0\.0\.1:(\d+)")
 
 
@@ -47,7 +48,7 @@ class Offered(NamedTuple):
     def open(self, **address: Any) -> RemoteInbox:
         """Open the inbox as a gatherer does."""
         keys = {"url": self.url, "token": TOKEN, "ca": self.ca} | address
-        return RemoteInbox("web1", Address(**keys), patience=QUICK)
+        return RemoteInbox("web1", Address(**keys), retry_policy=QUICK)
 
 
 def certify(folder: Path, *, authority: trustme.CA | None = None) -> trustme.CA:

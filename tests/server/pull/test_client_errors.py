@@ -9,12 +9,13 @@ import responses
 
 from gatherer.inbox.base import Bounds
 from gatherer.inbox.remote import protocol
-from gatherer.inbox.remote.client import Address, Patience
+from gatherer.inbox.remote.client import Address
 from gatherer.inbox.remote.inbox import RemoteInbox
 from gatherer.model.errors import GathererError, InboxError, TemporaryError
+from gatherer.model.retry import RetryPolicy
 
 URL = "https://web1.example.org:8443/gatherer"
-QUICK = Patience(attempts=3, first_wait_seconds=0.001, longest_wait_seconds=0.002)
+QUICK = RetryPolicy(attempts=3, first_wait_seconds=0.001, longest_wait_seconds=0.002)
 ABOUT = {"protocol": 1, "gatherer": "1", "inbox_id": "abc", "first_id": 1, "last_id": 2}
 ROWS = [
     (1, 1_790_000_000_000, "a", "meta", b"one", None, None, None, None),
@@ -28,7 +29,7 @@ def about(**changes: Any) -> dict[str, Any]:
 
 
 def opened() -> RemoteInbox:
-    return RemoteInbox("web1", Address(url=URL, token="t"), patience=QUICK)
+    return RemoteInbox("web1", Address(url=URL, token="t"), retry_policy=QUICK)
 
 
 @pytest.fixture
@@ -74,21 +75,24 @@ def test_a_network_that_fails_is_temporary(server: Any, failure: Exception) -> N
     ("answer", "says"),
     [
         ({"status": 401}, "401: the token is not one of its"),
-        ({"status": 403, "body": "<html>blocked", "content_type": "text/html"}, "403: something in between"),
-        ({"status": 404, "body": "<html>no", "content_type": "text/html"}, "404: that is no .pull."),
+        ({"status": 403, "body": "<html>blocked", "content_type": "text/html"}, "403: a proxy or firewall"),
+        (
+            {"status": 404, "body": "<html>no", "content_type": "text/html"},
+            "404: the URL is not that of a .pull.",
+        ),
         (
             {"status": 400, "body": "not understood: x\n", "content_type": "text/plain"},
             "400: not understood: x",
         ),
         (
             {"status": 301, "headers": {"Location": "https://elsewhere/"}},
-            "leads elsewhere, to https://elsewhere/",
+            "redirects to https://elsewhere/",
         ),
         (
             {"status": 200, "body": "<html>Welcome to IIS"},
-            "that is no .pull. of a gatherer: is the URL right",
+            "not that of a .pull. of a gatherer: is it right",
         ),
-        ({"status": 299, "body": "?"}, "that is no .pull. of a gatherer"),
+        ({"status": 299, "body": "?"}, "not that of a .pull. of a gatherer"),
         ({"status": 418}, "answered 418"),
         (about(protocol=2), "that this one understands"),
         (about(last_id=None), "that this one understands"),

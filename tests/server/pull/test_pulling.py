@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import pytest
 from gatherer.inbox import consumers
 from gatherer.inbox.base import Bounds, Inbox, Selection
 from gatherer.inbox.reader import LocalInbox
+from gatherer.inbox.remote import client
 from gatherer.model.errors import InboxError, TemporaryError
 from gatherer.model.notification import Notification
 from gatherer.model.timestamps import from_milliseconds
@@ -178,7 +180,7 @@ def test_a_server_restarted_in_the_middle_costs_nothing(tmp_path: Path) -> None:
     finished = threading.Event()
     thread = threading.Thread(target=bring_back)
     with closing(inbox):
-        inbox._client.patience = type(inbox._client.patience)(attempts=20, longest_wait_seconds=0.5)
+        inbox._client.retry_policy = replace(client.RETRY_POLICY, attempts=20, longest_wait_seconds=0.5)
         thread.start()
         try:
             while batch := inbox.read(found[-1].id, Bounds(rows=100)):
