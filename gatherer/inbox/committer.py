@@ -1,4 +1,4 @@
-"""The one connection that writes an inbox file: commits durably, is given up after a failure, and opened afresh."""
+"""The one connection that writes an inbox file: it commits durably, is closed after a failure, and opened again."""
 
 import contextlib
 import errno
@@ -16,7 +16,7 @@ from gatherer.inbox.outage import Outage
 from gatherer.inbox.queue import InboxUnavailableError
 from gatherer.model.errors import ConfigurationError, TemporaryError
 
-# What SQLite or Python refuse because of the values, not because of the file.
+# Raised by SQLite or Python because of the values, not because of the file.
 UNSTORABLE: Final = (
     sqlite3.DataError,
     sqlite3.IntegrityError,
@@ -26,62 +26,60 @@ UNSTORABLE: Final = (
     TypeError,
     OverflowError,
 )
-# Rows to one statement. SQLite lets go of Python's lock at each, and the event loop does not give it back soon.
+# Rows per statement. SQLite releases Python's lock at each statement, and the event loop keeps it for a while then.
 _SIZES: Final = (64, 32, 16, 8, 4, 2, 1)
 CHECKPOINT_BYTES: Final = (
-    10_000_000  # of the write-ahead log are moved into the file at a time: that took 16 ms
+    10_000_000  # of the write-ahead log are moved into the file at a time, which took 16 ms
 )
 _LONGEST_PAGES: Final = (
-    8_000  # a log that is longer, as a reader kept it from beginning anew, is looked after each time
+    8_000  # a longer log, which a reader kept from being restarted, is checkpointed after each commit
 )
 _PAGE_BYTES: Final = 4096
-_COMMIT_BYTES: Final = 3 * _PAGE_BYTES  # that a commit writes beside the bodies
-_WORK_BYTES: Final = 2_000_000  # that other work is taken to write: a step of purging, say
-_OF_THE_DISK: Final = ("SQLITE_IOERR", "SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_CANTOPEN", "SQLITE_FULL")
+_COMMIT_BYTES: Final = 3 * _PAGE_BYTES  # that a commit writes in addition to the bodies
+_WORK_BYTES: Final = 2_000_000  # assumed for other work, such as a step of purging
+_DISK_ERRORS: Final = ("SQLITE_IOERR", "SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_CANTOPEN", "SQLITE_FULL")
 _Result = TypeVar("_Result")
 _Row = TypeVar("_Row")
 Work = Callable[[sqlite3.Connection], _Result]
 
 
 class InboxInUseError(ConfigurationError):
-    """Another process writes the file."""
+    """Another process writes the inbox."""
 
 
 class Committer:
-    """Owns the lock, the writing connection, and the idle one that keeps `-wal` and `-shm` in place."""
+    """Owns the lock, the writing connection, and an idle connection that keeps `-wal` and `-shm` in place."""
 
     def __init__(
         self, path: Path, file_format: sqlite_file.Format, failure: Outage, group: str | None = None
     ) -> None:
-        """Open the file at `path`, creating it if there is none, for the accounts of `group` if there is one.
+        """Open the file at `path`, creating it if there is none; with `group`, the accounts of that group share it.
 
         Raises:
-            ConfigurationError: the file cannot be written, is no such file, or another process has it.
-            TemporaryError: it cannot be written just now: the disk is full or fails, or a program has locked it.
+            ConfigurationError: the file cannot be written, is of another kind, or another process writes it.
+            TemporaryError: it cannot be written at present: the disk is full or fails, or a program has locked it.
 
         """
-        self.path = path.resolve()  # one file, one lock, whatever names lead to it
+        self.path = path.resolve()  # one file, one lock, also when links lead to it
         self.failure = failure
-        self.busy_since: float | None = (
-            None  # by the monotonic clock; None while nothing is asked of the disk
-        )
-        # Made once: Python keeps the names in every Path that is made, and copies the 2 MB of its table now and then.
+        self.busy_since: float | None = None  # monotonic time; None while the disk is idle
+        # Made once: each new Path adds its names to a table of Python's that is copied, 2 MB, now and then.
         self._files = sqlite_file.files(self.path)
-        self._unmoved = 0  # bytes in the write-ahead log that are not in the file yet, about
+        self._log_bytes = 0  # estimate of the bytes in the write-ahead log that are not in the file yet
         self._format = file_format
         self._inserts = {size: file_format.insert(size) for size in _SIZES}
-        with contextlib.ExitStack() as resources, _explained(path):
+        with contextlib.ExitStack() as resources, _translate_errors(path):
             sqlite_file.create_private(self.path, group=group)
             resources.enter_context(lock.exclusive(self.path.with_name(self.path.name + ".lock")))
             self._keeper: sqlite3.Connection | None = None
             self.connection: sqlite3.Connection | None = sqlite_file.open_writable(
                 self.path, file_format.versions
             )
-            resources.callback(self._let_go)
+            resources.callback(self._close_all)
             sqlite_file.truncate_log(self.connection)
             sqlite_file.probe(self.connection, file_format.about)
-            # Opened last and closed last, so that -wal and -shm stay when we stop: a reader that may not
-            # write the folder needs them, and one that may must not create them as its own.
+            # Opened last and closed last, so that -wal and -shm stay when this process stops: a reader that may not
+            # write the folder needs them, and one that may must not create them under its own account.
             self._keeper = sqlite_file.open_readable(self.path, file_format.versions)
             self._identities = sqlite_file.identities(self._files)
             self._resources = resources.pop_all()
@@ -90,8 +88,8 @@ class Committer:
         """Return when `rows` are on disk.
 
         Raises:
-            UNSTORABLE: because of the values; nothing was stored.
-            InboxUnavailableError: because of anything else; the connection has been given up.
+            UNSTORABLE: a value cannot be stored; nothing was stored.
+            InboxUnavailableError: any other failure; the connection has been closed.
 
         """
         connection = self.connection
@@ -108,24 +106,24 @@ class Committer:
                     connection.execute("ROLLBACK")
                     raise
                 connection.execute("COMMIT")
-                self._unmoved += _COMMIT_BYTES + sum(len(row.body or b"") for row in rows)
+                self._log_bytes += _COMMIT_BYTES + sum(len(row.body or b"") for row in rows)
                 if sqlite_file.identities(self._files) != self._identities:
                     failed = sqlite_file.InboxReplacedError("another file has taken its place")
             except UNSTORABLE:
                 raise
-            except Exception as problem:  # noqa: BLE001 - whatever it was, the connection is in doubt
-                failed = problem
+            except Exception as error:  # noqa: BLE001 - after any error the connection is not trusted
+                failed = error
         if failed is not None:
             self.fail(failed)
             raise InboxUnavailableError(self.failure.reason)
 
     def perform(self, work: Work[_Result], *, writes: bool = True) -> _Result:
-        """Return what `work` does with the connection; it begins and ends its own transaction.
+        """Return what `work` returns for the connection; it begins and ends its own transaction.
 
-        Whether it `writes` is not to be had from the connection, which counts no page that is given back.
+        The caller says whether it `writes`: the connection does not count pages that are vacuumed.
 
         Raises:
-            Exception: what `work` raises; a fault of the disk is one of the whole inbox.
+            Exception: what `work` raises; after an error of the disk, the connection has been closed.
             InboxUnavailableError: there is no connection at present.
 
         """
@@ -133,45 +131,45 @@ class Committer:
         if connection is None:
             raise InboxUnavailableError(self.failure.reason)
         if writes:
-            self._unmoved += _WORK_BYTES
+            self._log_bytes += _WORK_BYTES
         with self._busy():
             try:
                 return work(connection)
-            except Exception as problem:
+            except Exception as error:
                 try:
                     if connection.in_transaction:
                         connection.execute("ROLLBACK")
-                    if getattr(problem, "sqlite_errorname", "").startswith(_OF_THE_DISK):
-                        self.fail(problem)
-                except sqlite3.Error as worse:
-                    self.fail(worse)
+                    if getattr(error, "sqlite_errorname", "").startswith(_DISK_ERRORS):
+                        self.fail(error)
+                except sqlite3.Error as rollback_error:
+                    self.fail(rollback_error)
                 raise
 
     def checkpoint_log(self) -> None:
-        """Move the write-ahead log into the file if it has become long; a failure is one of the inbox.
+        """Checkpoint the write-ahead log if it has become long; after a failure the connection has been closed.
 
-        Nobody has to wait for it: what is in the log is on disk.
+        No commit depends on it: what is in the log is on disk.
         """
         connection = self.connection
-        if connection is None or self._unmoved < CHECKPOINT_BYTES:
+        if connection is None or self._log_bytes < CHECKPOINT_BYTES:
             return
         with self._busy():
             try:
                 pages, moved = sqlite_file.checkpoint_log(connection)
-            except Exception as problem:  # noqa: BLE001 - whatever it was, the connection is in doubt
-                self.fail(problem)
+            except Exception as error:  # noqa: BLE001 - after any error the connection is not trusted
+                self.fail(error)
                 return
-        self._unmoved = CHECKPOINT_BYTES if pages > _LONGEST_PAGES else (pages - moved) * _PAGE_BYTES
+        self._log_bytes = CHECKPOINT_BYTES if pages > _LONGEST_PAGES else (pages - moved) * _PAGE_BYTES
 
-    def fail(self, problem: Exception) -> None:
-        """Give the connection up: after a failed fsync nothing it believes can be trusted."""
-        problem.with_traceback(None)  # its frames could hold a cursor, and that the connection
-        close = self._let_go if isinstance(problem, sqlite_file.InboxReplacedError) else self._disconnect
+    def fail(self, error: Exception) -> None:
+        """Close the connection and begin the outage: after a failed fsync, the connection cannot be trusted."""
+        error.with_traceback(None)  # its frames could hold a cursor, which would keep the connection open
+        close = self._close_all if isinstance(error, sqlite_file.InboxReplacedError) else self._disconnect
         close()
-        self.failure.begin(f"{type(problem).__name__}: {problem}")
+        self.failure.begin(f"{type(error).__name__}: {error}")
 
     def recover(self) -> bool:
-        """Try once to open the file afresh and to prove that it commits; return whether it does."""
+        """Try once to open the file again and to commit; return whether that succeeded."""
         try:
             self.connection = sqlite_file.open_writable(self.path, self._format.versions)
             if not sqlite_file.truncate_log(self.connection):
@@ -179,16 +177,16 @@ class Committer:
             sqlite_file.probe(self.connection, self._format.about)
             self._keeper = self._keeper or sqlite_file.open_readable(self.path, self._format.versions)
             self._identities = sqlite_file.identities(self._files)
-        except Exception as problem:  # noqa: BLE001 - whatever it was, the next attempt may succeed
+        except Exception as error:  # noqa: BLE001 - the next attempt may succeed
             self._disconnect()
-            self.failure.begin(f"{type(problem).__name__}: {problem}")
+            self.failure.begin(f"{type(error).__name__}: {error}")
             return False
-        self._unmoved = 0
+        self._log_bytes = 0
         self.failure.end()
         return True
 
     def close(self) -> None:
-        """Let go of the file and of its lock, leaving `-wal` and `-shm` in place for readers."""
+        """Close the file and release its lock. `-wal` and `-shm` stay in place for readers."""
         self._resources.close()
 
     @contextlib.contextmanager
@@ -205,12 +203,12 @@ class Committer:
             with contextlib.suppress(sqlite3.Error):
                 connection.close()
 
-    def _let_go(self) -> None:
-        """Close everything, the keeper last; the file is whole then, wherever it is by now."""
+    def _close_all(self) -> None:
+        """Close both connections, the keeper last. The file is complete then, also if it has been moved."""
         if self.connection is not None:
             with contextlib.suppress(
                 sqlite3.Error
-            ):  # a reader may be at work; the log is complete either way
+            ):  # a reader may prevent it; the log is complete either way
                 sqlite_file.truncate_log(self.connection)
         self._disconnect()
         if self._keeper is not None:
@@ -219,26 +217,26 @@ class Committer:
 
 
 def _parts(rows: Sequence[_Row]) -> Iterator[Sequence[_Row]]:
-    """Yield `rows` in parts of as few, and as large, of the sizes as there are."""
-    begin = 0
+    """Yield `rows` in parts of the sizes of `_SIZES`, the largest first."""
+    start = 0
     for size in _SIZES:
-        while len(rows) - begin >= size:
-            yield rows[begin : begin + size]
-            begin += size
+        while len(rows) - start >= size:
+            yield rows[start : start + size]
+            start += size
 
 
 @contextlib.contextmanager
-def _explained(path: Path) -> Iterator[None]:
-    """Turn what can go wrong at the start into one line that says what to do."""
+def _translate_errors(path: Path) -> Iterator[None]:
+    """Raise errors of the block as errors of ours, with one line that says what to do."""
     try:
         yield
     except lock.LockHeldError as held:
         raise InboxInUseError(f"the inbox {path} is already served by {held.holder}") from None
-    except IncompatibleFileError as unsuitable:
-        raise ConfigurationError(f"{path} {unsuitable}, or choose another [inbox] path") from None
+    except IncompatibleFileError as error:
+        raise ConfigurationError(f"{path} {error}, or choose another [inbox] path") from None
     except (sqlite3.Error, OSError) as error:
         code = getattr(error, "sqlite_errorname", "")
-        full = getattr(error, "errno", None) == errno.ENOSPC
-        if full or code.startswith(("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_FULL", "SQLITE_IOERR")):
-            raise TemporaryError(f"the inbox {path} cannot be written just now: {error}") from error
+        is_full = getattr(error, "errno", None) == errno.ENOSPC
+        if is_full or code.startswith(("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_FULL", "SQLITE_IOERR")):
+            raise TemporaryError(f"the inbox {path} cannot be written at present: {error}") from error
         raise ConfigurationError(f"the inbox {path} cannot be written: {error}") from error

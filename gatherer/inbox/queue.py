@@ -1,4 +1,4 @@
-"""What waits for the writer thread: arrivals in their order, never more than the limits allow."""
+"""The queue in front of the writer thread: notifications in order of arrival, never more than the limits allow."""
 
 import asyncio
 import contextlib
@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final, NamedTuple, Protocol
 
-MAX_GROUP: Final = 1000  # notifications in one transaction: bounds the time until the first answer
+MAX_GROUP: Final = 1000  # notifications in one transaction: bounds the time until the first response
 
 
 class NotificationRow(NamedTuple):
-    """One request, ready to be stored; the fields are the columns of `notification`."""
+    """A notification to store; the fields are the columns of the table `notification`."""
 
     received_at: int  # milliseconds since 1970
     endpoint: str
@@ -24,7 +24,7 @@ class NotificationRow(NamedTuple):
 
 
 class RowWithBody(Protocol):
-    """A row to be: a tuple in the order of its columns, the body among them."""
+    """A row to insert: a tuple in the order of the columns, one of which is the body."""
 
     @property
     def body(self) -> bytes:
@@ -32,64 +32,66 @@ class RowWithBody(Protocol):
 
 
 class InboxUnavailableError(Exception):
-    """The inbox could not commit. Nothing was promised; the sender has to try again."""
+    """The inbox could not commit. Nothing was acknowledged; the provider has to send the request again."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class QueueLimits:
-    """How much may wait for the disk, and for how long. One notification always may."""
+    """How much may wait for the disk, and for how long. A single notification is always accepted."""
 
     queue_rows: int = 10_000
     queue_bytes: int = 64 * 1024 * 1024
     commit_bytes: int = 16 * 1024 * 1024  # of bodies in one transaction
-    commit_seconds: float = 4  # from the arrival of a body to the answer; then it is 503
+    commit_seconds: float = 4  # from the arrival of a body to its commit; after that the response is 503
 
 
 class QueuedRow(NamedTuple):
-    """An arrival, and who wants to know what came of it."""
+    """A row in the queue, and the future that is resolved once the row is on disk."""
 
-    arrival: RowWithBody
+    row: RowWithBody
     future: "asyncio.Future[None]"
 
 
 class Queue:
-    """Arrivals from one event loop to one thread. `wake` is the lock, and tells the thread that there is work."""
+    """Passes rows from one event loop to one thread. The condition `wake` is the lock, and wakes the thread."""
 
-    def __init__(self, limits: QueueLimits, late: Callable[[], InboxUnavailableError]) -> None:
-        """Keep within `limits`; `late` is asked what to tell those who have waited too long."""
+    def __init__(self, limits: QueueLimits, timeout_error: Callable[[], InboxUnavailableError]) -> None:
+        """Keep within `limits`; `timeout_error` makes the exception for a row that waited too long."""
         self.wake = threading.Condition()
         self._limits = limits
         self._arrived: list[QueuedRow] = []  # in this turn of the event loop
         self._waiting: deque[QueuedRow] = deque()
-        self._late = late
+        self._timeout_error = timeout_error
         self._deadlines: deque[tuple[float, asyncio.Future[None]]] = deque()  # oldest first
-        self._clock: asyncio.TimerHandle | None = None  # one for all: one for each would slow every post down
-        # Each is written by one side only, so that both can read them without the lock.
+        self._timer: asyncio.TimerHandle | None = (
+            None  # one for all rows: one per row would slow down every request
+        )
+        # Each counter is written by one side only, so that both can read it without the lock.
         self._rows_in = self._bytes_in = 0
         self._rows_out = self._bytes_out = 0
 
     @property
     def rows(self) -> int:
-        """How many are not on disk yet, with those that are being committed."""
+        """How many rows are not on disk yet, including those that are being committed."""
         return self._rows_in - self._rows_out
 
     @property
     def bytes(self) -> int:
-        """How large their bodies are together."""
+        """The size of the bodies of these rows."""
         return self._bytes_in - self._bytes_out
 
     def fits(self, size: int) -> bool:
-        """Tell whether another body of `size` bytes may wait."""
+        """Return whether the queue can take another body of `size` bytes."""
         rows = self.rows
         return not rows or (rows < self._limits.queue_rows and self.bytes + size <= self._limits.queue_bytes)
 
-    def add(self, arrival: RowWithBody) -> "asyncio.Future[None]":
-        """Let `arrival` wait; to be called in the event loop that is to learn what came of it."""
+    def add(self, row: RowWithBody) -> "asyncio.Future[None]":
+        """Add `row`; return a future of the running event loop, resolved when the row is on disk."""
         loop = asyncio.get_running_loop()
         future = loop.create_future()
         self._rows_in += 1
-        self._bytes_in += _size(arrival)
-        self._arrived.append(QueuedRow(arrival, future))
+        self._bytes_in += _size(row)
+        self._arrived.append(QueuedRow(row, future))
         self._deadlines.append((loop.time() + self._limits.commit_seconds, future))
         if len(self._deadlines) == 1:
             self._watch(loop)
@@ -98,40 +100,42 @@ class Queue:
         return future
 
     def hand_over(self) -> None:
-        """Show the thread what has arrived."""
+        """Pass what has arrived to the thread."""
         with self.wake:
             self._waiting += self._arrived
             self.wake.notify()
         self._arrived = []
 
     def __bool__(self) -> bool:
-        """Whether there is something for the thread."""
+        """Whether there are rows for the thread."""
         return bool(self._waiting)
 
     def take(self) -> list[QueuedRow]:
-        """Return what is to be committed together; with `wake` held."""
+        """Remove and return the rows of the next transaction. The caller holds `wake`."""
         group: list[QueuedRow] = []
         size = 0
         while self._waiting and len(group) < MAX_GROUP:
-            size += _size(self._waiting[0].arrival)
+            size += _size(self._waiting[0].row)
             if group and size > self._limits.commit_bytes:
                 break
             group.append(self._waiting.popleft())
         return group
 
     def resolve(self, group: Iterable[QueuedRow], error: InboxUnavailableError | None) -> None:
-        """Tell those who wait for `group`, in their event loop, that it is on disk, or why not."""
+        """Resolve the futures of `group`, in their event loop: its rows are on disk, or `error` says why not."""
         futures = []
-        for arrival, future in group:
+        for row, future in group:
             self._rows_out += 1
-            self._bytes_out += _size(arrival)
+            self._bytes_out += _size(row)
             futures.append(future)
-        with contextlib.suppress(RuntimeError):  # the loop is gone, and with it everyone who waited
-            futures[0].get_loop().call_soon_threadsafe(self._resolve, futures, error)
+        with contextlib.suppress(RuntimeError):  # the loop is closed, and no caller waits any more
+            futures[0].get_loop().call_soon_threadsafe(self._set_results, futures, error)
 
-    def _resolve(self, futures: list["asyncio.Future[None]"], error: InboxUnavailableError | None) -> None:
+    def _set_results(
+        self, futures: list["asyncio.Future[None]"], error: InboxUnavailableError | None
+    ) -> None:
         for future in futures:
-            if not future.done():  # the client may have gone, or waited for too long
+            if not future.done():  # cancelled when the client disconnected, or timed out
                 if error is None:
                     future.set_result(None)
                 else:
@@ -140,20 +144,20 @@ class Queue:
             self._deadlines.popleft()
 
     def _watch(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Come back when the oldest has waited for too long, if it still waits then."""
-        if self._clock is not None:
-            self._clock.cancel()
-        self._clock = loop.call_at(self._deadlines[0][0], self._expire, loop)
+        """Call `_expire` when the oldest row reaches its deadline."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = loop.call_at(self._deadlines[0][0], self._expire, loop)
 
     def _expire(self, loop: asyncio.AbstractEventLoop) -> None:
         now = loop.time()
         while self._deadlines and (self._deadlines[0][1].done() or self._deadlines[0][0] <= now):
             _, future = self._deadlines.popleft()
             if not future.done():
-                future.set_exception(self._late())
+                future.set_exception(self._timeout_error())
         if self._deadlines:
             self._watch(loop)
 
 
-def _size(arrival: RowWithBody) -> int:
-    return len(arrival.body or b"")
+def _size(row: RowWithBody) -> int:
+    return len(row.body or b"")

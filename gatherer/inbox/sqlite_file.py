@@ -1,4 +1,4 @@
-"""The inbox as a file: who may create it, which version it has, and when its commits are durable."""
+"""The SQLite file of an inbox or a quarantine: creating it, checking its version, and opening it durably."""
 
 import sqlite3
 import time
@@ -16,15 +16,15 @@ VERSIONS: Final = Versions(kind="inbox", package=__package__, scripts=("0001_inb
 
 @dataclass(frozen=True, kw_only=True)
 class Format:
-    """A kind of file that a writer can append to."""
+    """A kind of file that an `InboxWriter` can append to."""
 
     versions: Versions
-    about: str  # its table of one row, with the column probed_at
-    table: str  # that is appended to
-    columns: tuple[str, ...]  # of what is appended
+    about: str  # the table of one row with the column probed_at
+    table: str  # the table that rows are appended to
+    columns: tuple[str, ...]  # of these rows
 
     def insert(self, rows: int) -> str:
-        """Return the statement that appends `rows` rows at once, with a parameter for each value, row by row."""
+        """Return the statement that inserts `rows` rows, with a parameter for each value, row by row."""
         row = f"({', '.join('?' * len(self.columns))})"
         return f"INSERT INTO {self.table} ({', '.join(self.columns)}) VALUES {', '.join([row] * rows)}"
 
@@ -35,30 +35,30 @@ INBOX: Final = Format(
     table="notification",
     columns=("received_at", "endpoint", "provider", "remote", "content_type", "headers", "body"),
 )
-BUSY_SECONDS: Final = 5  # to wait for a reader that happens to be in the way
-LOG_BYTES: Final = 64_000_000  # to which the write-ahead log shrinks once no reader needs what is in it
+BUSY_SECONDS: Final = 5  # to wait for a lock that a reader holds
+LOG_BYTES: Final = 64_000_000  # size to which the write-ahead log shrinks once no reader needs its content
 
 
 class InboxReplacedError(Exception):
-    """The files of the inbox are no longer the ones that were opened: what is written to those, nobody finds."""
+    """Other files have taken the place of the opened ones: what is written to the opened ones would be lost."""
 
 
 def create_private(path: Path, *, group: str | None = None) -> None:
     """Create an empty file that only this account can read, unless there is a file already.
 
-    With `group`, the accounts of that group can read and write it and what lies beside it.
+    With `group`, the accounts of that group can read and write it and the files beside it.
 
     Raises:
-        ConfigurationError: it is on a network file system, or cannot be shared with that group.
-        OSError: it cannot be created.
+        ConfigurationError: the path is on a network file system, or the file cannot be shared with that group.
+        OSError: the file cannot be created.
 
     """
     filesystem.check(path)
-    made = [folder for folder in path.parents if not folder.exists()]
+    new_folders = [folder for folder in path.parents if not folder.exists()]
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    if not path.exists():  # and never open one that exists: closing it would drop SQLite's POSIX locks
+    if not path.exists():  # never open an existing one: closing it would drop SQLite's POSIX locks
         path.touch(mode=0o600)
-        for folder in (path.parent, *(folder.parent for folder in made)):
+        for folder in (path.parent, *(folder.parent for folder in new_folders)):
             atomic.sync_folder(folder)
     if group is not None:
         group_access.share(path, group)
@@ -67,11 +67,11 @@ def create_private(path: Path, *, group: str | None = None) -> None:
 def open_writable(path: Path, versions: Versions = VERSIONS) -> sqlite3.Connection:
     """Open the file at `path` for writing, with its tables up to date and every commit made durable.
 
-    The file has to exist: one that has vanished is not to be replaced by an empty one silently.
+    The file has to exist: a file that has vanished must not be replaced by an empty one silently.
 
     Raises:
-        IncompatibleFileError: it is something else, or was written by a newer gatherer. Nothing was changed.
-        sqlite3.Error: it cannot be written, or not durably.
+        IncompatibleFileError: the file is of another kind, or a newer gatherer wrote it. Nothing was changed.
+        sqlite3.Error: the file cannot be written, or not durably.
 
     """
     connection = sqlite3.connect(
@@ -83,14 +83,16 @@ def open_writable(path: Path, versions: Versions = VERSIONS) -> sqlite3.Connecti
     )
     try:
         pending = versions.pending(connection)
-        # Before there is anything in the file, or it has no effect: what is purged can be given back then.
+        # Has an effect only in an empty file. Without it, the file could not shrink after purging.
         connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
         mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
         connection.execute("PRAGMA synchronous = FULL")
         if (mode, connection.execute("PRAGMA synchronous").fetchone()[0]) != ("wal", 2):
             raise sqlite3.OperationalError("the file system does not support a durable write-ahead log")
-        connection.execute("PRAGMA secure_delete = FAST")  # zeros where that costs no further page
-        # Whoever writes moves the log into the file: SQLite, doing so by itself, tells nobody of a failed fsync.
+        connection.execute(
+            "PRAGMA secure_delete = FAST"
+        )  # overwrites deleted content where that writes no further page
+        # The committer checkpoints by itself: an automatic checkpoint of SQLite hides a failed fsync.
         connection.execute("PRAGMA wal_autocheckpoint = 0")
         connection.execute(f"PRAGMA journal_size_limit = {LOG_BYTES}")
         if pending:
@@ -102,10 +104,10 @@ def open_writable(path: Path, versions: Versions = VERSIONS) -> sqlite3.Connecti
 
 
 def at_rest(path: Path) -> tuple[int, int, int] | None:
-    """Return what tells this state of the inbox file from a later one, if nobody has it open; None if somebody may.
+    """Return what identifies the present state of the inbox file, if no process has it open; else None.
 
-    Then there is no write-ahead log: whoever stopped last took it away, or the file was copied without it.
-    A reader would have to make one, which it may not, or which `serve` could not write afterwards.
+    Without an open connection there may be no write-ahead log: the last process removed it, or the file was copied
+    without it. A reader would have to create one, which its account may not, or which `serve` could not write later.
 
     Raises:
         OSError: there is no such file.
@@ -114,8 +116,8 @@ def at_rest(path: Path) -> tuple[int, int, int] | None:
     log, shared = Path(f"{path}-wal"), Path(f"{path}-shm")
     if log.exists() and (log.stat().st_size or shared.exists()):
         return None
-    there = path.stat()
-    return there.st_ino, there.st_size, there.st_mtime_ns
+    status = path.stat()
+    return status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def open_readable(
@@ -123,15 +125,15 @@ def open_readable(
 ) -> sqlite3.Connection:
     """Open the file at `path` for reading. Such a connection never checkpoints, also not when closed.
 
-    With `resting` nothing but the file itself is looked at. What was read then counts only if it is still
-    :func:`at_rest` afterwards.
+    With `resting`, only the file itself is read, without a write-ahead log. What was read is valid only if
+    :func:`at_rest` still returns the same afterwards.
 
     Raises:
-        IncompatibleFileError: it is something else, or was written by a newer gatherer.
-        sqlite3.Error: it cannot be read.
+        IncompatibleFileError: the file is of another kind, or a newer gatherer wrote it.
+        sqlite3.Error: the file cannot be read.
 
     """
-    # immutable=1 would miss what is still in the write-ahead log: only where there is none.
+    # immutable=1 ignores the write-ahead log: only where there is none.
     connection = sqlite3.connect(
         f"{path.absolute().as_uri()}?mode=ro{'&immutable=1' * resting}",
         uri=True,
@@ -154,23 +156,23 @@ def open_readable(
 
 
 def truncate_log(connection: sqlite3.Connection) -> bool:
-    """Move what the write-ahead log holds into the file; False if a reader was in the way.
+    """Move the write-ahead log into the file and truncate it; return False if a reader prevents it.
 
-    A log in which an fsync has failed, in this process or in one before it, may have a hole on the disk
-    that nobody sees: what is written behind the hole would be lost with the power.
+    After a failed fsync, in this process or an earlier one, the log may have an undetected hole on the disk: what is
+    written behind the hole would be lost in a power failure.
     """
     return not connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
 
 
 def checkpoint_log(connection: sqlite3.Connection) -> tuple[int, int]:
-    """Move of the write-ahead log into the file what no reader needs there.
+    """Move into the file what no reader needs in the write-ahead log.
 
     Returns:
-        How many pages the log holds, and how many of them are in the file now. When all are, and no reader is at
-        work, what is written next begins it anew.
+        How many pages the log holds, and how many of them are in the file now. When all are, and no reader is
+        active, the next write restarts the log at its beginning.
 
     Raises:
-        sqlite3.Error: it cannot be moved, or not durably.
+        sqlite3.Error: the log cannot be moved, or not durably.
 
     """
     _, pages, moved = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
@@ -178,31 +180,31 @@ def checkpoint_log(connection: sqlite3.Connection) -> tuple[int, int]:
 
 
 def probe(connection: sqlite3.Connection, about: str = INBOX.about) -> None:
-    """Commit something: SQLite opens a file that it may only read without a word.
+    """Commit a change: SQLite opens a file that it cannot write without an error.
 
     Raises:
-        sqlite3.Error: it cannot be committed.
+        sqlite3.Error: the change cannot be committed.
 
     """
-    moment = time.time_ns() // 1_000_000
-    if connection.execute(f"UPDATE {about} SET probed_at = ?", (moment,)).rowcount != 1:
-        raise sqlite3.DatabaseError("it has lost its identity")
+    now = time.time_ns() // 1_000_000
+    if connection.execute(f"UPDATE {about} SET probed_at = ?", (now,)).rowcount != 1:
+        raise sqlite3.DatabaseError("the table of one row is empty")
 
 
 def files(path: Path) -> tuple[Path, ...]:
-    """Return of which files the open inbox at `path` consists."""
+    """Return the paths of the files of an open inbox at `path`."""
     return tuple(path.with_name(path.name + suffix) for suffix in ("", "-wal", "-shm"))
 
 
 def identities(paths: Iterable[Path]) -> list[tuple[int, int]]:
-    """Return which files those at `paths` are, in the file system's numbers.
+    """Return the device and inode numbers of the files at `paths`.
 
     Raises:
         InboxReplacedError: one of them is missing.
 
     """
     try:
-        found = [path.stat() for path in paths]
+        statuses = [path.stat() for path in paths]
     except OSError as error:
         raise InboxReplacedError(f"{error.filename} has been moved or deleted") from None
-    return [(one.st_dev, one.st_ino) for one in found]
+    return [(status.st_dev, status.st_ino) for status in statuses]

@@ -1,8 +1,8 @@
-"""Writing the inbox: one thread commits everything that waits in one transaction, then lets go.
+"""Writing the inbox: one thread commits all rows that wait in one transaction, then resolves their futures.
 
-A handler hands its notification over with :meth:`InboxWriter.append` and answers the provider once that
-returns: by then the bytes have been fsynced (`journal_mode=WAL`, `synchronous=FULL`, read back at every
-opening). What cannot be taken in is refused at once, before the disk is full or the queue too long.
+A handler passes its notification to :meth:`InboxWriter.append` and responds to the provider once the future is done:
+by then the bytes have been fsynced (`journal_mode=WAL`, `synchronous=FULL`, read back at every opening). A
+notification that cannot be stored is refused at once, before the disk is full or the queue too long.
 """
 
 import asyncio
@@ -31,12 +31,12 @@ __all__ = ["InboxUnavailableError", "InboxWriter", "NotificationRow", "QueueLimi
 
 log = logging.getLogger(__name__)
 
-RETRY_SECONDS: Final = 0.5  # between attempts to bring a failed inbox back
+RETRY_SECONDS: Final = 0.5  # between attempts to open a failed inbox again
 _Result = TypeVar("_Result")
 
 
 class InboxWriter:
-    """The only writer of an inbox file. Create it, `await` what `append` returns, `close` it."""
+    """The only writer of an inbox file. Create it, await the futures of `append`, and close it."""
 
     def __init__(
         self,
@@ -53,22 +53,22 @@ class InboxWriter:
 
         Args:
             path: the file.
-            limits: of what may wait.
-            space: of the file and its disk.
-            purge: deletes what may go; done as by `perform` when `max_inbox_bytes` is reached, before
-                anything is refused.
+            limits: of the queue.
+            space: limits of the file and its disk.
+            purge: deletes what may be deleted; performed when `max_inbox_bytes` is reached, before anything is
+                refused.
             committed: called on the writer thread after each commit, with the number of its notifications.
-            format: another kind of file, for what is not to be gathered.
-            group: whose accounts share the file.
+            format: the kind of file: an inbox or a quarantine.
+            group: the accounts of this group share the file.
 
         Raises:
             ConfigurationError: the file cannot be written, is no inbox, or another process serves it.
-            TemporaryError: it cannot be written just now: the disk is full or fails, or a program has locked it.
+            TemporaryError: it cannot be written at present: the disk is full or fails, or a program has locked it.
 
         """
         self._limits = limits or QueueLimits()
         self._committed = committed
-        self._queue = Queue(self._limits, late=self._late)
+        self._queue = Queue(self._limits, timeout_error=self._timeout_error)
         self._work: deque[tuple[Work[Any], Future[Any]]] = deque()
         self._closing = False
         name = format.about
@@ -77,13 +77,14 @@ class InboxWriter:
             f"the {name} commits again: accepting notifications",
         )
         self._shortage = Outage(
-            f"no room in the {name}: %s. Answering 503 until there is", f"there is room in the {name} again"
+            f"not enough space for the {name}: %s. Answering 503",
+            f"there is enough space for the {name} again",
         )
         self._stall = Outage(
-            f"the {name} is stalled: %s. Answering 503 until it goes on", f"the {name} goes on"
+            f"the {name} is stalled: %s. Answering 503 until it recovers", f"the {name} has recovered"
         )
         self._overload = Outage(
-            f"too much at once for the {name}: %s. Answering 503 to what comes on top",
+            f"the {name} is overloaded: %s. Answering 503 to further requests",
             f"the queue of the {name} is short again",
         )
         self._file = Committer(path, format, self._failure, group)
@@ -91,7 +92,7 @@ class InboxWriter:
         self._space_monitor = disk_space.SpaceMonitor(
             self._file, space or disk_space.DiskSpace(), purge, self._shortage
         )
-        self._space_monitor.look()
+        self._space_monitor.check()
         self._thread = threading.Thread(target=self._run, name=f"{name}-writer", daemon=True)
         self._thread.start()
 
@@ -102,37 +103,39 @@ class InboxWriter:
 
     @property
     def waiting(self) -> tuple[int, int]:
-        """How many notifications are not on disk yet, and the bytes of their bodies."""
+        """How many notifications are not on disk yet, and the size of their bodies in bytes."""
         return self._queue.rows, self._queue.bytes
 
     def refusal_reason(self, size: int = 0) -> str | None:
         """Return why a body of `size` bytes would be refused at once; None if it would not be."""
         if self._closing:
             return "the inbox is being closed"
-        standing = self._failure.reason or self._shortage.reason or self._stalled()
-        if standing is None and not self._queue.fits(size):
-            rows, held = self.waiting
-            return self._overload.begin(f"{rows} posts, {disk_space.megabytes(held)}, wait for the disk")
-        return standing
+        reason = self._failure.reason or self._shortage.reason or self._stalled()
+        if reason is None and not self._queue.fits(size):
+            rows, size = self.waiting
+            return self._overload.begin(
+                f"{rows} notifications, {disk_space.megabytes(size)}, wait for the disk"
+            )
+        return reason
 
-    def append(self, arrival: RowWithBody) -> "asyncio.Future[None]":
-        """Hand `arrival` over; the future is done when it is on disk.
+    def append(self, row: RowWithBody) -> "asyncio.Future[None]":
+        """Store `row`; the future is done when it is on disk.
 
-        The future raises :class:`InboxUnavailableError` if it could not be committed, or not in time: then it may be,
-        later, and when the sender tries again the two are one to a run.
+        The future raises :class:`InboxUnavailableError` if the row could not be committed in time. It may still be
+        committed later; when the provider sends the request again, a run makes the same records of both.
         """
-        refusal_reason = self.refusal_reason(len(arrival.body or b""))
-        if refusal_reason is None:
-            return self._queue.add(arrival)
+        reason = self.refusal_reason(len(row.body or b""))
+        if reason is None:
+            return self._queue.add(row)
         future = asyncio.get_running_loop().create_future()
-        future.set_exception(InboxUnavailableError(refusal_reason))
+        future.set_exception(InboxUnavailableError(reason))
         return future
 
     def perform(self, work: Work[_Result]) -> "Future[_Result]":
-        """Do `work` on the writer's thread and connection, between two groups of arrivals.
+        """Call `work` on the writer's thread with its connection, between two groups of notifications.
 
-        It has to be short, as arrivals wait for it, and begins and ends its own transaction. The future
-        has what it returns or raises; :class:`InboxUnavailableError` if it could not be tried.
+        `work` has to be short, as notifications wait for it, and begins and ends its own transaction. The future
+        holds what it returns or raises; :class:`InboxUnavailableError` if it could not be called.
         """
         future: Future[_Result] = Future()
         with self._queue.wake:
@@ -144,7 +147,7 @@ class InboxWriter:
         return future
 
     def close(self) -> None:
-        """Commit what waits, then let go of the file, leaving `-wal` and `-shm` in place for readers."""
+        """Commit what waits, then close the file. `-wal` and `-shm` stay in place for readers."""
         self._queue.hand_over()
         with self._queue.wake:
             self._closing = True
@@ -152,11 +155,11 @@ class InboxWriter:
         self._thread.join()
         self._file.close()
 
-    def _late(self) -> InboxUnavailableError:
+    def _timeout_error(self) -> InboxUnavailableError:
         return InboxUnavailableError(self._stalled() or "the queue is too slow")
 
     def _stalled(self) -> str | None:
-        """Return why nothing moves, if the disk has been busy with one thing for too long."""
+        """Return why no row is committed, if the disk has been busy with one operation for too long."""
         since = self._file.busy_since
         if since is None or (seconds := time.monotonic() - since) < self._limits.commit_seconds:
             return None
@@ -166,13 +169,13 @@ class InboxWriter:
         while True:
             with self._queue.wake:
                 if not (self._queue or self._work or self._closing or self.failure):
-                    self._queue.wake.wait(disk_space.LOOK_SECONDS)
+                    self._queue.wake.wait(disk_space.MEASURE_SECONDS)
                 group = self._queue.take()
                 work = self._work.popleft() if self._work else None
                 if not group and work is None and self._closing:
                     return
             if self.failure is None:
-                self._space_monitor.look(sum(len(one.arrival.body or b"") for one in group))
+                self._space_monitor.check(sum(len(queued.row.body or b"") for queued in group))
             if group:
                 self._commit(group)
             if work is not None:
@@ -187,37 +190,37 @@ class InboxWriter:
                 self._overload.end()
 
     def _commit(self, group: list[QueuedRow]) -> None:
-        """Commit `group` in one transaction and settle its futures."""
-        refusal_reason = self.failure or self._shortage.reason
-        if refusal_reason is not None:
-            self._queue.resolve(group, InboxUnavailableError(refusal_reason))
+        """Commit `group` in one transaction and resolve its futures."""
+        reason = self.failure or self._shortage.reason
+        if reason is not None:
+            self._queue.resolve(group, InboxUnavailableError(reason))
             return
         try:
-            self._file.insert([one.arrival for one in group])
-        except UNSTORABLE as problem:
-            self._divide(group, problem)
-        except Exception:  # noqa: BLE001 - whatever it was, nobody may hang and the thread has to live
+            self._file.insert([queued.row for queued in group])
+        except UNSTORABLE as error:
+            self._bisect(group, error)
+        except Exception:  # noqa: BLE001 - no caller may hang, and the thread must survive
             self._queue.resolve(group, InboxUnavailableError(self.failure))
         else:
             self._queue.resolve(group, None)
             self._committed(len(group))
 
     def _perform(self, work: Work[Any], future: "Future[Any]") -> None:
-        """Do `work` and settle its future."""
+        """Call `work` and resolve its future."""
         if not future.set_running_or_notify_cancel():
             return
         try:
             future.set_result(self._file.perform(work))
-        except Exception as problem:  # noqa: BLE001 - it is for whoever asked for it
-            future.set_exception(problem)
+        except Exception as error:  # noqa: BLE001 - raised to the caller of `perform`
+            future.set_exception(error)
 
-    def _divide(self, group: list[QueuedRow], problem: Exception) -> None:
-        """Find the notification that cannot be stored, so that it does not cost the others of its group."""
+    def _bisect(self, group: list[QueuedRow], error: Exception) -> None:
+        """Find the notification that cannot be stored by halving `group`, so that the others are stored."""
         if len(group) > 1:
             middle = len(group) // 2
             self._commit(group[:middle])
             self._commit(group[middle:])
         else:
-            what = type(problem).__name__
-            log.error("a notification cannot be stored (%s): answering 503", what)
-            self._queue.resolve(group, InboxUnavailableError(what))
+            reason = type(error).__name__
+            log.error("a notification cannot be stored (%s): answering 503", reason)
+            self._queue.resolve(group, InboxUnavailableError(reason))

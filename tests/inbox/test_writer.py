@@ -284,7 +284,7 @@ def test_a_file_that_another_program_has_locked_is_a_temporary_matter(path, monk
     InboxWriter(path).close()
     with closing(sqlite3.connect(path)) as other:
         other.execute("BEGIN EXCLUSIVE")
-        with pytest.raises(TemporaryError, match="just now"):
+        with pytest.raises(TemporaryError, match="at present"):
             InboxWriter(path)
     InboxWriter(path).close()  # and its lock was given back
 

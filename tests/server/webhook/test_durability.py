@@ -196,7 +196,7 @@ def test_a_disk_that_is_full_at_the_start_is_temporary(tmp_path, small_disk):
     (small_disk / "ballast").write_bytes(b"x" * 500_000)
     code, said = refused(tmp_path, settings="min_free_bytes = 0", inbox=small_disk / "inbox.db")
     assert (code, said.count("\n")) == (75, 1)
-    assert "cannot be written just now" in said
+    assert "cannot be written at present" in said
 
 
 def test_clients_that_vanish_in_masses_leave_no_trace_behind(tmp_path):

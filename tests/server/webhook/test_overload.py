@@ -66,7 +66,7 @@ def test_what_is_beyond_the_queue_gets_503_at_once_and_the_rest_is_taken(tmp_pat
         assert {answer.status for answer, _ in answers} == {200}
         assert server.post(b"after").status == 200
         assert set(server.bodies()) == {b"before", *first, b"after"}
-        assert server.log().count("too much at once for the inbox") == 1
+        assert server.log().count("the inbox is overloaded") == 1
         assert "the queue of the inbox is short again" in server.log()
 
 
@@ -107,7 +107,7 @@ def _stalls(folder, seconds: float, timeout: float) -> None:
         }
         assert integrity(server.inbox) == "ok"
         assert "the inbox is stalled: the disk has not answered for" in server.log()
-        assert "the inbox goes on, after" in server.log()
+        assert "the inbox has recovered, after" in server.log()
         assert "Traceback" not in server.log()
         assert run(folder, "gather").returncode == 0
         kept = [row["message_id"] for row in target_rows(folder / "responses.db")]
@@ -160,11 +160,11 @@ def test_the_floor_of_free_disk_is_kept_and_told(tmp_path):
             (disk / "ballast").write_bytes(b"x" * 600_000)  # whatever else is on the disk counts
             state = json.loads(run(tmp_path, "status", "--json").stdout)["inbox"]
             assert "min_free_bytes" in state["refusing_because"]
-            assert server.log().count("no room in the inbox: the disk has") == 1
+            assert server.log().count("not enough space for the inbox: the disk has") == 1
             assert server.post(b"small").status == 503
             subprocess.run(["mount", "-o", "remount,size=20m", disk], check=True)
             fault_injection.wait_until(lambda: server.post(b"after").status == 200, what=server.log)
-            assert "there is room in the inbox again" in server.log()
+            assert "there is enough space for the inbox again" in server.log()
             assert json.loads(run(tmp_path, "status", "--json").stdout)["inbox"]["refusing_because"] is None
             assert len(server.bodies()) == taken + 1
             assert integrity(server.inbox) == "ok"
