@@ -21,6 +21,8 @@ PACKAGES: Final = {  # Debian's, for programs and, without the "lib", libraries
     "odbc": "unixodbc",
     "nginx": "nginx-light",
     "caddy": "caddy",
+    "ip": "iproute2",
+    "git": "git",
 }
 SERVERS: Final = {"nginx-light", "caddy"}  # installed only where no systemd would start them at once
 # Builds docs/ in the folder of the project. A warning is an error.

@@ -6,7 +6,6 @@ import subprocess
 import sys
 import tarfile
 import zipfile
-from dataclasses import dataclass
 from email.message import Message
 from email.parser import Parser
 from pathlib import Path
@@ -15,38 +14,12 @@ import pytest
 
 from gatherer import __version__
 from gatherer.config import sample
+from tests import distribution
+from tests.distribution import PIP_SECONDS, command
 
 ROOT = Path(__file__).resolve().parent.parent
 INFORMATION = f"whatsapp_gatherer-{__version__}.dist-info"
 BIN = "Scripts" if os.name == "nt" else "bin"
-PIP_SECONDS = 280  # the package index may be slow
-
-
-@dataclass(frozen=True, kw_only=True)
-class Build:
-    """What `python -m build` made of a fresh clone."""
-
-    source: Path  # the clone
-    sdist: Path
-    wheel: Path
-
-
-def command(*arguments: str | Path, cwd: Path, seconds: float = 120) -> str:
-    """Run a command outside of this checkout, and return what it prints. Fails if it fails."""
-    # pip takes a checkout in PYTHONPATH for an installed package.
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    result = subprocess.run(
-        arguments,
-        cwd=cwd,
-        env=environment,
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        timeout=seconds,
-        check=False,
-    )
-    assert result.returncode == 0, result.stdout + result.stderr
-    return result.stdout
 
 
 def pip(environment: Path, *arguments: str | Path) -> None:
@@ -68,64 +41,36 @@ def assert_works(program: Path, folder: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def build(tmp_path_factory: pytest.TempPathFactory) -> Build:
-    """Build source distribution and wheel in a repository that has the files of this one, with the edits of today."""
-    if shutil.which("git") is None or not (ROOT / ".git").exists():
-        pytest.skip("needs git and a clone")
-    source = tmp_path_factory.mktemp("source")
-    listed = command("git", "ls-files", "--cached", "--others", "--exclude-standard", "-z", cwd=ROOT)
-    for name in listed.rstrip("\0").split("\0"):
-        if (ROOT / name).is_file():
-            (source / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(ROOT / name, source / name)
-    command("git", "init", "--quiet", cwd=source)
-    command("git", "add", "--all", cwd=source)
-    author = ("-c", "user.name=test", "-c", "user.email=test@example.org")
-    command("git", *author, "commit", "--quiet", "--message", "all files", cwd=source)
-    command(sys.executable, "-m", "build", "--no-isolation", cwd=source, seconds=200)
-    [sdist] = (source / "dist").glob("*.tar.gz")
-    [wheel] = (source / "dist").glob("*.whl")
-    return Build(source=source, sdist=sdist, wheel=wheel)
+def build(tmp_path_factory: pytest.TempPathFactory) -> distribution.Build:
+    return distribution.build(tmp_path_factory.mktemp("source"))
 
 
 @pytest.fixture(scope="module")
-def wheelhouse(build: Build, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with the wheel and those of everything it needs, from the package index."""
+def wheelhouse(build: distribution.Build, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wheelhouse")
-    command(
-        sys.executable,
-        "-m",
-        "pip",
-        "wheel",
-        "--quiet",
-        "--wheel-dir",
-        folder,
-        build.wheel,
-        cwd=folder,
-        seconds=PIP_SECONDS,
-    )
+    distribution.fill_wheelhouse(folder, build.wheel)
     return folder
 
 
-def wheel_names(build: Build) -> set[str]:
+def wheel_names(build: distribution.Build) -> set[str]:
     with zipfile.ZipFile(build.wheel) as archive:
         return set(archive.namelist())
 
 
-def metadata(build: Build) -> Message:
+def metadata(build: distribution.Build) -> Message:
     with zipfile.ZipFile(build.wheel) as archive:
         return Parser().parsestr(archive.read(f"{INFORMATION}/METADATA").decode())
 
 
-def tracked(build: Build, folder: str) -> set[str]:
+def tracked(build: distribution.Build, folder: str) -> set[str]:
     return set(command("git", "ls-files", folder, cwd=build.source).splitlines())
 
 
-def test_git_status_is_clean_after_a_build(build: Build) -> None:
+def test_git_status_is_clean_after_a_build(build: distribution.Build) -> None:
     assert command("git", "status", "--porcelain", cwd=build.source) == ""
 
 
-def test_the_wheel_has_every_file_of_the_package_and_every_sample(build: Build) -> None:
+def test_the_wheel_has_every_file_of_the_package_and_every_sample(build: distribution.Build) -> None:
     """Modules, SQL scripts, the example configuration, the type marker, the samples of config/."""
     samples = {name for name in tracked(build, "config") if not name.endswith(".rst")}
     wanted = tracked(build, "gatherer") | {
@@ -142,11 +87,11 @@ def test_the_wheel_has_every_file_of_the_package_and_every_sample(build: Build) 
     } <= packaged
 
 
-def test_the_wheel_has_nothing_else(build: Build) -> None:
+def test_the_wheel_has_nothing_else(build: distribution.Build) -> None:
     assert {name.partition("/")[0] for name in wheel_names(build)} == {"gatherer", INFORMATION}
 
 
-def test_the_source_distribution_has_what_a_build_needs(build: Build) -> None:
+def test_the_source_distribution_has_what_a_build_needs(build: distribution.Build) -> None:
     top = f"whatsapp_gatherer-{__version__}/"
     with tarfile.open(build.sdist) as archive:
         names = {name.removeprefix(top) for name in archive.getnames()}
@@ -155,7 +100,7 @@ def test_the_source_distribution_has_what_a_build_needs(build: Build) -> None:
     assert tracked(build, "gatherer") | samples <= names
 
 
-def test_the_metadata_names_the_distribution_its_authors_and_its_pages(build: Build) -> None:
+def test_the_metadata_names_the_distribution_its_authors_and_its_pages(build: distribution.Build) -> None:
     information = metadata(build)
     assert information["Name"] == "whatsapp-gatherer"
     assert information["Author"] == "gatherer contributors"
@@ -165,7 +110,7 @@ def test_the_metadata_names_the_distribution_its_authors_and_its_pages(build: Bu
     assert {"Documentation", "Source", "Issues", "Changelog"} <= pages
 
 
-def test_the_command_and_the_requirements_are_declared(build: Build) -> None:
+def test_the_command_and_the_requirements_are_declared(build: distribution.Build) -> None:
     with zipfile.ZipFile(build.wheel) as archive:
         entry_points = archive.read(f"{INFORMATION}/entry_points.txt").decode()
     assert "gatherer = gatherer.cli:main" in entry_points
@@ -174,13 +119,15 @@ def test_the_command_and_the_requirements_are_declared(build: Build) -> None:
     assert [r for r in required if r.startswith("pytest") and "extra ==" not in r] == []
 
 
-def test_the_package_index_accepts_both_files(build: Build) -> None:
+def test_the_package_index_accepts_both_files(build: distribution.Build) -> None:
     command(sys.executable, "-m", "twine", "check", "--strict", build.sdist, build.wheel, cwd=build.source)
 
 
 @pytest.mark.nightly
 @pytest.mark.parametrize("form", ["sdist", "wheel"])
-def test_pip_installs_each_form_from_the_package_index(build: Build, form: str, tmp_path: Path) -> None:
+def test_pip_installs_each_form_from_the_package_index(
+    build: distribution.Build, form: str, tmp_path: Path
+) -> None:
     """Into an environment where nothing else is installed: the command works."""
     pip(tmp_path / "venv", getattr(build, form))
     assert_works(tmp_path / "venv" / BIN / "gatherer", tmp_path / "work")
@@ -193,7 +140,9 @@ def test_pip_installs_from_a_wheelhouse_without_a_package_index(wheelhouse: Path
 
 
 @pytest.mark.nightly
-def test_pipx_installs_the_command(build: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pipx_installs_the_command(
+    build: distribution.Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pip(tmp_path / "tool", "pipx")
     monkeypatch.setenv("PIPX_HOME", str(tmp_path / "pipx"))
     monkeypatch.setenv("PIPX_BIN_DIR", str(tmp_path / "bin"))
@@ -203,7 +152,9 @@ def test_pipx_installs_the_command(build: Build, tmp_path: Path, monkeypatch: py
 
 
 @pytest.mark.nightly
-def test_an_editable_install_reads_the_samples_of_the_checkout(build: Build, tmp_path: Path) -> None:
+def test_an_editable_install_reads_the_samples_of_the_checkout(
+    build: distribution.Build, tmp_path: Path
+) -> None:
     pip(tmp_path / "venv", "--editable", build.source)
     assert_works(tmp_path / "venv" / BIN / "gatherer", tmp_path / "work")
     assert command("git", "status", "--porcelain", cwd=build.source) == ""
@@ -219,7 +170,9 @@ def test_an_editable_install_reads_the_samples_of_the_checkout(build: Build, tmp
 
 @pytest.mark.nightly
 @pytest.mark.parametrize("minor", range(11, 15))
-def test_each_supported_python_of_this_machine_runs_it(build: Build, minor: int, tmp_path: Path) -> None:
+def test_each_supported_python_of_this_machine_runs_it(
+    build: distribution.Build, minor: int, tmp_path: Path
+) -> None:
     python = shutil.which(f"python3.{minor}")
     # A version manager has commands for versions that are installed, but not active.
     if python is None or subprocess.run([python, "-c", ""], capture_output=True, check=False).returncode:

@@ -4,9 +4,12 @@ from pathlib import Path
 
 import pytest
 
+from tests import distribution
 from tests.docs import shell
 from tests.docs.pages import NOT_RUN, Block, Page, matches, pages, parse
 
+REPOSITORY = "https://github.com/whatsapp-gatherer/whatsapp-gatherer"
+TOOLS = ("build", "pip", "pipx", "setuptools", "twine")  # what pages install beside gatherer
 UNAVAILABLE = shell.unavailable()
 needs_machine = pytest.mark.skipif(UNAVAILABLE is not None, reason=UNAVAILABLE or "")
 
@@ -28,6 +31,21 @@ def excluded_blocks() -> list[object]:
         for block in page.blocks
         if block.language == "sh" and NOT_RUN in block.marks
     ]
+
+
+@pytest.fixture(scope="session")
+def package_index(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Return the variables with which pip and git find the packages and the repository that pages name."""
+    build = distribution.build(tmp_path_factory.mktemp("source"))
+    wheelhouse = tmp_path_factory.mktemp("wheelhouse")
+    distribution.fill_wheelhouse(wheelhouse, f"{build.wheel}[sqlserver]", *TOOLS)
+    return {
+        "PIP_NO_INDEX": "1",
+        "PIP_FIND_LINKS": str(wheelhouse),
+        "GIT_CONFIG_COUNT": "1",
+        "GIT_CONFIG_KEY_0": f"url.{build.source}.insteadOf",
+        "GIT_CONFIG_VALUE_0": REPOSITORY,
+    }
 
 
 @needs_machine

@@ -10,7 +10,7 @@ from tabulate import tabulate
 
 from tests.docs import campaign
 from tests.docs.pages import NOT_RUN, Block, matches, pages
-from tests.targets.engines import SERVER, SQLServerPlace
+from tests.targets.engines import SERVER, SQLServerDatabase
 
 
 def examples(language: str) -> list[object]:
@@ -57,9 +57,8 @@ def test_each_example_for_sql_server_is_valid(example: Block) -> None:
 @pytest.mark.skipif(not SERVER, reason="needs GATHERER_TEST_SQLSERVER")
 @pytest.mark.parametrize("example", examples("tsql"))
 def test_each_example_runs_in_sql_server(example: Block, tmp_path: Path) -> None:
-    place = SQLServerPlace(tmp_path)
-    place.open().close()
-    place.session().run(example.text.replace("gatherer.", f"{place.schema}."))
+    database = SQLServerDatabase(tmp_path)
+    database.session().run(example.text.replace("gatherer.", f"{database.schema}."))
 
 
 def test_the_campaign_of_the_examples_is_always_the_same(responses: Path) -> None:

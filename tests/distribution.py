@@ -1,0 +1,68 @@
+"""Builds the distribution `whatsapp-gatherer`, and a wheelhouse with it."""
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PIP_SECONDS = 280  # the package index may be slow
+
+
+@dataclass(frozen=True, kw_only=True)
+class Build:
+    """What `python -m build` made of a fresh clone."""
+
+    source: Path  # the clone
+    sdist: Path
+    wheel: Path
+
+
+def command(*arguments: str | Path, cwd: Path, seconds: float = 120) -> str:
+    """Run a command outside of this checkout, and return what it prints. Fails if it fails."""
+    # pip takes a checkout in PYTHONPATH for an installed package.
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    result = subprocess.run(
+        arguments,
+        cwd=cwd,
+        env=environment,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=seconds,
+        check=False,
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout
+
+
+def build(source: Path) -> Build:
+    """Build source distribution and wheel in `source`, an empty folder that becomes a repository.
+
+    It gets the files of this clone with their present content, in one commit.
+    """
+    if shutil.which("git") is None or not (ROOT / ".git").exists():
+        pytest.skip("needs git and a clone")
+    listed = command("git", "ls-files", "--cached", "--others", "--exclude-standard", "-z", cwd=ROOT)
+    for name in listed.rstrip("\0").split("\0"):
+        if (ROOT / name).is_file():
+            (source / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, source / name)
+    command("git", "init", "--quiet", cwd=source)
+    command("git", "add", "--all", cwd=source)
+    author = ("-c", "user.name=test", "-c", "user.email=test@example.org")
+    command("git", *author, "commit", "--quiet", "--message", "all files", cwd=source)
+    command(sys.executable, "-m", "build", "--no-isolation", cwd=source, seconds=200)
+    [sdist] = (source / "dist").glob("*.tar.gz")
+    [wheel] = (source / "dist").glob("*.whl")
+    return Build(source=source, sdist=sdist, wheel=wheel)
+
+
+def fill_wheelhouse(folder: Path, *requirements: str | Path) -> None:
+    """Put wheels of `requirements` and everything they need into `folder`, from the package index."""
+    pip = (sys.executable, "-m", "pip", "wheel", "--quiet", "--wheel-dir", folder)
+    command(*pip, *requirements, cwd=folder, seconds=PIP_SECONDS)
