@@ -19,9 +19,9 @@ from gatherer.model.errors import ConfigurationError, InboxError, TemporaryError
 from gatherer.model.notification import Notification
 
 if TYPE_CHECKING:
-    from gatherer.inbox.integrity_check import Findings
+    from gatherer.inbox.integrity_check import CheckResult
     from gatherer.inbox.reader import LocalInbox
-    from gatherer.inbox.retention import Step
+    from gatherer.inbox.retention import PurgeStep
     from gatherer.inbox.writer import InboxWriter, NotificationRow
 
 
@@ -119,7 +119,7 @@ def import_bodies(
     return _append(configuration, arrivals())
 
 
-def purge(configuration: Configuration) -> "list[Step]":
+def purge(configuration: Configuration) -> "list[PurgeStep]":
     """Purge what may go, now. Only while `serve` is stopped: it does so by itself.
 
     Raises:
@@ -149,7 +149,7 @@ def consumers(configuration: Configuration) -> list[dict[str, Any]]:
             "behind": last - one.notification_id if one.inbox_id == identity else None,
             "acknowledged_at": timestamps.iso(one.acknowledged_at) if one.inbox_id else None,
         }
-        for one in known.known(configuration.inbox.path.resolve())
+        for one in known.read_all(configuration.inbox.path.resolve())
     ]
 
 
@@ -168,7 +168,7 @@ def forget_consumer(configuration: Configuration, name: str) -> None:
             return
     except OSError as error:
         raise ConfigurationError(f"{known.folder(path)} cannot be written: {error.strerror}") from None
-    listed = ", ".join(one.name for one in known.known(path)) or "none"
+    listed = ", ".join(one.name for one in known.read_all(path)) or "none"
     raise ConfigurationError(f"the inbox has no consumer {name!r}; it has: {listed}")
 
 
@@ -188,7 +188,7 @@ def backup(configuration: Configuration, destination: Path) -> tuple[Path, int]:
         return path, copy(inbox, path)
 
 
-def check(configuration: Configuration) -> "Findings":
+def check(configuration: Configuration) -> "CheckResult":
     """Look through the whole inbox, also while `serve` runs.
 
     Raises:

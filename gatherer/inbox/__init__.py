@@ -1,1 +1,1 @@
-"""Where from: the durable log of notifications between the web server and the gatherer."""
+"""The durable log of notifications between `gatherer serve` and `gatherer gather`."""

@@ -1,4 +1,4 @@
-"""A copy of an inbox in one piece, made while `serve` keeps writing it."""
+"""A backup of an inbox, made while `serve` keeps writing it."""
 
 import contextlib
 import errno
@@ -14,9 +14,9 @@ from gatherer.model.errors import ConfigurationError, InboxError, TemporaryError
 def backup(inbox: LocalInbox, destination: Path) -> int:
     """Copy `inbox` to the new file `destination`; return its size.
 
-    The copy is of one moment, checked before it gets its name, and complete in itself: it needs no -wal.
-    Everything is copied in one read transaction, as a copy in pieces would begin anew with each arrival;
-    the write-ahead log grows by what arrives in the meantime.
+    The copy is consistent, checked before it gets its name, and complete in itself: it needs no -wal.
+    Everything is copied in one read transaction: a copy in several steps would start again with each new
+    notification. Meanwhile the write-ahead log grows by what arrives.
 
     Raises:
         ConfigurationError: the file exists, or cannot be written there.
@@ -28,10 +28,10 @@ def backup(inbox: LocalInbox, destination: Path) -> int:
         raise _exists(destination)
     unfinished = destination.with_name(destination.name + ".unfinished")
     try:
-        found = inbox.query(lambda connection: _copy(connection, unfinished))
-        if found != "ok":
-            raise InboxError(f"the copy of the inbox is damaged ({found}): look at `gatherer inbox check`")
-        with _explained(destination):
+        result = inbox.query(lambda connection: _copy(connection, unfinished))
+        if result != "ok":
+            raise InboxError(f"the copy of the inbox is damaged ({result}): run `gatherer inbox check`")
+        with _translate_errors(destination):
             atomic.publish(unfinished, destination, replace=False)
             return destination.stat().st_size
     finally:
@@ -41,7 +41,7 @@ def backup(inbox: LocalInbox, destination: Path) -> int:
 
 
 def _copy(source: sqlite3.Connection, unfinished: Path) -> str:
-    """Copy everything behind `source` to a file of its own, and return what SQLite thinks of that: "ok".
+    """Copy the database of `source` to the file `unfinished`; return the result of SQLite's check of it, such as "ok".
 
     Raises:
         ConfigurationError: the file cannot be written.
@@ -49,7 +49,7 @@ def _copy(source: sqlite3.Connection, unfinished: Path) -> str:
         sqlite3.Error: the source cannot be read.
 
     """
-    with _explained(unfinished):
+    with _translate_errors(unfinished):
         unfinished.unlink(missing_ok=True)
         unfinished.touch(mode=0o600)
     with contextlib.closing(sqlite3.connect(unfinished, isolation_level=None)) as copy:
@@ -68,11 +68,11 @@ def _exists(path: Path) -> ConfigurationError:
 
 
 @contextlib.contextmanager
-def _explained(path: Path) -> Iterator[None]:
+def _translate_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except FileExistsError:
         raise _exists(path) from None
     except OSError as error:
-        kind = TemporaryError if error.errno == errno.ENOSPC else ConfigurationError
-        raise kind(f"{path} cannot be written: {error.strerror or error}") from None
+        error_type = TemporaryError if error.errno == errno.ENOSPC else ConfigurationError
+        raise error_type(f"{path} cannot be written: {error.strerror or error}") from None

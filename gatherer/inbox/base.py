@@ -11,7 +11,7 @@ from gatherer.model.notification import Notification
 
 @dataclass(frozen=True, kw_only=True)
 class Bounds:
-    """How large one batch may get. At least one notification is always read."""
+    """The maximum size of a batch. At least one notification is always read."""
 
     rows: int = 20_000
     bytes: int = 8_000_000
@@ -19,7 +19,7 @@ class Bounds:
 
 @dataclass(frozen=True, kw_only=True)
 class Selection:
-    """Which notifications a person wants to see again. What is None does not restrict."""
+    """Which notifications to read. A field that is None does not restrict."""
 
     ids: frozenset[int] | None = None
     from_id: int | None = None
@@ -34,8 +34,8 @@ class InboxStatus:
     """What an inbox holds."""
 
     identity: str
-    first_id: int | None  # oldest notification that is still there
-    last_id: int  # highest id ever given out; 0 when there was none
+    first_id: int | None  # oldest notification that has not been purged
+    last_id: int  # highest id ever assigned; 0 when there was none
     count: int
     bytes: int  # of the files
 
@@ -51,7 +51,7 @@ def as_notification(row: Row, inbox_id: str) -> Notification:
 
 
 def within(rows: list[Row], bounds: Bounds) -> list[Row]:
-    """Return as many of `rows` as `bounds` have room for, one at least."""
+    """Return the first of `rows` that are within `bounds`, at least one."""
     size = 0
     for i, row in enumerate(rows[: bounds.rows]):
         size += len(row[4])
@@ -66,10 +66,10 @@ class Inbox(Protocol):
     identity: str
 
     def last_id(self) -> int:
-        """Return the highest id ever given out, 0 if there was none yet."""
+        """Return the highest id ever assigned, 0 if there was none yet."""
 
     def first_id(self) -> int | None:
-        """Return the id of the oldest notification that is still there; None when there is none."""
+        """Return the id of the oldest notification that has not been purged; None when there is none."""
 
     def read(self, after: int, bounds: Bounds) -> list[Notification]:
         """Return the next notifications after id `after`, oldest first; an empty list at the end."""
@@ -78,16 +78,16 @@ class Inbox(Protocol):
         """Yield the selected notifications in batches, oldest first."""
 
     def get(self, id: int) -> Notification | None:  # noqa: A002
-        """Return the notification `id`, or None if it is not (any more) there."""
+        """Return the notification `id`, or None if the inbox does not hold it."""
 
     def acknowledge(self, consumer: str, notification_id: int) -> None:
-        """Say that `consumer`, a target's identity, has everything up to `notification_id`. Advisory: never fails.
+        """Record that `consumer`, a target's identity, has everything up to `notification_id`. Advisory: never fails.
 
-        Purging goes by it; the position that counts is the one in the target.
+        Purging depends on it; reading depends on the position in the target alone.
         """
 
     def status(self) -> InboxStatus:
         """Return what the inbox holds."""
 
     def close(self) -> None:
-        """Let go of the inbox."""
+        """Close the inbox."""

@@ -1,7 +1,7 @@
-"""What leaves an inbox: what is old and everybody has, in steps so small that no arrival notices.
+"""Purging: old notifications that every consumer has are deleted, in steps so small that no request waits long.
 
-Each function here is one step on the writer's connection. What goes is always the oldest: so the ids
-that are left have no gap, and a reader can tell from the first of them what it has missed.
+Each function here is one step on the writer's connection. The oldest notifications are deleted first: so the
+remaining ids have no gap, and a reader can tell from the first of them what it has missed.
 """
 
 import contextlib
@@ -16,31 +16,31 @@ from gatherer.model import timestamps
 
 STEP_ROWS: Final = 500
 STEP_BYTES: Final = 4_000_000  # of bodies in one step, unless a single one is larger
-STEP_PAGES: Final = 256  # given back to the file system in one step
-RESERVE_PAGES: Final = 1024  # free pages that stay for the next arrivals, and so does
-RESERVE_SHARE: Final = 10  # one in so many: in steady state, giving back would only move pages about
+STEP_PAGES: Final = 256  # returned to the file system in one step
+RESERVE_PAGES: Final = 1024  # free pages that stay in the file for the next notifications, at least
+RESERVE_SHARE: Final = 10  # one page in ten stays as well: otherwise a vacuum would only move pages around
 
 
 @dataclass(frozen=True, kw_only=True)
 class Retention:
     """How long notifications are kept."""
 
-    keep_days: int  # at least, and then until every consumer has them
-    keep_days_at_most: int | None = None  # and no longer than this, whoever still needs them
+    keep_days: int  # at least, and longer until every consumer has them
+    keep_days_at_most: int | None = None  # no longer, also if a consumer does not have them
 
 
 @dataclass(frozen=True)
-class Step:
-    """What one step purged."""
+class PurgeStep:
+    """What one step of purging deleted."""
 
-    first: int  # the lowest id of all that were there; 0: nothing was purged
+    first: int  # the lowest id; 0: nothing was purged
     last: int
     count: int
-    unread: int  # of `count`: those that some consumer had not acknowledged
-    keep_days: int = 0  # the limit that was overstepped, where there are unread ones
+    unread: int  # of `count`: those that not every consumer had acknowledged
+    keep_days: int = 0  # the limit `keep_days_at_most` that caused their deletion
 
 
-NOTHING: Final = Step(0, 0, 0, 0)
+NOTHING_PURGED: Final = PurgeStep(0, 0, 0, 0)
 
 
 def purge_step(
@@ -48,31 +48,31 @@ def purge_step(
     retention: Retention,
     known: Sequence[consumers.Consumer],
     now: datetime,
-) -> Step:
-    """Delete the oldest notifications that need not be kept, a few at a time; nothing: :data:`NOTHING`.
+) -> PurgeStep:
+    """Delete some of the oldest notifications that need not be kept. Return :data:`NOTHING_PURGED` when there is none.
 
     Args:
         connection: the writer's; not in a transaction.
         retention: how long they are kept.
-        known: who reads this inbox, and how far each has got. Without anybody, age alone is no reason.
-        now: the present moment.
+        known: the consumers of this inbox. Without a consumer, nothing is deleted for `keep_days` alone.
+        now: the present time.
 
     Raises:
-        sqlite3.Error: it cannot be written; nothing was deleted.
+        sqlite3.Error: the file cannot be written; nothing was deleted.
 
     """
     with transaction(connection):
         (identity,) = connection.execute("SELECT identity FROM inbox").fetchone()
-        due = _due(connection, retention, *consumers.reached(known, identity), now)
+        due = _due(connection, retention, *consumers.acknowledged_by_all(known, identity), now)
         if not due:
-            return NOTHING
+            return NOTHING_PURGED
         (first, _), (last, _) = due[0], due[-1]
-        unread = sum(not has_been_read for _, has_been_read in due)
+        unread = sum(not is_read for _, is_read in due)
         connection.execute("DELETE FROM notification WHERE id <= ?", (last,))
         connection.execute(
             "UPDATE inbox SET purged_to = ?, purged_unread = purged_unread + ?", (last, unread)
         )
-    return Step(first, last, len(due), unread, retention.keep_days_at_most or 0)
+    return PurgeStep(first, last, len(due), unread, retention.keep_days_at_most or 0)
 
 
 def _due(
@@ -82,8 +82,9 @@ def _due(
     acknowledged_at: datetime,
     now: datetime,
 ) -> list[tuple[int, bool]]:
-    """Return which ids at the beginning of the inbox may go, and whether everybody has them; at most one step's."""
-    present, said_at = timestamps.to_milliseconds(now), timestamps.to_milliseconds(acknowledged_at)
+    """Return the ids at the beginning of the inbox to delete in one step, each with whether every consumer has it."""
+    present = timestamps.to_milliseconds(now)
+    acknowledged_until = timestamps.to_milliseconds(acknowledged_at)
     read_before = _before(now, retention.keep_days)
     unread_before = _before(now, retention.keep_days_at_most)
     seen: list[tuple[int, bool]] = []
@@ -94,13 +95,16 @@ def _due(
         )
     ) as cursor:
         for number, received_at, length in cursor:
-            # Nobody has what came after they said so: an inbox restored from a copy gives ids out again.
-            has_been_read = number <= acknowledged and (received_at <= said_at or received_at > present)
-            seen.append((number, has_been_read))
+            # What was received after an acknowledgement is not covered by it, whatever its id: an inbox that was
+            # restored from a copy assigns ids again.
+            is_read = number <= acknowledged and (received_at <= acknowledged_until or received_at > present)
+            seen.append((number, is_read))
             size += length
-            if received_at > present:  # written while the clock was wrong: what follows tells how old it is
+            if (
+                received_at > present
+            ):  # written while the clock was wrong: the next notifications tell its age
                 continue
-            if received_at >= (read_before if has_been_read else unread_before):
+            if received_at >= (read_before if is_read else unread_before):
                 break
             due = len(seen)
             if size > STEP_BYTES:
@@ -113,12 +117,12 @@ def _before(now: datetime, days: int | None) -> int:
 
 
 def vacuum_step(connection: sqlite3.Connection) -> int:
-    """Give free pages of the file back to the file system, a few at a time; return how many.
+    """Return some free pages of the file to the file system; return how many.
 
     The file shrinks with the next checkpoint.
 
     Raises:
-        sqlite3.Error: it cannot be written.
+        sqlite3.Error: the file cannot be written.
 
     """
     (free,) = connection.execute("PRAGMA freelist_count").fetchone()
@@ -126,33 +130,35 @@ def vacuum_step(connection: sqlite3.Connection) -> int:
     surplus = min(STEP_PAGES, free - max(RESERVE_PAGES, pages // RESERVE_SHARE))
     if surplus <= 0 or connection.execute("PRAGMA auto_vacuum").fetchone() == (0,):
         return 0
-    # A script, as Python before 3.12 ends a statement that returns nothing after its first page.
+    # As a script: Python before 3.12 stops a statement without rows after its first step, which is one page.
     connection.executescript(f"PRAGMA incremental_vacuum({surplus})")
     return int(surplus)
 
 
 def try_truncate_log(connection: sqlite3.Connection) -> bool:
-    """Move what the write-ahead log holds into the file and empty it; False if a reader is in the way.
+    """Move the write-ahead log into the file and truncate it, without a wait; return False if a reader prevents it.
 
     Raises:
-        sqlite3.Error: it cannot be written.
+        sqlite3.Error: the file cannot be written.
 
     """
-    (patience,) = connection.execute("PRAGMA busy_timeout").fetchone()
-    connection.execute("PRAGMA busy_timeout = 0")  # arrivals wait for us: so do not wait for readers
+    (timeout,) = connection.execute("PRAGMA busy_timeout").fetchone()
+    connection.execute(
+        "PRAGMA busy_timeout = 0"
+    )  # notifications wait for this step: it must not wait for readers
     try:
         return not connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
-    except sqlite3.OperationalError as problem:
-        if getattr(problem, "sqlite_errorname", "").startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+    except sqlite3.OperationalError as error:
+        if getattr(error, "sqlite_errorname", "").startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
             return False
         raise
     finally:
-        connection.execute(f"PRAGMA busy_timeout = {patience}")
+        connection.execute(f"PRAGMA busy_timeout = {timeout}")
 
 
 @contextlib.contextmanager
 def transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    """Do the block in one transaction, or not at all."""
+    """Run the block in one transaction; if it raises, nothing is changed."""
     connection.execute("BEGIN IMMEDIATE")
     try:
         yield

@@ -149,7 +149,8 @@ def _inbox(path: Path) -> Iterator[Metric]:
         )
         (identity,) = connection.execute("SELECT identity FROM inbox").fetchone()
         reached = {
-            one.name: one.notification_id if one.inbox_id == identity else 0 for one in consumers.known(path)
+            one.name: one.notification_id if one.inbox_id == identity else 0
+            for one in consumers.read_all(path)
         }
         for name, number in (reached or {NOBODY: 0}).items():
             count, oldest = _waiting(connection, number)

@@ -9,11 +9,11 @@ from gatherer.inbox import consumers
 
 def test_an_acknowledgement_replaces_the_one_before(tmp_path: Path) -> None:
     inbox = tmp_path / "inbox.db"
-    assert consumers.known(inbox) == []
+    assert consumers.read_all(inbox) == []
     consumers.acknowledge(inbox, "reports", "a", 7)
     consumers.acknowledge(inbox, "archive", "a", 3)
     consumers.acknowledge(inbox, "reports", "a", 9)
-    assert [found[:3] for found in consumers.known(inbox)] == [("archive", "a", 3), ("reports", "a", 9)]
+    assert [found[:3] for found in consumers.read_all(inbox)] == [("archive", "a", 3), ("reports", "a", 9)]
     assert sorted(path.name for path in consumers.folder(inbox).iterdir()) == ["archive.json", "reports.json"]
 
 
@@ -23,7 +23,7 @@ def test_a_consumer_whose_file_is_damaged_has_nothing(tmp_path: Path, content: b
     inbox = tmp_path / "inbox.db"
     consumers.acknowledge(inbox, "reports", "a", 7)
     (consumers.folder(inbox) / "reports.json").write_bytes(content)
-    assert [found[:3] for found in consumers.known(inbox)] == [("reports", "", 0)]
+    assert [found[:3] for found in consumers.read_all(inbox)] == [("reports", "", 0)]
 
 
 def test_a_consumer_can_be_forgotten(tmp_path: Path) -> None:
@@ -31,11 +31,11 @@ def test_a_consumer_can_be_forgotten(tmp_path: Path) -> None:
     consumers.acknowledge(inbox, "reports", "a", 7)
     assert consumers.forget(inbox, "reports")
     assert not consumers.forget(inbox, "reports")
-    assert consumers.known(inbox) == []
+    assert consumers.read_all(inbox) == []
 
 
 @pytest.mark.parametrize("name", ["", "../up", "a/b", "a\\b", ".hidden", "ä", "x" * 101, "a\n"])
 def test_a_name_that_could_leave_the_folder_is_refused(tmp_path: Path, name: str) -> None:
-    with pytest.raises(ValueError, match="no name"):
+    with pytest.raises(ValueError, match="not a valid name"):
         consumers.acknowledge(tmp_path / "inbox.db", name, "a", 1)
     assert not consumers.forget(tmp_path / "inbox.db", name)

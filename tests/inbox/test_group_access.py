@@ -105,7 +105,7 @@ def test_an_account_of_the_group_reads_and_acknowledges_and_serve_goes_on(folder
             assert _elsewhere(gather, nobody=True) == "1"
 
     bury()
-    (known,) = consumers.known(path)
+    (known,) = consumers.read_all(path)
     assert (known.name, known.notification_id) == ("reports", 1)
     with closing(InboxWriter(path, group=group)) as writer:
         asyncio.run(append(writer))

@@ -63,7 +63,7 @@ def ids(path: Path) -> list[int]:
 
 def tidy(writer: InboxWriter, retention: Retention = MONTH) -> int:
     """Do one round as `serve` does; return how many were purged."""
-    return sum(step.count for step in asyncio.run(InboxMaintenance(writer, retention).tidy()))
+    return sum(step.count for step in asyncio.run(InboxMaintenance(writer, retention).perform_round()))
 
 
 def test_what_is_old_and_acknowledged_by_everybody_goes(writer, path):
@@ -160,13 +160,13 @@ def test_ids_are_not_used_again_and_a_reader_sees_what_is_gone(writer, path):
 
 
 def test_purging_is_done_in_small_steps(writer, path, monkeypatch):
-    monkeypatch.setattr(maintenance, "REST", 0)
+    monkeypatch.setattr(maintenance, "PAUSE_FACTOR", 0)
     append(writer, [40] * (2 * retention.STEP_ROWS + 10))
     acknowledge(path, 10_000)
-    steps = asyncio.run(InboxMaintenance(writer, MONTH).tidy())
+    steps = asyncio.run(InboxMaintenance(writer, MONTH).perform_round())
     assert [step.count for step in steps] == [retention.STEP_ROWS, retention.STEP_ROWS, 10]
     append(writer, [40] * 5, body=b"x" * (retention.STEP_BYTES // 2))
-    steps = asyncio.run(InboxMaintenance(writer, MONTH).tidy())
+    steps = asyncio.run(InboxMaintenance(writer, MONTH).perform_round())
     assert [step.count for step in steps] == [3, 2]
 
 
@@ -190,7 +190,7 @@ def test_the_log_stays_short_while_much_is_purged_and_given_back(writer, path):
     append(writer, [1] * 50)
     assert writer.perform(retention.try_truncate_log).result()
     acknowledge(path, 3000)
-    known, now = consumers.known(path), timestamps.now()
+    known, now = consumers.read_all(path), timestamps.now()
     log, longest, steps = Path(f"{path}-wal"), 0, 0
     while writer.perform(lambda c: retention.purge_step(c, MONTH, known, now)).result().count:
         longest = max(longest, log.stat().st_size)
@@ -214,7 +214,7 @@ def test_the_log_is_emptied_when_nothing_is_written_for_a_round(writer, path):
         keeper = InboxMaintenance(writer, MONTH)
         sizes = []
         for _ in range(2):
-            await keeper.tidy()
+            await keeper.perform_round()
             sizes.append(Path(f"{path}-wal").stat().st_size)
         return sizes
 
@@ -235,8 +235,8 @@ def test_a_reader_that_never_pauses_stops_the_purge_and_is_named_once(writer, pa
         assert (tidy(writer), len(ids(path))) == (0, 120)
         keeper = InboxMaintenance(writer, MONTH)
         caplog.clear()
-        asyncio.run(keeper.tidy())
-        asyncio.run(keeper.tidy())
+        asyncio.run(keeper.perform_round())
+        asyncio.run(keeper.perform_round())
         assert caplog.text.count("reading") == 1
         reader.execute("ROLLBACK")
     assert tidy(writer) == 100

@@ -59,7 +59,7 @@ def test_inboxes_here_and_elsewhere_are_gathered_in_one_run(tmp_path: Path) -> N
         # Both know what the target has: purging goes by it.
         with closing(SQLiteTarget(tmp_path / "responses.db")) as target:
             for inbox, reached in ((web / "inbox.db", 3), (tmp_path / "here.db", 2)):
-                assert [(c.name, c.notification_id) for c in consumers.known(inbox)] == [
+                assert [(c.name, c.notification_id) for c in consumers.read_all(inbox)] == [
                     (target.identity, reached)
                 ]
         state = json.loads(call(tmp_path, "status", "--json").stdout)
@@ -164,7 +164,7 @@ def test_a_dry_run_acknowledges_nothing(tmp_path: Path) -> None:
     with offering(web) as offered:
         configure(tmp_path, section("web1", offered))
         assert gather(tmp_path, "--dry-run")[1]["read"] == 1
-    assert consumers.known(web / "inbox.db") == []
+    assert consumers.read_all(web / "inbox.db") == []
 
 
 def test_replay_chooses_one_of_several(tmp_path: Path) -> None:
@@ -232,7 +232,7 @@ def test_several_gather_hosts_at_once_stay_correct(tmp_path: Path) -> None:
         position = target.position(found[0]["inbox_id"])
         assert position is not None
         assert position.notification_id == 400
-        assert [(c.name, c.notification_id) for c in consumers.known(web / "inbox.db")] == [
+        assert [(c.name, c.notification_id) for c in consumers.read_all(web / "inbox.db")] == [
             (target.identity, 400)
         ]
 
@@ -322,11 +322,11 @@ def test_a_target_restored_from_a_copy_is_refilled_over_the_network(tmp_path: Pa
             with closing(sqlite3.connect(tmp_path / "copy.db")) as copy:
                 target._connection.backup(copy)
             gather_inbox(inbox, target)
-        assert consumers.known(web / "inbox.db")[0].notification_id == 10
+        assert consumers.read_all(web / "inbox.db")[0].notification_id == 10
         with closing(SQLiteTarget(tmp_path / "copy.db")) as restored:
             assert restored.identity == identity
             assert gather_inbox(inbox, restored, limit=1).position == 5
-            assert consumers.known(web / "inbox.db")[0].notification_id == 5, "purging waits for it again"
+            assert consumers.read_all(web / "inbox.db")[0].notification_id == 5, "purging waits for it again"
             assert gather_inbox(inbox, restored).position == 10
     assert len(rows(tmp_path / "copy.db")) == 10
     assert Bounds().rows > 1

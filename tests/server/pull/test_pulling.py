@@ -348,11 +348,11 @@ def test_an_acknowledgement_is_kept_where_purging_looks(tmp_path: Path) -> None:
     with offering(tmp_path) as offered, closing(offered.open()) as inbox:
         inbox.acknowledge("target-1", 2)
         inbox.acknowledge("target-2", 0)
-        known = {one.name: one for one in consumers.known(tmp_path / "inbox.db")}
+        known = {one.name: one for one in consumers.read_all(tmp_path / "inbox.db")}
         assert (known["target-1"].notification_id, known["target-1"].inbox_id) == (2, inbox.identity)
         assert known["target-2"].notification_id == 0
         inbox.acknowledge("target-1", 4)
-        assert consumers.known(tmp_path / "inbox.db")[0].notification_id == 2, (
+        assert consumers.read_all(tmp_path / "inbox.db")[0].notification_id == 2, (
             "there is no notification 4 yet"
         )
 
