@@ -4,6 +4,8 @@ import json
 from collections.abc import Sequence
 from datetime import timedelta
 
+import pytest
+
 from gatherer.model.notification import Notification
 from gatherer.model.person import Hashing, Person
 from gatherer.pipeline.decode import decode_batch
@@ -24,6 +26,7 @@ def decode(notifications: Sequence[Notification]) -> Batch:
     return decode_batch(notifications, frozenset())
 
 
+@pytest.mark.babelfish("leaves the escapes of JSON in texts from OPENJSON")
 def test_rows_about_the_person_are_removed_and_rows_about_others_stay(
     target: Target, database: Database
 ) -> None:
