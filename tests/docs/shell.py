@@ -21,6 +21,8 @@ OVERLAID: Final = ("etc", "home", "opt", "root", "srv", "usr", "var")
 START_SECONDS: Final = 60
 STAND_INS: Final = Path(__file__).parent / "stand_ins"  # of commands that need systemd
 PROGRAMS: Final = "/usr/lib/page/bin"  # with the command `gatherer` of this checkout
+# For `.. first: fill-campaign`: gathers the campaign of the SQL examples in the current folder.
+CAMPAIGN: Final = ("fill-campaign", "tests.docs.campaign")
 _NAMESPACES: Final = ["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"]
 _MARK: Final = "\x1e"  # separates the outputs of blocks
 _MACHINE: Final = f"""\
@@ -35,8 +37,12 @@ done
 ip link set lo up
 chmod 755 /root  # Python may be there, and services run under accounts of their own
 mkdir -p {PROGRAMS} /home/reader
-printf '#!/bin/sh\\nPYTHONPATH=%q exec %q -m gatherer "$@"\\n' "$CHECKOUT" "$PYTHON" >{PROGRAMS}/gatherer
-chmod 755 {PROGRAMS}/gatherer
+write_program() {{
+    printf '#!/bin/sh\\nPYTHONPATH=%q exec %q -m %q "$@"\\n' "$CHECKOUT" "$PYTHON" "$2" >"{PROGRAMS}/$1"
+    chmod 755 "{PROGRAMS}/$1"
+}}
+write_program gatherer gatherer
+write_program {" ".join(CAMPAIGN)}
 cd /home/reader
 """
 _READY: Final = f"""\
