@@ -103,7 +103,7 @@ def run(page: Page, folder: Path, variables: Mapping[str, str]) -> dict[int, Res
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        timeout=280,
+        timeout=600 if page.nightly else 280,
         check=False,
     )
     printed = process.stdout.decode("utf-8", "replace")

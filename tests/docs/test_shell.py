@@ -10,6 +10,7 @@ from tests.docs.pages import NOT_RUN, Block, Page, matches, pages, parse
 
 REPOSITORY = "https://github.com/whatsapp-gatherer/whatsapp-gatherer"
 TOOLS = ("build", "pip", "pipx", "setuptools", "twine")  # what pages install beside gatherer
+NIGHTLY = [pytest.mark.nightly, pytest.mark.timeout(900)]  # pages that install packages
 UNAVAILABLE = shell.unavailable()
 needs_machine = pytest.mark.skipif(UNAVAILABLE is not None, reason=UNAVAILABLE or "")
 
@@ -17,7 +18,7 @@ needs_machine = pytest.mark.skipif(UNAVAILABLE is not None, reason=UNAVAILABLE o
 def executed_pages() -> list[object]:
     """Return the pages with shell blocks, each with its marks for pytest."""
     return [
-        pytest.param(page, id=page.name, marks=[pytest.mark.nightly] if page.nightly else [])
+        pytest.param(page, id=page.name, marks=NIGHTLY if page.nightly else [])
         for page in pages()
         if any(map(shell.is_executed, page.blocks))
     ]
