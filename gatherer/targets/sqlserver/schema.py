@@ -105,7 +105,7 @@ class State:
         if self.required > VERSION:
             return (
                 f"the tables have version {self.number}, made by a newer gatherer, and this one, which knows "
-                f"{VERSION}, must not write there; update it with: pip install --upgrade gatherer"
+                f"{VERSION}, must not write there; update it with: pip install --upgrade whatsapp-gatherer"
             )
         if self.missing:
             what = ", ".join(self.missing)
