@@ -1,5 +1,6 @@
 """The documentation says what the program does, and the samples are accepted by it."""
 
+import ast
 import configparser
 import importlib.util
 import re
@@ -17,16 +18,21 @@ from gatherer.cli import COMMANDS
 from gatherer.config import example
 from gatherer.config.base import Section
 from gatherer.model import errors
-from gatherer.targets.columns import tables
-from gatherer.targets.sqlserver import schema
 from tests.cli.test_help import parse
+from tests.docs.pages import pages
 
 ROOT = Path(__file__).resolve().parent.parent
 LINUX, WINDOWS = ROOT / "config" / "linux", ROOT / "config" / "windows"
 TWO_MACHINES = ROOT / "config" / "two-machines"
+PAGES_OF_SAMPLES = {
+    LINUX: "administrator-linux.rst",
+    WINDOWS: "administrator-windows.rst",
+    TWO_MACHINES: "two-machines.rst",
+}
 UNITS = sorted(LINUX.glob("*.service")) + sorted(LINUX.glob("*.timer"))
 TASKS = sorted(WINDOWS.glob("gatherer-*.xml"))
 SCRIPTS = ("bench", "check", "demo", "docs", "test")
+LONGEST_JOINT = 8  # characters between two values, as in " port ", that say nothing about a line
 TASK = "{http://schemas.microsoft.com/windows/2004/02/mit/task}"
 
 
@@ -40,7 +46,7 @@ def load_documentation() -> ModuleType:
 
 
 documentation = load_documentation()
-README = (ROOT / "README.rst").read_text(encoding="utf-8")
+TROUBLESHOOTING = (documentation.DOCS / "troubleshooting.rst").read_text(encoding="utf-8")
 CHECKED = [path for path in documentation.documents() if not path.is_relative_to(documentation.DOCS)]
 
 
@@ -73,20 +79,6 @@ def test_the_reference_of_the_configuration_has_each_key_of_the_example() -> Non
     assert written == described
 
 
-def test_the_reference_of_the_tables_has_each_table_and_column() -> None:
-    definitions = {definition.name: definition for definition in documentation.table_definitions()}
-    script = schema.packaged("tables")
-    assert list(definitions) == re.findall(r"^CREATE TABLE \$\(schema\)\.(\w+)", script, re.MULTILINE)
-    described = sum(len(definition.columns) for definition in definitions.values())
-    assert described == len(re.findall(r"^    \[?[a-z]\w*\]? +\w+.* NULL", script, re.MULTILINE))
-    assert sum(len(definition.keys) for definition in definitions.values()) == len(
-        re.findall(r"PRIMARY KEY|CREATE (?:UNIQUE )?INDEX", script)
-    )
-    for name, known in tables().items():
-        names = {column.strip("`") for column, *_ in definitions[name].columns}
-        assert names >= {column.name for column in known}, name
-
-
 def test_each_command_of_the_documents_exists() -> None:
     """No text speaks of a command that is not there."""
     for document in documentation.documents():
@@ -95,9 +87,9 @@ def test_each_command_of_the_documents_exists() -> None:
         assert set(said) <= {*COMMANDS}
 
 
-def test_each_exit_code_is_in_the_readme() -> None:
+def test_each_exit_code_is_documented() -> None:
     codes = {error.exit_code for error in vars(errors).values() if isinstance(error, type)}
-    table = README.partition("Exit codes\n")[2].partition("\n\n\n")[0]
+    table = TROUBLESHOOTING.partition("Exit codes\n")[2].partition("\n\n\n")[0]
     assert {str(code) for code in {0, 1, 70, *codes}} <= set(re.findall(r"^(\d+) ", table, re.MULTILINE))
 
 
@@ -107,12 +99,20 @@ def test_links_to_files_lead_to_files() -> None:
             assert (document.parent / target).is_file(), target
 
 
-def test_each_sample_is_spoken_of_beside_it() -> None:
-    for folder in (LINUX, WINDOWS, TWO_MACHINES):
-        text = (folder / "README.rst").read_text(encoding="utf-8")
-        assert [
-            path.name for path in folder.iterdir() if path.name not in text and path.name != "README.rst"
-        ] == []
+def test_tests_that_pages_name_exist() -> None:
+    for document in documentation.documents():
+        for name in re.findall(r"``(tests/\S+)``", document.read_text(encoding="utf-8")):
+            assert (ROOT / name).exists(), name
+
+
+@pytest.mark.parametrize("folder", PAGES_OF_SAMPLES, ids=lambda folder: folder.name)
+def test_each_sample_is_described_by_the_page_that_its_folder_links_to(folder: Path) -> None:
+    page = documentation.DOCS / PAGES_OF_SAMPLES[folder]
+    assert page.relative_to(ROOT).as_posix() in (folder / "README.rst").read_text(encoding="utf-8")
+    text = page.read_text(encoding="utf-8")
+    assert [
+        path.name for path in folder.iterdir() if path.name not in text and path.name != "README.rst"
+    ] == []
 
 
 def test_the_configuration_in_the_samples_is_where_the_documents_put_it() -> None:
@@ -216,6 +216,38 @@ def test_the_two_machines_of_the_samples_are_accepted_and_fit_together(
     nginx = (TWO_MACHINES / "nginx.conf").read_text(encoding="utf-8")
     assert urls == ["http://127.0.0.1:8080/{R:0}", "http://127.0.0.1:8443/{R:1}"]
     assert re.findall(r"proxy_pass (\S+);", nginx) == ["http://127.0.0.1:8080", "http://127.0.0.1:8443/"]
+
+
+def literal_texts() -> str:
+    """Return every text of the program, each on a line of its own; a tab stands for a value that is filled in."""
+    lines = []
+    for path in sorted((ROOT / "gatherer").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.JoinedStr):
+                parts = (part.value if isinstance(part, ast.Constant) else "\t" for part in node.values)
+                lines.append("".join(map(str, parts)))
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                lines.append(re.sub(r"%(?:[sdr]|\.\df)", "\t", node.value))
+    return "\n".join(lines)
+
+
+def lines_to_look_up() -> list[str]:
+    """Return the lines of the program that the page on troubleshooting explains."""
+    [page] = [page for page in pages() if page.name == "troubleshooting"]
+    return [line for block in page.blocks if block.language == "text" for line in block.text.splitlines()]
+
+
+def test_each_line_of_the_page_on_troubleshooting_is_one_that_the_program_prints() -> None:
+    """Compares the words between the values, because nested texts are filled in at run time."""
+    texts = literal_texts()
+    unknown = {
+        line: words
+        for line in lines_to_look_up()
+        for part in re.split(r"…|[:;.] |\b\d{3}\b|\binbox\b", line)
+        if len(words := part.strip(" :;.()=")) > LONGEST_JOINT and words not in texts
+    }
+    assert unknown == {}
+    assert len(lines_to_look_up()) > 40
 
 
 @pytest.mark.parametrize("name", SCRIPTS)

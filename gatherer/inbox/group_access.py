@@ -31,7 +31,7 @@ def share(inbox: Path, group: str) -> None:
     if sys.platform == "win32":
         raise ConfigurationError(
             "[inbox] group is not for Windows: leave it out, and give the accounts rights on the folder with icacls "
-            "(config/windows/README.rst shows how)"
+            "(docs/administrator-windows.rst shows how)"
         )
     number = _number(group)
     folder = inbox.parent

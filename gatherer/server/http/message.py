@@ -1,8 +1,7 @@
 """HTTP requests and responses as handlers see them: no sockets, no parser, no framework."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
-from functools import lru_cache
+from collections.abc import AsyncGenerator, Callable, Iterable
 from http import HTTPStatus
 from typing import Final, Protocol
 from urllib.parse import parse_qsl
@@ -11,42 +10,30 @@ RETRY_AFTER_SECONDS: Final = 5
 
 
 class Headers:
-    """The header fields of a request, in the order received. Names match in any case of letters.
-
-    Values are text; their bytes that are not UTF-8 are surrogates. Few fields are looked at: only those are decoded.
-    """
+    """The header fields of a request, in the order received. Names match in any case of letters."""
 
     __slots__ = ("_fields", "_values")
 
-    def __init__(self, fields: Sequence[tuple[bytes, bytes]] = ()) -> None:
-        """Take names and values as received."""
-        self._fields = fields
-        self._values: dict[bytes, bytes] = {}
-        for name, value in fields:
+    def __init__(self, fields: Iterable[tuple[str, str]] = ()) -> None:
+        self._fields = tuple(fields)
+        self._values: dict[str, str] = {}
+        for name, value in self._fields:
             self._values.setdefault(name.lower(), value)
 
     def get(self, name: str) -> str | None:
         """Return the first value of the field `name`, None without one."""
-        value = self._values.get(_key(name))
-        return None if value is None else value.decode("utf-8", "surrogateescape")
+        return self._values.get(name.lower())
 
     def get_all(self, name: str) -> list[str]:
         """Return every value of the field `name`, in the order received."""
-        key = _key(name)
-        if key not in self._values:
+        name = name.lower()
+        if name not in self._values:
             return []
-        return [value for field, value in self.items() if _key(field) == key]
+        return [value for field, value in self._fields if field.lower() == name]
 
-    def items(self) -> list[tuple[str, str]]:
-        """Return all names and values."""
-        return [
-            (name.decode("latin-1"), value.decode("utf-8", "surrogateescape")) for name, value in self._fields
-        ]
-
-
-@lru_cache(maxsize=256)
-def _key(name: str) -> bytes:
-    return name.lower().encode("latin-1")
+    def items(self) -> tuple[tuple[str, str], ...]:
+        """Return all names and values as received."""
+        return self._fields
 
 
 class Request:
