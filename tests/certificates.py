@@ -1,4 +1,4 @@
-"""Certificates for tests, and clients that speak TLS to a server."""
+"""Certificates for tests, and TLS clients of a server."""
 
 import datetime as dt
 import ssl
@@ -8,14 +8,14 @@ import trustme
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
-from tests.server_process import Answer, Serving, answer_from, post_bytes
+from tests.server_process import Response, ServerProcess, encode_post, read_response
 
 HOST = "hooks.example.org"
 META = "client.webhooks.fbclientcerts.com"
 
 
 class Authority:
-    """A certificate authority, and what it has issued into a folder."""
+    """A certificate authority, and the folder with the certificates that it has issued."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(exist_ok=True)
@@ -25,7 +25,7 @@ class Authority:
         self.ca.cert_pem.write_to_path(str(self.root))
 
     def issue(self, name: str = HOST, *, as_: str = "server", days: float = 90, password: str = "") -> str:
-        """Write a certificate and its key, whole at once; return them as TOML for `[server]`."""
+        """Replace a certificate and its key by new files; return them as TOML for `[server]`."""
         until = dt.datetime.now(dt.UTC) + dt.timedelta(days=days)
         since = min(dt.datetime.now(dt.UTC), until) - dt.timedelta(days=10)
         issued = self.ca.issue_cert(name, "127.0.0.1", not_before=since, not_after=until, common_name=name)
@@ -38,10 +38,10 @@ class Authority:
             )
         chain = b"".join(blob.bytes() for blob in issued.cert_chain_pems)
         for path, content in ((self.certificate(as_), chain), (self.key(as_), key)):
-            written = path.with_suffix(".new")
-            written.touch(mode=0o600)
-            written.write_bytes(content)
-            written.replace(path)
+            draft = path.with_suffix(".new")
+            draft.touch(mode=0o600)
+            draft.write_bytes(content)
+            draft.replace(path)
         return f"tls_certificate = '{self.certificate(as_)}'\ntls_key = '{self.key(as_)}'\n"
 
     def certificate(self, as_: str = "server") -> Path:
@@ -50,16 +50,16 @@ class Authority:
     def key(self, as_: str = "server") -> Path:
         return self.folder / f"{as_}.key"
 
-    def client(self, *, shows: str | None = None) -> ssl.SSLContext:
-        """Return the context of a client that trusts this authority, and shows a certificate it issued."""
+    def client(self, *, certificate: str | None = None) -> ssl.SSLContext:
+        """Return the context of a client that trusts this authority and presents `certificate`, which it issued."""
         context = ssl.create_default_context(cafile=str(self.root))
-        if shows is not None:
-            context.load_cert_chain(self.certificate(shows), self.key(shows))
+        if certificate is not None:
+            context.load_cert_chain(self.certificate(certificate), self.key(certificate))
         return context
 
 
-def connected(server: Serving, client: ssl.SSLContext, timeout: float = 20) -> ssl.SSLSocket:
-    """Return a connection on which the server's certificate has been checked."""
+def open_tls_connection(server: ServerProcess, client: ssl.SSLContext, timeout: float = 20) -> ssl.SSLSocket:
+    """Return a TLS connection to the server, whose certificate the client has verified."""
     raw = server.connect(timeout)
     try:
         return client.wrap_socket(raw, server_hostname=HOST)
@@ -68,15 +68,15 @@ def connected(server: Serving, client: ssl.SSLContext, timeout: float = 20) -> s
         raise
 
 
-def post(server: Serving, client: ssl.SSLContext, body: bytes) -> Answer:
-    """Post `body` over TLS. Raises OSError when the server does not want that."""
-    with connected(server, client) as connection:
-        connection.sendall(post_bytes(body))
-        return answer_from(connection)
+def post(server: ServerProcess, client: ssl.SSLContext, body: bytes) -> Response:
+    """Send `body` in a POST request over TLS. Raises OSError when the server closes the connection."""
+    with open_tls_connection(server, client) as connection:
+        connection.sendall(encode_post(body))
+        return read_response(connection)
 
 
-def serial(connection: ssl.SSLSocket) -> int:
-    """Return the number of the certificate that the server showed."""
+def certificate_serial(connection: ssl.SSLSocket) -> int:
+    """Return the serial number of the certificate that the server presented."""
     der = connection.getpeercert(binary_form=True)
     assert der is not None
     return x509.load_der_x509_certificate(der).serial_number

@@ -1,4 +1,4 @@
-"""Makes what tests need: inboxes with notifications in them, WhatsApp bodies, command runs."""
+"""Builders of test data: WhatsApp bodies, notifications, filled inboxes; helpers that run commands and read rows."""
 
 import asyncio
 import io
@@ -38,14 +38,14 @@ def value(*, statuses: Iterable[Any] = (), messages: Iterable[Any] = ()) -> dict
 
 
 def envelope(*values: dict[str, Any]) -> bytes:
-    """Return the body of a post of Meta's."""
-    changes = [{"field": "messages", "value": one} for one in values]
+    """Return the body of a request from Meta."""
+    changes = [{"field": "messages", "value": item} for item in values]
     body = {"object": "whatsapp_business_account", "entry": [{"id": "900000000000001", "changes": changes}]}
     return json.dumps(body).encode()
 
 
 def status(message_id: str, word: str = "sent", at: int = 1_790_000_000, **more: Any) -> dict[str, Any]:
-    """Return one element of `statuses`."""
+    """Return an element of `statuses`."""
     return {
         "id": message_id,
         "status": word,
@@ -56,7 +56,7 @@ def status(message_id: str, word: str = "sent", at: int = 1_790_000_000, **more:
 
 
 def text(message_id: str, body: str = "hello", **more: Any) -> dict[str, Any]:
-    """Return one text message of `messages`."""
+    """Return a text message for `messages`."""
     return {
         "from": "15550001111",
         "id": message_id,
@@ -68,7 +68,7 @@ def text(message_id: str, body: str = "hello", **more: Any) -> dict[str, Any]:
 
 
 def reaction(message_id: str, about: str, **emoji: Any) -> dict[str, Any]:
-    """Return one reaction of `messages`."""
+    """Return a reaction for `messages`."""
     return {
         "from": "15550001111",
         "id": message_id,
@@ -79,7 +79,7 @@ def reaction(message_id: str, about: str, **emoji: Any) -> dict[str, Any]:
 
 
 def receipts(*message_ids: str, word: str = "sent") -> bytes:
-    """Return the body of one post with a receipt for each message."""
+    """Return the body of a request with a receipt for each message."""
     return envelope(value(statuses=[status(message_id, word) for message_id in message_ids]))
 
 
@@ -90,40 +90,40 @@ def fill_inbox(
 
     async def append_all() -> None:
         with closing(InboxWriter(path)) as writer:
-            arrivals = (
+            notifications = (
                 NotificationRow(
                     RECEIVED_AT + i * 1000, endpoint, provider, "203.0.113.9", "application/json", None, body
                 )
                 for i, body in enumerate(bodies)
             )
-            while together := list(islice(arrivals, 100)):  # what one commit takes
-                await asyncio.gather(*map(writer.append, together))
+            while group := list(islice(notifications, 100)):  # no more than fits into one commit
+                await asyncio.gather(*map(writer.append, group))
 
     asyncio.run(append_all())
 
 
 def notification(body: bytes, number: int = 1, provider: str = "meta", **more: Any) -> Notification:
-    """Return a notification that is in no inbox."""
+    """Return a notification that is stored in no inbox."""
     at = from_milliseconds(RECEIVED_AT + number * 1000)
     return Notification(number, "inbox-a", at, "apteco", provider, body)._replace(**more)
 
 
 def inbox_files(folder: Path) -> list[Path]:
-    """Return the files of the inbox in `folder`, without what stands beside it in folders."""
+    """Return the files of the inbox in `folder`, without the folders beside it."""
     return [path for path in folder.glob("inbox.db*") if path.is_file()]
 
 
 def rows(path: Path, table: str = "response", *, aside: Iterable[str] = ()) -> list[dict[str, Any]]:
-    """Return all rows of `table` by key, without surrogate ids, times of writing and what is `aside`."""
+    """Return all rows of `table` in order of key, without surrogate ids, times of writing and the columns `aside`."""
     with closing(sqlite3.connect(path)) as connection:
         connection.row_factory = sqlite3.Row
-        without = {"id", "inserted_at", "changed_at", *aside}
-        found = connection.execute(f"SELECT * FROM {table} ORDER BY key").fetchall()
-        return [{name: row[name] for name in row.keys() if name not in without} for row in found]  # noqa: SIM118
+        excluded = {"id", "inserted_at", "changed_at", *aside}
+        records = connection.execute(f"SELECT * FROM {table} ORDER BY key").fetchall()
+        return [{name: row[name] for name in row.keys() if name not in excluded} for row in records]  # noqa: SIM118
 
 
 def all_rows(path: Path, *, aside: Iterable[str] = ()) -> dict[str, list[dict[str, Any]]]:
-    """Return the rows of all tables with facts in them."""
+    """Return the rows of each table that holds facts, by table."""
     tables = ("response", "template_event", "flow_event", "account_event", "other_event", "rejected")
     return {table: rows(path, table, aside=aside) for table in tables}
 
@@ -150,7 +150,7 @@ def configure(folder: Path, text: str = CONFIGURATION) -> Path:
 def run(
     folder: Path, *arguments: str, stdin: bytes = b"", **environment: str
 ) -> subprocess.CompletedProcess[bytes]:
-    """Run `gatherer` with `arguments` in `folder`, as a person would."""
+    """Run `gatherer` with `arguments` in `folder`, as a process of its own."""
     return subprocess.run(
         [sys.executable, "-m", "gatherer", *arguments],
         cwd=folder,
@@ -165,47 +165,49 @@ def run(
 def call(
     folder: Path, *arguments: str, stdin: bytes = b"", **environment: str
 ) -> subprocess.CompletedProcess[bytes]:
-    """Do what `run` does, but in this process, which takes a tenth of the time.
+    """Do what `run` does, but in this process: that takes a tenth of the time.
 
-    For tests of what a command says and does, where it matters nothing that it is a process of its own. It must not
-    be one that runs until it is stopped.
+    For tests that do not depend on a separate process. The command must end by itself.
     """
     streams = [
-        io.TextIOWrapper(io.BytesIO(given), "utf-8", write_through=True) for given in (stdin, b"", b"")
+        io.TextIOWrapper(io.BytesIO(content), "utf-8", write_through=True) for content in (stdin, b"", b"")
     ]
     with (
         chdir(folder),
         mock.patch.dict(os.environ, environment),
         mock.patch.multiple(sys, argv=["gatherer", *arguments], **dict(zip(STREAMS, streams, strict=True))),
-        _logging_as_before(),
+        _logging_restored(),
     ):
         try:
             cli.main()
             code: str | int | None = 0
-        except SystemExit as ended:
-            code = ended.code
-    _, said, errors = (stream.buffer.getvalue() for stream in streams)  # type: ignore[attr-defined]
+        except SystemExit as exit_request:
+            code = exit_request.code
+    _, output, errors = (stream.buffer.getvalue() for stream in streams)  # type: ignore[attr-defined]
     assert code is None or isinstance(code, int), code
-    return subprocess.CompletedProcess(["gatherer", *arguments], code or 0, said, errors)
+    return subprocess.CompletedProcess(["gatherer", *arguments], code or 0, output, errors)
 
 
 @contextmanager
-def _logging_as_before() -> Iterator[None]:
-    """Take back afterwards what a command does to logging, which is the whole process's."""
+def _logging_restored() -> Iterator[None]:
+    """Undo afterwards what a command changes in logging, which is global to the process."""
     root = logging.getLogger()
-    kept, root.handlers = root.handlers, []
-    before = {one: (one.level, list(one.filters)) for one in _loggers()}
+    handlers, root.handlers = root.handlers, []
+    settings = {logger: (logger.level, list(logger.filters)) for logger in _loggers()}
     try:
         yield
     finally:
         for handler in root.handlers:
             handler.close()
-        root.handlers = kept
-        for one in _loggers():
-            level, one.filters = before.get(one, (logging.NOTSET, []))
-            one.setLevel(level)
+        root.handlers = handlers
+        for logger in _loggers():
+            level, logger.filters = settings.get(logger, (logging.NOTSET, []))
+            logger.setLevel(level)
 
 
 def _loggers() -> list[logging.Logger]:
     root = logging.getLogger()
-    return [root, *(one for one in root.manager.loggerDict.values() if isinstance(one, logging.Logger))]
+    return [
+        root,
+        *(logger for logger in root.manager.loggerDict.values() if isinstance(logger, logging.Logger)),
+    ]

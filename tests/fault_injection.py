@@ -1,4 +1,4 @@
-"""Real faults for a running process: system calls that fail or stall, disks that fill up or go away."""
+"""Real faults for a running process: system calls that fail or stall, disks that fill up or disappear."""
 
 import os
 import shutil
@@ -14,34 +14,40 @@ from pathlib import Path
 import pytest
 
 LINUX = sys.platform == "linux"
-ROOT_HERE = LINUX and os.geteuid() == 0
+ROOT_ON_LINUX = LINUX and os.geteuid() == 0
 SYNCS = "fsync,fdatasync"
-FS_IOC_SHUTDOWN = 0x8004587D  # what the kernel's own tests use in place of a power failure
+FS_IOC_SHUTDOWN = 0x8004587D  # the tests of the Linux kernel simulate a power failure with it
 WITHOUT_FLUSHING_THE_LOG = 2
 WRITES = "pwrite64,pwritev,write,writev,ftruncate"
 
 
 def needs(*programs: str) -> pytest.MarkDecorator:
-    """Skip a test, loudly, unless it runs as root on Linux and `programs` are installed."""
+    """Skip a test, with a loud reason, unless it runs as root on Linux and `programs` are installed."""
     missing = [name for name in programs if shutil.which(name) is None]
-    reason = "only root on Linux can make this fault" if not ROOT_HERE else f"{', '.join(missing)} is missing"
-    return pytest.mark.skipif(not ROOT_HERE or bool(missing), reason=f"LOUD: {reason}, so it was not tried")
+    reason = (
+        "only root on Linux can inject this fault"
+        if not ROOT_ON_LINUX
+        else f"{', '.join(missing)} is missing"
+    )
+    return pytest.mark.skipif(
+        not ROOT_ON_LINUX or bool(missing), reason=f"LOUD: {reason}, so it was not tried"
+    )
 
 
 @contextmanager
-def injected(process: "subprocess.Popen[str]", calls: str, fault: str, *paths: Path) -> Iterator[Path]:
-    """Let the system calls `calls` of `process` on `paths` fail as strace's `fault` says; yield the trace."""
+def inject_fault(process: "subprocess.Popen[str]", calls: str, fault: str, *paths: Path) -> Iterator[Path]:
+    """Let the system calls `calls` of `process` on `paths` fail as `fault`, in the notation of strace, says; yield the trace."""
     number = len(list(paths[0].parent.glob("strace-*.txt")))
     trace = paths[0].parent / f"strace-{number}.txt"
-    places = [part for path in paths for part in ("-P", str(path))]
-    command = ["strace", "-qq", "-f", "-y", "-p", str(process.pid), "-o", str(trace), *places]
+    path_options = [part for path in paths for part in ("-P", str(path))]
+    command = ["strace", "-qq", "-f", "-y", "-p", str(process.pid), "-o", str(trace), *path_options]
     command += ["-e", f"trace={calls}", "-e", f"inject={calls}:{fault}"]
     tracer = subprocess.Popen(command, stderr=subprocess.PIPE)
     try:
         end = time.monotonic() + 10
         while not _all_traced(process.pid):
             assert tracer.poll() is None, tracer.stderr and tracer.stderr.read()
-            assert time.monotonic() < end, "strace did not get hold of the process"
+            assert time.monotonic() < end, "strace has not attached to the process"
             time.sleep(0.02)
         yield trace
     finally:
@@ -57,65 +63,67 @@ def _all_traced(pid: int) -> bool:
 
 
 @contextmanager
-def small_disk(place: Path, size: str) -> Iterator[Path]:
-    """Mount a disk in memory of `size` at `place`; skip where that cannot be done."""
-    if not ROOT_HERE:
+def small_disk(mount_point: Path, size: str) -> Iterator[Path]:
+    """Mount a file system in memory of `size` at `mount_point`; skip the test where that is impossible."""
+    if not ROOT_ON_LINUX:
         pytest.skip("LOUD: only root on Linux can mount a small disk; a full disk was not tried")
-    place.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(place)]
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        pytest.skip(f"LOUD: no disk could be mounted ({done.stderr.strip()}); a full disk was not tried")
+    mount_point.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(mount_point)]
+    result = subprocess.run(command, capture_output=True, text=True)
+    if result.returncode:
+        pytest.skip(f"LOUD: mounting a disk failed ({result.stderr.strip()}); a full disk was not tried")
     try:
-        yield place
+        yield mount_point
     finally:
-        subprocess.run(["umount", "-l", place], check=True)
+        subprocess.run(["umount", "-l", mount_point], check=True)
 
 
 class LoopDisk:
-    """A disk with a file system of its own, which can lose its footing under a running process."""
+    """A disk with its own file system, which can fail under a running process."""
 
     def __init__(self, folder: Path) -> None:
         self.image = folder / "disk.img"
-        self.place = folder / "disk"
-        self.place.mkdir()
+        self.mount_point = folder / "disk"
+        self.mount_point.mkdir()
         with self.image.open("wb") as image:
             image.truncate(64 * 1024 * 1024)
-        for command in (["mkfs.ext4", "-q", str(self.image)], self._mounting()):
-            done = subprocess.run(command, capture_output=True, text=True)
-            if done.returncode:
-                pytest.skip(f"LOUD: no loop disk could be made ({done.stderr.strip()}); it was not tried")
+        for command in (["mkfs.ext4", "-q", str(self.image)], self._mount_command()):
+            result = subprocess.run(command, capture_output=True, text=True)
+            if result.returncode:
+                pytest.skip(
+                    f"LOUD: making a loop disk failed ({result.stderr.strip()}); the test did not run"
+                )
 
-    def _mounting(self) -> list[str]:
-        return ["mount", "-o", "loop", str(self.image), str(self.place)]
+    def _mount_command(self) -> list[str]:
+        return ["mount", "-o", "loop", str(self.image), str(self.mount_point)]
 
     def abort(self) -> None:
-        """Do to it what the kernel does after an error of the disk: from now on it is read-only."""
-        subprocess.run(["mount", "-o", "remount,abort", self.place], check=True)
+        """Make the disk read-only, as the kernel does after a disk error."""
+        subprocess.run(["mount", "-o", "remount,abort", self.mount_point], check=True)
 
     def cut_power(self) -> None:
-        """Let it forget, from one moment to the next, whatever has not been synced."""
+        """Discard all data that has not been synced, as a power failure does."""
         import fcntl
 
-        descriptor = os.open(self.place, os.O_RDONLY)
+        descriptor = os.open(self.mount_point, os.O_RDONLY)
         try:
             fcntl.ioctl(descriptor, FS_IOC_SHUTDOWN, struct.pack("I", WITHOUT_FLUSHING_THE_LOG))
         finally:
             os.close(descriptor)
 
     def repair(self) -> None:
-        """Unmount it, check it, mount it again."""
-        subprocess.run(["umount", self.place], check=True)
+        """Unmount the disk, check its file system, mount it again."""
+        subprocess.run(["umount", self.mount_point], check=True)
         assert subprocess.run(["fsck.ext4", "-p", "-f", self.image], capture_output=True).returncode <= 1
-        subprocess.run(self._mounting(), check=True)
+        subprocess.run(self._mount_command(), check=True)
 
     def close(self) -> None:
-        """Unmount it."""
-        subprocess.run(["umount", "-l", self.place], check=False)
+        """Unmount the disk."""
+        subprocess.run(["umount", "-l", self.mount_point], check=False)
 
 
 def wait_until(condition, seconds: float = 20, what: object = "") -> None:
-    """Return when `condition()` is true."""
+    """Return when `condition()` is true; fail with `what`, or what it returns, after `seconds`."""
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, what() if callable(what) else what

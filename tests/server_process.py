@@ -1,4 +1,4 @@
-"""Starts and stops the real `gatherer serve`, and speaks HTTP to it through real sockets."""
+"""Start and stop the real `gatherer serve`, and speak HTTP to it through real sockets."""
 
 import hashlib
 import hmac
@@ -26,16 +26,16 @@ ROOT = Path(__file__).resolve().parent.parent
 WINDOWS = sys.platform == "win32"
 
 
-class Answer(NamedTuple):
-    """What came back."""
+class Response(NamedTuple):
+    """An HTTP response, read whole."""
 
     status: int
     headers: http.client.HTTPMessage
     body: bytes
 
 
-class Serving:
-    """A running server and the folder it works in."""
+class ServerProcess:
+    """A running `gatherer serve` and its folder."""
 
     def __init__(self, process: subprocess.Popen[str], folder: Path, port: int, inbox: Path) -> None:
         self.process = process
@@ -47,18 +47,18 @@ class Serving:
         """Return a socket connected to the server."""
         return socket.create_connection(("127.0.0.1", self.port), timeout)
 
-    def exchange(self, request: bytes) -> Answer:
-        """Send `request` as it stands and return the answer."""
+    def exchange(self, request: bytes) -> Response:
+        """Send `request` unchanged and return the response."""
         with self.connect() as connection:
             connection.sendall(request)
-            return answer_from(connection)
+            return read_response(connection)
 
-    def post(self, body: bytes, path: str = PATH, **headers: str) -> Answer:
-        """Post `body`, signed unless the headers say otherwise."""
-        return self.exchange(post_bytes(body, path, **headers))
+    def post(self, body: bytes, path: str = PATH, **headers: str) -> Response:
+        """Send `body` in a POST request, signed unless `headers` override the signature."""
+        return self.exchange(encode_post(body, path, **headers))
 
     def rows(self, columns: str = "*") -> list[Any]:
-        """Return what a second connection finds in the inbox, in order of arrival."""
+        """Return the rows that a second connection finds in the inbox, in order of arrival."""
         return rows(self.inbox, columns)
 
     def bodies(self) -> list[bytes]:
@@ -70,49 +70,49 @@ class Serving:
         return (self.folder / "serve.log").read_text(encoding="utf-8")
 
     def stop(self) -> int:
-        """Ask the server to stop and return its exit code."""
+        """Stop the server as an operator does and return its exit code."""
         self.process.send_signal(signal.CTRL_BREAK_EVENT if WINDOWS else signal.SIGTERM)
         return self.process.wait(30)
 
     def kill(self) -> None:
-        """End the server without a warning, as `kill -9` does."""
+        """Kill the server without warning, as `kill -9` does."""
         self.process.kill()
         self.process.wait(30)
 
 
 @contextmanager
-def serving(
+def run_server(
     folder: Path,
     *endpoints: str,
     server: str = "",
     settings: str = "",
     inbox: Path | None = None,
     **popen: Any,
-) -> Iterator[Serving]:
+) -> Iterator[ServerProcess]:
     """Run `gatherer serve` in `folder` on a free port for the duration of the block.
 
     Args:
-        folder: for the configuration, the inbox and the log.
-        endpoints: the TOML of each; by default one that wants Meta's signature with `SECRET`.
+        folder: takes the configuration, the inbox and the log.
+        endpoints: the TOML of each endpoint; by default one that requires Meta's signature with `SECRET`.
         server: more TOML for `[server]`.
-        settings: more TOML for `[inbox]`, with further tables after it.
-        inbox: where the inbox is to be, if not in `folder`.
-        popen: passed on to `Popen`; `wrapper` is a command that is to run the server, `options` go before `serve`,
-            `environment` are further environment variables.
+        settings: more TOML for `[inbox]`, followed by further tables.
+        inbox: path of the inbox, if it is not in `folder`.
+        popen: further arguments of `Popen`; `wrapper` is a command that runs the server, `options` go before `serve`,
+            `environment` holds further environment variables.
 
     """
     inbox = inbox or folder / "inbox.db"
-    process = start(folder, *endpoints, server=server, settings=settings, inbox=inbox, **popen)
+    process = start_server(folder, *endpoints, server=server, settings=settings, inbox=inbox, **popen)
     assert process.stdout is not None
     try:
         line = process.stdout.readline()
-        found = re.match(r"listening at https?://127\.0\.0\.1:(\d+)/", line)
-        if found is None:
+        announcement = re.match(r"listening at https?://127\.0\.0\.1:(\d+)/", line)
+        if announcement is None:
             process.wait(30)
             raise AssertionError(f"no announcement but {line!r}; log: {(folder / 'serve.log').read_text()}")
-        # The rest of the announcement is read so that the server never waits for its reader.
+        # Reading the rest of standard output keeps the server from blocking on a full pipe.
         threading.Thread(target=process.stdout.read, daemon=True).start()
-        yield Serving(process, folder, int(found[1]), inbox)
+        yield ServerProcess(process, folder, int(announcement[1]), inbox)
     finally:
         if process.poll() is None:
             process.kill()
@@ -120,7 +120,7 @@ def serving(
         process.stdout.close()
 
 
-def start(
+def start_server(
     folder: Path,
     *endpoints: str,
     server: str = "",
@@ -128,7 +128,7 @@ def start(
     inbox: Path | None = None,
     **popen: Any,
 ) -> subprocess.Popen[str]:
-    """Start `gatherer serve` in `folder`, without waiting for it."""
+    """Start `gatherer serve` in `folder`; do not wait until it listens."""
     configure(folder, *endpoints, server=server, settings=settings, inbox=inbox)
     wrapper, options = popen.pop("wrapper", []), popen.pop("options", [])
     environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
@@ -147,9 +147,9 @@ def start(
         )
 
 
-def refused(folder: Path, *endpoints: str, server: str = "", **popen: Any) -> tuple[int, str]:
-    """Start a server that is not to come up; return its exit code and what it says."""
-    process = start(folder, *endpoints, server=server, **popen)
+def run_failing_server(folder: Path, *endpoints: str, server: str = "", **popen: Any) -> tuple[int, str]:
+    """Start a server that must fail to start; return its exit code and its log."""
+    process = start_server(folder, *endpoints, server=server, **popen)
     output, _ = process.communicate(timeout=60)
     assert output == ""
     return process.returncode, (folder / "serve.log").read_text(encoding="utf-8")
@@ -173,8 +173,8 @@ def signature(body: bytes, secret: str = SECRET) -> str:
     return "sha256=" + hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
 
 
-def post_bytes(body: bytes, path: str = PATH, **headers: str | None) -> bytes:
-    """Return a POST as it goes over the wire. Underscores in names become hyphens; None leaves one out."""
+def encode_post(body: bytes, path: str = PATH, **headers: str | None) -> bytes:
+    """Return the bytes of a POST request. Underscores in header names become hyphens; None omits a header."""
     fields: dict[str, str | None] = {
         "Host": "localhost",
         "Content-Type": "application/json",
@@ -182,57 +182,57 @@ def post_bytes(body: bytes, path: str = PATH, **headers: str | None) -> bytes:
         "X-Hub-Signature-256": signature(body),
     }
     fields |= {name.replace("_", "-"): value for name, value in headers.items()}
-    return head("POST", path, fields) + body
+    return encode_head("POST", path, fields) + body
 
 
-def head(method: str, path: str, fields: dict[str, str | None]) -> bytes:
+def encode_head(method: str, path: str, fields: dict[str, str | None]) -> bytes:
     """Return the request line and the header fields."""
     lines = [f"{method} {path} HTTP/1.1", *(f"{k}: {v}" for k, v in fields.items() if v is not None)]
     return ("\r\n".join(lines) + "\r\n\r\n").encode("utf-8", "surrogateescape")
 
 
-def answer_from(connection: socket.socket) -> Answer:
-    """Read one answer, whole. Raises ConnectionError when there is none."""
+def read_response(connection: socket.socket) -> Response:
+    """Read one whole response. Raises ConnectionResetError when the server sends none."""
     response = http.client.HTTPResponse(connection)
     try:
         response.begin()
-        return Answer(response.status, response.headers, response.read())
+        return Response(response.status, response.headers, response.read())
     except (http.client.BadStatusLine, http.client.IncompleteRead) as error:
         raise ConnectionResetError(str(error)) from None
     finally:
         response.close()
 
 
-def answer_in(data: bytes) -> Answer:
-    """Return the answer that `data`, read from a socket, holds."""
+def parse_response(data: bytes) -> Response:
+    """Return the response in `data`, which was read from a socket."""
 
-    class Fake:
+    class ReceivedData:
         def makefile(self, _mode: str) -> BytesIO:
             return BytesIO(data)
 
-    return answer_from(Fake())  # type: ignore[arg-type]
+    return read_response(ReceivedData())  # type: ignore[arg-type]
 
 
 def rows(inbox: Path, columns: str = "*") -> list[Any]:
-    """Return what the inbox file holds, in order of arrival, to a connection that only reads."""
+    """Return the notifications in the inbox file, in order of arrival, over a read-only connection."""
     with closing(sqlite3.connect(f"{inbox.as_uri()}?mode=ro", uri=True, timeout=30)) as connection:
         return connection.execute(f"SELECT {columns} FROM notification ORDER BY id").fetchall()
 
 
-def integrity(inbox: Path) -> str:
-    """Return "ok", or what SQLite finds wrong with the file."""
+def check_integrity(inbox: Path) -> str:
+    """Return "ok", or the defects that SQLite finds in the file."""
     with closing(sqlite3.connect(f"{inbox.as_uri()}?mode=ro", uri=True, timeout=30)) as connection:
         return str(connection.execute("PRAGMA integrity_check").fetchone()[0])
 
 
 class Load:
-    """Clients that post different bodies as fast as they are answered, and remember what came of each."""
+    """Clients that send distinct bodies as fast as the server responds, and record the outcome of each."""
 
     def __init__(self, port: int, *, clients: int = 8, prefix: str = "") -> None:
         self.acknowledged: list[bytes] = []
         self.refused: list[tuple[bytes, int]] = []
         self.unanswered: list[bytes] = []
-        self.slowest = 0.0  # seconds that an answer took
+        self.slowest = 0.0  # seconds that the slowest response took
         self._port = port
         self._prefix = prefix
         self._over = threading.Event()
@@ -249,7 +249,7 @@ class Load:
             thread.join(30)
 
     def wait_for(self, acknowledged: int) -> None:
-        """Return when so many have been acknowledged."""
+        """Return when the server has acknowledged this many bodies."""
         end = time.monotonic() + 30
         while len(self.acknowledged) < acknowledged:
             assert time.monotonic() < end, "the server acknowledges nothing"
@@ -266,8 +266,8 @@ class Load:
                         body = f"{self._prefix}{client}-{count}-".encode() + os.urandom(200)
                         self.unanswered.append(body)
                         started = time.monotonic()
-                        connection.sendall(post_bytes(body))
-                        answer = answer_from(connection)
+                        connection.sendall(encode_post(body))
+                        answer = read_response(connection)
                         self.slowest = max(self.slowest, time.monotonic() - started)
                         self.unanswered.remove(body)
                         if answer.status == 200:

@@ -13,7 +13,7 @@ from gatherer.inbox import consumers
 from gatherer.inbox.reader import LocalInbox
 from gatherer.model import timestamps
 from tests.factories import RECEIVED_AT, all_rows, call, configure, fill_inbox, receipts, run
-from tests.server_process import Load, rows, serving
+from tests.server_process import Load, rows, run_server
 
 ODD = [
     receipts("wamid.a"),
@@ -187,7 +187,7 @@ def test_without_an_inbox_that_is_said_and_none_is_made(tmp_path, command):
 
 
 def test_while_serve_runs_what_writes_is_refused_and_what_reads_works(tmp_path):
-    with serving(tmp_path) as server, Load(server.port, clients=2) as load:
+    with run_server(tmp_path) as server, Load(server.port, clients=2) as load:
         load.wait_for(200)
         for command in (("purge",), ("import", "-")):
             assert "is already served by process" in inbox(tmp_path, *command, stdin=LINE.encode(), code=2)
@@ -211,7 +211,7 @@ def test_a_backup_put_in_place_is_served_and_gathered_on(folder):
         if one.is_file():
             one.unlink()
     copy.rename(folder / "inbox.db")
-    with serving(folder) as server:
+    with run_server(folder) as server:
         assert server.post(receipts("wamid.c")).status == 200
         server.stop()
     configure(folder)
@@ -291,7 +291,7 @@ def test_a_damaged_page_is_found(folder):
 def test_a_backup_of_a_large_inbox_holds_no_request_up(tmp_path):
     """A request while the copy is made is answered at once."""
     fill_inbox(tmp_path / "inbox.db", (os.urandom(100_000) for _ in range(600)))
-    with serving(tmp_path) as server:
+    with run_server(tmp_path) as server:
         import threading
 
         copying = threading.Thread(target=run, args=(tmp_path, "inbox", "backup", "copy.db"))

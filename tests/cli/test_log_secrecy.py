@@ -12,8 +12,8 @@ import pytest
 from gatherer.cli import logs
 from tests.certificates import HOST, Authority
 from tests.factories import call, envelope, reaction, status, text, value
-from tests.server.webhook.clients import BROKEN
-from tests.server_process import Serving, answer_from, head, post_bytes, serving, signature
+from tests.server.webhook.hostile_clients import BROKEN
+from tests.server_process import ServerProcess, encode_head, encode_post, read_response, run_server, signature
 
 PHONE = "15557654321"
 SAID = "a message that nobody but us may read"
@@ -69,7 +69,7 @@ def bodies() -> list[bytes]:
     ]
 
 
-def everything(server: Serving) -> None:
+def everything(server: ServerProcess) -> None:
     """Send what is good, what is wrong and what is broken to every endpoint."""
     for body in bodies():
         for headers, path in (
@@ -93,7 +93,7 @@ def everything(server: Serving) -> None:
             assert server.post(body, path, **headers).status in (200, 400, 401, 404, 415)
     asked = f"/meta?hub.mode=subscribe&hub.challenge={PHONE}&hub.verify_token="
     for token, wanted in ((SECRETS["verify"], 200), (SECRETS["wrong"], 401)):
-        assert server.exchange(head("GET", asked + token, {"Host": "x"})).status == wanted
+        assert server.exchange(encode_head("GET", asked + token, {"Host": "x"})).status == wanted
     broken = [
         f"{SECRETS['wrong']} /{PHONE} {SAID}\r\n\r\n".encode(),
         f"POST /meta HTTP/1.1\r\nHost: x\r\n{SECRETS['wrong']}\r\n{SAID}\r\n\r\n".encode(),
@@ -103,7 +103,7 @@ def everything(server: Serving) -> None:
     for request in broken:
         with server.connect(0.3) as connection, contextlib.suppress(OSError):
             connection.sendall(request)
-            answer_from(connection)
+            read_response(connection)
 
 
 def reveals(said: str) -> list[str]:
@@ -114,7 +114,7 @@ def reveals(said: str) -> list[str]:
 @pytest.mark.parametrize("level", ["debug", "info"])
 def test_no_log_reveals_what_was_said_by_whom_or_a_secret(tmp_path, level):
     level_option = ["--log-level", level]
-    with serving(tmp_path, *ENDPOINTS, options=level_option) as server:
+    with run_server(tmp_path, *ENDPOINTS, options=level_option) as server:
         everything(server)
         assert server.stop() == 0
     said = server.log()
@@ -137,7 +137,7 @@ def test_no_log_reveals_what_was_said_by_whom_or_a_secret(tmp_path, level):
 
 
 def test_no_line_of_the_log_can_be_forged(tmp_path):
-    with serving(tmp_path, *ENDPOINTS, options=["--log-level", "debug"]) as server:
+    with run_server(tmp_path, *ENDPOINTS, options=["--log-level", "debug"]) as server:
         everything(server)
     lines = server.log().splitlines()
     assert len(lines) > 30
@@ -147,8 +147,8 @@ def test_no_line_of_the_log_can_be_forged(tmp_path):
 def test_nothing_of_a_handshake_is_told(tmp_path):
     authority = Authority(tmp_path / "authority")
     settings = authority.issue(password=SECRETS["keypass"]) + f'tls_key_password = "{SECRETS["keypass"]}"\n'
-    with serving(tmp_path, *ENDPOINTS, server=settings, options=["--log-level", "debug"]) as server:
-        for noise in (post_bytes(SAID.encode()), SAID.encode(), b"\x16\x03\x01\x00\x50" + SAID.encode() * 3):
+    with run_server(tmp_path, *ENDPOINTS, server=settings, options=["--log-level", "debug"]) as server:
+        for noise in (encode_post(SAID.encode()), SAID.encode(), b"\x16\x03\x01\x00\x50" + SAID.encode() * 3):
             with server.connect(5) as connection, contextlib.suppress(OSError):
                 connection.sendall(noise)
                 connection.recv(100)

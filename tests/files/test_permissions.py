@@ -8,7 +8,7 @@ import pytest
 from gatherer.files import permissions
 from gatherer.files.permissions import every_account_can
 from tests.certificates import Authority
-from tests.server_process import ENDPOINT, serving
+from tests.server_process import ENDPOINT, run_server
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="LOUD: modes are not looked at on Windows")
 PRIVATE = "D:PAI(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)(A;OICI;0x1301bf;;;LS)"
@@ -95,7 +95,7 @@ def test_on_windows_a_real_list_is_read(tmp_path: Path) -> None:
 
 @posix
 def test_serve_reports_which_of_its_files_every_account_can_read_or_change(tmp_path):
-    with serving(tmp_path) as server:
+    with run_server(tmp_path) as server:
         assert "every account" not in server.log()
         server.stop()
     (tmp_path / "inbox.quarantine.db").touch()
@@ -110,7 +110,7 @@ def test_serve_reports_which_of_its_files_every_account_can_read_or_change(tmp_p
     secret.write_text("app-secret")
     secret.chmod(0o604)
     (tmp_path / "gatherer.toml").chmod(0o646)
-    with serving(
+    with run_server(
         tmp_path,
         ENDPOINT.replace('["app-secret"]', '[{ file = "secret.txt" }]'),
         settings=f'[pull]\nport = 0\ntokens = [{{ file = "token.txt" }}]\n{pull}',

@@ -18,7 +18,7 @@ from gatherer.inbox.writer import InboxWriter, NotificationRow
 from gatherer.model.errors import ConfigurationError, InboxError, TemporaryError
 from tests.factories import configure, fill_inbox, run
 from tests.inbox.test_reader import NOBODY, _elsewhere
-from tests.server_process import serving
+from tests.server_process import run_server
 
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="LOUD: Windows shares by access control lists")
 ROOT = pytest.mark.skipif(getattr(os, "geteuid", lambda: 1)() != 0, reason="LOUD: only root can be others")
@@ -168,7 +168,7 @@ def test_a_copy_of_the_file_alone_is_read(tmp_path):
 @FORKS
 def test_a_log_that_cannot_be_read_without_its_index_is_named_and_not_ignored(folder):
     """What is in the log is not in the file: reading the file alone would skip it silently."""
-    with serving(folder) as server:
+    with run_server(folder) as server:
         for body in BODIES:
             assert server.post(body).status == 200
         server.kill()

@@ -17,7 +17,7 @@ from gatherer.inbox.base import Bounds, Selection
 from gatherer.inbox.reader import LocalInbox
 from gatherer.inbox.writer import InboxWriter, NotificationRow
 from gatherer.model.errors import InboxError, TemporaryError
-from tests.server_process import Load, serving
+from tests.server_process import Load, run_server
 
 NOBODY = 65534
 START = datetime(2026, 11, 1, tzinfo=UTC)
@@ -192,7 +192,11 @@ def test_a_name_full_of_special_characters_is_a_name(tmp_path):
 
 
 def test_a_reader_beside_a_writing_server_sees_a_growing_gapless_log(tmp_path):
-    with serving(tmp_path) as server, closing(LocalInbox(server.inbox)) as inbox, Load(server.port) as load:
+    with (
+        run_server(tmp_path) as server,
+        closing(LocalInbox(server.inbox)) as inbox,
+        Load(server.port) as load,
+    ):
         after = 0
         while after < 300:
             batch = inbox.read(after, Bounds(rows=50))
@@ -209,7 +213,7 @@ def test_a_reader_finds_everything_however_the_server_ended(end, writable):
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         folder.chmod(0o755)
-        with serving(folder) as server:
+        with run_server(folder) as server:
             for n in range(30):
                 assert server.post(b"%d" % n).status == 200
             if end == "stopped beside a reader":

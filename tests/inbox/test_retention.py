@@ -21,7 +21,7 @@ from gatherer.inbox.reader import LocalInbox
 from gatherer.inbox.retention import Retention
 from gatherer.inbox.writer import InboxUnavailableError, InboxWriter, NotificationRow
 from gatherer.model import timestamps
-from tests.server_process import Load, rows, serving
+from tests.server_process import Load, rows, run_server
 
 NOW = timestamps.now()
 MONTH = Retention(keep_days=30)
@@ -289,7 +289,7 @@ def test_serve_purges_by_itself_and_says_so(tmp_path):
     with closing(InboxWriter(path)) as writer:
         append(writer, [40] * 1200 + [1])
     acknowledge(path, 1201)
-    with serving(tmp_path) as server, Load(server.port, clients=2) as load:
+    with run_server(tmp_path) as server, Load(server.port, clients=2) as load:
         end = time.monotonic() + 60
         while ids(path)[0] < 1201:
             assert time.monotonic() < end, server.log()

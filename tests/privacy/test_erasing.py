@@ -29,8 +29,8 @@ from tests.factories import (
     text,
     value,
 )
-from tests.server.pull.pull_server import TOKEN, offering
-from tests.server_process import serving
+from tests.server.pull.pull_server import TOKEN, run_pull_server
+from tests.server_process import run_server
 
 ANN, BOB = "4917011111111", "4917022222222"
 KEY = '[privacy]\nkey = "a key that nobody guesses"\n'
@@ -263,7 +263,7 @@ def test_a_lost_file_of_tombstones_is_made_again_from_the_target(place: Path) ->
 
 
 def test_while_serve_runs_it_does_it(tmp_path: Path) -> None:
-    with serving(tmp_path) as server:
+    with run_server(tmp_path) as server:
         for body in bodies():
             assert server.post(body).status == 200
         config = tmp_path / "gatherer.toml"
@@ -300,7 +300,7 @@ def test_the_inbox_of_another_machine(tmp_path: Path) -> None:
     web = tmp_path / "web"
     web.mkdir()
     fill_inbox(web / "inbox.db", bodies())
-    with offering(web, pull=f'admin_tokens = ["{ADMIN}"]\n') as offered:
+    with run_pull_server(web, pull=f'admin_tokens = ["{ADMIN}"]\n') as offered:
         inbox = f"[[inbox]]\nname = 'web1'\nurl = '{offered.url}'\ntoken = '{TOKEN}'\nca = '{offered.ca}'\n"
         configure(tmp_path, KEY + inbox)
         run(tmp_path, "gather")
@@ -318,7 +318,7 @@ def test_the_inbox_of_another_machine(tmp_path: Path) -> None:
 
 def test_the_admin_token_reads_nothing(tmp_path: Path) -> None:
     fill_inbox(tmp_path / "inbox.db", bodies())
-    with offering(tmp_path, pull=f'admin_tokens = ["{ADMIN}"]\n') as offered:
+    with run_pull_server(tmp_path, pull=f'admin_tokens = ["{ADMIN}"]\n') as offered:
         with pytest.raises(Exception, match="the token is not one of"):
             offered.open(token=ADMIN)
 

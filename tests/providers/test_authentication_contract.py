@@ -14,7 +14,7 @@ import pytest
 
 from gatherer import providers
 from tests.providers.cases import FOLDER, Case, cases
-from tests.server_process import Serving, post_bytes, serving
+from tests.server_process import ServerProcess, encode_post, run_server
 
 PROVIDERS = sorted(providers.BUILT_IN)
 KEY = "url-key_0123456789"
@@ -47,19 +47,19 @@ def _settings(name: str, way: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     endpoints = [
         f'name = "{name}-{way}"\nprovider = "{name}"\npath = "/{name}/{way}"\n{_settings(name, way)}\n'
         for name, way in PAIRS
     ]
-    with serving(tmp_path_factory.mktemp("contract"), *endpoints) as running:
+    with run_server(tmp_path_factory.mktemp("contract"), *endpoints) as running:
         yield running
 
 
-def _post(server: Serving, payload: Case, path: str, headers: dict[str, str], more: bytes = b"") -> int:
+def _post(server: ServerProcess, payload: Case, path: str, headers: dict[str, str], more: bytes = b"") -> int:
     kind = "application/x-www-form-urlencoded" if payload.path.suffix == ".form" else "application/json"
     fields = {"X-Hub-Signature-256": None, "Content-Type": kind, "Host": "x", **headers}
-    return server.exchange(post_bytes(payload.body + more, path, **fields)).status
+    return server.exchange(encode_post(payload.body + more, path, **fields)).status
 
 
 @pytest.mark.parametrize("name", SIGNING)
@@ -74,7 +74,7 @@ def test_a_provider_declares_what_it_documents(name: str) -> None:
 
 @pytest.mark.parametrize(("name", "way"), PAIRS)
 def test_the_requests_of_a_provider_are_accepted_with_the_right_proof_and_refused_with_any_other(
-    server: Serving, name: str, way: str
+    server: ServerProcess, name: str, way: str
 ) -> None:
     path = f"/{name}/{way}"
     if way == "signature":

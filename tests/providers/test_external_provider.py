@@ -18,7 +18,7 @@ from gatherer.app.resources import load
 from gatherer.config import InvalidConfigurationError
 from gatherer.model.errors import ConfigurationError
 from tests.factories import CONFIGURATION, call, configure, run
-from tests.server_process import ROOT, Answer, post_bytes, refused, serving
+from tests.server_process import ROOT, Response, encode_post, run_failing_server, run_server
 
 SOURCE = Path(__file__).with_name("acme_gatherer.py").read_text(encoding="utf-8")
 NEW, OLD = "new-key-0123456789", "old-key-0123456789"
@@ -80,11 +80,11 @@ def test_a_signed_request_becomes_a_row_and_a_wrongly_signed_one_is_refused(tmp_
     (tmp_path / "old_key.txt").write_text(OLD)
     environment = {"PYTHONPATH": os.pathsep.join([str(ROOT), str(site)]), "ACME_KEY": NEW}
     second = BODY.replace(b"acme-1", b"acme-2")
-    with serving(tmp_path, ENDPOINT + KEYS, environment=environment) as server:
+    with run_server(tmp_path, ENDPOINT + KEYS, environment=environment) as server:
 
-        def post(body: bytes, signature: str | None) -> Answer:
+        def post(body: bytes, signature: str | None) -> Response:
             fields = {"X-Hub-Signature-256": None, "X-Acme-Signature": signature, "X-Acme-Key-Id": "7"}
-            return server.exchange(post_bytes(body, "/acme", **fields))
+            return server.exchange(encode_post(body, "/acme", **fields))
 
         answer = post(BODY, signed(BODY, NEW))
         assert (answer.status, answer.headers["Content-Type"], answer.body) == (
@@ -114,7 +114,7 @@ def test_a_signed_request_becomes_a_row_and_a_wrongly_signed_one_is_refused(tmp_
 def test_serve_does_not_start_without_the_secret_and_other_commands_do(tmp_path: Path) -> None:
     (tmp_path / "site").mkdir()
     environment = {"PYTHONPATH": os.pathsep.join([str(ROOT), str(install(tmp_path / "site"))])}
-    code, log = refused(
+    code, log = run_failing_server(
         tmp_path, ENDPOINT + 'acme_signing_keys = [{ env = "ACME_KEY" }]\n', environment=environment
     )
     assert code == 2

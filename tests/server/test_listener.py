@@ -16,7 +16,7 @@ from gatherer.server.http.listener import Listener, ListeningServer
 from gatherer.server.http.message import Request, Response
 from gatherer.server.http.server import loop_factory
 from tests.certificates import Authority
-from tests.server_process import post_bytes
+from tests.server_process import encode_post
 
 PLACES = 20
 Run = Callable[[Coroutine[Any, Any, None]], None]
@@ -88,7 +88,7 @@ def test_newcomers_make_room_for_each_other_in_any_turn_of_the_event_loop(run):
             with ExitStack() as clients:
                 busy = [clients.enter_context(closing(Client(port))) for _ in range(PLACES)]
                 for client in busy:
-                    client.send(post_bytes(b"x"))
+                    client.send(encode_post(b"x"))
                 await asyncio.sleep(0.1)
                 for count in [*range(8), 20] * 4:
                     clients.enter_context(closing(Client(port)))
@@ -97,7 +97,7 @@ def test_newcomers_make_room_for_each_other_in_any_turn_of_the_event_loop(run):
                 await asyncio.sleep(0.1)
                 assert server.connections <= PLACES + 1
                 answer.set()
-                last.send(post_bytes(b"x"))
+                last.send(encode_post(b"x"))
                 for client in [*busy, last]:
                     assert b" 200 " in await client.received()
 
@@ -110,12 +110,12 @@ def test_a_post_that_is_there_makes_no_room_in_any_turn_of_the_event_loop(run):
             with ExitStack() as clients:
                 busy = [clients.enter_context(closing(Client(port))) for _ in range(PLACES - 1)]
                 for client in busy:
-                    client.send(post_bytes(b"x"))
+                    client.send(encode_post(b"x"))
                 await asyncio.sleep(0.1)
                 for count in range(12):
                     poster = clients.enter_context(closing(Client(port)))
                     await asyncio.sleep(0.05)  # it has arrived; its post has not
-                    poster.send(post_bytes(b"good"))
+                    poster.send(encode_post(b"good"))
                     await turns(count)
                     with closing(Client(port)):
                         await asyncio.sleep(0.05)
@@ -153,7 +153,7 @@ def test_clients_that_never_say_goodbye_keep_no_place(run, tmp_path):
     def visit(port: int) -> ssl.SSLSocket:
         visitor = socket.create_connection(("127.0.0.1", port), timeout=10)
         secured = authority.client().wrap_socket(visitor, server_hostname="127.0.0.1")
-        secured.sendall(post_bytes(b"x"))
+        secured.sendall(encode_post(b"x"))
         assert b" 404 " in secured.recv(4096)
         return secured
 

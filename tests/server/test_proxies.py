@@ -21,11 +21,11 @@ from tests.server_process import (
     PATH,
     ROOT,
     Answer,
-    Serving,
-    answer_from,
-    head,
-    post_bytes,
-    serving,
+    ServerProcess,
+    encode_head,
+    encode_post,
+    read_response,
+    run_server,
     signature,
 )
 
@@ -38,10 +38,10 @@ BELOW = OPEN.replace('"/open"', '"/webhook/open"')
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[Serving]:
+def server(tmp_path: Path) -> Iterator[ServerProcess]:
     folder = tmp_path / "serve"
     folder.mkdir()
-    with serving(folder, ENDPOINT, BELOW, ALLOWED) as running:
+    with run_server(folder, ENDPOINT, BELOW, ALLOWED) as running:
         yield running
 
 
@@ -67,7 +67,7 @@ class Proxy:
     def exchange(self, request: bytes) -> Answer:
         with self.connected() as connection:
             connection.sendall(request.replace(b"Host: localhost", b"Host: " + HOST.encode()))
-            return answer_from(connection)
+            return read_response(connection)
 
 
 @contextlib.contextmanager
@@ -103,38 +103,38 @@ def _free_port() -> int:
         return int(taken.getsockname()[1])
 
 
-def _behaves(proxy: Proxy, server: Serving) -> None:
+def _behaves(proxy: Proxy, server: ServerProcess) -> None:
     """Everything that matters behind a web server, whichever it is."""
     body = '{"text": "\u00e9 \U0001f600"}'.encode() + bytes(range(256))
-    assert proxy.exchange(post_bytes(body)).status == 200
+    assert proxy.exchange(encode_post(body)).status == 200
     assert server.bodies() == [body]
     assert server.rows("remote") == [("127.0.0.2",)]
     large = b"x" * 3_000_000
-    assert proxy.exchange(post_bytes(large)).status == 200
+    assert proxy.exchange(encode_post(large)).status == 200
     assert server.bodies()[-1] == large
-    chunked = head(
+    chunked = encode_head(
         "POST",
         PATH,
         {"Host": "localhost", "Transfer-Encoding": "chunked", "X-Hub-Signature-256": signature(b"abc")},
     )
     assert proxy.exchange(chunked + b"3\r\nabc\r\n0\r\n\r\n").status == 200
     assert server.bodies()[-1] == b"abc"
-    assert proxy.exchange(post_bytes(b"x", X_Hub_Signature_256=signature(b"y"))).status == 401
-    assert proxy.exchange(post_bytes(b"x", Content_Encoding="gzip")).status == 415
-    assert proxy.exchange(post_bytes(b"x", "/webhook/nowhere")).status == 404
-    assert proxy.exchange(post_bytes(b"x", "/elsewhere")).status == 404
+    assert proxy.exchange(encode_post(b"x", X_Hub_Signature_256=signature(b"y"))).status == 401
+    assert proxy.exchange(encode_post(b"x", Content_Encoding="gzip")).status == 415
+    assert proxy.exchange(encode_post(b"x", "/webhook/nowhere")).status == 404
+    assert proxy.exchange(encode_post(b"x", "/elsewhere")).status == 404
     # What a client claims about itself does not count, and what comes around the web server neither.
-    assert proxy.exchange(post_bytes(b"x", "/webhook/ips", X_Forwarded_For="203.0.113.9")).status == 401
+    assert proxy.exchange(encode_post(b"x", "/webhook/ips", X_Forwarded_For="203.0.113.9")).status == 401
     assert server.post(b"x", "/webhook/ips", X_Forwarded_For="203.0.113.9").status == 200, (
         "we are the trusted proxy"
     )
     stored = len(server.bodies())
     with contextlib.suppress(OSError):  # refused while it is still being sent, which some pass on as a 502
-        assert proxy.exchange(post_bytes(b"x" * 4_300_000)).status in (413, 502)
+        assert proxy.exchange(encode_post(b"x" * 4_300_000)).status in (413, 502)
     with proxy.connected() as connection:  # a client that never ends its body takes no place of ours
-        connection.sendall(post_bytes(b"x" * 1000).replace(b"localhost", HOST.encode())[:-1])
+        connection.sendall(encode_post(b"x" * 1000).replace(b"localhost", HOST.encode())[:-1])
         for n in range(20):
-            assert proxy.exchange(post_bytes(b"%d" % n)).status == 200
+            assert proxy.exchange(encode_post(b"%d" % n)).status == 200
     assert len(server.bodies()) == stored + 20
 
 

@@ -19,7 +19,7 @@ from gatherer.model.records import Record, Rejected, Response
 from gatherer.simulation import meta_payload
 from gatherer.simulation.campaign import Campaign
 from tests.factories import call, notification, run
-from tests.server_process import PATH, SECRET, serving
+from tests.server_process import PATH, SECRET, run_server
 
 START = datetime(2026, 11, 20, 9, tzinfo=UTC)
 
@@ -99,7 +99,7 @@ def test_bodies_are_escaped_and_signed_as_meta_does() -> None:
 
 
 def test_against_the_real_server_everything_is_taken_in_and_gathered(tmp_path: Path) -> None:
-    with serving(tmp_path) as server:
+    with run_server(tmp_path) as server:
         url = f"http://127.0.0.1:{server.port}{PATH}"
         arguments = ("simulate", "--url", url, "--count", "60", "--seed", "3", "--json")
         first = run(tmp_path, *arguments, GATHERER_APP_SECRET=SECRET)
@@ -123,7 +123,7 @@ def test_with_endpoint_nobody_types_a_secret(tmp_path: Path) -> None:
         'bearer_tokens = ["token"]\napi_key = { header = "X-Key", value = "välue" }\n'
     )
     basic = 'name = "b"\nprovider = "meta"\npath = "/b"\nbasic = { user = "u", password = "pässword" }\n'
-    with serving(tmp_path, endpoint, basic) as server:
+    with run_server(tmp_path, endpoint, basic) as server:
         base = f"http://127.0.0.1:{server.port}"
         for name, url in (("e", f"{base}/e/key"), ("b", f"{base}/b")):
             result = call(tmp_path, "simulate", "--endpoint", name, "--url", url, "--count", "3")
@@ -140,7 +140,7 @@ def test_with_endpoint_nobody_types_a_secret(tmp_path: Path) -> None:
 
 
 def test_the_url_of_an_endpoint_follows_from_the_configuration(tmp_path: Path) -> None:
-    with serving(tmp_path) as server:
+    with run_server(tmp_path) as server:
         configured = (tmp_path / "gatherer.toml").read_text(encoding="utf-8")
         (tmp_path / "gatherer.toml").write_text(
             configured.replace("port = 0", f'port = {server.port}\nhost = "0.0.0.0"'), encoding="utf-8"
@@ -225,7 +225,7 @@ def test_what_a_server_answers_decides_the_exit_code(
 
 
 def test_a_wrong_secret_exits_3(tmp_path: Path) -> None:
-    with serving(tmp_path) as server:
+    with run_server(tmp_path) as server:
         url = f"http://127.0.0.1:{server.port}{PATH}"
         result = call(tmp_path, "simulate", "--url", url, "--app-secret", "another", "--count", "3")
         assert server.bodies() == []

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.server.http.framing import CASES, TAKEN_BY_NGINX
-from tests.server_process import OPEN, Serving, serving
+from tests.server_process import OPEN, ServerProcess, run_server
 
 SETTINGS = "body_timeout_seconds = 2\nheader_timeout_seconds = 2\nkeepalive_timeout_seconds = 2\n"
 NGINX = """
@@ -31,13 +31,13 @@ http {{
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
-    with serving(tmp_path_factory.mktemp("serve"), OPEN, server=SETTINGS) as running:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    with run_server(tmp_path_factory.mktemp("serve"), OPEN, server=SETTINGS) as running:
         yield running
 
 
 @pytest.fixture(scope="module")
-def nginx(server: Serving, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+def nginx(server: ServerProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     """The port of an nginx in front of the server."""
     program = shutil.which("nginx")
     if program is None:
@@ -75,19 +75,19 @@ def _answers(port: int, sent: bytes) -> list[int]:
     return [int(code) for code in re.findall(rb"HTTP/1\.1 (\d{3}) ", received)]
 
 
-def _stored(server: Serving, before: int) -> list[bytes]:
+def _stored(server: ServerProcess, before: int) -> list[bytes]:
     return server.bodies()[before:]
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_each_framing_has_its_answer(server: Serving, name: str) -> None:
+def test_each_framing_has_its_answer(server: ServerProcess, name: str) -> None:
     case, before = CASES[name], len(server.bodies())
     assert _answers(server.port, case.sent) == case.answers
     assert _stored(server, before) == case.stored
 
 
 @pytest.mark.parametrize("name", [name for name, case in CASES.items() if len(case.sent) < 1000])
-def test_in_small_pieces_a_framing_has_the_same_answer(server: Serving, name: str) -> None:
+def test_in_small_pieces_a_framing_has_the_same_answer(server: ServerProcess, name: str) -> None:
     """The parser keeps its state from one read to the next."""
     case, before = CASES[name], len(server.bodies())
     received = b""
@@ -107,7 +107,7 @@ def test_in_small_pieces_a_framing_has_the_same_answer(server: Serving, name: st
 
 @pytest.mark.parametrize("name", CASES)
 def test_nginx_in_front_passes_nothing_on_that_is_framed_differently(
-    server: Serving, nginx: int, name: str
+    server: ServerProcess, nginx: int, name: str
 ) -> None:
     case, before = CASES[name], len(server.bodies())
     answers = _answers(nginx, case.sent)

@@ -16,43 +16,43 @@ import trustme
 from gatherer.inbox.remote.client import Address
 from gatherer.inbox.remote.inbox import RemoteInbox
 from gatherer.model.retry import RetryPolicy
-from tests.server_process import ENDPOINT, Serving, serving
+from tests.server_process import ENDPOINT, ServerProcess, run_server
 
 TOKEN = "token-of-the-app-server"
 QUICK = RetryPolicy(attempts=4, first_wait_seconds=0.02, longest_wait_seconds=0.1)
 _URL = re.compile(r"offering the inbox at (https?)://127\.0\.0\.1:(\d+)")
 
 
-class Offered(NamedTuple):
-    """A server, and where its inbox can be pulled."""
+class PullServer(NamedTuple):
+    """A `gatherer serve`, and the address at which a gatherer pulls its inbox."""
 
-    server: Serving
+    server: ServerProcess
     port: int
     folder: Path
 
     @property
     def url(self) -> str:
-        """Where to pull."""
+        """The URL of the inbox."""
         return f"https://127.0.0.1:{self.port}"
 
     @property
     def ca(self) -> Path:
-        """The file with the certificate that signed the server's."""
+        """The certificate of the authority that issued the server's."""
         return self.folder / "ca.pem"
 
     @property
     def pin(self) -> str:
-        """The SHA-256 of the server's certificate."""
-        return pin_of(self.folder / "certificate.pem")
+        """The SHA-256 fingerprint of the server's certificate."""
+        return certificate_pin(self.folder / "certificate.pem")
 
     def open(self, **address: Any) -> RemoteInbox:
-        """Open the inbox as a gatherer does."""
+        """Open the inbox as `gatherer gather` does."""
         keys = {"url": self.url, "token": TOKEN, "ca": self.ca} | address
         return RemoteInbox("web1", Address(**keys), retry_policy=QUICK)
 
 
-def certify(folder: Path, *, authority: trustme.CA | None = None) -> trustme.CA:
-    """Write `certificate.pem`, `key.pem` and `ca.pem` into `folder`; return who has signed."""
+def write_certificates(folder: Path, *, authority: trustme.CA | None = None) -> trustme.CA:
+    """Write `certificate.pem`, `key.pem` and `ca.pem` into `folder`; return the authority that issued them."""
     authority = authority or trustme.CA()
     authority.cert_pem.write_to_path(folder / "ca.pem")
     issued = authority.issue_cert("127.0.0.1", "localhost")
@@ -61,73 +61,73 @@ def certify(folder: Path, *, authority: trustme.CA | None = None) -> trustme.CA:
     return authority
 
 
-def pin_of(certificate: Path) -> str:
-    """Return the SHA-256 of the first certificate in the file."""
+def certificate_pin(certificate: Path) -> str:
+    """Return the SHA-256 fingerprint of the first certificate in the file."""
     first = certificate.read_text(encoding="ascii").partition("-----END CERTIFICATE-----")
     return sha256(PEM_cert_to_DER_cert(first[0] + first[1])).hexdigest()
 
 
 @contextmanager
-def offering(
+def run_pull_server(
     folder: Path,
     *endpoints: str,
     tokens: tuple[str, ...] = (TOKEN,),
     tls: bool = True,
     port: int = 0,
     **more: Any,
-) -> Iterator[Offered]:
+) -> Iterator[PullServer]:
     """Run `gatherer serve` with a `[pull]` in `folder` for the duration of the block."""
     folder.mkdir(exist_ok=True)
     if tls and not (folder / "key.pem").exists():
-        certify(folder)
+        write_certificates(folder)
     keys = "tls_certificate = 'certificate.pem'\ntls_key = 'key.pem'\n" if tls else ""
     listed = ", ".join(f"'{token}'" for token in tokens)
     public, pull = more.pop("public_port", 0), more.pop("pull", "")
     server = f"port = {public}\n[pull]\nport = {port}\ntokens = [{listed}]\n{keys}{pull}"
-    with serving(folder, *(endpoints or (ENDPOINT,)), server=server, **more) as running:
+    with run_server(folder, *(endpoints or (ENDPOINT,)), server=server, **more) as process:
         end = time.monotonic() + 20
-        while (found := _URL.search(running.log())) is None:
-            assert time.monotonic() < end, running.log()
+        while (match := _URL.search(process.log())) is None:
+            assert time.monotonic() < end, process.log()
             time.sleep(0.02)
-        assert found[1] == ("https" if tls else "http")
-        yield Offered(running, int(found[2]), folder)
+        assert match[1] == ("https" if tls else "http")
+        yield PullServer(process, int(match[2]), folder)
 
 
-class Proxy:
-    """Passes bytes on between a client and a server, for as long as `alter` likes what the server says."""
+class AlteringProxy:
+    """A TCP proxy that forwards bytes between a client and a server, and alters what the server sends."""
 
     def __init__(self, port: int, alter: Callable[[int, int, bytes], bytes | None]) -> None:
-        """Pass on to `port`. `alter(connection, offset, data)` returns what arrives of it; None cuts the connection."""
+        """Forward to `port`. `alter(connection, offset, data)` returns the bytes to forward; None cuts the connection."""
         self.connections = 0
         self._alter = alter
-        self._to = port
-        self._listening = socket.create_server(("127.0.0.1", 0))
-        self.port: int = self._listening.getsockname()[1]
+        self._server_port = port
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
 
     def close(self) -> None:
-        """Accept no more."""
-        self._listening.close()
+        """Accept no more connections."""
+        self._listener.close()
 
     def _accept(self) -> None:
         with suppress(OSError):
             while True:
-                client, _ = self._listening.accept()
+                client, _ = self._listener.accept()
                 self.connections += 1
-                server = socket.create_connection(("127.0.0.1", self._to))
-                threading.Thread(target=self._up, args=(client, server), daemon=True).start()
+                server = socket.create_connection(("127.0.0.1", self._server_port))
+                threading.Thread(target=self._forward_requests, args=(client, server), daemon=True).start()
                 threading.Thread(
-                    target=self._down, args=(self.connections, client, server), daemon=True
+                    target=self._forward_responses, args=(self.connections, client, server), daemon=True
                 ).start()
 
     @staticmethod
-    def _up(client: socket.socket, server: socket.socket) -> None:
+    def _forward_requests(client: socket.socket, server: socket.socket) -> None:
         with suppress(OSError):
             while data := client.recv(65536):
                 server.sendall(data)
             server.shutdown(socket.SHUT_WR)
 
-    def _down(self, number: int, client: socket.socket, server: socket.socket) -> None:
+    def _forward_responses(self, number: int, client: socket.socket, server: socket.socket) -> None:
         offset = 0
         with suppress(OSError), client, server:
             while data := server.recv(65536):
@@ -140,7 +140,7 @@ class Proxy:
 
 
 @contextmanager
-def proxy(port: int, alter: Callable[[int, int, bytes], bytes | None]) -> Iterator[Proxy]:
+def altering_proxy(port: int, alter: Callable[[int, int, bytes], bytes | None]) -> Iterator[AlteringProxy]:
     """Run a proxy for the duration of the block."""
-    with closing(Proxy(port, alter)) as running:
+    with closing(AlteringProxy(port, alter)) as running:
         yield running

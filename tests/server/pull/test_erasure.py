@@ -16,25 +16,30 @@ from gatherer.inbox.remote.protocol import digest
 from gatherer.model.errors import InboxError, TemporaryError
 from gatherer.model.notification import body_key
 from tests.factories import fill_inbox
-from tests.server.pull.pull_server import TOKEN, Offered, offering
+from tests.server.pull.pull_server import TOKEN, PullServer, run_pull_server
 
 ADMIN = "token-of-the-administrator"
 BODIES = [b"about somebody", b"about others"]
 
 
 @pytest.fixture
-def offered(tmp_path: Path) -> Iterator[Offered]:
+def pull_server(tmp_path: Path) -> Iterator[PullServer]:
     fill_inbox(tmp_path / "inbox.db", BODIES)
-    with offering(tmp_path, pull=f'admin_tokens = ["old-token", "{ADMIN}"]\n') as offered:
-        yield offered
+    with run_pull_server(tmp_path, pull=f'admin_tokens = ["old-token", "{ADMIN}"]\n') as pull_server:
+        yield pull_server
 
 
 def post(
-    offered: Offered, content: bytes, token: str | None = ADMIN, *, method: str = "POST", said: str = ""
+    pull_server: PullServer,
+    content: bytes,
+    token: str | None = ADMIN,
+    *,
+    method: str = "POST",
+    said: str = "",
 ) -> int:
-    context = ssl.create_default_context(cafile=str(offered.ca))
+    context = ssl.create_default_context(cafile=str(pull_server.ca))
     with closing(
-        http.client.HTTPSConnection("127.0.0.1", offered.port, context=context, timeout=30)
+        http.client.HTTPSConnection("127.0.0.1", pull_server.port, context=context, timeout=30)
     ) as connection:
         headers = {"Content-Digest": said or digest(content)}
         if token is not None:
@@ -43,35 +48,35 @@ def post(
         return connection.getresponse().status
 
 
-def asking(offered: Offered, body: bytes = b"") -> bytes:
-    with closing(offered.open()) as inbox:
+def asking(pull_server: PullServer, body: bytes = b"") -> bytes:
+    with closing(pull_server.open()) as inbox:
         identity = inbox.identity
     wanted = [[1, body_key(BODIES[0]).hex(), base64.b64encode(body).decode()]]
     return json.dumps({"inbox_id": identity, "notifications": wanted}).encode()
 
 
-def test_it_is_done_when_it_is_answered(offered: Offered) -> None:
-    assert post(offered, asking(offered, b"rest")) == 200
-    assert offered.server.bodies() == [b"rest", BODIES[1]]
-    with closing(offered.open(admin_token="old-token")) as inbox:
+def test_it_is_done_when_it_is_answered(pull_server: PullServer) -> None:
+    assert post(pull_server, asking(pull_server, b"rest")) == 200
+    assert pull_server.server.bodies() == [b"rest", BODIES[1]]
+    with closing(pull_server.open(admin_token="old-token")) as inbox:
         assert (
             inbox.redact([InboxRedaction(1, body_key(b"rest"), b""), InboxRedaction(2, b"another", b"")]) == 1
         )
         assert [n.is_erased for n in inbox.read(0, Bounds())] == [True, False]
-    assert offered.server.bodies() == [b"", BODIES[1]]
+    assert pull_server.server.bodies() == [b"", BODIES[1]]
 
 
 @pytest.mark.parametrize("token", [None, "", TOKEN, "wrong"])
-def test_the_admin_token_is_needed(offered: Offered, token: str | None) -> None:
-    assert post(offered, asking(offered), token) == 401
-    assert offered.server.bodies() == BODIES
+def test_the_admin_token_is_needed(pull_server: PullServer, token: str | None) -> None:
+    assert post(pull_server, asking(pull_server), token) == 401
+    assert pull_server.server.bodies() == BODIES
 
 
-def test_what_is_no_such_request_is_refused_and_changes_nothing(offered: Offered) -> None:
-    good = asking(offered)
-    assert post(offered, good, method="GET") == 405
-    assert post(offered, good, said="sha-256=:AAAA:") == 400
-    assert post(offered, good[:-1]) == 400
+def test_what_is_no_such_request_is_refused_and_changes_nothing(pull_server: PullServer) -> None:
+    good = asking(pull_server)
+    assert post(pull_server, good, method="GET") == 405
+    assert post(pull_server, good, said="sha-256=:AAAA:") == 400
+    assert post(pull_server, good[:-1]) == 400
     for bad in (
         b"",
         b"[]",
@@ -82,25 +87,25 @@ def test_what_is_no_such_request_is_refused_and_changes_nothing(offered: Offered
         b"[" * 200_000,
         *(good.replace(b"[[1", b"[[" + bad) for bad in (b"0", b"1e400", b"Infinity", b"9223372036854775808")),
     ):
-        assert post(offered, bad) == 400, bad
+        assert post(pull_server, bad) == 400, bad
     identity = json.loads(good)["inbox_id"].encode()
-    assert post(offered, good.replace(identity, b"0" * 32)) == 409
-    assert post(offered, good + b" " * 64_000_000) == 413
-    assert offered.server.bodies() == BODIES
-    assert post(offered, good) == 200
+    assert post(pull_server, good.replace(identity, b"0" * 32)) == 409
+    assert post(pull_server, good + b" " * 64_000_000) == 413
+    assert pull_server.server.bodies() == BODIES
+    assert post(pull_server, good) == 200
 
 
 def test_where_no_admin_token_is_set_nobody_is_admitted(tmp_path: Path) -> None:
     fill_inbox(tmp_path / "inbox.db", BODIES)
-    with offering(tmp_path) as offered, closing(offered.open(admin_token=TOKEN)) as inbox:
+    with run_pull_server(tmp_path) as pull_server, closing(pull_server.open(admin_token=TOKEN)) as inbox:
         with pytest.raises(InboxError, match="not one of its \\[pull\\] admin_tokens"):
             inbox.redact([InboxRedaction(1, body_key(BODIES[0]), b"")])
-        assert offered.server.bodies() == BODIES
+        assert pull_server.server.bodies() == BODIES
 
 
 def test_a_server_that_goes_away_is_said_to_be_away(tmp_path: Path) -> None:
     fill_inbox(tmp_path / "inbox.db", BODIES)
-    with offering(tmp_path, pull=f'admin_tokens = ["{ADMIN}"]\n') as offered:
-        inbox = offered.open(admin_token=ADMIN)
+    with run_pull_server(tmp_path, pull=f'admin_tokens = ["{ADMIN}"]\n') as pull_server:
+        inbox = pull_server.open(admin_token=ADMIN)
     with closing(inbox), pytest.raises(TemporaryError, match="nothing is lost"):
         inbox.redact([InboxRedaction(1, body_key(BODIES[0]), b"")])

@@ -18,12 +18,14 @@ from gatherer.inbox.base import Bounds
 from gatherer.pipeline.gather import gather_inbox
 from gatherer.targets.sqlite.target import SQLiteTarget
 from tests.factories import call, configure, fill_inbox, inbox_files, receipts, rows
-from tests.server.pull.pull_server import TOKEN, Offered, offering
-from tests.server_process import OPEN, answer_from, post_bytes
+from tests.server.pull.pull_server import TOKEN, PullServer, run_pull_server
+from tests.server_process import OPEN, encode_post, read_response
 
 
-def section(name: str, offered: Offered) -> str:
-    return f"[[inbox]]\nname = '{name}'\nurl = '{offered.url}'\ntoken = '{TOKEN}'\nca = '{offered.ca}'\n"
+def section(name: str, pull_server: PullServer) -> str:
+    return (
+        f"[[inbox]]\nname = '{name}'\nurl = '{pull_server.url}'\ntoken = '{TOKEN}'\nca = '{pull_server.ca}'\n"
+    )
 
 
 def free_port() -> int:
@@ -46,8 +48,8 @@ def test_inboxes_here_and_elsewhere_are_gathered_in_one_run(tmp_path: Path) -> N
     web.mkdir()
     fill_inbox(web / "inbox.db", [receipts("wamid.A"), receipts("wamid.B"), receipts("wamid.C")])
     fill_inbox(tmp_path / "here.db", [receipts("wamid.C"), receipts("wamid.D")])
-    with offering(web) as offered:
-        configure(tmp_path, section("web1", offered) + "[[inbox]]\nname = 'here'\npath = 'here.db'\n")
+    with run_pull_server(web) as pull_server:
+        configure(tmp_path, section("web1", pull_server) + "[[inbox]]\nname = 'here'\npath = 'here.db'\n")
         code, summary = gather(tmp_path)
         assert code == 0
         assert (summary["read"], summary["inserted"]) == (5, {"sent": 4})
@@ -129,14 +131,14 @@ def test_an_inbox_replaced_is_gathered_from_its_start_and_one_reset_stops_alone(
     web.mkdir()
     fill_inbox(web / "inbox.db", [receipts("wamid.A"), receipts("wamid.B")])
     fill_inbox(tmp_path / "here.db", [receipts("wamid.C")])
-    with offering(web) as offered:
-        configure(tmp_path, section("web1", offered) + "[[inbox]]\nname = 'here'\npath = 'here.db'\n")
+    with run_pull_server(web) as pull_server:
+        configure(tmp_path, section("web1", pull_server) + "[[inbox]]\nname = 'here'\npath = 'here.db'\n")
         assert gather(tmp_path)[0] == 0
     with closing(sqlite3.connect(web / "inbox.db")) as connection, connection:  # an older copy of the same
         connection.execute("DELETE FROM notification WHERE id = 2")
         connection.execute("UPDATE sqlite_sequence SET seq = 1")
     fill_inbox(tmp_path / "here.db", [receipts("wamid.D")])
-    with offering(web, port=offered.port):
+    with run_pull_server(web, port=pull_server.port):
         code, summary = gather(tmp_path)
         assert code == 3
         assert "ends at 1" in summary["inboxes"][0]["problem"]
@@ -144,7 +146,7 @@ def test_an_inbox_replaced_is_gathered_from_its_start_and_one_reset_stops_alone(
     for path in inbox_files(web):
         path.unlink()
     fill_inbox(web / "inbox.db", [receipts("wamid.E")])
-    with offering(web, port=offered.port):
+    with run_pull_server(web, port=pull_server.port):
         code, summary = gather(tmp_path)
         assert (code, summary["inboxes"][0]["read"]) == (0, 1)
     assert {row["message_id"][-1] for row in rows(tmp_path / "responses.db")} == set("ABCDE")
@@ -161,8 +163,8 @@ def test_a_dry_run_acknowledges_nothing(tmp_path: Path) -> None:
     web = tmp_path / "web"
     web.mkdir()
     fill_inbox(web / "inbox.db", [receipts("wamid.A")])
-    with offering(web) as offered:
-        configure(tmp_path, section("web1", offered))
+    with run_pull_server(web) as pull_server:
+        configure(tmp_path, section("web1", pull_server))
         assert gather(tmp_path, "--dry-run")[1]["read"] == 1
     assert consumers.read_all(web / "inbox.db") == []
 
@@ -172,8 +174,8 @@ def test_replay_chooses_one_of_several(tmp_path: Path) -> None:
     web.mkdir()
     fill_inbox(web / "inbox.db", [receipts("wamid.A"), b"junk"])
     fill_inbox(tmp_path / "here.db", [receipts("wamid.B")])
-    with offering(web) as offered:
-        configure(tmp_path, section("web1", offered) + "[[inbox]]\nname = 'here'\npath = 'here.db'\n")
+    with run_pull_server(web) as pull_server:
+        configure(tmp_path, section("web1", pull_server) + "[[inbox]]\nname = 'here'\npath = 'here.db'\n")
         ended = call(tmp_path, "replay", "--all")
         assert ended.returncode == 2
         assert b"choose one with --inbox: web1, here" in ended.stderr
@@ -217,8 +219,14 @@ def test_several_gather_hosts_at_once_stay_correct(tmp_path: Path) -> None:
     web.mkdir()
     fill_inbox(web / "inbox.db", [receipts(f"wamid.{i}") for i in range(400)])
     SQLiteTarget(tmp_path / "responses.db").close()
-    with offering(web) as offered:
-        command = [sys.executable, "-c", GATHER.replace("{token}", TOKEN), offered.url, str(offered.ca)]
+    with run_pull_server(web) as pull_server:
+        command = [
+            sys.executable,
+            "-c",
+            GATHER.replace("{token}", TOKEN),
+            pull_server.url,
+            str(pull_server.ca),
+        ]
         hosts = [
             subprocess.Popen([*command, str(tmp_path / "responses.db")], stdout=subprocess.PIPE)
             for _ in range(3)
@@ -272,8 +280,8 @@ class Balancer:
                 attempt += 1
                 try:
                     with socket.create_connection(("127.0.0.1", self._ports[attempt % 3]), 5) as connection:
-                        connection.sendall(post_bytes(receipts(message), "/open", Connection="close"))
-                        if answer_from(connection).status == 200:
+                        connection.sendall(encode_post(receipts(message), "/open", Connection="close"))
+                        if read_response(connection).status == 200:
                             break
                 except OSError:
                     pass
@@ -287,7 +295,9 @@ def test_three_servers_share_nothing_and_one_is_killed_in_mid_load_and_brought_b
     ports, pulls = [free_port() for _ in range(3)], [free_port() for _ in range(3)]
     with ExitStack() as stack:
         servers = [
-            stack.enter_context(offering(tmp_path / f"web{i}", OPEN, public_port=ports[i], port=pulls[i]))
+            stack.enter_context(
+                run_pull_server(tmp_path / f"web{i}", OPEN, public_port=ports[i], port=pulls[i])
+            )
             for i in range(3)
         ]
         configure(tmp_path, "".join(section(f"web{i}", server) for i, server in enumerate(servers)))
@@ -298,7 +308,7 @@ def test_three_servers_share_nothing_and_one_is_killed_in_mid_load_and_brought_b
             assert code == 75
             assert [one["exit_code"] for one in summary["inboxes"]] == [0, 75, 0]
             load.wait_for(150)
-            stack.enter_context(offering(tmp_path / "web1", OPEN, public_port=ports[1], port=pulls[1]))
+            stack.enter_context(run_pull_server(tmp_path / "web1", OPEN, public_port=ports[1], port=pulls[1]))
             load.wait_for(150)
             assert gather(tmp_path)[0] == 0
             load.wait_for(50)
@@ -315,7 +325,7 @@ def test_a_target_restored_from_a_copy_is_refilled_over_the_network(tmp_path: Pa
     web = tmp_path / "web"
     web.mkdir()
     fill_inbox(web / "inbox.db", [receipts(f"wamid.{i}") for i in range(10)])
-    with offering(web) as offered, closing(offered.open()) as inbox:
+    with run_pull_server(web) as pull_server, closing(pull_server.open()) as inbox:
         with closing(SQLiteTarget(tmp_path / "responses.db")) as target:
             gather_inbox(inbox, target, limit=4)
             identity = target.identity

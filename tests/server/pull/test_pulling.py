@@ -22,8 +22,15 @@ from gatherer.model.errors import InboxError, TemporaryError
 from gatherer.model.notification import Notification
 from gatherer.model.timestamps import from_milliseconds
 from tests.factories import RECEIVED_AT, fill_inbox, inbox_files
-from tests.server.pull.pull_server import TOKEN, Offered, certify, offering, pin_of, proxy
-from tests.server_process import OPEN, refused
+from tests.server.pull.pull_server import (
+    TOKEN,
+    PullServer,
+    altering_proxy,
+    certificate_pin,
+    run_pull_server,
+    write_certificates,
+)
+from tests.server_process import OPEN, run_failing_server
 
 BODIES = [
     b"",
@@ -35,10 +42,10 @@ BODIES = [
 
 
 @pytest.fixture(scope="module")
-def offered(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Offered]:
-    folder = tmp_path_factory.mktemp("offered")
+def pull_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PullServer]:
+    folder = tmp_path_factory.mktemp("pull_server")
     fill_inbox(folder / "inbox.db", BODIES)
-    with offering(folder) as running:
+    with run_pull_server(folder) as running:
         yield running
 
 
@@ -52,21 +59,21 @@ def drain(inbox: Inbox, bounds: Bounds = ANY) -> list[Notification]:
     return found
 
 
-def local(offered: Offered) -> list[Notification]:
-    with closing(LocalInbox(offered.folder / "inbox.db")) as inbox:
+def local(pull_server: PullServer) -> list[Notification]:
+    with closing(LocalInbox(pull_server.folder / "inbox.db")) as inbox:
         return drain(inbox)
 
 
 @pytest.mark.parametrize(
     "bounds", [Bounds(), Bounds(rows=7), Bounds(bytes=1), Bounds(rows=700, bytes=100_000)]
 )
-def test_a_remote_inbox_reads_as_the_local_one(offered: Offered, bounds: Bounds) -> None:
+def test_a_remote_inbox_reads_as_the_local_one(pull_server: PullServer, bounds: Bounds) -> None:
     """Bytes, metadata, order, and the bounds of each batch."""
     if bounds.bytes == 1:
-        with closing(offered.open()) as inbox:
+        with closing(pull_server.open()) as inbox:
             assert [[n.id for n in inbox.read(after, bounds)] for after in range(4)] == [[1], [2], [3], [4]]
         return
-    with closing(offered.open()) as inbox, closing(LocalInbox(offered.folder / "inbox.db")) as beside:
+    with closing(pull_server.open()) as inbox, closing(LocalInbox(pull_server.folder / "inbox.db")) as beside:
         assert (inbox.identity, inbox.last_id(), inbox.first_id()) == (beside.identity, len(BODIES), 1)
         after = 0
         while batch := inbox.read(after, bounds):
@@ -101,14 +108,14 @@ def test_a_remote_inbox_reads_as_the_local_one(offered: Offered, bounds: Bounds)
         Selection(endpoint="another & more"),
     ],
 )
-def test_a_remote_inbox_selects_as_the_local_one(offered: Offered, selection: Selection) -> None:
-    with closing(offered.open()) as inbox, closing(LocalInbox(offered.folder / "inbox.db")) as beside:
+def test_a_remote_inbox_selects_as_the_local_one(pull_server: PullServer, selection: Selection) -> None:
+    with closing(pull_server.open()) as inbox, closing(LocalInbox(pull_server.folder / "inbox.db")) as beside:
         found = [n for batch in inbox.select(selection, Bounds()) for n in batch]
         assert found == [n for batch in beside.select(selection, Bounds()) for n in batch]
 
 
-def test_a_single_notification_can_be_had(offered: Offered) -> None:
-    with closing(offered.open()) as inbox:
+def test_a_single_notification_can_be_had(pull_server: PullServer) -> None:
+    with closing(pull_server.open()) as inbox:
         found = inbox.get(3)
         assert found is not None
         assert found.body == BODIES[2]
@@ -116,25 +123,25 @@ def test_a_single_notification_can_be_had(offered: Offered) -> None:
 
 
 def test_a_remote_inbox_is_read_on_while_it_grows(tmp_path: Path) -> None:
-    with offering(tmp_path, OPEN) as offered, closing(offered.open()) as inbox:
+    with run_pull_server(tmp_path, OPEN) as pull_server, closing(pull_server.open()) as inbox:
         assert (inbox.last_id(), inbox.first_id(), inbox.read(0, Bounds())) == (0, None, [])
         for number in range(5):
-            assert offered.server.post(b"%d" % number, "/open").status == 200
+            assert pull_server.server.post(b"%d" % number, "/open").status == 200
             assert [n.body for n in inbox.read(number, Bounds())] == [b"%d" % number]
 
 
 # --- on the way -----------------------------------------------------------------------------------
 
 
-def test_a_connection_cut_again_and_again_costs_nothing(offered: Offered) -> None:
+def test_a_connection_cut_again_and_again_costs_nothing(pull_server: PullServer) -> None:
     """Cut in the middle of the stream; what has come whole is kept, and not asked for again."""
 
     def cut(number: int, offset: int, data: bytes) -> bytes | None:
         return None if number <= 4 and offset > 400_000 else data
 
-    with proxy(offered.port, cut) as between:
-        with closing(offered.open(url=f"https://127.0.0.1:{between.port}")) as inbox:
-            assert drain(inbox) == local(offered)
+    with altering_proxy(pull_server.port, cut) as between:
+        with closing(pull_server.open(url=f"https://127.0.0.1:{between.port}")) as inbox:
+            assert drain(inbox) == local(pull_server)
         assert between.connections >= 3
 
 
@@ -149,15 +156,22 @@ def test_bytes_changed_on_the_way_are_noticed_without_tls(tmp_path: Path) -> Non
             return data[:500] + bytes([data[500] ^ 1]) + data[501:]
         return data
 
-    with offering(tmp_path, tls=False) as offered, proxy(offered.port, change) as between:
-        with closing(offered.open(url=f"http://127.0.0.1:{between.port}", ca=None)) as inbox:
-            assert drain(inbox, Bounds(rows=300)) == local(offered)
+    with (
+        run_pull_server(tmp_path, tls=False) as pull_server,
+        altering_proxy(pull_server.port, change) as between,
+    ):
+        with closing(pull_server.open(url=f"http://127.0.0.1:{between.port}", ca=None)) as inbox:
+            assert drain(inbox, Bounds(rows=300)) == local(pull_server)
     assert changed
 
 
-def test_an_answer_that_always_ends_early_is_given_up_and_nothing_is_made_of_it(offered: Offered) -> None:
-    with proxy(offered.port, lambda _, offset, data: None if offset > 20_000 else data) as between:
-        with closing(offered.open(url=f"https://127.0.0.1:{between.port}")) as inbox:
+def test_an_answer_that_always_ends_early_is_given_up_and_nothing_is_made_of_it(
+    pull_server: PullServer,
+) -> None:
+    with altering_proxy(
+        pull_server.port, lambda _, offset, data: None if offset > 20_000 else data
+    ) as between:
+        with closing(pull_server.open(url=f"https://127.0.0.1:{between.port}")) as inbox:
             with pytest.raises(TemporaryError, match=r"web1.*tried 4 times, nothing is lost"):
                 inbox.read(3, Bounds())
 
@@ -166,14 +180,14 @@ def test_a_server_restarted_in_the_middle_costs_nothing(tmp_path: Path) -> None:
     folder = tmp_path / "web1"
     folder.mkdir()
     fill_inbox(folder / "inbox.db", BODIES)
-    with offering(folder) as first:
+    with run_pull_server(folder) as first:
         inbox = first.open()
         found = inbox.read(0, Bounds(rows=100))
         first.server.kill()
     again: list[Any] = []
 
     def bring_back() -> None:
-        with offering(folder, port=first.port):
+        with run_pull_server(folder, port=first.port):
             again.append(True)
             finished.wait(30)
 
@@ -195,7 +209,7 @@ def test_a_server_restarted_in_the_middle_costs_nothing(tmp_path: Path) -> None:
 def test_an_inbox_replaced_in_the_middle_is_noticed(tmp_path: Path) -> None:
     """The server goes on with a new file; the run ends, and the next one begins with the new inbox."""
     fill_inbox(tmp_path / "inbox.db", BODIES[:2])
-    with offering(tmp_path, OPEN) as offered, closing(offered.open()) as inbox:
+    with run_pull_server(tmp_path, OPEN) as pull_server, closing(pull_server.open()) as inbox:
         assert len(inbox.read(0, Bounds(rows=1))) == 1
         for path in inbox_files(tmp_path):
             path.rename(tmp_path / f"old{path.name}")
@@ -204,7 +218,7 @@ def test_an_inbox_replaced_in_the_middle_is_noticed(tmp_path: Path) -> None:
             drain(inbox, Bounds(rows=1))
         with pytest.raises(TemporaryError, match="another inbox has taken its place"):
             inbox.last_id()
-        with closing(offered.open()) as new:
+        with closing(pull_server.open()) as new:
             assert [n.body for n in drain(new)] == [b"new"]
 
 
@@ -216,9 +230,12 @@ def test_a_proxy_that_speaks_http_1_0_gets_it_all(tmp_path: Path) -> None:
     from gatherer.inbox.remote import protocol
 
     fill_inbox(tmp_path / "inbox.db", BODIES)
-    with offering(tmp_path, tls=False) as offered, closing(LocalInbox(tmp_path / "inbox.db")) as beside:
+    with (
+        run_pull_server(tmp_path, tls=False) as pull_server,
+        closing(LocalInbox(tmp_path / "inbox.db")) as beside,
+    ):
         request = f"GET /v1/notifications?inbox_id={beside.identity} HTTP/1.0\r\nAuthorization: bearer {TOKEN}\r\n\r\n"
-        with socket.create_connection(("127.0.0.1", offered.port), 20) as connection:
+        with socket.create_connection(("127.0.0.1", pull_server.port), 20) as connection:
             connection.sendall(request.encode())
             answer = b"".join(iter(lambda: connection.recv(65536), b""))
         head, _, body = answer.partition(b"\r\n\r\n")
@@ -232,8 +249,8 @@ def test_a_proxy_that_speaks_http_1_0_gets_it_all(tmp_path: Path) -> None:
         assert [row[4] for row in rows] == BODIES
 
 
-def test_what_came_ahead_is_not_taken_for_something_else(offered: Offered) -> None:
-    with closing(offered.open()) as inbox:
+def test_what_came_ahead_is_not_taken_for_something_else(pull_server: PullServer) -> None:
+    with closing(pull_server.open()) as inbox:
         assert [n.id for n in inbox.read(0, Bounds(rows=5))] == [1, 2, 3, 4, 5]
         assert [n.id for n in inbox.read(100, Bounds(rows=2))] == [101, 102]
         assert [n.id for n in inbox.read(102, Bounds(rows=1))] == [103]
@@ -243,9 +260,11 @@ def test_what_came_ahead_is_not_taken_for_something_else(offered: Offered) -> No
 # --- who may --------------------------------------------------------------------------------------
 
 
-def ask(offered: Offered, path: str, method: str = "GET", body: bytes | None = None, **headers: str) -> Any:
-    context = ssl.create_default_context(cafile=str(offered.ca))
-    connection = http.client.HTTPSConnection("127.0.0.1", offered.port, context=context, timeout=20)
+def ask(
+    pull_server: PullServer, path: str, method: str = "GET", body: bytes | None = None, **headers: str
+) -> Any:
+    context = ssl.create_default_context(cafile=str(pull_server.ca))
+    connection = http.client.HTTPSConnection("127.0.0.1", pull_server.port, context=context, timeout=20)
     with closing(connection):
         fields = {"Authorization": f"Bearer {TOKEN}"} | {k.replace("_", "-"): v for k, v in headers.items()}
         connection.request(method, path, body, fields)
@@ -254,63 +273,65 @@ def ask(offered: Offered, path: str, method: str = "GET", body: bytes | None = N
 
 
 def test_a_wrong_token_gets_nothing_and_is_never_logged(tmp_path: Path) -> None:
-    with offering(tmp_path) as offered:
+    with run_pull_server(tmp_path) as pull_server:
         with pytest.raises(InboxError, match=r"401.*the token is not one of its \[pull\] tokens"):
-            offered.open(token="wrong-and-secret")
+            pull_server.open(token="wrong-and-secret")
         for path in ("/v1/inbox", "/", "/v1/notifications?inbox_id=x", "/webhook/meta"):
-            status, headers, body = ask(offered, path, Authorization="Bearer wrong-and-secret")
+            status, headers, body = ask(pull_server, path, Authorization="Bearer wrong-and-secret")
             assert (status, headers["WWW-Authenticate"]) == (401, "Bearer")
             assert b"secret" not in body
-        assert ask(offered, "/v1/inbox", Authorization=f"Basic {TOKEN}")[0] == 401
-        assert ask(offered, "/v1/inbox", Authorization="")[0] == 401
-        log = offered.server.log()
+        assert ask(pull_server, "/v1/inbox", Authorization=f"Basic {TOKEN}")[0] == 401
+        assert ask(pull_server, "/v1/inbox", Authorization="")[0] == 401
+        log = pull_server.server.log()
         assert "pull: 401 to 127.0.0.1" in log
         assert "secret" not in log
         assert TOKEN not in log
 
 
 def test_failures_are_limited_and_who_has_a_token_is_not(tmp_path: Path) -> None:
-    with offering(tmp_path) as offered:
-        statuses = [ask(offered, "/v1/inbox", Authorization="Bearer x")[0] for _ in range(14)]
+    with run_pull_server(tmp_path) as pull_server:
+        statuses = [ask(pull_server, "/v1/inbox", Authorization="Bearer x")[0] for _ in range(14)]
         assert statuses == [401] * 10 + [429] * 4
-        assert ask(offered, "/v1/inbox")[0] == 200
-        assert offered.server.log().count("pull: ") == 11, "what is refused by the limit is logged once"
+        assert ask(pull_server, "/v1/inbox")[0] == 200
+        assert pull_server.server.log().count("pull: ") == 11, (
+            "what is run_failing_server by the limit is logged once"
+        )
 
 
 def test_a_token_is_exchanged_without_a_gap(tmp_path: Path) -> None:
     """Both are accepted while the new one is on its way to the gatherers."""
-    with offering(tmp_path, tokens=("the-old-one", "the-new-one")) as offered:
+    with run_pull_server(tmp_path, tokens=("the-old-one", "the-new-one")) as pull_server:
         for token in ("the-old-one", "the-new-one"):
-            offered.open(token=token).close()
-    with offering(tmp_path, tokens=("the-new-one",)) as offered:
-        offered.open(token="the-new-one").close()
+            pull_server.open(token=token).close()
+    with run_pull_server(tmp_path, tokens=("the-new-one",)) as pull_server:
+        pull_server.open(token="the-new-one").close()
         with pytest.raises(InboxError, match="401"):
-            offered.open(token="the-old-one")
+            pull_server.open(token="the-old-one")
 
 
-def test_the_server_is_known_by_its_certificate(offered: Offered, tmp_path: Path) -> None:
-    offered.open(ca=None, pin=offered.pin).close()
-    certify(tmp_path)
+def test_the_server_is_known_by_its_certificate(pull_server: PullServer, tmp_path: Path) -> None:
+    pull_server.open(ca=None, pin=pull_server.pin).close()
+    write_certificates(tmp_path)
     with pytest.raises(InboxError, match="its certificate is not accepted"):
-        offered.open(ca=None, pin=pin_of(tmp_path / "certificate.pem"))
+        pull_server.open(ca=None, pin=certificate_pin(tmp_path / "certificate.pem"))
     with pytest.raises(InboxError, match="its certificate is not accepted"):
-        offered.open(ca=tmp_path / "ca.pem")
+        pull_server.open(ca=tmp_path / "ca.pem")
     with pytest.raises(InboxError, match="its certificate is not accepted"):
-        offered.open(ca=None)
+        pull_server.open(ca=None)
     with pytest.raises(InboxError, match=r"missing\.pem cannot be read"):
-        offered.open(ca=tmp_path / "missing.pem")
+        pull_server.open(ca=tmp_path / "missing.pem")
 
 
 def test_no_environment_variable_makes_another_certificate_good(
-    offered: Offered, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    pull_server: PullServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    certify(tmp_path)
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(offered.ca))
+    write_certificates(tmp_path)
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(pull_server.ca))
     with pytest.raises(InboxError, match="certificate"):
-        offered.open(ca=tmp_path / "ca.pem")
+        pull_server.open(ca=tmp_path / "ca.pem")
 
 
-def test_https_proxy_is_honoured(offered: Offered, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_https_proxy_is_honoured(pull_server: PullServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """The proxy opens a tunnel; the certificate is still the server's."""
     import socket
 
@@ -320,7 +341,7 @@ def test_https_proxy_is_honoured(offered: Offered, monkeypatch: pytest.MonkeyPat
     def tunnel() -> None:
         client, _ = listening.accept()
         asked.append(client.recv(65536).partition(b" HTTP")[0])
-        server = socket.create_connection(("127.0.0.1", offered.port))
+        server = socket.create_connection(("127.0.0.1", pull_server.port))
         client.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
 
         def pump(one: socket.socket, other: socket.socket) -> None:
@@ -335,9 +356,9 @@ def test_https_proxy_is_honoured(offered: Offered, monkeypatch: pytest.MonkeyPat
     threading.Thread(target=tunnel, daemon=True).start()
     monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{listening.getsockname()[1]}")
     monkeypatch.setenv("no_proxy", "")
-    with closing(listening), closing(offered.open(ca=None, pin=offered.pin)) as inbox:
+    with closing(listening), closing(pull_server.open(ca=None, pin=pull_server.pin)) as inbox:
         assert inbox.last_id() == len(BODIES)
-    assert asked == [f"CONNECT 127.0.0.1:{offered.port}".encode()]
+    assert asked == [f"CONNECT 127.0.0.1:{pull_server.port}".encode()]
 
 
 # --- acknowledgements and the rest of the protocol ----------------------------------------------
@@ -345,7 +366,7 @@ def test_https_proxy_is_honoured(offered: Offered, monkeypatch: pytest.MonkeyPat
 
 def test_an_acknowledgement_is_kept_where_purging_looks(tmp_path: Path) -> None:
     fill_inbox(tmp_path / "inbox.db", BODIES[:3])
-    with offering(tmp_path) as offered, closing(offered.open()) as inbox:
+    with run_pull_server(tmp_path) as pull_server, closing(pull_server.open()) as inbox:
         inbox.acknowledge("target-1", 2)
         inbox.acknowledge("target-2", 0)
         known = {one.name: one for one in consumers.read_all(tmp_path / "inbox.db")}
@@ -361,9 +382,9 @@ def test_an_acknowledgement_that_fails_costs_nothing(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     fill_inbox(tmp_path / "inbox.db", BODIES[:3])
-    with offering(tmp_path) as offered:
+    with run_pull_server(tmp_path) as pull_server:
         (tmp_path / "inbox.db.consumers").write_text("in the way", encoding="ascii")
-        with closing(offered.open()) as inbox:
+        with closing(pull_server.open()) as inbox:
             inbox.acknowledge("target-1", 2)
             inbox.acknowledge("target-1", 3)
     assert caplog.text.count("delays purging") == 1, "it is said once"
@@ -384,22 +405,24 @@ def test_an_acknowledgement_that_fails_costs_nothing(
         b'{"inbox_id": "ID", "consumer": "a", "notification_id": 1' + b" " * 10_000 + b"}",
     ],
 )
-def test_an_acknowledgement_that_is_none_is_refused(offered: Offered, content: bytes) -> None:
+def test_an_acknowledgement_that_is_none_is_refused(pull_server: PullServer, content: bytes) -> None:
     from gatherer.inbox.remote.protocol import digest
 
-    identity = json.loads(ask(offered, "/v1/inbox")[2])["inbox_id"]
+    identity = json.loads(ask(pull_server, "/v1/inbox")[2])["inbox_id"]
     content = content.replace(b"ID", identity.encode())
-    status, _, _ = ask(offered, "/v1/acknowledgement", "POST", content, Content_Digest=digest(content))
+    status, _, _ = ask(pull_server, "/v1/acknowledgement", "POST", content, Content_Digest=digest(content))
     assert status == (400 if len(content) < 4096 else 413)
-    assert not (offered.folder / "inbox.db.consumers").exists()
+    assert not (pull_server.folder / "inbox.db.consumers").exists()
 
 
-def test_an_acknowledgement_without_its_checksum_or_for_another_inbox_is_refused(offered: Offered) -> None:
+def test_an_acknowledgement_without_its_checksum_or_for_another_inbox_is_refused(
+    pull_server: PullServer,
+) -> None:
     from gatherer.inbox.remote.protocol import digest
 
     content = b'{"inbox_id": "another", "consumer": "a", "notification_id": 1}'
-    assert ask(offered, "/v1/acknowledgement", "POST", content)[0] == 400
-    answer = ask(offered, "/v1/acknowledgement", "POST", content, Content_Digest=digest(content))
+    assert ask(pull_server, "/v1/acknowledgement", "POST", content)[0] == 400
+    answer = ask(pull_server, "/v1/acknowledgement", "POST", content, Content_Digest=digest(content))
     assert answer[0] == 409
 
 
@@ -419,34 +442,38 @@ def test_an_acknowledgement_without_its_checksum_or_for_another_inbox_is_refused
         ("/v1/acknowledgement", 405),
     ],
 )
-def test_what_is_not_understood_is_refused_in_one_line(offered: Offered, path: str, status: int) -> None:
-    found, headers, body = ask(offered, path)
+def test_what_is_not_understood_is_refused_in_one_line(
+    pull_server: PullServer, path: str, status: int
+) -> None:
+    found, headers, body = ask(pull_server, path)
     assert found == status
     assert body.count(b"\n") == 1
     assert "no-store" in headers["Cache-Control"]
 
 
-def test_the_inbox_is_not_offered_to_the_public_listener_nor_webhooks_taken_here(offered: Offered) -> None:
-    assert offered.server.exchange(b"GET /v1/inbox HTTP/1.1\r\nHost: x\r\n\r\n").status == 404
-    assert ask(offered, "/webhook/meta", "POST", b"{}")[0] == 404
+def test_the_inbox_is_not_offered_to_the_public_listener_nor_webhooks_taken_here(
+    pull_server: PullServer,
+) -> None:
+    assert pull_server.server.exchange(b"GET /v1/inbox HTTP/1.1\r\nHost: x\r\n\r\n").status == 404
+    assert ask(pull_server, "/webhook/meta", "POST", b"{}")[0] == 404
 
 
-def test_one_reader_that_stops_reading_does_not_stop_the_others(offered: Offered) -> None:
-    context = ssl.create_default_context(cafile=str(offered.ca))
-    identity = json.loads(ask(offered, "/v1/inbox")[2])["inbox_id"]
+def test_one_reader_that_stops_reading_does_not_stop_the_others(pull_server: PullServer) -> None:
+    context = ssl.create_default_context(cafile=str(pull_server.ca))
+    identity = json.loads(ask(pull_server, "/v1/inbox")[2])["inbox_id"]
     request = f"GET /v1/notifications?inbox_id={identity} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}\r\n\r\n"
-    with closing(socket_to(offered, context)) as idle:
+    with closing(socket_to(pull_server, context)) as idle:
         idle.sendall(request.encode())
         time.sleep(0.2)
-        with closing(offered.open()) as inbox:
+        with closing(pull_server.open()) as inbox:
             assert len(drain(inbox)) == len(BODIES)
-        assert offered.server.post(b"{}").status == 200
+        assert pull_server.server.post(b"{}").status == 200
 
 
-def socket_to(offered: Offered, context: ssl.SSLContext) -> ssl.SSLSocket:
+def socket_to(pull_server: PullServer, context: ssl.SSLContext) -> ssl.SSLSocket:
     import socket
 
-    plain = socket.create_connection(("127.0.0.1", offered.port), 20)
+    plain = socket.create_connection(("127.0.0.1", pull_server.port), 20)
     return context.wrap_socket(plain, server_hostname="127.0.0.1")
 
 
@@ -461,7 +488,7 @@ def socket_to(offered: Offered, context: ssl.SSLContext) -> ssl.SSLSocket:
     ],
 )
 def test_a_pull_listener_that_cannot_be_safe_does_not_start(tmp_path: Path, keys: str, says: str) -> None:
-    code, said = refused(tmp_path, server=f"port = 0\n[pull]\nport = 0\n{keys}\n")
+    code, said = run_failing_server(tmp_path, server=f"port = 0\n[pull]\nport = 0\n{keys}\n")
     assert code == 2
     assert says in said
     assert "Traceback" not in said

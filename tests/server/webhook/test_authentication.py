@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from gatherer.server.webhook.proxy_headers import sender
-from tests.server_process import ENDPOINT, OPEN, PATH, Serving, post_bytes, serving, signature
+from tests.server_process import ENDPOINT, OPEN, PATH, ServerProcess, encode_post, run_server, signature
 
 BODY = b'{"entry":[]}'
 KEY = "url-key_0123456789"
@@ -122,15 +122,15 @@ TABLE = [
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
-    with serving(tmp_path_factory.mktemp("serve"), *ENDPOINTS) as running:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    with run_server(tmp_path_factory.mktemp("serve"), *ENDPOINTS) as running:
         yield running
 
 
 @pytest.mark.parametrize(("case", "path", "headers", "status"), TABLE, ids=[row[0] for row in TABLE])
 def test_every_configured_way_must_pass(server, case, path, headers, status):
     before = len(server.rows("id"))
-    answer = server.exchange(post_bytes(BODY, path, **headers))
+    answer = server.exchange(encode_post(BODY, path, **headers))
     assert answer.status == status
     assert len(server.rows("id")) == before + (status == 200)
     if status != 200:
@@ -161,14 +161,14 @@ def test_escaped_and_unescaped_text_both_verify_on_their_raw_bytes(server):
 
 
 def test_a_second_forwarded_header_counts_more_than_the_first(server):
-    forged = post_bytes(BODY, "/ips", X_Forwarded_For="203.0.113.9")
+    forged = encode_post(BODY, "/ips", X_Forwarded_For="203.0.113.9")
     added = forged.replace(b"\r\n\r\n", b"\r\nX-Forwarded-For: 198.51.100.1\r\n\r\n", 1)
     assert server.exchange(forged).status == 200
     assert server.exchange(added).status == 401
 
 
 def test_only_trusted_proxies_may_name_the_client(tmp_path):
-    with serving(tmp_path, ENDPOINTS[7], OPEN, server="trusted_proxies = []") as untrusting:
+    with run_server(tmp_path, ENDPOINTS[7], OPEN, server="trusted_proxies = []") as untrusting:
         assert untrusting.post(BODY, "/ips", X_Forwarded_For="203.0.113.9").status == 401
         assert untrusting.post(BODY, "/open", X_Forwarded_For="203.0.113.9").status == 200
         assert untrusting.rows("remote") == [("127.0.0.1",)]

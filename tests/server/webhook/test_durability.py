@@ -15,13 +15,21 @@ from pathlib import Path
 import pytest
 
 from tests import fault_injection
-from tests.server_process import Load, Serving, answer_from, integrity, post_bytes, refused, serving
+from tests.server_process import (
+    Load,
+    ServerProcess,
+    check_integrity,
+    encode_post,
+    read_response,
+    run_failing_server,
+    run_server,
+)
 
 LINUX = sys.platform == "linux"
 
 
 def test_at_the_moment_of_the_200_another_connection_sees_the_row(tmp_path):
-    with serving(tmp_path) as server, closing(sqlite3.connect(tmp_path / "inbox.db")) as other:
+    with run_server(tmp_path) as server, closing(sqlite3.connect(tmp_path / "inbox.db")) as other:
         for n in range(200):
             body = b"visible %d" % n
             assert server.post(body).status == 200
@@ -36,7 +44,7 @@ def test_the_body_is_written_and_synced_before_the_answer_leaves(tmp_path):
     trace = tmp_path / "trace"
     calls = "trace=pwrite64,pwritev,write,writev,send,sendto,sendmsg,fsync,fdatasync"
     command = ["strace", "-D", "-f", "-y", "-s", "5000", "-e", calls, "-o", str(trace)]
-    with serving(tmp_path, wrapper=command) as server:
+    with run_server(tmp_path, wrapper=command) as server:
         marks = [f"marker-{n}-".encode() for n in range(5)]
         for mark in marks:
             assert server.post(mark * 3).status == 200
@@ -63,12 +71,12 @@ def _survives_kill_9(folder: Path, cycles: int) -> None:
     acknowledged: set[bytes] = set()
     possible: set[bytes] = set()
     for cycle in range(cycles):
-        with serving(folder) as server, Load(server.port, prefix=f"{cycle}-") as load:
+        with run_server(folder) as server, Load(server.port, prefix=f"{cycle}-") as load:
             load.wait_for(40 + cycle * 7 % 60)
             server.kill()
         acknowledged.update(load.acknowledged)
         possible.update(load.acknowledged, load.unanswered)
-        assert integrity(server.inbox) == "ok"
+        assert check_integrity(server.inbox) == "ok"
         stored = server.bodies()
         assert acknowledged <= set(stored), "an acknowledged body is lost or changed"
         assert set(stored) <= possible, "a body is stored that nobody sent like this"
@@ -87,7 +95,7 @@ def test_kill_9_under_load_loses_no_acknowledged_body_in_200_cycles(tmp_path):
 
 def test_sigterm_under_load_answers_what_is_in_flight_and_exits_0(tmp_path):
     for cycle in range(3):
-        with serving(tmp_path) as server, Load(server.port, prefix=f"{cycle}-") as load:
+        with run_server(tmp_path) as server, Load(server.port, prefix=f"{cycle}-") as load:
             load.wait_for(100)
             started = time.monotonic()
             assert server.stop() == 0
@@ -95,15 +103,15 @@ def test_sigterm_under_load_answers_what_is_in_flight_and_exits_0(tmp_path):
         assert set(load.acknowledged) <= set(server.bodies())
         assert not load.refused
         assert "Traceback" not in server.log()
-        assert integrity(server.inbox) == "ok"
+        assert check_integrity(server.inbox) == "ok"
 
 
 def test_a_body_on_its_way_at_sigterm_is_still_taken(tmp_path):
     body = b"x" * 1000
-    with serving(tmp_path) as server, server.connect() as connection, server.connect() as idle:
-        connection.sendall(post_bytes(body)[:-500])
-        idle.sendall(post_bytes(b"before"))  # a kept connection without a request holds nobody up
-        assert answer_from(idle).status == 200
+    with run_server(tmp_path) as server, server.connect() as connection, server.connect() as idle:
+        connection.sendall(encode_post(body)[:-500])
+        idle.sendall(encode_post(b"before"))  # a kept connection without a request holds nobody up
+        assert read_response(idle).status == 200
         server.process.terminate()
         end = time.monotonic() + 5
         while "stopping" not in server.log():
@@ -113,14 +121,14 @@ def test_a_body_on_its_way_at_sigterm_is_still_taken(tmp_path):
             server.connect(timeout=2)
         server.process.terminate()  # a second signal does not cut the first one short
         connection.sendall(body[:500])
-        answer = answer_from(connection)
+        answer = read_response(connection)
         assert (answer.status, answer.headers["Connection"]) == (200, "close")
         assert server.process.wait(5) == 0
         assert server.bodies() == [b"before", body]
 
 
 @contextmanager
-def _filled_until_503(server: Serving, send: Callable[[bytes], int]) -> Iterator[list[bytes]]:
+def _filled_until_503(server: ServerProcess, send: Callable[[bytes], int]) -> Iterator[list[bytes]]:
     """Post until the disk is full; yield what was acknowledged until then."""
     acknowledged = []
     for n in range(500):
@@ -134,23 +142,23 @@ def _filled_until_503(server: Serving, send: Callable[[bytes], int]) -> Iterator
     yield acknowledged
 
 
-def _full_disk(server: Serving, free: Callable[[], None]) -> None:
+def _full_disk(server: ServerProcess, free: Callable[[], None]) -> None:
     """A full disk is answered with 503 and Retry-After; once there is room, all goes on without a restart."""
     with _filled_until_503(server, lambda body: server.post(body).status) as acknowledged:
-        refused = 0
+        run_failing_server = 0
         for n in range(100):  # emptying the log into the file can make room for a few more
             body = b"%d " % n + b"y" * 20_000
             answer = server.post(body)
             if answer.status == 200:
                 acknowledged.append(body)
                 continue
-            refused += 1
-            if refused == 3:
+            run_failing_server += 1
+            if run_failing_server == 3:
                 break
             assert answer.status == 503
             assert int(answer.headers["Retry-After"]) > 0
             assert answer.body == b"Service Unavailable\n"
-        assert refused == 3
+        assert run_failing_server == 3
         assert set(acknowledged) <= set(server.bodies()), "readers still find what was acknowledged"
         free()
         end = time.monotonic() + 20
@@ -159,7 +167,7 @@ def _full_disk(server: Serving, free: Callable[[], None]) -> None:
             time.sleep(0.1)
         assert server.bodies()[-1] == b"after"
         assert set(acknowledged) <= set(server.bodies())
-        assert integrity(server.inbox) == "ok"
+        assert check_integrity(server.inbox) == "ok"
         assert "commits again" in server.log()
         assert "Traceback" not in server.log()
         assert server.stop() == 0
@@ -169,7 +177,7 @@ def _full_disk(server: Serving, free: Callable[[], None]) -> None:
 def test_when_the_file_cannot_grow_it_says_503_and_recovers_without_a_restart(tmp_path):
     import resource
 
-    with serving(tmp_path) as server:
+    with run_server(tmp_path) as server:
         _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
         resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (300_000, hard))
         _full_disk(
@@ -185,7 +193,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_when_the_disk_is_full_it_says_503_and_recovers_without_a_restart(tmp_path, small_disk):
-    with serving(tmp_path, settings="min_free_bytes = 0", inbox=small_disk / "inbox.db") as server:
+    with run_server(tmp_path, settings="min_free_bytes = 0", inbox=small_disk / "inbox.db") as server:
         _full_disk(
             server,
             lambda: subprocess.run(["mount", "-o", "remount,size=8m", small_disk], check=True) and None,
@@ -194,16 +202,16 @@ def test_when_the_disk_is_full_it_says_503_and_recovers_without_a_restart(tmp_pa
 
 def test_a_disk_that_is_full_at_the_start_is_temporary(tmp_path, small_disk):
     (small_disk / "ballast").write_bytes(b"x" * 500_000)
-    code, said = refused(tmp_path, settings="min_free_bytes = 0", inbox=small_disk / "inbox.db")
+    code, said = run_failing_server(tmp_path, settings="min_free_bytes = 0", inbox=small_disk / "inbox.db")
     assert (code, said.count("\n")) == (75, 1)
     assert "cannot be written at present" in said
 
 
 def test_clients_that_vanish_in_masses_leave_no_trace_behind(tmp_path):
-    with serving(tmp_path) as server:
+    with run_server(tmp_path) as server:
         for n in range(300):
             connection = socket.create_connection(("127.0.0.1", server.port))
-            connection.sendall(post_bytes(b"vanish %d" % n)[: 50 + n])
+            connection.sendall(encode_post(b"vanish %d" % n)[: 50 + n])
             connection.close()
         assert server.post(b"still there").status == 200
         assert server.stop() == 0

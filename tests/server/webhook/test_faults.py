@@ -15,19 +15,19 @@ import pytest
 from tests import fault_injection
 from tests.factories import all_rows, receipts, run
 from tests.factories import rows as target_rows
-from tests.server_process import Load, Serving, integrity, serving
+from tests.server_process import Load, ServerProcess, check_integrity, run_server
 
 NIGHTLY = pytest.mark.nightly
 GATHER = [sys.executable, "-m", "gatherer", "gather", "--every", "1s"]
 
 
-def _survived(server: Serving, load: Load) -> None:
+def _survived(server: ServerProcess, load: Load) -> None:
     """Check that nothing acknowledged is missing, and that everything stored was sent."""
     stored = server.bodies()
     assert set(load.acknowledged) <= set(stored)
     assert set(stored) <= {*load.acknowledged, *load.unanswered, *(body for body, _ in load.refused)}
     assert {status for _, status in load.refused} <= {503}
-    assert integrity(server.inbox) == "ok"
+    assert check_integrity(server.inbox) == "ok"
     assert "Traceback" not in server.log()
 
 
@@ -57,11 +57,11 @@ def _gathering(folder: Path) -> Iterator[None]:
     ],
 )
 def test_errors_of_the_disk_are_answered_with_503_and_recovered_from(tmp_path, calls, fault):
-    with serving(tmp_path) as server, _gathering(tmp_path):
+    with run_server(tmp_path) as server, _gathering(tmp_path):
         with Load(server.port) as load:
             load.wait_for(50)
             files = (tmp_path / name for name in ("inbox.db", "inbox.db-wal"))
-            with fault_injection.injected(server.process, calls, fault, *files):
+            with fault_injection.inject_fault(server.process, calls, fault, *files):
                 fault_injection.wait_until(lambda: len(load.refused) > 20, what=server.log)
             load.wait_for(len(load.acknowledged) + 50)
         _survived(server, load)
@@ -85,8 +85,8 @@ def test_a_failed_flush_of_the_file_itself_is_an_error_of_the_inbox(tmp_path):
             acknowledged.append(body)
         return 200
 
-    with serving(tmp_path) as server:
-        with fault_injection.injected(
+    with run_server(tmp_path) as server:
+        with fault_injection.inject_fault(
             server.process, fault_injection.SYNCS, "error=EIO", tmp_path / "inbox.db"
         ):
             assert post_all() == 503
@@ -97,7 +97,7 @@ def test_a_failed_flush_of_the_file_itself_is_an_error_of_the_inbox(tmp_path):
         fault_injection.wait_until(lambda: post_all() == 200, what=server.log)
         assert "the inbox commits again" in server.log()
         assert {*acknowledged} <= {*server.bodies()}
-        assert integrity(server.inbox) == "ok"
+        assert check_integrity(server.inbox) == "ok"
         assert "Traceback" not in server.log()
 
 
@@ -108,7 +108,7 @@ def test_errors_below_the_c_library_are_answered_with_503_and_recovered_from(tmp
     """The same faults by another tool: some calls of a kind fail, in the whole process, for a while."""
     wrapper = ["fiu-run", "-x", "-f", str(tmp_path / "fiu")]
     (tmp_path / "fiu").mkdir()
-    with serving(tmp_path, wrapper=wrapper) as server:
+    with run_server(tmp_path, wrapper=wrapper) as server:
         pid = _server_of(server)
 
         def control(*command: str) -> None:
@@ -125,7 +125,7 @@ def test_errors_below_the_c_library_are_answered_with_503_and_recovered_from(tmp
         assert "the inbox cannot commit" in server.log()
 
 
-def _server_of(server: Serving) -> int:
+def _server_of(server: ServerProcess) -> int:
     """Return the process that listens: the one that was started, or its child."""
     children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text().split()
     return int(children[0]) if children else server.process.pid
@@ -138,7 +138,7 @@ def test_after_a_failed_fsync_the_old_connection_is_never_trusted_again(tmp_path
     trace = tmp_path / "trace"
     wrapper = ["strace", "-D", "-f", "-y", "-s", "40", "-e", f"trace={calls}", "-o", str(trace)]
     wrapper += ["-e", "inject=fdatasync:error=EIO:when=40"]
-    with serving(tmp_path, wrapper=wrapper) as server:
+    with run_server(tmp_path, wrapper=wrapper) as server:
         statuses = []
         for n in range(200):
             statuses.append(server.post(b"post %d" % n).status)
@@ -148,7 +148,7 @@ def test_after_a_failed_fsync_the_old_connection_is_never_trusted_again(tmp_path
         fault_injection.wait_until(lambda: server.post(b"again").status == 200)
         server.stop()
         time.sleep(0.5)
-        assert integrity(server.inbox) == "ok"
+        assert check_integrity(server.inbox) == "ok"
     lines = trace.read_text(encoding="utf-8", errors="replace").splitlines()
     failed = next(n for n, line in enumerate(lines) if "(INJECTED)" in line)
     answered = next(n for n in range(failed, len(lines)) if "HTTP/1.1 200 OK" in lines[n])
@@ -178,9 +178,9 @@ def test_a_disk_that_goes_away_costs_nothing_that_was_acknowledged(tmp_path, loo
     Between two posts: ext4 itself returns 0 from an fdatasync that is under way at that very moment, now and
     then, without having synced (seen with Linux 6.18, without SQLite too).
     """
-    inbox = loop_disk.place / "inbox.db"
+    inbox = loop_disk.mount_point / "inbox.db"
     bodies = [b"%d-" % n + os.urandom(3000) for n in range(100)]
-    with serving(tmp_path, settings="min_free_bytes = 0", inbox=inbox) as server:
+    with run_server(tmp_path, settings="min_free_bytes = 0", inbox=inbox) as server:
         assert {server.post(body).status for body in bodies} == {200}
         fault(loop_disk)
         with Load(server.port) as load:
@@ -191,26 +191,26 @@ def test_a_disk_that_goes_away_costs_nothing_that_was_acknowledged(tmp_path, loo
         assert "Traceback" not in server.log()
         server.stop()
     loop_disk.repair()
-    with serving(tmp_path, settings="min_free_bytes = 0", inbox=inbox) as server:
+    with run_server(tmp_path, settings="min_free_bytes = 0", inbox=inbox) as server:
         assert server.bodies()[:100] == bodies
-        assert integrity(server.inbox) == "ok"
+        assert check_integrity(server.inbox) == "ok"
         assert server.post(b"after").status == 200
 
 
 @NIGHTLY
 @fault_injection.needs("mount")
 def test_a_disk_that_is_mounted_read_only_is_refused_at_the_start(tmp_path):
-    from tests.server_process import refused
+    from tests.server_process import run_failing_server
 
     with fault_injection.small_disk(tmp_path / "disk", "8m") as disk:
-        with serving(tmp_path, settings="min_free_bytes = 0", inbox=disk / "inbox.db") as server:
+        with run_server(tmp_path, settings="min_free_bytes = 0", inbox=disk / "inbox.db") as server:
             assert server.post(b"x").status == 200
             server.stop()
         subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
-        code, said = refused(tmp_path, inbox=disk / "inbox.db")
+        code, said = run_failing_server(tmp_path, inbox=disk / "inbox.db")
         assert (code, said.count("\n")) == (2, 1), said
         subprocess.run(["mount", "-o", "remount,rw", disk], check=True)
-        with serving(tmp_path, settings="min_free_bytes = 0", inbox=disk / "inbox.db") as server:
+        with run_server(tmp_path, settings="min_free_bytes = 0", inbox=disk / "inbox.db") as server:
             assert server.bodies() == [b"x"]
 
 
@@ -232,7 +232,7 @@ def _remove_log(folder: Path) -> None:
     "touch", [pytest.param(_remove, marks=NIGHTLY), _move, pytest.param(_remove_log, marks=NIGHTLY)]
 )
 def test_an_inbox_that_is_taken_away_under_load_gets_no_further_200(tmp_path, touch: Callable[[Path], None]):
-    with serving(tmp_path) as server, Load(server.port) as load:
+    with run_server(tmp_path) as server, Load(server.port) as load:
         load.wait_for(50)
         touch(tmp_path)
         fault_injection.wait_until(lambda: load.refused and "cannot commit" in server.log(), what=server.log)
@@ -255,10 +255,10 @@ def test_an_inbox_that_is_taken_away_under_load_gets_no_further_200(tmp_path, to
 def test_an_inbox_that_is_replaced_under_load_is_written_from_then_on(tmp_path):
     other = tmp_path / "other"
     other.mkdir()
-    with serving(other) as prepared:
+    with run_server(other) as prepared:
         assert prepared.post(b"was there").status == 200
         prepared.stop()
-    with serving(tmp_path) as server, Load(server.port) as load:
+    with run_server(tmp_path) as server, Load(server.port) as load:
         load.wait_for(50)
         before = {*load.acknowledged}
         old = tmp_path / "old.db"
@@ -272,7 +272,7 @@ def test_an_inbox_that_is_replaced_under_load_is_written_from_then_on(tmp_path):
     assert before <= stored
     assert {*load.acknowledged} <= stored, "each is in the file that was in place when it was acknowledged"
     assert b"was there" in server.bodies()
-    assert (integrity(old), integrity(server.inbox)) == ("ok", "ok")
+    assert (check_integrity(old), check_integrity(server.inbox)) == ("ok", "ok")
 
 
 def _faketime_library() -> str | None:
@@ -295,7 +295,7 @@ def test_a_clock_that_jumps_back_an_hour_harms_nothing(tmp_path):
         "DONT_FAKE_MONOTONIC": "1",
     }
     wrapper = ["env", *(f"{name}={value}" for name, value in environment.items())]
-    with serving(tmp_path, wrapper=wrapper) as server:
+    with run_server(tmp_path, wrapper=wrapper) as server:
         assert server.post(receipts("wamid.BEFORE")).status == 200
         assert run(tmp_path, "gather").returncode == 0
         clock.write_text("-1h\n")
@@ -309,7 +309,7 @@ def test_a_clock_that_jumps_back_an_hour_harms_nothing(tmp_path):
         ids, times = zip(*server.rows("id, received_at"), strict=True)
         assert list(ids) == list(range(1, 12))
         assert times[0] - times[1] > 3_000_000, "the clock did jump"
-        assert integrity(server.inbox) == "ok"
+        assert check_integrity(server.inbox) == "ok"
         assert server.stop() == 0
         assert "Traceback" not in server.log()
     assert len(all_rows(tmp_path / "responses.db")["response"]) == 11
@@ -320,12 +320,12 @@ def test_gather_reads_all_the_while_a_server_is_killed_again_and_again(tmp_path)
     sent = 0
     with _gathering_from_the_first_post(tmp_path):
         for cycle in range(4):
-            with serving(tmp_path) as server:
+            with run_server(tmp_path) as server:
                 for _ in range(30):
                     assert server.post(receipts(f"wamid.{sent}")).status == 200
                     sent += 1
                 server.kill() if cycle % 2 else server.stop()
-            assert integrity(server.inbox) == "ok"
+            assert check_integrity(server.inbox) == "ok"
     assert run(tmp_path, "gather").returncode == 0
     kept = [row["message_id"] for row in target_rows(tmp_path / "responses.db")]
     assert sorted(kept) == sorted(f"wamid.{n}" for n in range(sent)), "all of them, each once"
@@ -333,7 +333,7 @@ def test_gather_reads_all_the_while_a_server_is_killed_again_and_again(tmp_path)
 
 @contextmanager
 def _gathering_from_the_first_post(folder: Path) -> Iterator[None]:
-    with serving(folder) as server:
+    with run_server(folder) as server:
         server.stop()
     with _gathering(folder):
         yield
@@ -341,13 +341,13 @@ def _gathering_from_the_first_post(folder: Path) -> Iterator[None]:
 
 def test_the_folder_of_a_new_inbox_is_on_disk_before_anything_is_promised(tmp_path):
     """Otherwise a power failure could take the whole folder with it."""
-    if not fault_injection.ROOT_HERE or not os.access("/usr/bin/strace", os.X_OK):
+    if not fault_injection.ROOT_ON_LINUX or not os.access("/usr/bin/strace", os.X_OK):
         pytest.skip("LOUD: strace is missing, the order was not seen")
     trace = tmp_path / "trace"
     calls = "trace=mkdir,fsync,fdatasync,sendto,sendmsg,write,writev"
     command = ["strace", "-D", "-f", "-y", "-s", "60", "-e", calls, "-o", str(trace)]
     inbox = tmp_path / "new" / "deep" / "inbox.db"
-    with serving(tmp_path, wrapper=command, inbox=inbox) as server:
+    with run_server(tmp_path, wrapper=command, inbox=inbox) as server:
         assert server.post(b"x").status == 200
         server.stop()
         time.sleep(0.5)

@@ -14,8 +14,8 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from tests.server.webhook.clients import BROKEN
-from tests.server_process import ENDPOINT, OPEN, PATH, ROOT, Serving, post_bytes, serving
+from tests.server.webhook.hostile_clients import BROKEN
+from tests.server_process import ENDPOINT, OPEN, PATH, ROOT, ServerProcess, encode_post, run_server
 
 KEYED = 'name = "keyed"\nprovider = "twilio"\npath = "/keyed"\nurl_key = "the-url-key-0123456789"\n'
 HANDSHAKE = (
@@ -123,7 +123,7 @@ made_up = st.builds(
 def mutated(draw: st.DrawFn) -> bytes:
     """A good or a broken request in which something was cut out, put in, or doubled."""
     request = bytearray(
-        draw(st.sampled_from([post_bytes(b'{"entry":[]}'), post_bytes(b"x", "/open"), *BROKEN.values()]))
+        draw(st.sampled_from([encode_post(b'{"entry":[]}'), encode_post(b"x", "/open"), *BROKEN.values()]))
     )
     for _ in range(draw(st.integers(1, 4))):
         at = draw(st.integers(0, min(len(request), 400)))
@@ -145,8 +145,8 @@ requests = (
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[Serving]:
-    with serving(tmp_path, ENDPOINT, OPEN, KEYED, HANDSHAKE, server=SETTINGS) as running:
+def server(tmp_path: Path) -> Iterator[ServerProcess]:
+    with run_server(tmp_path, ENDPOINT, OPEN, KEYED, HANDSHAKE, server=SETTINGS) as running:
         yield running
 
 
@@ -184,7 +184,7 @@ def test_whatever_is_sent_the_server_lives_and_gives_documented_answers(server, 
     assert server.stop() == 0
 
 
-def _exchange(server: Serving, request: bytes, splits: list[int]) -> bytes:
+def _exchange(server: ServerProcess, request: bytes, splits: list[int]) -> bytes:
     """Send `request` in pieces, say that there is no more, and return all that comes back."""
     received = b""
     with server.connect(10) as connection, contextlib.suppress(ConnectionError):

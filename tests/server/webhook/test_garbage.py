@@ -20,10 +20,10 @@ from gatherer.server.http.connection import Connection
 from gatherer.server.http.listener import Listener, ListeningServer
 from gatherer.server.http.server import loop_factory
 from gatherer.server.webhook.handler import WebhookHandler
-from tests.server.webhook.clients import BROKEN, SLOW
-from tests.server_process import ENDPOINT, OPEN, configure, post_bytes
+from tests.server.webhook.hostile_clients import BROKEN, SLOW
+from tests.server_process import ENDPOINT, OPEN, configure, encode_post
 
-REQUESTS = {**BROKEN, **{f"slow {n}": slow for n, slow in enumerate(SLOW)}, "good": post_bytes(b"x")}
+REQUESTS = {**BROKEN, **{f"slow {n}": slow for n, slow in enumerate(SLOW)}, "good": encode_post(b"x")}
 TURNS = itertools.cycle(range(8))
 
 

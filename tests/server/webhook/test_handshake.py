@@ -5,7 +5,7 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.server_process import ENDPOINT, OPEN, PATH, Serving, head, serving
+from tests.server_process import ENDPOINT, OPEN, PATH, ServerProcess, encode_head, run_server
 
 KEY = "url-key"
 ENDPOINTS = (
@@ -17,13 +17,13 @@ TOKEN = "hub.verify_token=verify%20me"
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
-    with serving(tmp_path_factory.mktemp("serve"), *ENDPOINTS) as running:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    with run_server(tmp_path_factory.mktemp("serve"), *ENDPOINTS) as running:
         yield running
 
 
-def _get(server: Serving, target: str, method: str = "GET"):
-    return server.exchange(head(method, target, {"Host": "localhost", "Connection": "close"}))
+def _get(server: ServerProcess, target: str, method: str = "GET"):
+    return server.exchange(encode_head(method, target, {"Host": "localhost", "Connection": "close"}))
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_the_challenge_comes_back_exactly_as_plain_text(server, challenge):
 
 def test_a_challenge_that_is_not_utf_8_does_not_disturb_the_server(server):
     target = f"{PATH}?hub.mode=subscribe&{TOKEN}&hub.challenge="
-    raw = head("GET", target + "\udcff", {"Host": "localhost", "Connection": "close"})
+    raw = encode_head("GET", target + "\udcff", {"Host": "localhost", "Connection": "close"})
     assert server.exchange(raw).status in (200, 400)
     assert _get(server, f"{target}1").body == b"1"
 
@@ -84,7 +84,7 @@ def test_a_challenge_that_is_not_utf_8_does_not_disturb_the_server(server):
 )
 def test_other_methods_are_not_allowed_and_the_answer_says_which_are(server, method, path, allowed):
     with server.connect() as connection:
-        connection.sendall(head(method, path, {"Host": "localhost", "Connection": "close"}))
+        connection.sendall(encode_head(method, path, {"Host": "localhost", "Connection": "close"}))
         answer = b""
         while chunk := connection.recv(4096):
             answer += chunk

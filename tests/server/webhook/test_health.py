@@ -17,19 +17,26 @@ from gatherer.inbox.reader import LocalInbox
 from tests import fault_injection
 from tests.certificates import Authority
 from tests.factories import call
-from tests.server.pull.pull_server import offering
-from tests.server_process import ENDPOINT, Serving, answer_from, configure, refused, serving
+from tests.server.pull.pull_server import run_pull_server
+from tests.server_process import (
+    ENDPOINT,
+    ServerProcess,
+    configure,
+    read_response,
+    run_failing_server,
+    run_server,
+)
 
 KEEPING = ENDPOINT + 'on_failed_authentication = "quarantine"\n'
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[Serving]:
-    with serving(tmp_path, KEEPING, settings="[admin]\nport = 0\n") as running:
+def server(tmp_path: Path) -> Iterator[ServerProcess]:
+    with run_server(tmp_path, KEEPING, settings="[admin]\nport = 0\n") as running:
         yield running
 
 
-def admin_url(server: Serving) -> str:
+def admin_url(server: ServerProcess) -> str:
     fault_injection.wait_until(lambda: "metrics at " in server.log())
     found = re.search(r"metrics at (http://127\.0\.0\.1:\d+)/metrics", server.log())
     assert found is not None
@@ -45,7 +52,7 @@ def get(url: str) -> tuple[int, str]:
             return error.code, error.read().decode()
 
 
-def metrics(server: Serving) -> dict[str, float]:
+def metrics(server: ServerProcess) -> dict[str, float]:
     _, text = get(f"{admin_url(server)}/metrics")
     return {
         ",".join((sample.name, *sample.labels.values())): sample.value
@@ -90,7 +97,7 @@ def test_the_metrics_count_what_happens(tmp_path, server):
         connection.sendall(
             b"GET / HTTP/1.1\r\n" + b"".join(b"X-%d: %s\r\n" % (n, b"y" * 900) for n in range(40))
         )
-        assert answer_from(connection).status == 431
+        assert read_response(connection).status == 431
     found = metrics(server)
     assert found["gatherer_backlog_notifications,nobody"] == 10, (
         "an alert can fire where gather was never set up"
@@ -121,7 +128,7 @@ def test_the_metrics_count_what_happens(tmp_path, server):
 
 
 def test_there_are_no_metrics_unless_asked_for(tmp_path):
-    with serving(tmp_path) as server:
+    with run_server(tmp_path) as server:
         assert "metrics" not in server.log()
         assert get(f"http://127.0.0.1:{server.port}/readyz") == (200, "ok\n")
 
@@ -138,7 +145,7 @@ def test_metrics_are_for_this_machine_only(tmp_path, host):
 def test_a_taken_port_of_the_metrics_is_named(tmp_path):
     with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as taken:
         port = taken.getsockname()[1]
-        code, said = refused(tmp_path, settings=f"[admin]\nport = {port}\n")
+        code, said = run_failing_server(tmp_path, settings=f"[admin]\nport = {port}\n")
     assert (code, said.count("\n")) == (2, 1)
     assert str(port) in said
 
@@ -153,9 +160,9 @@ def test_an_endpoint_does_not_take_the_paths_of_health(tmp_path, path):
 def test_health_is_told_where_the_inbox_is_offered(tmp_path):
     import requests
 
-    with offering(tmp_path) as offered:
+    with run_pull_server(tmp_path) as pull_server:
         for path in ("healthz", "readyz"):
-            answer = requests.get(f"{offered.url}/{path}", verify=offered.ca, timeout=10)
+            answer = requests.get(f"{pull_server.url}/{path}", verify=pull_server.ca, timeout=10)
             assert (answer.status_code, answer.text) == (200, "ok\n")
 
 
@@ -163,6 +170,6 @@ def test_the_metrics_know_when_the_certificate_expires(tmp_path):
     pair = Authority(tmp_path / "pki").issue(days=30)
     (tmp_path / "serve").mkdir()
     settings = "[admin]\nport = 0\n"
-    with serving(tmp_path / "serve", server=pair, settings=settings) as server:
+    with run_server(tmp_path / "serve", server=pair, settings=settings) as server:
         expires_at = metrics(server)["gatherer_certificate_expiry_timestamp_seconds"]
     assert 29 * 86400 < expires_at - time.time() < 31 * 86400

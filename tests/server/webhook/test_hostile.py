@@ -17,18 +17,18 @@ import psutil
 import pytest
 
 from gatherer.cli.logs import LIMITED_LINES
-from tests.certificates import Authority, connected, post
-from tests.server.webhook.clients import BROKEN
+from tests.certificates import Authority, open_tls_connection, post
+from tests.server.webhook.hostile_clients import BROKEN
 from tests.server_process import (
     ENDPOINT,
     OPEN,
     ROOT,
     WINDOWS,
-    Serving,
-    answer_from,
-    head,
-    post_bytes,
-    serving,
+    ServerProcess,
+    encode_head,
+    encode_post,
+    read_response,
+    run_server,
     signature,
 )
 
@@ -45,14 +45,14 @@ KEYED = 'name = "keyed"\nprovider = "meta"\npath = "/keyed"\nurl_key = "the-url-
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     folder = tmp_path_factory.mktemp("serve")
-    with serving(folder, ENDPOINT, OPEN, KEYED, server=SETTINGS) as running:
+    with run_server(folder, ENDPOINT, OPEN, KEYED, server=SETTINGS) as running:
         yield running
 
 
 @pytest.fixture(autouse=True)
-def _good_posts_get_in_as_ever(server: Serving) -> Iterator[None]:
+def _good_posts_get_in_as_ever(server: ServerProcess) -> Iterator[None]:
     yield
     assert server.post(b"still there").status == 200
     assert server.process.poll() is None
@@ -101,17 +101,17 @@ def test_a_head_that_begins_late_on_an_idle_connection_has_its_whole_time(server
     with server.connect() as connection:
         for pause in (0, SECONDS * 0.8):
             time.sleep(pause)
-            request = post_bytes(b"late")
+            request = encode_post(b"late")
             connection.sendall(request[:20])
             time.sleep(SECONDS * 0.5)
             connection.sendall(request[20:])
-            assert answer_from(connection).status == 200
+            assert read_response(connection).status == 200
 
 
 def test_an_idle_connection_is_closed(server):
     with server.connect() as connection:
-        connection.sendall(post_bytes(b"x"))
-        assert answer_from(connection).status == 200
+        connection.sendall(encode_post(b"x"))
+        assert read_response(connection).status == 200
         took, received = closed_after(connection)
     assert SECONDS * 0.5 < took < SECONDS + 3
     assert received == b""
@@ -119,14 +119,14 @@ def test_an_idle_connection_is_closed(server):
 
 def test_a_head_that_stops_on_a_connection_that_has_posted_is_closed(server):
     with server.connect() as connection:
-        connection.sendall(post_bytes(b"x") + b"POST /webhook")
-        assert answer_from(connection).status == 200
+        connection.sendall(encode_post(b"x") + b"POST /webhook")
+        assert read_response(connection).status == 200
         assert closed_after(connection)[0] < 2 * SECONDS + 3
 
 
 @pytest.mark.nightly
 def test_whoever_does_not_read_the_answers_is_closed(server):
-    request = post_bytes(b"", "/nowhere") * 200
+    request = encode_post(b"", "/nowhere") * 200
     started = time.monotonic()
     with server.connect() as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1024)
@@ -158,7 +158,7 @@ def test_where_the_system_lets_us_open_few_files_there_are_fewer_places(tmp_path
     def few() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (128, 128))
 
-    with serving(tmp_path, preexec_fn=few) as server, contextlib.ExitStack() as open_:
+    with run_server(tmp_path, preexec_fn=few) as server, contextlib.ExitStack() as open_:
         for _ in range(300):
             open_.enter_context(server.connect())
         for n in range(20):
@@ -167,7 +167,7 @@ def test_where_the_system_lets_us_open_few_files_there_are_fewer_places(tmp_path
 
 
 def test_slow_bodies_beyond_all_places_keep_nobody_out(server):
-    slow = post_bytes(b"x" * 1000)[:-500]
+    slow = encode_post(b"x" * 1000)[:-500]
     with contextlib.ExitStack() as open_:
         for n in range(3 * PLACES):
             open_.enter_context(server.connect()).sendall(slow)
@@ -177,7 +177,7 @@ def test_slow_bodies_beyond_all_places_keep_nobody_out(server):
 
 @pytest.mark.parametrize("path", ["/open", "/webhook/meta", "/nowhere"])
 def test_bodies_that_break_in_the_middle_keep_no_place(server, path):
-    opened = head("POST", path, {"Host": "x", "Transfer-Encoding": "chunked"}) + b"3\r\nabc\r\n"
+    opened = encode_head("POST", path, {"Host": "x", "Transfer-Encoding": "chunked"}) + b"3\r\nabc\r\n"
     with contextlib.ExitStack() as open_:
         for _ in range(2 * PLACES):
             connection = open_.enter_context(server.connect())
@@ -192,9 +192,9 @@ def test_bodies_that_break_in_the_middle_keep_no_place(server, path):
 
 def test_tls_that_breaks_inside_a_body_is_no_error_of_ours(tmp_path):
     authority = Authority(tmp_path / "authority")
-    with serving(tmp_path, server=authority.issue()) as server:
-        with connected(server, authority.client()) as tls:
-            tls.sendall(post_bytes(b"x" * 1000)[:-500])
+    with run_server(tmp_path, server=authority.issue()) as server:
+        with open_tls_connection(server, authority.client()) as tls:
+            tls.sendall(encode_post(b"x" * 1000)[:-500])
             time.sleep(0.2)
             os.write(tls.fileno(), b"\x17\x03\x03\x00\x20" + bytes(32))
             time.sleep(0.5)
@@ -203,7 +203,7 @@ def test_tls_that_breaks_inside_a_body_is_no_error_of_ours(tmp_path):
 
 def test_a_flood_of_strangers_does_not_fill_the_log(tmp_path):
     with (
-        serving(tmp_path, ENDPOINT, OPEN, server="max_connections = 20\n") as server,
+        run_server(tmp_path, ENDPOINT, OPEN, server="max_connections = 20\n") as server,
         contextlib.ExitStack() as open_,
     ):
         for _ in range(400):
@@ -231,16 +231,16 @@ def test_a_post_that_has_arrived_never_makes_room_for_others(server):
         blocker.execute("BEGIN IMMEDIATE")
         good = [open_.enter_context(server.connect()) for _ in range(PLACES // 2)]
         for connection in good:
-            connection.sendall(post_bytes(b"waits for the disk"))
+            connection.sendall(encode_post(b"waits for the disk"))
         time.sleep(0.3)
         for n in range(3 * PLACES):
             open_.enter_context(server.connect()).sendall(b"POST"[: n % 5])
         time.sleep(0.3)
         blocker.execute("ROLLBACK")
-        assert [answer_from(connection).status for connection in good] == [200] * len(good)
+        assert [read_response(connection).status for connection in good] == [200] * len(good)
 
 
-def _connections(server: Serving) -> int:
+def _connections(server: ServerProcess) -> int:
     found = psutil.Process(server.process.pid).net_connections("tcp")
     return sum(one.status == psutil.CONN_ESTABLISHED for one in found)
 
@@ -308,7 +308,7 @@ def test_a_chunk_that_is_broken_later_is_refused_at_once(server):
     before, said = len(server.bodies()), len(server.log())
     with server.connect() as connection:
         connection.sendall(
-            head("POST", "/open", {"Host": "x", "Transfer-Encoding": "chunked"}) + b"3\r\nabc\r\n"
+            encode_head("POST", "/open", {"Host": "x", "Transfer-Encoding": "chunked"}) + b"3\r\nabc\r\n"
         )
         time.sleep(0.1)
         connection.sendall(b"zz\r\n")
@@ -321,8 +321,8 @@ def test_a_chunk_that_is_broken_later_is_refused_at_once(server):
 
 def test_a_good_post_before_a_body_that_breaks_is_answered(server):
     with server.connect() as connection:
-        opened = head("POST", "/open", {"Host": "x", "Transfer-Encoding": "chunked"}) + b"3\r\nabc\r\n"
-        connection.sendall(post_bytes(b"good, before a broken one") + opened)
+        opened = encode_head("POST", "/open", {"Host": "x", "Transfer-Encoding": "chunked"}) + b"3\r\nabc\r\n"
+        connection.sendall(encode_post(b"good, before a broken one") + opened)
         time.sleep(0.1)  # in one piece with what is broken, it would go with it
         connection.sendall(b"zz\r\n")
         received = closed_after(connection)[1]
@@ -337,7 +337,7 @@ def test_other_methods_are_refused_and_stored_nowhere(server, method):
     before = len(server.bodies())
     with server.connect() as connection:
         connection.sendall(
-            head(method, "/open", {"Host": "x", "Content-Length": "1", "Connection": "close"}) + b"x"
+            encode_head(method, "/open", {"Host": "x", "Content-Length": "1", "Connection": "close"}) + b"x"
         )
         took, received = closed_after(connection)
     assert took < 6
@@ -385,9 +385,9 @@ def test_an_upgrade_that_is_not_wanted_costs_no_body(server):
 
 def test_a_pipeline_behind_a_refusal_is_answered_in_order_or_not_at_all(server):
     before = len(server.bodies())
-    wrong = post_bytes(b"wrong", X_Hub_Signature_256=signature(b"x"))
+    wrong = encode_post(b"wrong", X_Hub_Signature_256=signature(b"x"))
     with server.connect() as connection:
-        connection.sendall(wrong + post_bytes(b"right") + b"GARBAGE\r\n\r\n")
+        connection.sendall(wrong + encode_post(b"right") + b"GARBAGE\r\n\r\n")
         took, received = closed_after(connection)
     assert took < 6
     # What arrived in one piece with the garbage may go with it; then nothing of it was taken.
@@ -398,7 +398,7 @@ def test_a_pipeline_of_thousands_is_answered(server):
     count, received = 5000, b""
     with server.connect() as connection:
         sender = threading.Thread(
-            target=connection.sendall, args=(post_bytes(b"x", X_Hub_Signature_256="no") * count,)
+            target=connection.sendall, args=(encode_post(b"x", X_Hub_Signature_256="no") * count,)
         )
         sender.start()
         while received.count(b"HTTP/1.1 401 ") < count:
@@ -412,12 +412,12 @@ def test_a_pipeline_of_thousands_is_answered(server):
 def test_slow_large_bodies_take_no_more_memory_than_they_may(tmp_path):
     """60 bodies of 4 MB that never end, where only 8 MB may be on their way."""
     limits = "max_arriving_bytes = 8_388_608\nbody_timeout_seconds = 20"
-    with serving(tmp_path, server=limits) as server, contextlib.ExitStack() as open_:
+    with run_server(tmp_path, server=limits) as server, contextlib.ExitStack() as open_:
         process = psutil.Process(server.process.pid)
         assert server.post(b"warm").status == 200
         before = process.memory_info().rss
         hostile = [open_.enter_context(server.connect()) for _ in range(60)]
-        unfinished = post_bytes(b"x" * 4_000_000)[:-1]
+        unfinished = encode_post(b"x" * 4_000_000)[:-1]
         answers = []
         for n, connection in enumerate(hostile):
             with contextlib.suppress(ConnectionError):
@@ -426,7 +426,7 @@ def test_slow_large_bodies_take_no_more_memory_than_they_may(tmp_path):
                 answers.append(server.post(b"y" * 3_000_000).status)
         grown = process.memory_info().rss - before
         assert answers == [200] * 12
-        assert answer_from(hostile[0]).status == 503
+        assert read_response(hostile[0]).status == 503
     assert grown < 150e6
 
 
@@ -436,7 +436,7 @@ def test_slow_large_bodies_take_no_more_memory_than_they_may(tmp_path):
 @contextlib.contextmanager
 def attack(port: int, clients: int, *more: str) -> Iterator[None]:
     """Let hostile clients of every kind loose for the duration of the block, in a process of their own."""
-    command = [sys.executable, "-m", "tests.server.webhook.clients", str(port), str(clients), *more]
+    command = [sys.executable, "-m", "tests.server.webhook.hostile_clients", str(port), str(clients), *more]
     with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL) as process:
         with contextlib.suppress(
             psutil.AccessDenied
@@ -462,7 +462,7 @@ def test_good_clients_are_served_under_attack(tmp_path, clients, seconds, scheme
     if scheme == "https":
         authority = Authority(tmp_path / "authority")
         settings, client, more = settings + authority.issue(), authority.client(), ["tls"]
-    with serving(tmp_path, ENDPOINT, OPEN, server=settings) as server:
+    with run_server(tmp_path, ENDPOINT, OPEN, server=settings) as server:
         process = psutil.Process(server.process.pid)
         quiet = _latencies(server, client, 2)
         before = process.memory_info().rss
@@ -482,7 +482,7 @@ def test_good_clients_are_served_under_attack(tmp_path, clients, seconds, scheme
     assert grown < 300e6
 
 
-def _latencies(server: Serving, client: ssl.SSLContext | None, seconds: float) -> list[float]:
+def _latencies(server: ServerProcess, client: ssl.SSLContext | None, seconds: float) -> list[float]:
     """Post at an easy pace, each on a connection of its own, and return how many milliseconds each took."""
     found, end = [], time.monotonic() + seconds
     while time.monotonic() < end:

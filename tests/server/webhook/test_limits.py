@@ -14,11 +14,11 @@ from tests.server_process import (
     ENDPOINT,
     OPEN,
     PATH,
-    Serving,
-    answer_from,
-    head,
-    post_bytes,
-    serving,
+    ServerProcess,
+    encode_head,
+    encode_post,
+    read_response,
+    run_server,
     signature,
 )
 
@@ -27,14 +27,14 @@ TIMEOUT = 1.0
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     limits = f"max_body_bytes = {LIMIT}\nbody_timeout_seconds = {TIMEOUT}"
-    with serving(tmp_path_factory.mktemp("serve"), ENDPOINT, OPEN, server=limits) as running:
+    with run_server(tmp_path_factory.mktemp("serve"), ENDPOINT, OPEN, server=limits) as running:
         yield running
 
 
 @pytest.fixture(autouse=True)
-def _nothing_but_what_was_acknowledged_is_stored(server: Serving) -> Iterator[None]:
+def _nothing_but_what_was_acknowledged_is_stored(server: ServerProcess) -> Iterator[None]:
     """After every test good posts get in as ever."""
     yield
     assert server.post(b"still there").status == 200
@@ -45,7 +45,7 @@ def _chunked(body: bytes, size: int, **headers: str) -> bytes:
     pieces = [body[i : i + size] for i in range(0, len(body), size)]
     framed = b"".join(b"%x\r\n%s\r\n" % (len(piece), piece) for piece in pieces) + b"0\r\n\r\n"
     fields = {"Host": "localhost", "Transfer-Encoding": "chunked", "X-Hub-Signature-256": signature(body)}
-    return head("POST", PATH, fields | headers) + framed
+    return encode_head("POST", PATH, fields | headers) + framed
 
 
 def test_a_body_of_exactly_the_limit_is_taken(server):
@@ -59,24 +59,24 @@ def test_a_body_of_exactly_the_limit_is_taken(server):
 )
 def test_a_large_body_that_is_here_all_at_once_is_no_long_head(tmp_path):
     """As after a moment in which the server had other things to do: head and body are read in one go."""
-    post = post_bytes(b"x" * 4_000_000)
-    with serving(tmp_path) as server, server.connect() as connection:
+    post = encode_post(b"x" * 4_000_000)
+    with run_server(tmp_path) as server, server.connect() as connection:
         for _ in range(5):
             connection.sendall(post)  # the system's buffer grows with what is taken out of it
-            assert answer_from(connection).status == 200
+            assert read_response(connection).status == 200
             os.kill(server.process.pid, signal.SIGSTOP)
             sending = threading.Thread(target=connection.sendall, args=(post,))
             sending.start()
             time.sleep(0.1)
             os.kill(server.process.pid, signal.SIGCONT)
             sending.join()
-            assert answer_from(connection).status == 200
+            assert read_response(connection).status == 200
 
 
 def test_a_declared_oversize_is_refused_before_the_body(server):
     with server.connect() as connection:
-        connection.sendall(head("POST", PATH, {"Host": "localhost", "Content-Length": str(LIMIT + 1)}))
-        answer = answer_from(connection)
+        connection.sendall(encode_head("POST", PATH, {"Host": "localhost", "Content-Length": str(LIMIT + 1)}))
+        answer = read_response(connection)
     assert answer.status == 413
     assert answer.headers["Connection"] == "close"
 
@@ -84,25 +84,25 @@ def test_a_declared_oversize_is_refused_before_the_body(server):
 def test_a_declared_oversize_is_refused_instead_of_100_continue(server):
     fields = {"Host": "localhost", "Content-Length": str(LIMIT + 1), "Expect": "100-continue"}
     with server.connect() as connection:
-        connection.sendall(head("POST", PATH, fields))
+        connection.sendall(encode_head("POST", PATH, fields))
         assert connection.recv(4096).startswith(b"HTTP/1.1 413 ")
 
 
 def test_wrong_authentication_is_refused_instead_of_100_continue(server):
     fields = {"Host": "localhost", "Content-Length": "5", "Expect": "100-continue"}
     with server.connect() as connection:
-        connection.sendall(head("POST", "/nowhere", fields))
+        connection.sendall(encode_head("POST", "/nowhere", fields))
         assert connection.recv(4096).startswith(b"HTTP/1.1 404 ")
 
 
 def test_100_continue_is_sent_where_the_body_is_wanted(server):
     body = b"after the go-ahead"
-    request = post_bytes(body, Expect="100-continue")
+    request = encode_post(body, Expect="100-continue")
     with server.connect() as connection:
         connection.sendall(request[: -len(body)])
         assert connection.recv(4096) == b"HTTP/1.1 100 Continue\r\n\r\n"
         connection.sendall(body)
-        assert answer_from(connection).status == 200
+        assert read_response(connection).status == 200
     assert server.bodies()[-1] == body
 
 
@@ -126,7 +126,7 @@ def test_a_chunked_oversize_is_refused_before_its_end(server):
 def test_an_endless_chunked_body_is_refused_in_bounded_time(server):
     started = time.monotonic()
     with server.connect() as connection:
-        connection.sendall(head("POST", PATH, {"Host": "localhost", "Transfer-Encoding": "chunked"}))
+        connection.sendall(encode_head("POST", PATH, {"Host": "localhost", "Transfer-Encoding": "chunked"}))
         with contextlib.suppress(OSError):  # closed by the server
             while time.monotonic() < started + 20:
                 connection.sendall(b"2710\r\n" + b"x" * 10_000 + b"\r\n")
@@ -135,16 +135,16 @@ def test_an_endless_chunked_body_is_refused_in_bounded_time(server):
 
 @pytest.mark.parametrize("sent", [0, 1, 5])
 def test_a_slow_body_is_refused_after_the_time_limit(server, sent):
-    request = post_bytes(b"ten bytes!")
+    request = encode_post(b"ten bytes!")
     started = time.monotonic()
     with server.connect() as connection:
         connection.sendall(request[: len(request) - 10 + sent])
-        assert answer_from(connection).status == 408
+        assert read_response(connection).status == 408
     assert TIMEOUT * 0.9 < time.monotonic() - started < TIMEOUT + 4
 
 
 def test_a_body_that_trickles_does_not_extend_its_time(server):
-    request = post_bytes(b"x" * 1000)
+    request = encode_post(b"x" * 1000)
     started = time.monotonic()
     with server.connect() as connection:
         connection.sendall(request[:-1000])
@@ -166,7 +166,7 @@ def test_a_compressed_body_is_refused(server, coding):
 
 
 def test_a_body_that_says_twice_how_it_is_coded_is_refused(server):
-    request = post_bytes(b"\x1f\x8b", Content_Encoding="identity")
+    request = encode_post(b"\x1f\x8b", Content_Encoding="identity")
     assert (
         server.exchange(request.replace(b"identity\r\n", b"identity\r\nContent-Encoding: gzip\r\n")).status
         == 415
@@ -192,7 +192,7 @@ def test_an_empty_body_is_a_notification_like_any_other(server):
 
 
 def test_a_post_that_does_not_say_how_long_it_is_is_refused(server):
-    assert server.exchange(head("POST", "/open", {"Host": "localhost"})).status == 411
+    assert server.exchange(encode_head("POST", "/open", {"Host": "localhost"})).status == 411
 
 
 @pytest.mark.parametrize(
@@ -210,7 +210,7 @@ def test_a_post_that_does_not_say_how_long_it_is_is_refused(server):
 def test_contradicting_framing_is_refused(server, framing):
     before = len(server.bodies())
     answer = server.exchange(
-        head("POST", "/open", {"Host": "localhost"} | framing) + b"3\r\nabc\r\n0\r\n\r\n"
+        encode_head("POST", "/open", {"Host": "localhost"} | framing) + b"3\r\nabc\r\n0\r\n\r\n"
     )
     assert answer.status in (400, 411, 415, 501)
     assert len(server.bodies()) == before
@@ -230,20 +230,20 @@ def test_a_longer_content_length_than_the_body_stores_nothing(server):
 
 def test_a_chunk_size_that_is_none_stores_nothing(server):
     before = len(server.bodies())
-    start = head("POST", "/open", {"Host": "localhost", "Transfer-Encoding": "chunked"})
+    start = encode_head("POST", "/open", {"Host": "localhost", "Transfer-Encoding": "chunked"})
     assert server.exchange(start + b"5\r\nhello\r\nzz\r\n").status == 400
     with server.connect() as connection:  # after a good first chunk, while the body is being read
         connection.sendall(start + b"5\r\nhello\r\n")
         time.sleep(0.2)
         connection.sendall(b"zz\r\n\r\n")
-        assert answer_from(connection).status in (400, 408)
+        assert read_response(connection).status in (400, 408)
     assert len(server.bodies()) == before
 
 
 def test_a_client_that_goes_away_mid_body_stores_nothing(server):
     before = len(server.bodies())
     for sent in (0, 1, 500):
-        request = post_bytes(b"x" * 1000)
+        request = encode_post(b"x" * 1000)
         with server.connect() as connection:
             connection.sendall(request[: len(request) - 1000 + sent])
     with server.connect() as connection:  # and one that resets the connection
@@ -258,7 +258,7 @@ def test_a_client_that_goes_away_after_sending_is_stored_at_most_once_and_harms_
     sent = [b"gone %d" % n for n in range(50)]
     for body in sent:
         with server.connect() as connection:
-            connection.sendall(post_bytes(body))
+            connection.sendall(encode_post(body))
     neighbours = [b"here %d" % n for n in range(20)]
     assert {server.post(body).status for body in neighbours} == {200}
     time.sleep(0.3)
@@ -271,7 +271,7 @@ def test_a_client_that_goes_away_after_sending_is_stored_at_most_once_and_harms_
 def test_pipelined_posts_are_all_taken_in_their_order(server):
     sent = [b"pipelined %d" % n for n in range(40)]
     with server.connect() as connection:
-        connection.sendall(b"".join(post_bytes(body) for body in sent))
+        connection.sendall(b"".join(encode_post(body) for body in sent))
         received = b""
         while received.count(b"HTTP/1.1 200 ") < len(sent):
             chunk = connection.recv(65536)

@@ -14,12 +14,12 @@ from gatherer.inbox.reader import LocalInbox
 from tests import fault_injection
 from tests.factories import receipts, run
 from tests.factories import rows as target_rows
-from tests.server_process import Answer, Load, Serving, integrity, serving
+from tests.server_process import Load, Response, ServerProcess, check_integrity, run_server
 
 
-def post_all(server: Serving, bodies: list[bytes]) -> list[tuple[Answer, float]]:
+def post_all(server: ServerProcess, bodies: list[bytes]) -> list[tuple[Response, float]]:
     """Post all `bodies` at the same time; return the answers and how many seconds each took."""
-    answers: list[tuple[Answer, float]] = [None] * len(bodies)  # type: ignore[list-item]
+    answers: list[tuple[Response, float]] = [None] * len(bodies)  # type: ignore[list-item]
 
     def post(number: int) -> None:
         started = time.monotonic()
@@ -33,7 +33,7 @@ def post_all(server: Serving, bodies: list[bytes]) -> list[tuple[Answer, float]]
     return answers
 
 
-def refusals(answers: list[tuple[Answer, float]]) -> list[float]:
+def refusals(answers: list[tuple[Response, float]]) -> list[float]:
     """Return how long each took; all of them are proper refusals that the provider repeats."""
     assert {answer.status for answer, _ in answers} == {503}
     assert all(int(answer.headers["Retry-After"]) > 0 for answer, _ in answers)
@@ -49,13 +49,13 @@ def refusals(answers: list[tuple[Answer, float]]) -> list[float]:
     ],
 )
 def test_what_is_beyond_the_queue_gets_503_at_once_and_the_rest_is_taken(tmp_path, limit, size):
-    with serving(tmp_path, settings=f"{limit}\ncommit_timeout_seconds = 20.0") as server:
+    with run_server(tmp_path, settings=f"{limit}\ncommit_timeout_seconds = 20.0") as server:
         assert server.post(b"before").status == 200
-        with fault_injection.injected(
+        with fault_injection.inject_fault(
             server.process, fault_injection.SYNCS, "delay_enter=1000s", tmp_path / "inbox.db-wal"
         ):
             first = [b"first %d " % n + b"x" * size for n in range(10)]
-            answers: list[tuple[Answer, float]] = []
+            answers: list[tuple[Response, float]] = []
             waiting = threading.Thread(target=lambda: answers.extend(post_all(server, first)))
             waiting.start()
             time.sleep(1.5)
@@ -75,12 +75,12 @@ def _stalls(folder, seconds: float, timeout: float) -> None:
     settings = f"commit_timeout_seconds = {timeout}"
     gathering = [sys.executable, "-m", "gatherer", "gather", "--every", "1s"]
     with (
-        serving(folder, settings=settings) as server,
+        run_server(folder, settings=settings) as server,
         subprocess.Popen(gathering, cwd=folder, stderr=subprocess.DEVNULL) as gather,
     ):
         with Load(server.port, clients=8) as load:
             load.wait_for(100)
-            with fault_injection.injected(
+            with fault_injection.inject_fault(
                 server.process, fault_injection.SYNCS, "delay_enter=1000s", folder / "inbox.db-wal"
             ):
                 time.sleep(timeout + 0.5)
@@ -105,7 +105,7 @@ def _stalls(folder, seconds: float, timeout: float) -> None:
             *odd,
             *load.unanswered,
         }
-        assert integrity(server.inbox) == "ok"
+        assert check_integrity(server.inbox) == "ok"
         assert "the inbox is stalled: the disk has not answered for" in server.log()
         assert "the inbox has recovered, after" in server.log()
         assert "Traceback" not in server.log()
@@ -131,8 +131,8 @@ def test_a_disk_that_is_stalled_for_a_minute_is_answered_in_time_and_recovered_f
 @pytest.mark.nightly
 def test_what_waited_in_vain_may_be_stored_later_and_is_one_with_its_redelivery(tmp_path):
     body = receipts("wamid.LATE")
-    with serving(tmp_path, settings="commit_timeout_seconds = 0.5") as server:
-        with fault_injection.injected(
+    with run_server(tmp_path, settings="commit_timeout_seconds = 0.5") as server:
+        with fault_injection.inject_fault(
             server.process, fault_injection.SYNCS, "delay_enter=1000s", tmp_path / "inbox.db-wal"
         ):
             (answer, seconds), *_ = post_all(server, [body])
@@ -146,7 +146,7 @@ def test_what_waited_in_vain_may_be_stored_later_and_is_one_with_its_redelivery(
 def test_the_floor_of_free_disk_is_kept_and_told(tmp_path):
     with fault_injection.small_disk(tmp_path / "disk", "6m") as disk:
         settings = "min_free_bytes = 2000000"
-        with serving(tmp_path, settings=settings, inbox=disk / "inbox.db") as server:
+        with run_server(tmp_path, settings=settings, inbox=disk / "inbox.db") as server:
             taken = 0
             while (answer := server.post(b"%d" % taken + b"x" * 100_000)).status == 200:
                 taken += 1
@@ -167,12 +167,12 @@ def test_the_floor_of_free_disk_is_kept_and_told(tmp_path):
             assert "there is enough space for the inbox again" in server.log()
             assert json.loads(run(tmp_path, "status", "--json").stdout)["inbox"]["refusing_because"] is None
             assert len(server.bodies()) == taken + 1
-            assert integrity(server.inbox) == "ok"
+            assert check_integrity(server.inbox) == "ok"
 
 
 def test_what_has_been_gathered_makes_room_before_anything_is_refused(tmp_path):
     """However young it is: `keep_days` gives way to `max_inbox_bytes`, what nobody has gathered does not."""
-    with serving(tmp_path, settings="max_inbox_bytes = 1000000") as server:
+    with run_server(tmp_path, settings="max_inbox_bytes = 1000000") as server:
         for number in range(10):
             assert server.post(b"%d" % number + b"x" * 50_000).status == 200
         assert run(tmp_path, "gather").returncode == 0
@@ -182,11 +182,11 @@ def test_what_has_been_gathered_makes_room_before_anything_is_refused(tmp_path):
         while server.post(b"y" * 50_000).status == 200:
             pass
         assert server.rows("id")[0] == (11,), "what was not gathered stays"
-        assert integrity(server.inbox) == "ok"
+        assert check_integrity(server.inbox) == "ok"
 
 
 def test_beyond_max_inbox_bytes_it_says_503(tmp_path):
-    with serving(tmp_path, settings="max_inbox_bytes = 1000000") as server:
+    with run_server(tmp_path, settings="max_inbox_bytes = 1000000") as server:
         taken = 0
         while server.post(b"%d" % taken + b"x" * 50_000).status == 200:
             taken += 1

@@ -14,7 +14,14 @@ from gatherer.server.webhook import credential_summary
 from tests import fault_injection
 from tests.factories import call, receipts, run
 from tests.factories import rows as target_rows
-from tests.server_process import ENDPOINT, Serving, answer_from, integrity, post_bytes, serving
+from tests.server_process import (
+    ENDPOINT,
+    ServerProcess,
+    check_integrity,
+    encode_post,
+    read_response,
+    run_server,
+)
 
 SECRET = "Zm9vYmFyYmF6cXV4-not-to-be-seen-0123456789"
 KEEPING = ENDPOINT + 'on_failed_authentication = "quarantine"\n'
@@ -26,8 +33,8 @@ BEARER = (
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[Serving]:
-    with serving(tmp_path, KEEPING, REFUSING, BEARER) as running:
+def server(tmp_path: Path) -> Iterator[ServerProcess]:
+    with run_server(tmp_path, KEEPING, REFUSING, BEARER) as running:
         yield running
 
 
@@ -107,14 +114,14 @@ def test_limits_hold_before_anything_is_kept(tmp_path, server):
     assert server.post(b"\x1f\x8b", X_Hub_Signature_256=None, Content_Encoding="gzip").status == 415
     assert server.post(b"x", "/nowhere").status == 404
     with server.connect() as connection:
-        head = post_bytes(b"", X_Hub_Signature_256=None, Content_Length="99999999")
+        head = encode_post(b"", X_Hub_Signature_256=None, Content_Length="99999999")
         connection.sendall(head)
-        assert answer_from(connection).status == 413
+        assert read_response(connection).status == 413
     assert listed(tmp_path) == []
 
 
 def test_the_cap_is_kept_and_room_comes_back(tmp_path):
-    with serving(tmp_path, KEEPING, settings="[quarantine]\nmax_rows = 3\nmax_bytes = 1000\n") as server:
+    with run_server(tmp_path, KEEPING, settings="[quarantine]\nmax_rows = 3\nmax_bytes = 1000\n") as server:
         bad = {"X_Hub_Signature_256": None}
         assert server.post(b"x" * 2000, **bad).status == 401
         assert [server.post(b"%d" % n, **bad).status for n in range(5)] == [200] * 3 + [401] * 2
@@ -123,36 +130,38 @@ def test_the_cap_is_kept_and_room_comes_back(tmp_path):
         assert [server.post(b"%d" % n, **bad).status for n in range(2)] == [200, 401]
         assert [post["id"] for post in listed(tmp_path)] == [1, 3, 4]
         server.kill()
-    with serving(tmp_path, KEEPING, settings="[quarantine]\nmax_rows = 3\nmax_bytes = 1000\n") as server:
+    with run_server(tmp_path, KEEPING, settings="[quarantine]\nmax_rows = 3\nmax_bytes = 1000\n") as server:
         assert server.post(b"x", **bad).status == 401, "what a former process kept counts"
         assert integrity_of(tmp_path) == "ok"
 
 
 def integrity_of(folder: Path) -> str:
-    return integrity(folder / "inbox.quarantine.db")
+    return check_integrity(folder / "inbox.quarantine.db")
 
 
 def test_release_and_discard_work_while_no_serve_runs(tmp_path):
-    with serving(tmp_path, KEEPING) as server:
+    with run_server(tmp_path, KEEPING) as server:
         for n in range(120):
             assert server.post(b"%d" % n, X_Hub_Signature_256=None).status == 200
         server.kill()
     assert command(tmp_path, "release", "--endpoint", "meta") == "released 120 posts\n"
     assert server.bodies() == [b"%d" % n for n in range(120)]
     assert command(tmp_path, "release", "--all") == "released 0 posts\n"
-    assert integrity_of(tmp_path) == integrity(server.inbox) == "ok"
-    with serving(tmp_path, ENDPOINT):  # the endpoint refuses by now, and what is left over can still be had
+    assert integrity_of(tmp_path) == check_integrity(server.inbox) == "ok"
+    with run_server(
+        tmp_path, ENDPOINT
+    ):  # the endpoint refuses by now, and what is left over can still be had
         assert command(tmp_path, "discard", "--all") == "discarded 0 posts\n"
 
 
 def test_a_request_that_a_crash_interrupted_is_done_at_the_next_start(tmp_path):
-    with serving(tmp_path, KEEPING) as server:
+    with run_server(tmp_path, KEEPING) as server:
         assert server.post(b"kept", X_Hub_Signature_256=None).status == 200
         server.kill()
     from gatherer.inbox import control
 
     control.submit(tmp_path / "inbox.db", "release", [1])
-    with serving(tmp_path, KEEPING) as server:
+    with run_server(tmp_path, KEEPING) as server:
         fault_injection.wait_until(lambda: server.bodies() == [b"kept"], what=server.log)
 
 
@@ -184,12 +193,12 @@ def test_wrong_commands_are_one_clear_line(tmp_path, server):
 
 
 def test_a_quarantined_post_is_not_answered_before_it_is_synced(tmp_path):
-    if not fault_injection.ROOT_HERE or shutil.which("strace") is None:
+    if not fault_injection.ROOT_ON_LINUX or shutil.which("strace") is None:
         pytest.skip("LOUD: strace is not to be had, the order was not seen")
     trace = tmp_path / "trace"
     calls = "trace=pwrite64,pwritev,write,writev,send,sendto,sendmsg,fsync,fdatasync"
     wrapper = ["strace", "-D", "-f", "-y", "-s", "5000", "-e", calls, "-o", str(trace)]
-    with serving(tmp_path, KEEPING, wrapper=wrapper) as server:
+    with run_server(tmp_path, KEEPING, wrapper=wrapper) as server:
         assert server.post(b"marker-of-the-body" * 3, X_Hub_Signature_256=None).status == 200
         server.stop()
         time.sleep(0.5)

@@ -11,14 +11,14 @@ import pytest
 from gatherer.inbox.base import Bounds
 from gatherer.inbox.reader import LocalInbox
 from tests.factories import call
-from tests.server_process import ENDPOINT, OPEN, configure, refused, serving
+from tests.server_process import ENDPOINT, OPEN, configure, run_failing_server, run_server
 
 FILES = ("inbox.db", "inbox.db-wal", "inbox.db-shm")
 
 
 def _refuses(folder, *endpoints, code: int = 2, **more) -> str:
     """Return the one line with which `serve` refuses to start."""
-    got, said = refused(folder, *endpoints, **more)
+    got, said = run_failing_server(folder, *endpoints, **more)
     assert got == code, said
     assert said.startswith("Error: ")
     assert "Traceback" not in said
@@ -39,7 +39,7 @@ def _refuses_at_once(folder, *endpoints, **more) -> str:
 def test_a_second_serve_is_refused_and_told_who_holds_the_inbox(tmp_path):
     second = tmp_path / "second"
     second.mkdir()
-    with serving(tmp_path) as server:
+    with run_server(tmp_path) as server:
         said = _refuses(second, inbox=server.inbox)
         assert said.count("\n") == 1
         assert f"already served by process {server.process.pid} on {socket.gethostname()}" in said
@@ -50,15 +50,15 @@ def test_a_second_serve_is_refused_and_told_who_holds_the_inbox(tmp_path):
 def test_a_second_serve_is_refused_also_by_another_name_of_the_file(tmp_path):
     second = tmp_path / "second"
     second.mkdir()
-    with serving(tmp_path) as server:
+    with run_server(tmp_path) as server:
         (second / "alias.db").symlink_to(server.inbox)
         assert "already served by" in _refuses(second, inbox=second / "alias.db")
 
 
 def test_the_lock_dies_with_its_process(tmp_path):
-    with serving(tmp_path) as server:
+    with run_server(tmp_path) as server:
         server.kill()
-    with serving(tmp_path) as server:
+    with run_server(tmp_path) as server:
         assert server.post(b"x").status == 200
 
 
@@ -99,7 +99,7 @@ def test_a_database_that_is_no_inbox_is_refused_and_left_alone(tmp_path):
 
 
 def test_an_inbox_of_a_newer_gatherer_is_refused_by_serve_and_by_readers(tmp_path):
-    with serving(tmp_path) as server:
+    with run_server(tmp_path) as server:
         server.stop()
     with closing(sqlite3.connect(tmp_path / "inbox.db")) as newer:
         newer.execute(
@@ -115,7 +115,7 @@ def test_an_inbox_of_a_newer_gatherer_is_refused_by_serve_and_by_readers(tmp_pat
 
 
 def test_a_truncated_inbox_is_refused(tmp_path):
-    with serving(tmp_path) as server:
+    with run_server(tmp_path) as server:
         for _ in range(20):
             server.post(b"x" * 3000)
         server.stop()
@@ -139,7 +139,7 @@ def test_a_folder_that_cannot_be_made_is_refused(tmp_path):
 def test_an_endpoint_without_authentication_has_to_say_so(tmp_path):
     silent = OPEN.replace("unauthenticated = true\n", "")
     assert "unauthenticated = true" in _refuses_at_once(tmp_path, silent)
-    with serving(tmp_path, OPEN) as server:
+    with run_server(tmp_path, OPEN) as server:
         assert "unauthenticated: any client can post" in server.log()
 
 
@@ -148,7 +148,7 @@ def test_two_endpoints_do_not_share_a_path(tmp_path):
 
 
 def test_wal_and_shm_stay_after_a_clean_stop_so_that_readers_need_not_write(tmp_path):
-    with serving(tmp_path) as server:
+    with run_server(tmp_path) as server:
         server.post(b"one")
         assert server.stop() == 0
     assert all((tmp_path / name).exists() for name in FILES)
@@ -158,7 +158,7 @@ def test_wal_and_shm_stay_after_a_clean_stop_so_that_readers_need_not_write(tmp_
 
 
 def test_wal_and_shm_stay_after_a_stop_while_a_reader_is_attached(tmp_path):
-    with serving(tmp_path) as server:
+    with run_server(tmp_path) as server:
         server.post(b"one")
         idle = LocalInbox(server.inbox)
         busy = sqlite3.connect(f"{server.inbox.as_uri()}?mode=ro", uri=True, isolation_level=None)
@@ -171,14 +171,14 @@ def test_wal_and_shm_stay_after_a_stop_while_a_reader_is_attached(tmp_path):
     busy.execute("COMMIT")
     busy.close()
     assert all((tmp_path / name).exists() for name in FILES)
-    with serving(tmp_path) as server:
+    with run_server(tmp_path) as server:
         server.post(b"three")
         assert server.bodies() == [b"one", b"two", b"three"]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="LOUD: POSIX permissions were not looked at on Windows")
 def test_the_inbox_and_a_folder_made_for_it_are_private(tmp_path):
-    with serving(tmp_path, inbox=tmp_path / "new" / "inbox.db") as server:
+    with run_server(tmp_path, inbox=tmp_path / "new" / "inbox.db") as server:
         server.post(b"x")
         modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "new").iterdir()}
     assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == 0o700
@@ -188,7 +188,7 @@ def test_the_inbox_and_a_folder_made_for_it_are_private(tmp_path):
 def test_the_identity_stays_over_restarts_and_the_ids_go_on(tmp_path):
     identities = set()
     for n in range(3):
-        with serving(tmp_path) as server:
+        with run_server(tmp_path) as server:
             server.post(b"%d" % n)
             server.stop() if n % 2 else server.kill()
         with closing(LocalInbox(server.inbox)) as inbox:

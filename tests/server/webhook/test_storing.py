@@ -8,14 +8,14 @@ import pytest
 
 from gatherer.inbox.base import Bounds
 from gatherer.inbox.reader import LocalInbox
-from tests.server_process import ENDPOINT, OPEN, Serving, post_bytes, serving, signature
+from tests.server_process import ENDPOINT, OPEN, ServerProcess, encode_post, run_server, signature
 
 COLUMNS = "received_at, endpoint, provider, remote, content_type, headers, body"
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
-    with serving(tmp_path_factory.mktemp("serve"), ENDPOINT, OPEN) as running:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    with run_server(tmp_path_factory.mktemp("serve"), ENDPOINT, OPEN) as running:
         yield running
 
 
@@ -59,9 +59,9 @@ def test_absent_headers_are_absent_in_the_row(server):
 
 
 def test_headers_that_are_not_utf_8_are_stored_readably_and_harm_no_neighbour(server):
-    requests = [post_bytes(b"good %d" % n, "/open") for n in range(10)]
+    requests = [encode_post(b"good %d" % n, "/open") for n in range(10)]
     requests.insert(
-        5, post_bytes(b"odd", "/open", Content_Type="a/\udcff\udc80", X_Hub_Signature="\udcff\udca0")
+        5, encode_post(b"odd", "/open", Content_Type="a/\udcff\udc80", X_Hub_Signature="\udcff\udca0")
     )
     with server.connect() as connection:
         connection.sendall(b"".join(requests))

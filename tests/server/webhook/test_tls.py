@@ -16,18 +16,18 @@ import pytest
 from gatherer.model import timestamps
 from gatherer.model.errors import ConfigurationError
 from gatherer.server.http import tls
-from tests.certificates import HOST, META, Authority, connected, post, serial
+from tests.certificates import HOST, META, Authority, certificate_serial, open_tls_connection, post
 from tests.factories import call
 from tests.server_process import (
     ENDPOINT,
     OPEN,
     WINDOWS,
-    Serving,
-    answer_from,
+    ServerProcess,
     configure,
-    post_bytes,
-    refused,
-    serving,
+    encode_post,
+    read_response,
+    run_failing_server,
+    run_server,
 )
 
 
@@ -37,9 +37,9 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory, authority: Authority) -> Iterator[Serving]:
+def server(tmp_path_factory: pytest.TempPathFactory, authority: Authority) -> Iterator[ServerProcess]:
     settings = authority.issue(as_="shared") + "tls_handshake_timeout_seconds = 1\n"
-    with serving(tmp_path_factory.mktemp("serve"), ENDPOINT, OPEN, server=settings) as running:
+    with run_server(tmp_path_factory.mktemp("serve"), ENDPOINT, OPEN, server=settings) as running:
         yield running
 
 
@@ -93,7 +93,7 @@ def test_whoever_opens_a_connection_and_says_nothing_is_closed_in_time(server, a
 
 
 def test_plain_http_and_noise_at_the_tls_port_are_closed_and_harm_nobody(server, authority):
-    for noise in (post_bytes(b"plain"), b"\0" * 500, b"\x16\x03\x01\x02\x00\x01", b"\x80\x2e\x01"):
+    for noise in (encode_post(b"plain"), b"\0" * 500, b"\x16\x03\x01\x02\x00\x01", b"\x80\x2e\x01"):
         with server.connect() as connection:
             connection.sendall(noise)
             with contextlib.suppress(ConnectionError):
@@ -120,7 +120,7 @@ def test_a_handshake_that_fails_leaves_nothing_behind(server, authority):
 
 def test_silent_handshakes_beyond_all_places_keep_nobody_out(tmp_path, authority):
     settings = authority.issue() + "max_connections = 50\n"
-    with serving(tmp_path, server=settings) as server, contextlib.ExitStack() as open_:
+    with run_server(tmp_path, server=settings) as server, contextlib.ExitStack() as open_:
         for _ in range(200):
             open_.enter_context(server.connect())
         for n in range(20):
@@ -130,13 +130,16 @@ def test_silent_handshakes_beyond_all_places_keep_nobody_out(tmp_path, authority
 
 def test_a_new_certificate_is_used_without_a_restart_and_without_dropping_anybody(tmp_path, authority):
     client = authority.client()
-    with serving(tmp_path, server=authority.issue()) as server, connected(server, client) as kept:
-        before = serial(kept)
+    with (
+        run_server(tmp_path, server=authority.issue()) as server,
+        open_tls_connection(server, client) as kept,
+    ):
+        before = certificate_serial(kept)
         authority.issue()
         _until(lambda: _shown(server, client) != before)
         after = _shown(server, client)
-        kept.sendall(post_bytes(b"on the old connection"))
-        assert answer_from(kept).status == 200
+        kept.sendall(encode_post(b"on the old connection"))
+        assert read_response(kept).status == 200
         assert post(server, client, b"on a new one").status == 200
         assert "a new certificate is in use" in server.log()
 
@@ -158,14 +161,14 @@ def test_a_new_certificate_is_used_without_a_restart_and_without_dropping_anybod
         time.sleep(2.5)
         authority.issue()
         _until(lambda: _shown(server, client) != after)
-        kept.sendall(post_bytes(b"still on the old connection"))
-        assert answer_from(kept).status == 200
+        kept.sendall(encode_post(b"still on the old connection"))
+        assert read_response(kept).status == 200
     assert "PRIVATE" not in server.log()
 
 
-def _shown(server: Serving, client: ssl.SSLContext) -> int:
-    with connected(server, client) as connection:
-        return serial(connection)
+def _shown(server: ServerProcess, client: ssl.SSLContext) -> int:
+    with open_tls_connection(server, client) as connection:
+        return certificate_serial(connection)
 
 
 def _until(condition) -> None:
@@ -213,7 +216,7 @@ def test_a_lost_list_of_authorities_lets_nobody_in_who_did_not_get_in_before(aut
 
 def test_the_key_may_have_a_password(tmp_path, authority):
     settings = authority.issue(password="opens it") + 'tls_key_password = "opens it"\n'
-    with serving(tmp_path, server=settings) as server:
+    with run_server(tmp_path, server=settings) as server:
         assert post(server, authority.client(), b"x").status == 200
     assert "opens it" not in server.log()
 
@@ -228,7 +231,7 @@ def _no_start(folder: Path, settings: str) -> str:
 
 def test_a_server_without_its_certificate_does_not_start(tmp_path, authority):
     settings = authority.issue().replace(str(authority.certificate()), "missing.pem")
-    code, said = refused(tmp_path, server=settings)
+    code, said = run_failing_server(tmp_path, server=settings)
     assert (code, said.count("\n")) == (2, 1)
     assert "missing.pem cannot be read" in said
 
@@ -276,21 +279,21 @@ def test_only_clients_with_a_certificate_of_the_right_name_get_in(tmp_path, auth
         one.issue("evil." + META, as_="sub")
         one.issue(META, as_="expired", days=-1)
     settings = authority.issue() + f"client_ca = '{authority.root}'\nclient_names = ['{META.upper()}']\n"
-    with serving(tmp_path, ENDPOINT, OPEN, server=settings) as server:
-        assert post(server, authority.client(shows="meta"), b"good").status == 200
+    with run_server(tmp_path, ENDPOINT, OPEN, server=settings) as server:
+        assert post(server, authority.client(certificate="meta"), b"good").status == 200
         forged = authority.client()
         forged.load_cert_chain(stranger.certificate("meta"), stranger.key("meta"))
         for client in (
             authority.client(),
-            authority.client(shows="sub"),
-            authority.client(shows="expired"),
+            authority.client(certificate="sub"),
+            authority.client(certificate="expired"),
             forged,
         ):
             for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
                 client.minimum_version = client.maximum_version = version
                 with pytest.raises(OSError):
                     post(server, client, b"bad")
-        assert post(server, authority.client(shows="meta"), b"good again").status == 200
+        assert post(server, authority.client(certificate="meta"), b"good again").status == 200
         assert server.bodies() == [b"good", b"good again"]
         assert "outside client_names" in server.log()
 
@@ -298,8 +301,8 @@ def test_only_clients_with_a_certificate_of_the_right_name_get_in(tmp_path, auth
 def test_without_names_every_certificate_of_the_authority_does(tmp_path, authority):
     authority.issue("anybody.example.org", as_="anybody")
     settings = authority.issue() + f"client_ca = '{authority.root}'\n"
-    with serving(tmp_path, server=settings) as server:
-        assert post(server, authority.client(shows="anybody"), b"good").status == 200
+    with run_server(tmp_path, server=settings) as server:
+        assert post(server, authority.client(certificate="anybody"), b"good").status == 200
         with pytest.raises(OSError):
             post(server, authority.client(), b"bad")
         assert server.bodies() == [b"good"]
@@ -323,7 +326,7 @@ def test_a_name_has_to_be_the_whole_name(certificate, admitted):
 
 def test_status_and_config_check_tell_when_the_certificate_expires(tmp_path, authority):
     for days, warned in ((90, None), (20.5, "it expires in 20 days"), (-1, "it expired at")):
-        with serving(tmp_path, server=authority.issue(days=days)) as server:
+        with run_server(tmp_path, server=authority.issue(days=days)) as server:
             if warned:
                 _until(lambda warned=warned: warned in server.log())
             else:

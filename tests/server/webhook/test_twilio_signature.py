@@ -12,7 +12,7 @@ import pytest
 from gatherer.config import Endpoint
 from gatherer.providers.twilio_signature import MAX_PARAMETERS
 from gatherer.server.webhook.authentication import Authentication
-from tests.server_process import Serving, post_bytes, serving
+from tests.server_process import ServerProcess, encode_post, run_server
 
 TOKEN = "auth-token-0123456789"
 NEXT = "auth-token-of-tomorrow"
@@ -43,8 +43,8 @@ ENDPOINTS = (
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
-    with serving(tmp_path_factory.mktemp("twilio"), *ENDPOINTS) as running:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    with run_server(tmp_path_factory.mktemp("twilio"), *ENDPOINTS) as running:
         yield running
 
 
@@ -58,13 +58,13 @@ def signed(url: str, pairs: list[tuple[str, str]], token: str = TOKEN) -> str:
     return base64.b64encode(hmac.new(token.encode(), text.encode(), hashlib.sha1).digest()).decode()
 
 
-def post(server: Serving, path: str, body: bytes, signature: str | None, **headers: str) -> int:
+def post(server: ServerProcess, path: str, body: bytes, signature: str | None, **headers: str) -> int:
     fields: dict[str, str | None] = {"X_Hub_Signature_256": None, "Content_Type": FORM}
     fields |= {"X_Twilio_Signature": signature, **headers}
-    return server.exchange(post_bytes(body, path, **fields)).status
+    return server.exchange(encode_post(body, path, **fields)).status
 
 
-def sent(server: Serving, path: str, url: str, **headers: str) -> int:
+def sent(server: ServerProcess, path: str, url: str, **headers: str) -> int:
     """Post the parameters to `path` as Twilio would that knows the endpoint as `url`."""
     return post(server, path, encoded(PARAMETERS), signed(url, PARAMETERS), **headers)
 
@@ -108,13 +108,13 @@ URLS = [
     ("path", "url", "headers", "status"), [one[1:] for one in URLS], ids=[one[0] for one in URLS]
 )
 def test_the_signed_url_is_the_one_that_twilio_knows(
-    server: Serving, path: str, url: str, headers: dict[str, str], status: int
+    server: ServerProcess, path: str, url: str, headers: dict[str, str], status: int
 ) -> None:
     assert sent(server, path, url, **headers) == status
 
 
 def test_only_a_trusted_proxy_tells_the_url(tmp_path: Path) -> None:
-    with serving(tmp_path, ENDPOINTS[0], server='trusted_proxies = ["203.0.113.1"]\n') as server:
+    with run_server(tmp_path, ENDPOINTS[0], server='trusted_proxies = ["203.0.113.1"]\n') as server:
         assert sent(server, "/bare", "https://localhost/bare", **HTTPS) == 401
         assert sent(server, "/bare", HERE, **HTTPS) == 200
 
@@ -136,12 +136,12 @@ def test_only_a_trusted_proxy_tells_the_url(tmp_path: Path) -> None:
     ],
 )
 def test_the_signature_has_to_be_right(
-    server: Serving, what: str, signature: str | None, status: int
+    server: ServerProcess, what: str, signature: str | None, status: int
 ) -> None:
     assert post(server, "/bare", encoded(PARAMETERS), signature) == status
 
 
-def test_every_flipped_byte_of_the_body_is_noticed(server: Serving) -> None:
+def test_every_flipped_byte_of_the_body_is_noticed(server: ServerProcess) -> None:
     body = encoded(PARAMETERS)
     signature = signed(HERE, PARAMETERS)
     for place in range(0, len(body), 7):
@@ -166,20 +166,22 @@ def test_every_flipped_byte_of_the_body_is_noticed(server: Serving) -> None:
         "none",
     ],
 )
-def test_parameters_are_signed_decoded_and_sorted(server: Serving, pairs: list[tuple[str, str]]) -> None:
+def test_parameters_are_signed_decoded_and_sorted(
+    server: ServerProcess, pairs: list[tuple[str, str]]
+) -> None:
     before = len(server.bodies())
     assert post(server, "/bare", encoded(pairs), signed(HERE, pairs)) == 200
     assert server.bodies()[before:] == [encoded(pairs)]  # byte for byte
 
 
-def test_a_form_with_absurdly_many_parameters_is_refused_at_little_cost(server: Serving) -> None:
+def test_a_form_with_absurdly_many_parameters_is_refused_at_little_cost(server: ServerProcess) -> None:
     body = b"&".join(b"a=%d" % i for i in range(MAX_PARAMETERS + 1))
     pairs = [("a", str(i)) for i in range(MAX_PARAMETERS + 1)]
     assert post(server, "/bare", body, signed(HERE, pairs)) == 401
     assert post(server, "/bare", body.rpartition(b"&")[0], signed(HERE, pairs[:-1])) == 200
 
 
-def test_json_is_signed_by_its_hash_in_the_url(server: Serving) -> None:
+def test_json_is_signed_by_its_hash_in_the_url(server: ServerProcess) -> None:
     body = b'{"property": "value", "boolean": true}'
     path = f"/bare?bodySHA256={hashlib.sha256(body).hexdigest()}"
     signature = signed(f"http://localhost{path}", [])
@@ -205,21 +207,21 @@ def test_a_published_signature_is_accepted() -> None:
     assert not Authentication(endpoint).body(headers, encoded(pairs), url + "2")
 
 
-def test_the_answer_says_nothing_in_the_language_that_twilio_reads(server: Serving) -> None:
+def test_the_answer_says_nothing_in_the_language_that_twilio_reads(server: ServerProcess) -> None:
     body = encoded(PARAMETERS)
     answer = server.exchange(
-        post_bytes(body, "/bare", X_Twilio_Signature=signed(HERE, PARAMETERS), Content_Type=FORM)
+        encode_post(body, "/bare", X_Twilio_Signature=signed(HERE, PARAMETERS), Content_Type=FORM)
     )
     assert (answer.status, answer.headers["Content-Type"], answer.body) == (200, "text/xml", b"<Response/>")
 
 
-def test_neither_tokens_nor_signatures_are_logged(server: Serving) -> None:
+def test_neither_tokens_nor_signatures_are_logged(server: ServerProcess) -> None:
     post(server, "/bare", encoded(PARAMETERS), signed(HERE, PARAMETERS, "wrong"))
     assert TOKEN not in server.log()
     assert signed(HERE, PARAMETERS, "wrong") not in server.log()
 
 
-def test_the_signature_is_kept_with_the_notification(server: Serving) -> None:
+def test_the_signature_is_kept_with_the_notification(server: ServerProcess) -> None:
     sent(server, "/bare", HERE)
     (headers,) = server.rows("headers")[-1]
     assert signed(HERE, PARAMETERS) in headers
