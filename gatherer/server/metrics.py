@@ -1,4 +1,4 @@
-"""What Prometheus asks for: counted as it happens, or looked up when it asks."""
+"""The metrics for Prometheus: counted as requests are answered, or read when Prometheus requests them."""
 
 import asyncio
 import contextlib
@@ -38,7 +38,7 @@ class Metrics(Observer):
     """The counters of one process."""
 
     def __init__(self) -> None:
-        """Begin at zero."""
+        """Start all counters at zero."""
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)  # nothing on Windows
         self._requests = Counter(
@@ -98,7 +98,7 @@ class Metrics(Observer):
 
 
 class State(Collector):
-    """What can be looked up: queue, files, disk, backlog, certificate."""
+    """The figures that are read on request: queue, files, disk, backlog, certificate."""
 
     def __init__(
         self,
@@ -107,13 +107,13 @@ class State(Collector):
         *,
         certificate_expires_at: Callable[[], float | None] = lambda: None,
     ) -> None:
-        """Look at `writer` and `quarantine`, and ask when the certificate expires, as seconds since 1970."""
+        """Read `writer` and `quarantine`; `certificate_expires_at` returns seconds since 1970, None without TLS."""
         self._writer = writer
         self._quarantine = quarantine
         self._certificate_expires_at = certificate_expires_at
 
     def collect(self) -> Iterator[Metric]:
-        """Yield the gauges as they are now; what cannot be found out is left out."""
+        """Yield the gauges; those that cannot be read are left out."""
         rows, held = self._writer.waiting
         yield _gauge("ready", "Whether notifications are taken in.", self._writer.refusal_reason() is None)
         yield _gauge("queue_notifications", "Notifications that wait for the disk.", rows)
@@ -130,7 +130,7 @@ class State(Collector):
 
 
 def _inbox(path: Path) -> Iterator[Metric]:
-    """Yield what the inbox at `path` and those who read it say."""
+    """Yield the figures of the inbox at `path`, and of its consumers."""
     with contextlib.closing(sqlite_file.open_readable(path, busy_seconds=1)) as connection:
         usage = disk_space.usage(connection, path)
         yield _gauge("inbox_bytes", "The file of the inbox.", path.stat().st_size)
@@ -149,8 +149,8 @@ def _inbox(path: Path) -> Iterator[Metric]:
         )
         (identity,) = connection.execute("SELECT identity FROM inbox").fetchone()
         reached = {
-            one.name: one.notification_id if one.inbox_id == identity else 0
-            for one in consumers.read_all(path)
+            consumer.name: consumer.notification_id if consumer.inbox_id == identity else 0
+            for consumer in consumers.read_all(path)
         }
         for name, number in (reached or {NOBODY: 0}).items():
             count, oldest = _waiting(connection, number)
@@ -162,13 +162,13 @@ def _inbox(path: Path) -> Iterator[Metric]:
 
 def _waiting(connection: sqlite3.Connection, reached: int) -> tuple[int, int | None]:
     """Return how many notifications come after `reached`, and when the first of them was received."""
-    found = connection.execute(
+    oldest = connection.execute(
         "SELECT id, received_at FROM notification WHERE id > ? ORDER BY id LIMIT 1", (reached,)
     ).fetchone()
-    if found is None:
+    if oldest is None:
         return 0, None
     (last,) = connection.execute("SELECT max(id) FROM notification").fetchone()
-    return last - found[0] + 1, found[1]
+    return last - oldest[0] + 1, oldest[1]
 
 
 def _gauge(name: str, documentation: str, value: float) -> Metric:

@@ -1,14 +1,14 @@
-"""What the receiver tells whoever counts: nobody, unless metrics are asked for."""
+"""The calls with which the webhook handler and the inbox report what they do; metrics count them."""
 
 
 class Observer:
-    """Counts nothing. What a subclass does here is done for every request, so it has to be quick."""
+    """Counts nothing. A subclass has to be quick: its methods are called for every request."""
 
     def answered(self, endpoint: str, status: int, seconds: float) -> None:
-        """Hear that a request to `endpoint` ("-": to none) got `status`, `seconds` after its headers had come."""
+        """Be called when a request to `endpoint` ("-": to none) got `status`, `seconds` after its headers."""
 
     def authentication_failed(self, endpoint: str) -> None:
-        """Hear that a post to `endpoint` did not authenticate, whatever became of it."""
+        """Be called when a request to `endpoint` did not authenticate, refused or quarantined."""
 
     def committed(self, rows: int) -> None:
-        """Hear that so many notifications were committed together; called on the writer thread."""
+        """Be called on the writer thread when `rows` notifications were committed together."""

@@ -55,13 +55,13 @@ class ConnectionLimits:
 class Connection(asyncio.BufferedProtocol):
     """A connection that does not wait for ever."""
 
-    def __init__(self, pool: "ConnectionPool") -> None:
-        """Belong to `pool`, which has the handler and the limits."""
+    def __init__(self, pool: "ConnectionPool", peer: str) -> None:
+        """Belong to `pool`, which has the handler and the limits; `peer` is the address of the client."""
         self.arrival: asyncio.Task[None] | None = None  # the handshake, until there is a transport
         self._pool, self._limits, self._loop = pool, pool.limits, asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._parser: HttpRequestParser | None = None
-        self._peer, self._scheme = "a client", "http"
+        self.peer, self._scheme = peer, "http"
         self._since = self._loop.time()  # when the server began to wait for the client
         # What is being received:
         self._unframed = 1  # bytes since the last part of a request: a new connection has the time of a head
@@ -73,6 +73,7 @@ class Connection(asyncio.BufferedProtocol):
         self._discards = False  # the rest of a request that has its answer already
         self._final = False  # no more requests are taken
         self._eof = False  # the client sends no more
+        self._reads = True  # unless too many answers wait
         # What is being answered:
         self._pending: deque[tuple[Request, Reply]] = deque()
         self._stream: asyncio.Task[None] | None = None
@@ -83,13 +84,12 @@ class Connection(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the connection, unless it is evicted by now or the client shows the wrong certificate."""
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is no subclass
-        self._peer = str((transport.get_extra_info("peername") or [self._peer])[0])
         self._scheme = "http" if transport.get_extra_info("sslcontext") is None else "https"
         self._parser = HttpRequestParser(self)
         if not self._final and self._pool.admits is not None:
             certificate = transport.get_extra_info("peercert")
             if not certificate or not self._pool.admits(certificate):
-                log.warning("%s showed a certificate outside client_names", self._peer)
+                log.warning("%s showed a certificate outside client_names", self.peer)
                 self._final = True
         if self._final:
             self._abort()
@@ -134,14 +134,11 @@ class Connection(asyncio.BufferedProtocol):
 
     def _regulate(self) -> None:
         """Read on while there is room for answers."""
-        transport = self._transport
-        if transport is None or transport.is_closing() or self._eof:
-            return
         full = self._paused is not None or len(self._pending) >= MAX_PIPELINED
-        if full and transport.is_reading():
-            transport.pause_reading()
-        elif not full and not transport.is_reading():
-            transport.resume_reading()
+        transport = self._transport
+        if full is self._reads and transport is not None and not transport.is_closing():
+            self._reads = not full
+            (transport.pause_reading if full else transport.resume_reading)()
 
     # --- the parser calls these
 
@@ -165,12 +162,11 @@ class Connection(asyncio.BufferedProtocol):
             return
         if parser.should_upgrade() and method != "CONNECT":
             return  # see _parse_without_upgrade
-        target, fields = self._target.decode("utf-8", "surrogateescape"), self._fields
+        target, headers = self._target.decode("utf-8", "surrogateescape"), Headers(self._fields)
         self._unframed, self._target, self._fields = 0, b"", []
         self._since = self._loop.time()
-        headers = Headers((name.decode(), value.decode("utf-8", "surrogateescape")) for name, value in fields)
         keep_alive = parser.should_keep_alive() and method != "CONNECT"
-        request = Request(method, target, headers, self._peer, self._scheme, version, keep_alive=keep_alive)
+        request = Request(method, target, headers, self.peer, self._scheme, version, keep_alive=keep_alive)
         reply = self._pool.handle(request)
         if isinstance(reply, Response | asyncio.Future):
             self._discards = True
@@ -260,7 +256,7 @@ class Connection(asyncio.BufferedProtocol):
             self._drop_body()
             self._answer(request, exchange.reject(status, reason))
         elif not (self._discards or self._final):
-            log.info("%d to %s: %s", status, self._peer, reason)
+            log.info("%d to %s: %s", status, self.peer, reason)
             self._pool.refused(status.value)
             self._answer(_NO_REQUEST, error_response(status, close=True))
         self._discards = self._final = True
@@ -297,9 +293,8 @@ class Connection(asyncio.BufferedProtocol):
                     reply = error_response(HTTPStatus.SERVICE_UNAVAILABLE, close=True)
             pending.popleft()
             body, chunked = reply.body, request.version == "1.1"
-            last = (
-                reply.close or not request.keep_alive or self._pool.stopping or (self._final and not pending)
-            )
+            ends = (self._final or self._pool.stopping) and not pending
+            last = ends or reply.close or not request.keep_alive
             if not isinstance(body, bytes):
                 last = last or not chunked
                 self._stream = self._loop.create_task(self._send_stream(body, chunked=chunked, last=last))
@@ -339,14 +334,14 @@ class Connection(asyncio.BufferedProtocol):
         try:
             async with contextlib.aclosing(body):
                 async for part in body:
+                    if transport.is_closing():
+                        return
                     transport.write(b"%x\r\n%b\r\n" % (len(part), part) if chunked else part)
                     if self._paused is not None:
                         await self._paused
-        except ConnectionError:  # the handler has logged why
-            self.close()
-            return
-        except Exception:
-            log.exception("a response broke off")
+        except Exception as error:
+            if not isinstance(error, ConnectionError):  # the handler has logged why
+                log.exception("a response broke off")
             self.close()
             return
         if chunked:
@@ -413,19 +408,16 @@ class Connection(asyncio.BufferedProtocol):
         if transport.is_closing() or self._paused is not None:
             if waited > STALLED_SECONDS:
                 self._abort()
-        elif self._pending or self._stream is not None:
             return
-        elif self._receiving is not None:
+        if self._pending or self._stream is not None:
+            return
+        if self._receiving is not None:
             if waited > limits.body_timeout_seconds:
                 self._fail(HTTPStatus.REQUEST_TIMEOUT, "the body did not arrive in time")
                 self._send_answers()
-        elif waited > (
-            LINGER_SECONDS
-            if self._discards or self._final
-            else limits.header_timeout_seconds
-            if self._unframed
-            else limits.keepalive_timeout_seconds
-        ):
+            return
+        limit = limits.header_timeout_seconds if self._unframed else limits.keepalive_timeout_seconds
+        if waited > (LINGER_SECONDS if self._discards or self._final else limit):
             self.close()
 
     def shed(self) -> None:

@@ -46,11 +46,11 @@ class ConnectionPool:
         self.date = b""
         self._set_date()
 
-    def add(self) -> Connection:
-        """Return the protocol of a new connection. If there are as many as may be, some are closed for it."""
+    def add(self, peer: str) -> Connection:
+        """Return the protocol of a new connection from the address `peer`. If there are as many as may be, some are closed for it."""
         if len(self.present) >= self.limits.max_connections:
             log.warning("all connections are taken: closed the %d that waited longest", self.evict())
-        connection = Connection(self)
+        connection = Connection(self, peer)
         self.present.add(connection)
         return connection
 

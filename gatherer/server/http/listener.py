@@ -13,7 +13,7 @@ import socket
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from gatherer.model.errors import ConfigurationError
 from gatherer.server.http.connection import Certificate, Connection, ConnectionLimits
@@ -87,8 +87,8 @@ class ListeningServer:
     async def close(self) -> None:
         """Accept no more connections; each that is open ends with its next answer."""
         self._pool.stopping = True
-        arriving = [one.arrival for one in self._pool.present if one.arrival is not None]
-        tasks = [*self._tasks, *arriving]
+        handshakes = [connection.arrival for connection in self._pool.present]
+        tasks = [*self._tasks, *(task for task in handshakes if task is not None)]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -117,8 +117,7 @@ class ListeningServer:
         loop = asyncio.get_running_loop()
         while True:
             try:
-                accepted, _ = await loop.sock_accept(listening)
-                self._admit(accepted)
+                self._admit(*await loop.sock_accept(listening))
                 self._accept_more(listening)
             except OSError as error:
                 if error.errno in _EXHAUSTED:
@@ -142,15 +141,15 @@ class ListeningServer:
         # No more than are evicted at once, else new connections would be closed for each other.
         for _ in range(min(_ACCEPT_BATCH, self._pool.eviction_batch) - 1):
             try:
-                accepted, _ = listening.accept()
+                accepted, address = listening.accept()
             except BlockingIOError:  # that was all of them
                 return
             accepted.setblocking(False)
-            self._admit(accepted)
+            self._admit(accepted, address)
 
-    def _admit(self, accepted: socket.socket) -> None:
-        """Start the handshake."""
-        connection = self._pool.add()
+    def _admit(self, accepted: socket.socket, address: Any) -> None:
+        """Start the handshake with the client at `address`."""
+        connection = self._pool.add(str(address[0]))
         connection.arrival = asyncio.create_task(self._shake_hands(accepted, connection))
         connection.arrival.add_done_callback(lambda task: _arrived(accepted, connection, task))
 
@@ -163,7 +162,6 @@ class ListeningServer:
         if tls is not None:
             timeouts["ssl_handshake_timeout"] = self._listener.limits.tls_handshake_timeout_seconds
             timeouts["ssl_shutdown_timeout"] = _TLS_SHUTDOWN_SECONDS
-        peer = None if tls is None else _peer(accepted)
         buffer = self._listener.limits.send_buffer_bytes
         try:
             if buffer is not None:
@@ -171,7 +169,11 @@ class ListeningServer:
             await loop.connect_accepted_socket(lambda: connection, accepted, ssl=tls, **timeouts)
         except OSError as error:  # SSLError and TimeoutError are OSErrors
             if tls is not None:
-                log.info("no TLS with %s: %s", peer, getattr(error, "reason", None) or type(error).__name__)
+                log.info(
+                    "no TLS with %s: %s",
+                    connection.peer,
+                    getattr(error, "reason", None) or type(error).__name__,
+                )
 
     async def _check(self) -> None:
         loop = asyncio.get_running_loop()
@@ -208,10 +210,3 @@ def _arrived(accepted: socket.socket, connection: Connection, task: "asyncio.Tas
     if task.cancelled() or not connection.has_arrived:
         connection.evict()  # uvloop may still give it a transport, and never report that it is closed
         accepted.close()  # the task may not even have begun
-
-
-def _peer(accepted: socket.socket) -> str:
-    try:
-        return str(accepted.getpeername()[0])
-    except OSError:
-        return "a client that is gone"

@@ -1,7 +1,8 @@
 """HTTP requests and responses as handlers see them: no sockets, no parser, no framework."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Final, Protocol
 from urllib.parse import parse_qsl
@@ -10,30 +11,42 @@ RETRY_AFTER_SECONDS: Final = 5
 
 
 class Headers:
-    """The header fields of a request, in the order received. Names match in any case of letters."""
+    """The header fields of a request, in the order received. Names match in any case of letters.
+
+    Values are text; their bytes that are not UTF-8 are surrogates. Few fields are looked at: only those are decoded.
+    """
 
     __slots__ = ("_fields", "_values")
 
-    def __init__(self, fields: Iterable[tuple[str, str]] = ()) -> None:
-        self._fields = tuple(fields)
-        self._values: dict[str, str] = {}
-        for name, value in self._fields:
+    def __init__(self, fields: Sequence[tuple[bytes, bytes]] = ()) -> None:
+        """Take names and values as received."""
+        self._fields = fields
+        self._values: dict[bytes, bytes] = {}
+        for name, value in fields:
             self._values.setdefault(name.lower(), value)
 
     def get(self, name: str) -> str | None:
         """Return the first value of the field `name`, None without one."""
-        return self._values.get(name.lower())
+        value = self._values.get(_key(name))
+        return None if value is None else value.decode("utf-8", "surrogateescape")
 
     def get_all(self, name: str) -> list[str]:
         """Return every value of the field `name`, in the order received."""
-        name = name.lower()
-        if name not in self._values:
+        key = _key(name)
+        if key not in self._values:
             return []
-        return [value for field, value in self._fields if field.lower() == name]
+        return [value for field, value in self.items() if _key(field) == key]
 
-    def items(self) -> tuple[tuple[str, str], ...]:
-        """Return all names and values as received."""
-        return self._fields
+    def items(self) -> list[tuple[str, str]]:
+        """Return all names and values."""
+        return [
+            (name.decode("latin-1"), value.decode("utf-8", "surrogateescape")) for name, value in self._fields
+        ]
+
+
+@lru_cache(maxsize=256)
+def _key(name: str) -> bytes:
+    return name.lower().encode("latin-1")
 
 
 class Request:

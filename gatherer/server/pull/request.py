@@ -13,7 +13,7 @@ HIGHEST_ID: Final = 2**63 - 1
 
 
 class PullRefusedError(Exception):
-    """A request that is not answered as asked. The text is for the client and for the log."""
+    """A request that is refused. The text is for the client and for the log."""
 
     def __init__(self, status: HTTPStatus, text: str, **headers: str) -> None:
         super().__init__(text)
