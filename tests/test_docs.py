@@ -3,6 +3,7 @@
 import ast
 import configparser
 import importlib.util
+import os
 import re
 import shutil
 import subprocess
@@ -19,7 +20,7 @@ from gatherer.config import example
 from gatherer.config.base import Section
 from gatherer.model import errors
 from tests.cli.test_help import parse
-from tests.docs.pages import pages
+from tests.docs.pages import FILE, pages
 
 ROOT = Path(__file__).resolve().parent.parent
 LINUX, WINDOWS = ROOT / "config" / "linux", ROOT / "config" / "windows"
@@ -135,16 +136,39 @@ def test_each_unit_is_well_formed_and_explained(path: Path) -> None:
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs systemd")
-def test_systemd_has_nothing_against_the_units(tmp_path: Path) -> None:
+@pytest.mark.parametrize("with_drop_ins", [False, True])
+def test_systemd_reports_no_error_in_the_units_nor_in_the_drop_ins_of_the_page(
+    tmp_path: Path, with_drop_ins: bool
+) -> None:
     for path in UNITS:
         text = path.read_text(encoding="utf-8")
         (tmp_path / path.name).write_text(
             text.replace("/opt/gatherer/bin/gatherer", "/bin/true"), encoding="utf-8"
         )
+    drop_ins = drop_ins_of_the_page() if with_drop_ins else {}
+    assert bool(drop_ins) is with_drop_ins
+    for name, text in drop_ins.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text, encoding="utf-8")
     command = ["systemd-analyze", "verify", "--man=no", *[str(tmp_path / path.name) for path in UNITS]]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    result = subprocess.run(
+        command,
+        env=os.environ | {"SYSTEMD_UNIT_PATH": f"{tmp_path}:"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
     about_ours = [line for line in result.stderr.splitlines() if "gatherer" in line]
     assert about_ours == []
+
+
+def drop_ins_of_the_page() -> dict[str, str]:
+    """Return the drop-ins that the page for Linux describes, by their path in the folder of units."""
+    [page] = [page for page in pages() if page.name == "administrator-linux"]
+    files = {block.marks[FILE]: block.text for block in page.blocks if FILE in block.marks}
+    folder = "/etc/systemd/system/"
+    return {path.removeprefix(folder): text for path, text in files.items() if path.startswith(folder)}
 
 
 def test_the_crontab_line_is_accepted() -> None:

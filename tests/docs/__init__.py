@@ -28,5 +28,6 @@ Comments directly above a block change what happens with it, one on each line:
     A `text` block is the output of the block above. `…` stands for any text within a line, a line of `…` for
     any lines.
 
-A page whose first lines have `.. nightly: REASON` is tested with `-m nightly` only.
+A page whose first lines have `.. nightly: REASON` is tested with `-m nightly` only. One with `.. needs: PROGRAM, …` is
+tested where these programs are installed.
 """

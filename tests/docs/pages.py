@@ -15,7 +15,8 @@ FILE: Final = "file"
 FIRST: Final = "first"
 OUTPUT: Final = "output"
 NIGHTLY: Final = "nightly"
-MARKS: Final = (NOT_RUN, EXIT_CODE, READY, FILE, FIRST, OUTPUT, NIGHTLY)
+NEEDS: Final = "needs"
+MARKS: Final = (NOT_RUN, EXIT_CODE, READY, FILE, FIRST, OUTPUT, NIGHTLY, NEEDS)
 _DIRECTIVE: Final = re.compile(r"(?P<indent> *)\.\. code-block:: (?P<language>\S+)")
 _COMMENT: Final = re.compile(rf" *\.\. (?P<mark>{'|'.join(MARKS)})(?:: (?P<value>.+))?")
 _GENERATED: Final = ".. This page is generated"
@@ -39,6 +40,7 @@ class Page:
     name: str  # from docs/, without the suffix
     blocks: tuple[Block, ...]
     nightly: bool
+    needs: tuple[str, ...] = ()  # programs
 
 
 class MarkupError(Exception):
@@ -66,6 +68,7 @@ def parse(name: str, text: str) -> Page:
     blocks: list[Block] = []
     marks: dict[str, str] = {}
     nightly = False
+    needs: tuple[str, ...] = ()
     number = 0
     while number < len(lines):
         line = lines[number]
@@ -78,6 +81,8 @@ def parse(name: str, text: str) -> Page:
             marks, number = {}, end
         elif comment is not None and comment["mark"] == NIGHTLY:
             nightly = True
+        elif comment is not None and comment["mark"] == NEEDS:
+            needs = tuple((comment["value"] or "").split(", "))
         elif comment is not None:
             marks[comment["mark"]] = comment["value"] or ""
         elif line.strip() and marks:
@@ -86,7 +91,7 @@ def parse(name: str, text: str) -> Page:
             raise MarkupError(f"{name}, line {number}: literal text must be in a code-block")
     if marks:
         raise MarkupError(f"{name}: {marks} is not directly above a code-block")
-    return Page(name=name, blocks=tuple(blocks), nightly=nightly)
+    return Page(name=name, blocks=tuple(blocks), nightly=nightly, needs=needs)
 
 
 def _indented(lines: list[str], start: int, indent: int) -> tuple[str, int]:

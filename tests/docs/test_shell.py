@@ -1,5 +1,6 @@
 """Every shell block of every page runs, and prints what the page says."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,9 @@ def package_index(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 def test_each_block_of_the_page_works(
     page: Page, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
 ) -> None:
+    missing = [program for program in page.needs if shutil.which(program) is None]
+    if missing:
+        pytest.skip(f"needs {', '.join(missing)}")
     variables = request.getfixturevalue("package_index") if page.nightly else {}
     results = shell.run(page, tmp_path_factory.mktemp("page"), variables)
     blocks = {block.line: block for block in page.blocks}
