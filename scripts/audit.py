@@ -1,6 +1,6 @@
-"""Ask whether a package that is installed here has a known vulnerability. Needs the package index.
+"""Check the installed packages for known vulnerabilities. Needs the package index.
 
-Exits 0 when there is none, and also, loudly, when the index cannot be asked; 1 when there is one.
+Exits 0 if there are none, 1 if there are, and 0 with a line that begins with SKIPPED if the index does not answer.
 """
 
 import json
@@ -10,23 +10,23 @@ import urllib.request
 from importlib.metadata import version
 from typing import Final
 
-# What pip-audit asks about every package and its version.
+# pip-audit requests such a page for each package and its version.
 INDEX: Final = f"https://pypi.org/pypi/click/{version('click')}/json"
 SECONDS: Final = 10
 
 
 def unreachable() -> str | None:
-    """Return why the index cannot be asked; None if it can."""
+    """Return why the index cannot be used; None if it can."""
     try:
-        with urllib.request.urlopen(INDEX, timeout=SECONDS) as answer:
-            known = json.loads(answer.read())
+        with urllib.request.urlopen(INDEX, timeout=SECONDS) as response:
+            page = json.loads(response.read())
     except (OSError, ValueError) as error:
         return str(error)
-    return None if "vulnerabilities" in known else "it tells nothing about vulnerabilities"
+    return None if "vulnerabilities" in page else "its pages have no vulnerabilities"
 
 
 def main() -> int:
-    """Print what is known, and return the exit code."""
+    """Print the known vulnerabilities, and return the exit code."""
     problem = unreachable()
     if problem is not None:
         print(f"SKIPPED: packages were NOT checked for known vulnerabilities: {INDEX}: {problem}")
@@ -38,14 +38,14 @@ def main() -> int:
     try:
         packages = json.loads(audit.stdout)["dependencies"]
     except (ValueError, LookupError):
-        print("SKIPPED: packages were NOT checked for known vulnerabilities: pip-audit broke off (see above)")
+        print("SKIPPED: packages were NOT checked for known vulnerabilities: pip-audit failed (see above)")
         return 0
     vulnerable = 0
     for package in packages:
-        for found in package.get("vulns", ()):
+        for vulnerability in package.get("vulns", ()):
             vulnerable = 1
-            fixed = ", ".join(found["fix_versions"]) or "no version yet"
-            print(f"{package['name']} {package['version']}: {found['id']}, fixed in {fixed}")
+            fixed = ", ".join(vulnerability["fix_versions"]) or "no version yet"
+            print(f"{package['name']} {package['version']}: {vulnerability['id']}, fixed in {fixed}")
         if "skip_reason" in package and package["name"] != "whatsapp-gatherer":
             print(f"NOT checked: {package['skip_reason']}")
     return vulnerable

@@ -1,6 +1,6 @@
 """Check the documentation against the program: valid reStructuredText, and generated pages up to date.
 
-With --fix, write the generated pages of docs/: configuration, commands and providers.
+With --fix, write the generated pages of docs/: configuration, commands, tables and providers.
 """
 
 import io
@@ -10,6 +10,7 @@ import sys
 import textwrap
 import types
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
@@ -21,6 +22,7 @@ from pydantic_core import PydanticUndefined
 
 from gatherer import config, providers
 from gatherer.config.secret import Secret
+from gatherer.model.records import TABLES
 from gatherer.providers.base import Provider
 
 ROOT: Final = Path(__file__).resolve().parent.parent
@@ -50,6 +52,19 @@ HEADINGS: Final[dict[str, str]] = {
     "Quarantine": "[quarantine]",
     "Admin": "[admin]",
 }
+TABLES_INTRODUCTION: Final = """\
+The tables in SQL Server. The SQLite target has the same tables and columns; there, times are text in UTC and keys are
+blobs. *BIN2* is the collation
+``Latin1_General_BIN2``, which compares byte by byte; other text has the collation of the database. Times are UTC.
+"""
+_TABLE: Final = re.compile(
+    r"(?P<comment>(?:^--[^\n]*\n)+)IF OBJECT_ID[^\n]*\nCREATE TABLE (?P<name>\w+) \((?P<body>.*?)\n\);",
+    re.MULTILINE | re.DOTALL,
+)
+_COLUMN: Final = re.compile(
+    r"^    \[?(?P<name>[a-z]\w*)\]?\s+(?P<definition>(?P<type>\w+(?:\(\w+\))?).*?),?  -- (?P<comment>.+)$",
+    re.MULTILINE,
+)
 
 
 def documents() -> list[Path]:
@@ -253,11 +268,83 @@ def provider_page(provider: Provider) -> str:
     return "\n".join(parts)
 
 
+@dataclass(frozen=True, kw_only=True)
+class TableDefinition:
+    """One table of SQL Server, as `sql/tables.sql` creates it."""
+
+    name: str
+    description: str
+    columns: tuple[tuple[str, str, str, str], ...]  # name, type, NULL or empty, meaning
+    keys: tuple[str, ...]  # the primary key, then the other indexes
+
+
+def table_definitions() -> list[TableDefinition]:
+    """Return the tables of SQL Server in the order of `sql/tables.sql`."""
+    from gatherer.targets.sqlserver import schema
+
+    script = schema.packaged("tables").replace("$(schema).", "")
+    return [
+        TableDefinition(
+            name=found["name"],
+            description=" ".join(line.removeprefix("-- ") for line in found["comment"].splitlines()),
+            columns=tuple(map(column_row, _COLUMN.finditer(found["body"]))),
+            keys=tuple(index_rows(script, found["name"], found["body"])),
+        )
+        for found in _TABLE.finditer(script)
+    ]
+
+
+def column_row(found: re.Match[str]) -> tuple[str, str, str, str]:
+    """Return the cells of one column: name, type, whether it may be NULL, meaning."""
+    collation = " BIN2" if "COLLATE" in found["definition"] else ""
+    nullable = "" if "NOT NULL" in found["definition"] else "yes"
+    return f"``{found['name']}``", f"{found['type']}{collation}", nullable, found["comment"]
+
+
+def index_rows(script: str, table: str, body: str) -> Iterator[str]:
+    """Yield one line for the primary key of `table`, whose definition is `body`, and for each index."""
+    primary = re.search(r"PRIMARY KEY CLUSTERED \((.+)\)", body)
+    assert primary is not None, table
+    yield f"clustered primary key: ``({primary[1]})``"
+    pattern = (
+        rf"CREATE (UNIQUE )?INDEX (\w+) ON {table} \(([^)]+)\)((?: INCLUDE \([^)]+\))?)(?:\s+WHERE ([^;]+))?;"
+    )
+    for unique, name, columns, include, condition in re.findall(pattern, script):
+        line = f"``{name}``: {'unique, ' if unique else ''}``({columns.replace('[', '').replace(']', '')}){include}``"
+        filtered = " ".join(condition.split()).replace("( ", "(").replace(" )", ")")
+        yield f"{line} where ``{filtered}``" if filtered else line
+
+
+def table_reference() -> str:
+    """Return the page of the tables, from the comments of `sql/tables.sql`."""
+    tables = {definition.name: definition for definition in table_definitions()}
+    facts = [tables[record.table] for record in TABLES]
+    shared = [column for column in facts[0].columns if all(column in fact.columns for fact in facts)]
+    names, widths = ("column", "type", "NULL", "meaning"), (22, 18, 8, 52)
+    parts = [
+        heading("Tables", "="),
+        TABLES_INTRODUCTION,
+        heading("Columns of all tables of facts", "-"),
+        f"{', '.join(f'``{fact.name}``' for fact in facts)} have these columns and their own:\n",
+        table(names, widths, shared),
+    ]
+    for definition in tables.values():
+        own = [column for column in definition.columns if definition not in facts or column not in shared]
+        parts += [
+            heading(definition.name, "-"),
+            inline(definition.description) + "\n",
+            table(names, widths, own),
+        ]
+        parts.append("".join(f"* {key}\n" for key in definition.keys))
+    return "\n".join(parts)
+
+
 def generated_pages() -> dict[Path, str]:
     """Return the content of every generated page, by its path."""
     makers: dict[str, Callable[[], str]] = {
         "reference/configuration.rst": configuration_reference,
         "reference/commands.rst": command_reference,
+        "reference/tables.rst": table_reference,
         "providers/index.rst": provider_matrix,
     }
     pages = {DOCS / name: GENERATED + make() for name, make in makers.items()}

@@ -1,4 +1,4 @@
-"""The virtual environment in which demo, test and check run. Standard library only: nothing is there yet."""
+"""The virtual environment of the scripts. Standard library only: it runs before anything is installed."""
 
 import hashlib
 import os
@@ -12,8 +12,8 @@ from typing import Final, NoReturn
 ROOT: Final = Path(__file__).resolve().parent.parent
 VENV: Final = ROOT / ".venv"
 PYTHON: Final = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-STAMP: Final = VENV / "installed"  # one line: what was installed, and from which declarations
-PACKAGES: Final = {  # Debian's, for programs and, without the "lib", libraries
+STAMP: Final = VENV / "installed"  # one line: a hash of the declarations, and the extras that are installed
+PACKAGES: Final = {  # of Debian, by the program or, without "lib", the library that tests need
     "strace": "strace",
     "fiu-run": "fiu-utils",
     "faketime": "faketime",
@@ -24,18 +24,18 @@ PACKAGES: Final = {  # Debian's, for programs and, without the "lib", libraries
     "ip": "iproute2",
     "git": "git",
 }
-SERVERS: Final = {"nginx-light", "caddy"}  # installed only where no systemd would start them at once
+SERVERS: Final = {"nginx-light", "caddy"}  # not installed where systemd would start them at once
 # Builds docs/ in the folder of the project. A warning is an error.
 SPHINX: Final = ("-m", "sphinx", "-W", "--keep-going", "-n", "-q", "-b", "html", "docs", "build/docs")
 DECLARED_IN: Final = ("pyproject.toml", "setup.cfg", "setup.py")
 
 
 def prepare(*extras: str) -> None:
-    """Make sure that `.venv` has this checkout with `extras`.
+    """Install this checkout with `extras` into `.venv`, unless it is installed.
 
-    Quick when nothing changed: what is installed is written down beside a hash of the files that
-    declare it. The checkout is installed in editable form, so that what runs is what stands in the files.
-    Ends the process with one clear line when it cannot be done.
+    The folder has a file with the installed extras and a hash of the files that declare them. If both match, nothing
+    is installed. The installation is editable: the scripts run the files of the checkout.
+    Ends the process with one line on standard error if the installation fails.
     """
     wanted = _declared()
     installed = _installed(wanted)
@@ -44,12 +44,12 @@ def prepare(*extras: str) -> None:
     if installed is None or not _works():
         _make()
     extras = tuple(sorted({*extras, *(installed or ())}))
-    what = f".[{','.join(extras)}]" if extras else "."
-    _tell(f"installing {what.replace('.', 'gatherer', 1)} with pip; once, this takes a minute or two")
+    requirement = f".[{','.join(extras)}]" if extras else "."
+    _tell(f"installing {requirement.replace('.', 'gatherer', 1)} with pip: this takes a minute or two, once")
     pip = [str(PYTHON), "-m", "pip", "--disable-pip-version-check", "--no-input", "--quiet", "install"]
-    if _call([*pip, "--use-pep517", "--editable", what], ROOT):
+    if _call([*pip, "--use-pep517", "--editable", requirement], ROOT):
         _give_up(
-            "pip could not install what is needed (its own words are above). Is the package index reachable? "
+            "pip failed, see its messages above. Is the package index reachable? "
             "Behind a proxy set HTTPS_PROXY, for a mirror PIP_INDEX_URL; then run this again."
         )
     STAMP.write_text(" ".join((wanted, *extras)) + "\n", encoding="ascii")
@@ -61,8 +61,8 @@ def run(*arguments: str, folder: Path | None = None) -> int:
 
 
 def offer(*names: str) -> None:
-    """Install the Debian packages that bring programs and libraries, as root; elsewhere say which tests are skipped."""
-    missing = {PACKAGES[name] for name in names if not _there(name)}
+    """Install the Debian packages with the programs and libraries `names`, as root; else tell which tests are skipped."""
+    missing = {PACKAGES[name] for name in names if not _is_installed(name)}
     if not missing or not sys.platform.startswith("linux"):
         return
     packages = " ".join(sorted(missing))
@@ -70,24 +70,24 @@ def offer(*names: str) -> None:
     if wanted and os.geteuid() == 0 and shutil.which("apt-get"):
         _tell(f"installing {' '.join(sorted(wanted))} with apt-get, for tests that need them")
         quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        # In runlevel 1 nothing is started that has just been installed.
+        # In runlevel 1 the installation of a package starts no service.
         environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
         for command in (
             ["apt-get", "update"],
             ["apt-get", "install", "-y", "--no-install-recommends", *sorted(wanted)],
         ):
             subprocess.run(command, check=False, env=environment, **quiet)  # type: ignore[call-overload]
-    if not all(_there(name) for name in names):
+    if not all(_is_installed(name) for name in names):
         _tell(f"tests that need {packages} will be skipped: on Debian and Ubuntu, apt-get install {packages}")
 
 
-def _there(name: str) -> bool:
+def _is_installed(name: str) -> bool:
     """Tell whether the system has the program or the library `name`."""
     return shutil.which(name) is not None or find_library(name) is not None
 
 
 def _declared() -> str:
-    """Return a hash of what decides about the contents of the environment."""
+    """Return a hash of everything that determines the contents of the environment."""
     digest = hashlib.sha256(f"{sys.version_info[:2]} {ROOT}".encode())
     for name in DECLARED_IN:
         digest.update((ROOT / name).read_bytes())
@@ -97,14 +97,14 @@ def _declared() -> str:
 def _installed(wanted: str) -> set[str] | None:
     """Return the extras that are installed, or None when the environment is missing or out of date."""
     try:
-        found, *extras = STAMP.read_text(encoding="ascii").split()
+        stamp, *extras = STAMP.read_text(encoding="ascii").split()
     except (OSError, ValueError):
         return None
-    return set(extras) if found == wanted else None
+    return set(extras) if stamp == wanted else None
 
 
 def _works() -> bool:
-    """Tell whether the environment's Python still starts: a system upgrade can take its ground away."""
+    """Tell whether the Python of the environment starts: a system upgrade can remove the one that it links to."""
     try:
         return subprocess.run([PYTHON, "-c", ""], check=False, capture_output=True).returncode == 0
     except OSError:
@@ -112,17 +112,17 @@ def _works() -> bool:
 
 
 def _make() -> None:
-    """Make the virtual environment, from scratch if what is there does not work."""
+    """Create the virtual environment, unless one that works has the same version of Python."""
     if _works() and _same_version():
         return
-    _tell(f"making a virtual environment in {VENV}")
+    _tell(f"creating a virtual environment in {VENV}")
     if VENV.is_dir():
         shutil.rmtree(VENV, ignore_errors=True)
     if _call([sys.executable, "-m", "venv", str(VENV)]):
         shutil.rmtree(VENV, ignore_errors=True)
         _give_up(
-            f"the virtual environment {VENV} could not be made. On Debian and Ubuntu: "
-            f"apt install python3-venv; otherwise check that this folder can be written to and the disk has room."
+            f"the virtual environment {VENV} cannot be created. On Debian and Ubuntu: "
+            f"apt install python3-venv; otherwise check that the folder is writable and the disk has free space."
         )
 
 
@@ -133,7 +133,7 @@ def _same_version() -> bool:
 
 
 def _call(command: list[str], folder: Path | None = None) -> int:
-    """Run `command` and return its exit code. Ctrl-C reaches it by itself; it ends in its own way."""
+    """Run `command` and return its exit code. Ctrl-C reaches the command, too: wait for its end."""
     with subprocess.Popen(command, cwd=folder) as process:
         while True:
             try:
@@ -142,10 +142,10 @@ def _call(command: list[str], folder: Path | None = None) -> int:
                 continue
 
 
-def _tell(what: str) -> None:
-    print(f"scripts/{Path(sys.argv[0]).name}: {what}", file=sys.stderr, flush=True)
+def _tell(message: str) -> None:
+    print(f"scripts/{Path(sys.argv[0]).name}: {message}", file=sys.stderr, flush=True)
 
 
-def _give_up(why: str) -> NoReturn:
-    _tell(why)
+def _give_up(message: str) -> NoReturn:
+    _tell(message)
     sys.exit(1)

@@ -19,6 +19,8 @@ from gatherer.cli import COMMANDS
 from gatherer.config import example
 from gatherer.config.base import Section
 from gatherer.model import errors
+from gatherer.targets.columns import tables
+from gatherer.targets.sqlserver import schema
 from tests.cli.test_help import parse
 from tests.docs.pages import FILE, pages
 
@@ -78,6 +80,20 @@ def test_the_reference_of_the_configuration_has_each_key_of_the_example() -> Non
     described = set(re.findall(r"^   \* - ``([a-z_]+)``$", reference, re.MULTILINE))
     written = set(re.findall(r"^#?([a-z_]+) = ", example.text(), re.MULTILINE))
     assert written == described
+
+
+def test_the_reference_of_the_tables_has_each_table_and_column() -> None:
+    definitions = {definition.name: definition for definition in documentation.table_definitions()}
+    script = schema.packaged("tables")
+    assert list(definitions) == re.findall(r"^CREATE TABLE \$\(schema\)\.(\w+)", script, re.MULTILINE)
+    described = sum(len(definition.columns) for definition in definitions.values())
+    assert described == len(re.findall(r"^    \[?[a-z]\w*\]? +\w+.* NULL", script, re.MULTILINE))
+    assert sum(len(definition.keys) for definition in definitions.values()) == len(
+        re.findall(r"PRIMARY KEY|CREATE (?:UNIQUE )?INDEX", script)
+    )
+    for name, known in tables().items():
+        names = {column.strip("`") for column, *_ in definitions[name].columns}
+        assert names >= {column.name for column in known}, name
 
 
 def test_each_command_of_the_documents_exists() -> None:

@@ -5,6 +5,7 @@ All literal text of a page is in `code-block` directives. The language decides a
 `sh`
     Runs with bash, in a shell of the page: folders, variables and files of earlier blocks are there. The page is
     the work of root on a machine of its own: system folders can be changed, and the network has this machine alone.
+    Commands that need systemd are in `stand_ins`: they start the real units, without their sandbox.
 `sql`
     Runs in an SQLite target that a campaign has filled.
 `tsql`

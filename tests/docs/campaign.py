@@ -1,4 +1,7 @@
-"""The campaign that the SQL examples of the pages are about: always the same rows, none of them marked as a test."""
+"""The campaign that the examples of the pages are about: always the same rows, none of them marked as a test.
+
+`python -m tests.docs.campaign` gathers it in the current folder, for the shell blocks of a page.
+"""
 
 import sqlite3
 from collections.abc import Iterator
@@ -12,19 +15,29 @@ from tests.factories import RECEIVED_AT, call, fill_inbox
 
 NAME = "Autumn offer"
 MESSAGES = 300
+TIME_ZONE = "Europe/London"
 SENT_BEFORE = timedelta(days=1)  # the notifications are received
 
 
 def responses(folder: Path) -> Path:
     """Gather the campaign into a target in `folder`, and return its file."""
     fill_inbox(folder / "inbox.db", _bodies(), endpoint="whatsapp")
-    for arguments in (["init"], ["gather"]):
-        result = call(folder, *arguments)
-        assert result.returncode == 0, result.stderr
+    _call(folder, "init")
+    configuration = folder / "gatherer.toml"
+    text = configuration.read_text(encoding="utf-8")
+    configuration.write_text(
+        text.replace('time_zone = "UTC"', f'time_zone = "{TIME_ZONE}"'), encoding="utf-8"
+    )
+    _call(folder, "gather")
     path = folder / "responses.db"
     with closing(sqlite3.connect(path)) as connection, connection:
         _map_messages(connection)
     return path
+
+
+def _call(folder: Path, *arguments: str) -> None:
+    result = call(folder, *arguments)
+    assert result.returncode == 0, result.stderr
 
 
 def _bodies() -> Iterator[bytes]:
@@ -44,3 +57,7 @@ def _map_messages(connection: sqlite3.Connection) -> None:
         """,
         (NAME,),
     )
+
+
+if __name__ == "__main__":
+    responses(Path.cwd())

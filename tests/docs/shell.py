@@ -19,7 +19,10 @@ from tests.docs.pages import EXIT_CODE, FILE, FIRST, NOT_RUN, READY, ROOT, Block
 
 OVERLAID: Final = ("etc", "home", "opt", "root", "srv", "usr", "var")
 START_SECONDS: Final = 60
-STAND_INS: Final = Path(__file__).parent / "stand_ins"
+STAND_INS: Final = Path(__file__).parent / "stand_ins"  # of commands that need systemd
+PROGRAMS: Final = "/usr/lib/page/bin"  # with the command `gatherer` of this checkout
+# For `.. first: fill-campaign`: gathers the campaign of the SQL examples in the current folder.
+CAMPAIGN: Final = ("fill-campaign", "tests.docs.campaign")
 _NAMESPACES: Final = ["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"]
 _MARK: Final = "\x1e"  # separates the outputs of blocks
 _MACHINE: Final = f"""\
@@ -32,8 +35,14 @@ for folder in {" ".join(OVERLAID)}; do
     mount -t overlay -o "$options" overlay "/$folder"
 done
 ip link set lo up
-chmod a+x /root  # the Python of this machine may be there, and other accounts of the page run it
-mkdir -p /home/reader
+chmod 755 /root  # Python may be there, and services run under accounts of their own
+mkdir -p {PROGRAMS} /home/reader
+write_program() {{
+    printf '#!/bin/sh\\nPYTHONPATH=%q exec %q -m %q "$@"\\n' "$CHECKOUT" "$PYTHON" "$2" >"{PROGRAMS}/$1"
+    chmod 755 "{PROGRAMS}/$1"
+}}
+write_program gatherer gatherer
+write_program {" ".join(CAMPAIGN)}
 cd /home/reader
 """
 _READY: Final = f"""\
@@ -73,20 +82,15 @@ def run(page: Page, folder: Path, variables: Mapping[str, str]) -> dict[int, Res
     """
     (folder / "overlays").mkdir()
     (folder / "logs").mkdir()
-    programs = folder / "bin"
-    programs.mkdir()
-    program = programs / "gatherer"
-    program.write_text(
-        f'#!/bin/sh\nPYTHONPATH={shlex.quote(str(ROOT))} exec {shlex.quote(sys.executable)} -m gatherer "$@"\n',
-        encoding="utf-8",
-    )
-    program.chmod(0o755)
     environment = {
         "HOME": "/home/reader",
         "LANG": "C.UTF-8",
         "OVERLAYS": str(folder / "overlays"),
+        "CHECKOUT": str(ROOT),
+        "PYTHON": sys.executable,
         "PATH": os.pathsep.join(
-            [str(STAND_INS), str(programs), str(Path(sys.executable).parent), os.environ["PATH"]]
+            # What a page installs comes before the command of the checkout.
+            [str(STAND_INS), "/usr/local/bin", PROGRAMS, str(Path(sys.executable).parent), os.environ["PATH"]]
         ),
         **variables,
     }

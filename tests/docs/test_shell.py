@@ -113,6 +113,39 @@ def test_blocks_share_a_shell_and_a_machine_of_their_own(tmp_path_factory: pytes
 
 
 @needs_machine
+def test_the_units_of_the_samples_start_under_an_account_of_their_own(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    text = """
+.. code-block:: sh
+
+   useradd --system --home-dir /var/lib/gatherer --shell /usr/sbin/nologin gatherer
+   mkdir -p /opt/gatherer/bin && ln -s "$(command -v gatherer)" /opt/gatherer/bin/
+   gatherer init --directory /etc/gatherer --data /var/lib/gatherer
+   chown -R root:gatherer /etc/gatherer && chmod 750 /etc/gatherer && chmod 640 /etc/gatherer/gatherer.toml
+   for unit in gatherer-serve.service gatherer-gather.service gatherer-gather.timer; do
+     gatherer config sample $unit > /etc/systemd/system/$unit
+   done
+   systemctl daemon-reload
+   systemctl enable --now gatherer-serve.service gatherer-gather.timer
+   runuser -u gatherer -- /opt/gatherer/bin/gatherer --config /etc/gatherer/gatherer.toml \\
+     simulate --endpoint whatsapp --count 5
+   systemctl start gatherer-gather.service
+   systemctl restart gatherer-serve
+   systemctl stop gatherer-serve
+
+.. code-block:: sh
+
+   journalctl -u gatherer-serve
+   stat --format=%U /var/lib/gatherer/responses.db
+"""
+    first, second = run(text, tmp_path_factory)
+    assert first.finished, first.output
+    assert "listening at" in second.output, second.output
+    assert second.output.endswith("\ngatherer\n"), "the service has written it under another account"
+
+
+@needs_machine
 @pytest.mark.parametrize(
     "block",
     [

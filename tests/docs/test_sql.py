@@ -8,6 +8,7 @@ import pytest
 import sqlglot
 from tabulate import tabulate
 
+from gatherer.targets.sqlserver import schema
 from tests.docs import campaign
 from tests.docs.pages import NOT_RUN, Block, matches, pages
 from tests.targets.engines import SERVER, SQLServerDatabase
@@ -50,7 +51,8 @@ def test_each_example_runs_in_sqlite_and_gives_these_rows(example: Block, respon
 
 @pytest.mark.parametrize("example", examples("tsql"))
 def test_each_example_for_sql_server_is_valid(example: Block) -> None:
-    sqlglot.parse(example.text, dialect="tsql", error_level=sqlglot.ErrorLevel.RAISE)
+    for batch in schema.split(example.text):
+        assert sqlglot.parse(batch, dialect="tsql", error_level=sqlglot.ErrorLevel.RAISE)
 
 
 @pytest.mark.sqlserver
@@ -58,7 +60,8 @@ def test_each_example_for_sql_server_is_valid(example: Block) -> None:
 @pytest.mark.parametrize("example", examples("tsql"))
 def test_each_example_runs_in_sql_server(example: Block, tmp_path: Path) -> None:
     database = SQLServerDatabase(tmp_path)
-    database.session().run(example.text.replace("gatherer.", f"{database.schema}."))
+    for batch in schema.split(example.text.replace("gatherer.", f"{database.schema}.")):
+        database.session().run(batch)
 
 
 def test_the_campaign_of_the_examples_is_always_the_same(responses: Path) -> None:

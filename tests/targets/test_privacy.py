@@ -527,6 +527,7 @@ def test_in_any_order_a_blanked_row_is_the_merged_one_without_its_text(
         assert target.apply(Batch(records=made[:1])) == Outcome(duplicates=1)
 
 
+@pytest.mark.babelfish("leaves the escapes of JSON in texts from OPENJSON")
 def test_a_rebuild_forgets_what_was_blanked(target: Target, database: Database) -> None:
     made = response(kind=Kind.REPLIED, **WRITTEN)
     target.apply(Batch(records=[made]))

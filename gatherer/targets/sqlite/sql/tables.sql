@@ -6,10 +6,10 @@ CREATE TABLE response (
     id                 INTEGER PRIMARY KEY,
     key                BLOB NOT NULL,     -- the same for every delivery of one fact
     provider           TEXT NOT NULL,
-    endpoint           TEXT NOT NULL,     -- where it was received first
-    inbox_id           TEXT NOT NULL,     -- the inbox and
-    notification_id    INTEGER NOT NULL,  -- the notification it was received in first
-    received_at        TEXT NOT NULL,     -- when that was
+    endpoint           TEXT NOT NULL,     -- the endpoint that received it first
+    inbox_id           TEXT NOT NULL,     -- the inbox that it was received in first
+    notification_id    INTEGER NOT NULL,  -- the notification in that inbox
+    received_at        TEXT NOT NULL,     -- when that endpoint received it
     occurred_at        TEXT NOT NULL,     -- when it happened
     occurred_at_source TEXT NOT NULL,     -- what gave that time: element, entry or receipt
     account_id         TEXT,
@@ -41,7 +41,7 @@ CREATE TABLE response (
     billable           INTEGER,
     details            TEXT,              -- JSON: what else the element said
     inserted_at        TEXT NOT NULL,
-    changed_at         TEXT NOT NULL,     -- for incremental readers
+    changed_at         TEXT NOT NULL,     -- when the row was written last; exports go by it
     blanked_at         TEXT               -- when the text of an old answer was removed; it is never filled again
 );
 CREATE UNIQUE INDEX response_key ON response (key);
@@ -59,10 +59,10 @@ CREATE TABLE template_event (
     id                 INTEGER PRIMARY KEY,
     key                BLOB NOT NULL,     -- the same for every delivery of one fact
     provider           TEXT NOT NULL,
-    endpoint           TEXT NOT NULL,     -- where it was received first
-    inbox_id           TEXT NOT NULL,     -- the inbox and
-    notification_id    INTEGER NOT NULL,  -- the notification it was received in first
-    received_at        TEXT NOT NULL,     -- when that was
+    endpoint           TEXT NOT NULL,     -- the endpoint that received it first
+    inbox_id           TEXT NOT NULL,     -- the inbox that it was received in first
+    notification_id    INTEGER NOT NULL,  -- the notification in that inbox
+    received_at        TEXT NOT NULL,     -- when that endpoint received it
     occurred_at        TEXT NOT NULL,     -- when it happened
     occurred_at_source TEXT NOT NULL,     -- what gave that time: element, entry or receipt
     account_id         TEXT,
@@ -78,7 +78,7 @@ CREATE TABLE template_event (
     new_value          TEXT,
     details            TEXT,
     inserted_at        TEXT NOT NULL,
-    changed_at         TEXT NOT NULL      -- for incremental readers
+    changed_at         TEXT NOT NULL      -- when the row was written last; exports go by it
 );
 CREATE UNIQUE INDEX template_event_key ON template_event (key);
 CREATE INDEX template_event_changed ON template_event (changed_at);
@@ -89,10 +89,10 @@ CREATE TABLE flow_event (
     id                 INTEGER PRIMARY KEY,
     key                BLOB NOT NULL,     -- the same for every delivery of one fact
     provider           TEXT NOT NULL,
-    endpoint           TEXT NOT NULL,     -- where it was received first
-    inbox_id           TEXT NOT NULL,     -- the inbox and
-    notification_id    INTEGER NOT NULL,  -- the notification it was received in first
-    received_at        TEXT NOT NULL,     -- when that was
+    endpoint           TEXT NOT NULL,     -- the endpoint that received it first
+    inbox_id           TEXT NOT NULL,     -- the inbox that it was received in first
+    notification_id    INTEGER NOT NULL,  -- the notification in that inbox
+    received_at        TEXT NOT NULL,     -- when that endpoint received it
     occurred_at        TEXT NOT NULL,     -- when it happened
     occurred_at_source TEXT NOT NULL,     -- what gave that time: element, entry or receipt
     account_id         TEXT,
@@ -113,7 +113,7 @@ CREATE TABLE flow_event (
     warning            TEXT,
     details            TEXT,
     inserted_at        TEXT NOT NULL,
-    changed_at         TEXT NOT NULL      -- for incremental readers
+    changed_at         TEXT NOT NULL      -- when the row was written last; exports go by it
 );
 CREATE UNIQUE INDEX flow_event_key ON flow_event (key);
 CREATE INDEX flow_event_changed ON flow_event (changed_at);
@@ -124,10 +124,10 @@ CREATE TABLE account_event (
     id                 INTEGER PRIMARY KEY,
     key                BLOB NOT NULL,     -- the same for every delivery of one fact
     provider           TEXT NOT NULL,
-    endpoint           TEXT NOT NULL,     -- where it was received first
-    inbox_id           TEXT NOT NULL,     -- the inbox and
-    notification_id    INTEGER NOT NULL,  -- the notification it was received in first
-    received_at        TEXT NOT NULL,     -- when that was
+    endpoint           TEXT NOT NULL,     -- the endpoint that received it first
+    inbox_id           TEXT NOT NULL,     -- the inbox that it was received in first
+    notification_id    INTEGER NOT NULL,  -- the notification in that inbox
+    received_at        TEXT NOT NULL,     -- when that endpoint received it
     occurred_at        TEXT NOT NULL,     -- when it happened
     occurred_at_source TEXT NOT NULL,     -- what gave that time: element, entry or receipt
     account_id         TEXT,
@@ -143,7 +143,7 @@ CREATE TABLE account_event (
     reason             TEXT,
     details            TEXT,
     inserted_at        TEXT NOT NULL,
-    changed_at         TEXT NOT NULL      -- for incremental readers
+    changed_at         TEXT NOT NULL      -- when the row was written last; exports go by it
 );
 CREATE UNIQUE INDEX account_event_key ON account_event (key);
 CREATE INDEX account_event_changed ON account_event (changed_at);
@@ -154,10 +154,10 @@ CREATE TABLE other_event (
     id                 INTEGER PRIMARY KEY,
     key                BLOB NOT NULL,     -- the same for every delivery of one fact
     provider           TEXT NOT NULL,
-    endpoint           TEXT NOT NULL,     -- where it was received first
-    inbox_id           TEXT NOT NULL,     -- the inbox and
-    notification_id    INTEGER NOT NULL,  -- the notification it was received in first
-    received_at        TEXT NOT NULL,     -- when that was
+    endpoint           TEXT NOT NULL,     -- the endpoint that received it first
+    inbox_id           TEXT NOT NULL,     -- the inbox that it was received in first
+    notification_id    INTEGER NOT NULL,  -- the notification in that inbox
+    received_at        TEXT NOT NULL,     -- when that endpoint received it
     occurred_at        TEXT NOT NULL,     -- when it happened
     occurred_at_source TEXT NOT NULL,     -- what gave that time: element, entry or receipt
     account_id         TEXT,
@@ -169,7 +169,7 @@ CREATE TABLE other_event (
     user_id            TEXT,
     details            TEXT,
     inserted_at        TEXT NOT NULL,
-    changed_at         TEXT NOT NULL      -- for incremental readers
+    changed_at         TEXT NOT NULL      -- when the row was written last; exports go by it
 );
 CREATE UNIQUE INDEX other_event_key ON other_event (key);
 CREATE INDEX other_event_changed ON other_event (changed_at);

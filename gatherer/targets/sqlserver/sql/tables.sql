@@ -20,10 +20,10 @@ GO
 -- views.sql inserts the row, as it runs last.
 IF OBJECT_ID(N'$(schema).schema_version', N'U') IS NULL
 CREATE TABLE $(schema).schema_version (
-    number     int NOT NULL,
-    required   int NOT NULL,
-    applied_at datetime2(3) NOT NULL DEFAULT (SYSUTCDATETIME()),
-    applied_by nvarchar(128) NOT NULL DEFAULT (SUSER_SNAME()),
+    number     int NOT NULL,  -- of the tables and views
+    required   int NOT NULL,  -- the lowest version that a gatherer must know to write here
+    applied_at datetime2(3) NOT NULL DEFAULT (SYSUTCDATETIME()),  -- when the scripts ran to their end
+    applied_by nvarchar(128) NOT NULL DEFAULT (SUSER_SNAME()),  -- the login that ran them
     CONSTRAINT schema_version_pk PRIMARY KEY CLUSTERED (number)
 );
 GO
@@ -31,18 +31,18 @@ GO
 -- One response: a receipt (sent, delivered, read, failed, …) or an answer (replied, reacted, …).
 IF OBJECT_ID(N'$(schema).response', N'U') IS NULL
 CREATE TABLE $(schema).response (
-    id                 bigint IDENTITY(1, 1) NOT NULL,
-    [key]              binary(16) NOT NULL,  -- the same for every delivery of one fact
-    provider           nvarchar(64) COLLATE Latin1_General_BIN2 NOT NULL,
-    endpoint           nvarchar(100) COLLATE Latin1_General_BIN2 NOT NULL,  -- where it was received first
-    inbox_id           nvarchar(64) COLLATE Latin1_General_BIN2 NOT NULL,  -- the inbox and
-    notification_id    bigint NOT NULL,  -- the notification it was received in first
-    received_at        datetime2(3) NOT NULL,  -- when that was
+    id                 bigint IDENTITY(1, 1) NOT NULL,  -- counts up in the order of insertion
+    [key]              binary(16) NOT NULL,  -- which fact this is: the same for every delivery
+    provider           nvarchar(64) COLLATE Latin1_General_BIN2 NOT NULL,  -- the provider whose format the notification had
+    endpoint           nvarchar(100) COLLATE Latin1_General_BIN2 NOT NULL,  -- the endpoint that received it first
+    inbox_id           nvarchar(64) COLLATE Latin1_General_BIN2 NOT NULL,  -- the inbox that it was received in first
+    notification_id    bigint NOT NULL,  -- the notification in that inbox
+    received_at        datetime2(3) NOT NULL,  -- when that endpoint received it
     occurred_at        datetime2(3) NOT NULL,  -- when it happened
     occurred_at_source nvarchar(16) COLLATE Latin1_General_BIN2 NOT NULL,  -- what gave that time: element, entry or receipt
-    account_id         nvarchar(450) COLLATE Latin1_General_BIN2 NULL,
+    account_id         nvarchar(450) COLLATE Latin1_General_BIN2 NULL,  -- our account at the provider; Meta: the id of the WhatsApp Business Account
     is_test            bit NOT NULL,  -- 1: dashboard tests and simulated traffic
-    kind               nvarchar(32) COLLATE Latin1_General_BIN2 NOT NULL,
+    kind               nvarchar(32) COLLATE Latin1_General_BIN2 NOT NULL,  -- sent, delivered, read, played, failed, reacted, replied, edited, revoked, opted_out, opted_in, clicked, reply_marker
     message_id         nvarchar(450) COLLATE Latin1_General_BIN2 NULL,  -- receipts: our message; answers: the person's own
     about_message_id   nvarchar(450) COLLATE Latin1_General_BIN2 NULL,  -- answers: the message reacted or replied to
     phone              nvarchar(64) COLLATE Latin1_General_BIN2 NULL,  -- the person, E.164; NULL where WhatsApp withholds it
@@ -51,25 +51,25 @@ CREATE TABLE $(schema).response (
     phone_number_id    nvarchar(450) COLLATE Latin1_General_BIN2 NULL,  -- our number's id at the provider
     business_phone     nvarchar(64) COLLATE Latin1_General_BIN2 NULL,  -- our number, E.164
     client_reference   nvarchar(850) COLLATE Latin1_General_BIN2 NULL,  -- what the sender attached to our message
-    profile_name       nvarchar(max) NULL,
-    group_id           nvarchar(450) COLLATE Latin1_General_BIN2 NULL,
+    profile_name       nvarchar(max) NULL,  -- what the person calls themselves
+    group_id           nvarchar(450) COLLATE Latin1_General_BIN2 NULL,  -- the group in which the message was written
     emoji              nvarchar(255) COLLATE Latin1_General_BIN2 NULL,  -- '' = taken back; NULL = none, or unreadable
     reply_type         nvarchar(100) COLLATE Latin1_General_BIN2 NULL,  -- text, button, list, flow, image, …
-    reply_text         nvarchar(max) NULL,
+    reply_text         nvarchar(max) NULL,  -- what a person reads: text, caption, title of the button
     reply_payload      nvarchar(max) NULL,  -- button id; Flow answers: the response_json verbatim
-    media_id           nvarchar(450) COLLATE Latin1_General_BIN2 NULL,
-    media_type         nvarchar(255) COLLATE Latin1_General_BIN2 NULL,
-    error_code         bigint NULL,
-    error_title        nvarchar(max) NULL,
-    error_details      nvarchar(max) NULL,
+    media_id           nvarchar(450) COLLATE Latin1_General_BIN2 NULL,  -- the id of a picture, document or recording at the provider
+    media_type         nvarchar(255) COLLATE Latin1_General_BIN2 NULL,  -- its MIME type
+    error_code         bigint NULL,  -- the code of the first error
+    error_title        nvarchar(max) NULL,  -- its title
+    error_details      nvarchar(max) NULL,  -- its explanation
     errors             nvarchar(max) NULL,  -- all errors as JSON
-    pricing_category   nvarchar(100) COLLATE Latin1_General_BIN2 NULL,
-    pricing_model      nvarchar(100) COLLATE Latin1_General_BIN2 NULL,
-    pricing_type       nvarchar(100) COLLATE Latin1_General_BIN2 NULL,
-    billable           bit NULL,
+    pricing_category   nvarchar(100) COLLATE Latin1_General_BIN2 NULL,  -- as the provider bills the message: marketing, utility, …
+    pricing_model      nvarchar(100) COLLATE Latin1_General_BIN2 NULL,  -- such as PMP, per message
+    pricing_type       nvarchar(100) COLLATE Latin1_General_BIN2 NULL,  -- such as regular or free_customer_service
+    billable           bit NULL,  -- 1: the provider bills the message
     details            nvarchar(max) NULL,  -- JSON: what else the element said
-    inserted_at        datetime2(3) NOT NULL,
-    changed_at         datetime2(3) NOT NULL,  -- for incremental readers
+    inserted_at        datetime2(3) NOT NULL,  -- when the row was written first
+    changed_at         datetime2(3) NOT NULL,  -- when the row was written last; exports go by it
     blanked_at         datetime2(3) NULL,  -- when the text of an old answer was removed; it is never filled again
     CONSTRAINT response_pk PRIMARY KEY CLUSTERED (id)
 );
@@ -102,29 +102,29 @@ GO
 -- One notice about a message template: status, quality, category or content.
 IF OBJECT_ID(N'$(schema).template_event', N'U') IS NULL
 CREATE TABLE $(schema).template_event (
-    id                 bigint IDENTITY(1, 1) NOT NULL,
-    [key]              binary(16) NOT NULL,  -- the same for every delivery of one fact
-    provider           nvarchar(64) COLLATE Latin1_General_BIN2 NOT NULL,
-    endpoint           nvarchar(100) COLLATE Latin1_General_BIN2 NOT NULL,  -- where it was received first
-    inbox_id           nvarchar(64) COLLATE Latin1_General_BIN2 NOT NULL,  -- the inbox and
-    notification_id    bigint NOT NULL,  -- the notification it was received in first
-    received_at        datetime2(3) NOT NULL,  -- when that was
+    id                 bigint IDENTITY(1, 1) NOT NULL,  -- counts up in the order of insertion
+    [key]              binary(16) NOT NULL,  -- which fact this is: the same for every delivery
+    provider           nvarchar(64) COLLATE Latin1_General_BIN2 NOT NULL,  -- the provider whose format the notification had
+    endpoint           nvarchar(100) COLLATE Latin1_General_BIN2 NOT NULL,  -- the endpoint that received it first
+    inbox_id           nvarchar(64) COLLATE Latin1_General_BIN2 NOT NULL,  -- the inbox that it was received in first
+    notification_id    bigint NOT NULL,  -- the notification in that inbox
+    received_at        datetime2(3) NOT NULL,  -- when that endpoint received it
     occurred_at        datetime2(3) NOT NULL,  -- when it happened
     occurred_at_source nvarchar(16) COLLATE Latin1_General_BIN2 NOT NULL,  -- what gave that time: element, entry or receipt
-    account_id         nvarchar(450) COLLATE Latin1_General_BIN2 NULL,
+    account_id         nvarchar(450) COLLATE Latin1_General_BIN2 NULL,  -- our account at the provider; Meta: the id of the WhatsApp Business Account
     is_test            bit NOT NULL,  -- 1: dashboard tests and simulated traffic
-    field              nvarchar(255) COLLATE Latin1_General_BIN2 NOT NULL,
-    event              nvarchar(255) COLLATE Latin1_General_BIN2 NULL,
-    template_id        nvarchar(450) COLLATE Latin1_General_BIN2 NULL,
-    template_name      nvarchar(512) COLLATE Latin1_General_BIN2 NULL,
-    template_language  nvarchar(64) COLLATE Latin1_General_BIN2 NULL,
-    template_category  nvarchar(255) COLLATE Latin1_General_BIN2 NULL,
-    reason             nvarchar(max) NULL,
-    old_value          nvarchar(max) NULL,
-    new_value          nvarchar(max) NULL,
-    details            nvarchar(max) NULL,
-    inserted_at        datetime2(3) NOT NULL,
-    changed_at         datetime2(3) NOT NULL,  -- for incremental readers
+    field              nvarchar(255) COLLATE Latin1_General_BIN2 NOT NULL,  -- the kind of notice, in the provider's own word
+    event              nvarchar(255) COLLATE Latin1_General_BIN2 NULL,  -- APPROVED, REJECTED, PAUSED, …
+    template_id        nvarchar(450) COLLATE Latin1_General_BIN2 NULL,  -- the id of the template at the provider
+    template_name      nvarchar(512) COLLATE Latin1_General_BIN2 NULL,  -- its name
+    template_language  nvarchar(64) COLLATE Latin1_General_BIN2 NULL,  -- its language, as in en_GB
+    template_category  nvarchar(255) COLLATE Latin1_General_BIN2 NULL,  -- MARKETING, UTILITY, …
+    reason             nvarchar(max) NULL,  -- why the provider did this
+    old_value          nvarchar(max) NULL,  -- quality, category or status before
+    new_value          nvarchar(max) NULL,  -- and after
+    details            nvarchar(max) NULL,  -- the whole notice as JSON
+    inserted_at        datetime2(3) NOT NULL,  -- when the row was written first
+    changed_at         datetime2(3) NOT NULL,  -- when the row was written last; exports go by it
     CONSTRAINT template_event_pk PRIMARY KEY CLUSTERED (id)
 );
 GO
@@ -139,34 +139,34 @@ GO
 -- One notice about a Flow: a change of status, or an alert with its figures.
 IF OBJECT_ID(N'$(schema).flow_event', N'U') IS NULL
 CREATE TABLE $(schema).flow_event (
-    id                 bigint IDENTITY(1, 1) NOT NULL,
-    [key]              binary(16) NOT NULL,  -- the same for every delivery of one fact
-    provider           nvarchar(64) COLLATE Latin1_General_BIN2 NOT NULL,
-    endpoint           nvarchar(100) COLLATE Latin1_General_BIN2 NOT NULL,  -- where it was received first
-    inbox_id           nvarchar(64) COLLATE Latin1_General_BIN2 NOT NULL,  -- the inbox and
-    notification_id    bigint NOT NULL,  -- the notification it was received in first
-    received_at        datetime2(3) NOT NULL,  -- when that was
+    id                 bigint IDENTITY(1, 1) NOT NULL,  -- counts up in the order of insertion
+    [key]              binary(16) NOT NULL,  -- which fact this is: the same for every delivery
+    provider           nvarchar(64) COLLATE Latin1_General_BIN2 NOT NULL,  -- the provider whose format the notification had
+    endpoint           nvarchar(100) COLLATE Latin1_General_BIN2 NOT NULL,  -- the endpoint that received it first
+    inbox_id           nvarchar(64) COLLATE Latin1_General_BIN2 NOT NULL,  -- the inbox that it was received in first
+    notification_id    bigint NOT NULL,  -- the notification in that inbox
+    received_at        datetime2(3) NOT NULL,  -- when that endpoint received it
     occurred_at        datetime2(3) NOT NULL,  -- when it happened
     occurred_at_source nvarchar(16) COLLATE Latin1_General_BIN2 NOT NULL,  -- what gave that time: element, entry or receipt
-    account_id         nvarchar(450) COLLATE Latin1_General_BIN2 NULL,
+    account_id         nvarchar(450) COLLATE Latin1_General_BIN2 NULL,  -- our account at the provider; Meta: the id of the WhatsApp Business Account
     is_test            bit NOT NULL,  -- 1: dashboard tests and simulated traffic
-    event              nvarchar(255) COLLATE Latin1_General_BIN2 NULL,
-    flow_id            nvarchar(450) COLLATE Latin1_General_BIN2 NULL,
-    message            nvarchar(max) NULL,
-    old_status         nvarchar(255) COLLATE Latin1_General_BIN2 NULL,
-    new_status         nvarchar(255) COLLATE Latin1_General_BIN2 NULL,
-    alert_state        nvarchar(255) COLLATE Latin1_General_BIN2 NULL,
-    threshold          float NULL,
-    error_rate         float NULL,
-    availability       float NULL,
-    p50_latency_ms     float NULL,
-    p90_latency_ms     float NULL,
-    requests_count     bigint NULL,
-    errors             nvarchar(max) NULL,
-    warning            nvarchar(max) NULL,
-    details            nvarchar(max) NULL,
-    inserted_at        datetime2(3) NOT NULL,
-    changed_at         datetime2(3) NOT NULL,  -- for incremental readers
+    event              nvarchar(255) COLLATE Latin1_General_BIN2 NULL,  -- FLOW_STATUS_CHANGE, ENDPOINT_LATENCY, …
+    flow_id            nvarchar(450) COLLATE Latin1_General_BIN2 NULL,  -- the id of the Flow at the provider
+    message            nvarchar(max) NULL,  -- the provider's text
+    old_status         nvarchar(255) COLLATE Latin1_General_BIN2 NULL,  -- the status before
+    new_status         nvarchar(255) COLLATE Latin1_General_BIN2 NULL,  -- and after
+    alert_state        nvarchar(255) COLLATE Latin1_General_BIN2 NULL,  -- ACTIVATED or DEACTIVATED
+    threshold          float NULL,  -- of the alert: percent or milliseconds
+    error_rate         float NULL,  -- percent
+    availability       float NULL,  -- percent
+    p50_latency_ms     float NULL,  -- half of the requests were faster
+    p90_latency_ms     float NULL,  -- 90 % of the requests were faster
+    requests_count     bigint NULL,  -- how many requests the figures are about
+    errors             nvarchar(max) NULL,  -- JSON list of error types with rates and counts
+    warning            nvarchar(max) NULL,  -- the provider's warning
+    details            nvarchar(max) NULL,  -- the whole notice as JSON
+    inserted_at        datetime2(3) NOT NULL,  -- when the row was written first
+    changed_at         datetime2(3) NOT NULL,  -- when the row was written last; exports go by it
     CONSTRAINT flow_event_pk PRIMARY KEY CLUSTERED (id)
 );
 GO
@@ -181,29 +181,29 @@ GO
 -- One notice about our account, one of our numbers, or what we may do with them.
 IF OBJECT_ID(N'$(schema).account_event', N'U') IS NULL
 CREATE TABLE $(schema).account_event (
-    id                 bigint IDENTITY(1, 1) NOT NULL,
-    [key]              binary(16) NOT NULL,  -- the same for every delivery of one fact
-    provider           nvarchar(64) COLLATE Latin1_General_BIN2 NOT NULL,
-    endpoint           nvarchar(100) COLLATE Latin1_General_BIN2 NOT NULL,  -- where it was received first
-    inbox_id           nvarchar(64) COLLATE Latin1_General_BIN2 NOT NULL,  -- the inbox and
-    notification_id    bigint NOT NULL,  -- the notification it was received in first
-    received_at        datetime2(3) NOT NULL,  -- when that was
+    id                 bigint IDENTITY(1, 1) NOT NULL,  -- counts up in the order of insertion
+    [key]              binary(16) NOT NULL,  -- which fact this is: the same for every delivery
+    provider           nvarchar(64) COLLATE Latin1_General_BIN2 NOT NULL,  -- the provider whose format the notification had
+    endpoint           nvarchar(100) COLLATE Latin1_General_BIN2 NOT NULL,  -- the endpoint that received it first
+    inbox_id           nvarchar(64) COLLATE Latin1_General_BIN2 NOT NULL,  -- the inbox that it was received in first
+    notification_id    bigint NOT NULL,  -- the notification in that inbox
+    received_at        datetime2(3) NOT NULL,  -- when that endpoint received it
     occurred_at        datetime2(3) NOT NULL,  -- when it happened
     occurred_at_source nvarchar(16) COLLATE Latin1_General_BIN2 NOT NULL,  -- what gave that time: element, entry or receipt
-    account_id         nvarchar(450) COLLATE Latin1_General_BIN2 NULL,
+    account_id         nvarchar(450) COLLATE Latin1_General_BIN2 NULL,  -- our account at the provider; Meta: the id of the WhatsApp Business Account
     is_test            bit NOT NULL,  -- 1: dashboard tests and simulated traffic
-    field              nvarchar(255) COLLATE Latin1_General_BIN2 NOT NULL,
-    event              nvarchar(255) COLLATE Latin1_General_BIN2 NULL,
-    entity_type        nvarchar(255) COLLATE Latin1_General_BIN2 NULL,
-    entity_id          nvarchar(450) COLLATE Latin1_General_BIN2 NULL,
-    business_phone     nvarchar(64) COLLATE Latin1_General_BIN2 NULL,
-    severity           nvarchar(255) COLLATE Latin1_General_BIN2 NULL,
-    old_value          nvarchar(max) NULL,
-    new_value          nvarchar(max) NULL,
-    reason             nvarchar(max) NULL,
-    details            nvarchar(max) NULL,
-    inserted_at        datetime2(3) NOT NULL,
-    changed_at         datetime2(3) NOT NULL,  -- for incremental readers
+    field              nvarchar(255) COLLATE Latin1_General_BIN2 NOT NULL,  -- the kind of notice, in the provider's own word
+    event              nvarchar(255) COLLATE Latin1_General_BIN2 NULL,  -- what happened, in the provider's own word
+    entity_type        nvarchar(255) COLLATE Latin1_General_BIN2 NULL,  -- what the notice is about: a number, an account, …
+    entity_id          nvarchar(450) COLLATE Latin1_General_BIN2 NULL,  -- its id at the provider
+    business_phone     nvarchar(64) COLLATE Latin1_General_BIN2 NULL,  -- our number, E.164
+    severity           nvarchar(255) COLLATE Latin1_General_BIN2 NULL,  -- in the provider's own word
+    old_value          nvarchar(max) NULL,  -- limit, status or quality before
+    new_value          nvarchar(max) NULL,  -- and after
+    reason             nvarchar(max) NULL,  -- why the provider did this
+    details            nvarchar(max) NULL,  -- the whole notice as JSON
+    inserted_at        datetime2(3) NOT NULL,  -- when the row was written first
+    changed_at         datetime2(3) NOT NULL,  -- when the row was written last; exports go by it
     CONSTRAINT account_event_pk PRIMARY KEY CLUSTERED (id)
 );
 GO
@@ -218,25 +218,25 @@ GO
 -- One element that is real but not modelled, kept whole.
 IF OBJECT_ID(N'$(schema).other_event', N'U') IS NULL
 CREATE TABLE $(schema).other_event (
-    id                 bigint IDENTITY(1, 1) NOT NULL,
-    [key]              binary(16) NOT NULL,  -- the same for every delivery of one fact
-    provider           nvarchar(64) COLLATE Latin1_General_BIN2 NOT NULL,
-    endpoint           nvarchar(100) COLLATE Latin1_General_BIN2 NOT NULL,  -- where it was received first
-    inbox_id           nvarchar(64) COLLATE Latin1_General_BIN2 NOT NULL,  -- the inbox and
-    notification_id    bigint NOT NULL,  -- the notification it was received in first
-    received_at        datetime2(3) NOT NULL,  -- when that was
+    id                 bigint IDENTITY(1, 1) NOT NULL,  -- counts up in the order of insertion
+    [key]              binary(16) NOT NULL,  -- which fact this is: the same for every delivery
+    provider           nvarchar(64) COLLATE Latin1_General_BIN2 NOT NULL,  -- the provider whose format the notification had
+    endpoint           nvarchar(100) COLLATE Latin1_General_BIN2 NOT NULL,  -- the endpoint that received it first
+    inbox_id           nvarchar(64) COLLATE Latin1_General_BIN2 NOT NULL,  -- the inbox that it was received in first
+    notification_id    bigint NOT NULL,  -- the notification in that inbox
+    received_at        datetime2(3) NOT NULL,  -- when that endpoint received it
     occurred_at        datetime2(3) NOT NULL,  -- when it happened
     occurred_at_source nvarchar(16) COLLATE Latin1_General_BIN2 NOT NULL,  -- what gave that time: element, entry or receipt
-    account_id         nvarchar(450) COLLATE Latin1_General_BIN2 NULL,
+    account_id         nvarchar(450) COLLATE Latin1_General_BIN2 NULL,  -- our account at the provider; Meta: the id of the WhatsApp Business Account
     is_test            bit NOT NULL,  -- 1: dashboard tests and simulated traffic
-    family             nvarchar(255) COLLATE Latin1_General_BIN2 NOT NULL,
-    name               nvarchar(255) COLLATE Latin1_General_BIN2 NULL,
-    message_id         nvarchar(450) COLLATE Latin1_General_BIN2 NULL,
-    phone              nvarchar(64) COLLATE Latin1_General_BIN2 NULL,
-    user_id            nvarchar(450) COLLATE Latin1_General_BIN2 NULL,
-    details            nvarchar(max) NULL,
-    inserted_at        datetime2(3) NOT NULL,
-    changed_at         datetime2(3) NOT NULL,  -- for incremental readers
+    family             nvarchar(255) COLLATE Latin1_General_BIN2 NOT NULL,  -- where the element was: messages, statuses, calls, history, …
+    name               nvarchar(255) COLLATE Latin1_General_BIN2 NULL,  -- its type, status or event
+    message_id         nvarchar(450) COLLATE Latin1_General_BIN2 NULL,  -- the message that it is about
+    phone              nvarchar(64) COLLATE Latin1_General_BIN2 NULL,  -- the person, E.164
+    user_id            nvarchar(450) COLLATE Latin1_General_BIN2 NULL,  -- the person's business-scoped user id
+    details            nvarchar(max) NULL,  -- the element as JSON
+    inserted_at        datetime2(3) NOT NULL,  -- when the row was written first
+    changed_at         datetime2(3) NOT NULL,  -- when the row was written last; exports go by it
     CONSTRAINT other_event_pk PRIMARY KEY CLUSTERED (id)
 );
 GO
@@ -253,18 +253,18 @@ GO
 -- One element or notification that was rejected, and why. rejected_notification has its body.
 IF OBJECT_ID(N'$(schema).rejected', N'U') IS NULL
 CREATE TABLE $(schema).rejected (
-    id              bigint IDENTITY(1, 1) NOT NULL,
+    id              bigint IDENTITY(1, 1) NOT NULL,  -- counts up in the order of insertion
     [key]           binary(16) NOT NULL,  -- over provider, path, class of reason and bytes
-    provider        nvarchar(64) COLLATE Latin1_General_BIN2 NOT NULL,
-    endpoint        nvarchar(100) COLLATE Latin1_General_BIN2 NOT NULL,
-    inbox_id        nvarchar(64) COLLATE Latin1_General_BIN2 NOT NULL,
-    notification_id bigint NOT NULL,
-    received_at     datetime2(3) NOT NULL,
+    provider        nvarchar(64) COLLATE Latin1_General_BIN2 NOT NULL,  -- the provider of the endpoint
+    endpoint        nvarchar(100) COLLATE Latin1_General_BIN2 NOT NULL,  -- where the notification was received
+    inbox_id        nvarchar(64) COLLATE Latin1_General_BIN2 NOT NULL,  -- the inbox that it was received in first
+    notification_id bigint NOT NULL,  -- the notification in that inbox
+    received_at     datetime2(3) NOT NULL,  -- when that endpoint received it
     path            nvarchar(max) NOT NULL,  -- JSON path of the element; $ is the whole body
-    reason_class    nvarchar(32) COLLATE Latin1_General_BIN2 NOT NULL,
-    reason          nvarchar(max) NOT NULL,
-    body_key        binary(16) NOT NULL,
-    inserted_at     datetime2(3) NOT NULL,
+    reason_class    nvarchar(32) COLLATE Latin1_General_BIN2 NOT NULL,  -- unreadable, shape, element, missing_id, unknown_provider, decoder, refused
+    reason          nvarchar(max) NOT NULL,  -- one sentence
+    body_key        binary(16) NOT NULL,  -- of the body in rejected_notification
+    inserted_at     datetime2(3) NOT NULL,  -- when the row was written first
     resolved_at     datetime2(3) NULL,  -- when a later success resolved it
     CONSTRAINT rejected_pk PRIMARY KEY CLUSTERED (id)
 );
@@ -282,8 +282,8 @@ GO
 -- The body of a notification with rejections, once.
 IF OBJECT_ID(N'$(schema).rejected_notification', N'U') IS NULL
 CREATE TABLE $(schema).rejected_notification (
-    body_key     binary(16) NOT NULL,
-    content_type nvarchar(max) NULL,
+    body_key     binary(16) NOT NULL,  -- the first 16 bytes of a SHA-256 over the body
+    content_type nvarchar(max) NULL,  -- the Content-Type of the request
     body         varbinary(max) NOT NULL,  -- byte for byte as received
     CONSTRAINT rejected_notification_pk PRIMARY KEY CLUSTERED (body_key)
 );
@@ -292,10 +292,10 @@ GO
 -- The last notification of each inbox that was gathered; written in the same transaction as the rows.
 IF OBJECT_ID(N'$(schema).inbox_position', N'U') IS NULL
 CREATE TABLE $(schema).inbox_position (
-    inbox_id        nvarchar(64) COLLATE Latin1_General_BIN2 NOT NULL,
-    notification_id bigint NOT NULL,
+    inbox_id        nvarchar(64) COLLATE Latin1_General_BIN2 NOT NULL,  -- of the inbox
+    notification_id bigint NOT NULL,  -- the last one whose rows are in this database
     digest          binary(16) NOT NULL,  -- of that notification
-    changed_at      datetime2(3) NOT NULL,
+    changed_at      datetime2(3) NOT NULL,  -- when the position moved
     CONSTRAINT inbox_position_pk PRIMARY KEY CLUSTERED (inbox_id)
 );
 GO
@@ -303,19 +303,19 @@ GO
 -- One run of `gatherer gather`.
 IF OBJECT_ID(N'$(schema).gather_run', N'U') IS NULL
 CREATE TABLE $(schema).gather_run (
-    id          bigint IDENTITY(1, 1) NOT NULL,
-    started_at  datetime2(3) NOT NULL,
-    finished_at datetime2(3) NOT NULL,
-    host        nvarchar(255) NOT NULL,
-    version     nvarchar(64) NOT NULL,
-    inbox_id    nvarchar(64) COLLATE Latin1_General_BIN2 NOT NULL,
-    [read]      int NOT NULL,
-    inserted    int NOT NULL,
-    filled      int NOT NULL,
-    duplicates  int NOT NULL,
-    rejected    int NOT NULL,
-    exit_code   int NOT NULL,
-    problem     nvarchar(max) NULL,
+    id          bigint IDENTITY(1, 1) NOT NULL,  -- counts up in the order of insertion
+    started_at  datetime2(3) NOT NULL,  -- by the clock of the machine that gathers
+    finished_at datetime2(3) NOT NULL,  -- by the same clock
+    host        nvarchar(255) NOT NULL,  -- that machine
+    version     nvarchar(64) NOT NULL,  -- of gatherer
+    inbox_id    nvarchar(64) COLLATE Latin1_General_BIN2 NOT NULL,  -- the inbox; '' if it could not be opened
+    [read]      int NOT NULL,  -- notifications that were read
+    inserted    int NOT NULL,  -- new rows
+    filled      int NOT NULL,  -- rows to which another delivery of the same fact added something
+    duplicates  int NOT NULL,  -- facts that changed no row
+    rejected    int NOT NULL,  -- new rejections
+    exit_code   int NOT NULL,  -- 0, or the code of the error that ended the run for this inbox
+    problem     nvarchar(max) NULL,  -- that error
     CONSTRAINT gather_run_pk PRIMARY KEY CLUSTERED (id)
 );
 GO
@@ -324,17 +324,17 @@ GO
 -- before or after the responses.
 IF OBJECT_ID(N'$(schema).message_map', N'U') IS NULL
 CREATE TABLE $(schema).message_map (
-    id                bigint IDENTITY(1, 1) NOT NULL,
+    id                bigint IDENTITY(1, 1) NOT NULL,  -- counts up in the order of insertion
     message_id        nvarchar(450) COLLATE Latin1_General_BIN2 NULL,  -- as the send call returned it, and/or
     client_reference  nvarchar(850) COLLATE Latin1_General_BIN2 NULL,  -- as attached to the message
-    campaign          nvarchar(255) NOT NULL,
-    communication_key nvarchar(255) NULL,
-    urn               nvarchar(255) NULL,
+    campaign          nvarchar(255) NOT NULL,  -- the name that reports group by
+    communication_key nvarchar(255) NULL,  -- the site's key of the sending
+    urn               nvarchar(255) NULL,  -- the site's key of the person
     phone             nvarchar(64) COLLATE Latin1_General_BIN2 NULL,  -- sent to, E.164
     business_phone    nvarchar(64) COLLATE Latin1_General_BIN2 NULL,  -- sent from, E.164
-    message_name      nvarchar(255) NULL,
-    sent_at           datetime2(3) NULL,
-    inserted_at       datetime2(3) NOT NULL DEFAULT (SYSUTCDATETIME()),
+    message_name      nvarchar(255) NULL,  -- the site's name of the message
+    sent_at           datetime2(3) NULL,  -- NULL: the time of the receipt counts
+    inserted_at       datetime2(3) NOT NULL DEFAULT (SYSUTCDATETIME()),  -- set it again when the row changes: exports then repeat its responses
     CONSTRAINT message_map_pk PRIMARY KEY CLUSTERED (id)
 );
 GO
@@ -351,7 +351,7 @@ IF OBJECT_ID(N'$(schema).tombstone', N'U') IS NULL
 CREATE TABLE $(schema).tombstone (
     identifier binary(32) NOT NULL,  -- the keyed hash of a phone number, user id or message id
     scope      nvarchar(16) COLLATE Latin1_General_BIN2 NOT NULL,  -- person: what occurred up to erased_at is erased; message: all about it
-    erased_at  datetime2(3) NOT NULL,
+    erased_at  datetime2(3) NOT NULL,  -- when the person was erased
     key_id     nvarchar(64) COLLATE Latin1_General_BIN2 NOT NULL,  -- the key of the hash
     CONSTRAINT tombstone_pk PRIMARY KEY CLUSTERED (identifier)
 );
@@ -360,11 +360,11 @@ GO
 -- One erasure, without data of the person.
 IF OBJECT_ID(N'$(schema).erasure', N'U') IS NULL
 CREATE TABLE $(schema).erasure (
-    id            bigint IDENTITY(1, 1) NOT NULL,
-    erased_at     datetime2(3) NOT NULL,
-    host          nvarchar(255) NOT NULL,
+    id            bigint IDENTITY(1, 1) NOT NULL,  -- counts up in the order of insertion
+    erased_at     datetime2(3) NOT NULL,  -- when the person was erased
+    host          nvarchar(255) NOT NULL,  -- the machine that ran the command
     account       nvarchar(255) NOT NULL,  -- of the operating system; it ran the command
-    version       nvarchar(64) NOT NULL,
+    version       nvarchar(64) NOT NULL,  -- of gatherer
     reference     nvarchar(max) NULL,  -- as the operator gave it
     identifiers   int NOT NULL,  -- phone numbers and user ids
     notifications int NOT NULL,  -- removed from inboxes, or redacted there
@@ -378,8 +378,8 @@ GO
 -- database, which is its name as a consumer of an inbox.
 IF OBJECT_ID(N'$(schema).setting', N'U') IS NULL
 CREATE TABLE $(schema).setting (
-    name  nvarchar(64) COLLATE Latin1_General_BIN2 NOT NULL,
-    value nvarchar(255) NOT NULL,
+    name  nvarchar(64) COLLATE Latin1_General_BIN2 NOT NULL,  -- attribution_hours, time_zone or identity
+    value nvarchar(255) NOT NULL,  -- its value
     CONSTRAINT setting_pk PRIMARY KEY CLUSTERED (name)
 );
 GO
@@ -394,9 +394,9 @@ GO
 -- The site's time zone as intervals of UTC, half open, without gaps.
 IF OBJECT_ID(N'$(schema).time_zone_offset', N'U') IS NULL
 CREATE TABLE $(schema).time_zone_offset (
-    starts_at      datetime2(3) NOT NULL,
-    ends_at        datetime2(3) NOT NULL,
-    offset_minutes int NOT NULL,
+    starts_at      datetime2(3) NOT NULL,  -- UTC, included
+    ends_at        datetime2(3) NOT NULL,  -- UTC, excluded
+    offset_minutes int NOT NULL,  -- local time minus UTC
     CONSTRAINT time_zone_offset_pk PRIMARY KEY CLUSTERED (starts_at)
 );
 GO
