@@ -1,5 +1,6 @@
 """Every SQL example of every page is executed, and its output is what the page says."""
 
+import re
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -10,7 +11,7 @@ from tabulate import tabulate
 
 from gatherer.targets.sqlserver import schema
 from tests.docs import campaign
-from tests.docs.pages import NOT_RUN, Block, matches, pages
+from tests.docs.pages import DOCS, NOT_RUN, Block, matches, pages
 from tests.targets.engines import SERVER, SQLServerDatabase
 
 
@@ -73,3 +74,25 @@ def test_the_campaign_of_the_examples_is_always_the_same(responses: Path) -> Non
         "offer",
         "300",
     ]
+
+
+def test_the_page_of_the_views_has_an_example_for_each_and_names_each_column(responses: Path) -> None:
+    text = (DOCS / "analyst.rst").read_text(encoding="utf-8")
+    _, *parts = re.split(r"^(.+)\n-{3,}\n", text, flags=re.MULTILINE)
+    sections = dict(zip(parts[::2], parts[1::2], strict=True))
+    with closing(sqlite3.connect(responses)) as connection:
+        columns = {
+            table: [name for _, name, *_ in connection.execute(f"PRAGMA table_info({table})")]
+            for (table,) in connection.execute(
+                "SELECT name FROM sqlite_master WHERE type = 'view' OR name = 'response'"
+            )
+        }
+    inherited = columns.pop("response")
+    assert columns
+    for view, names in columns.items():
+        section = sections[view]
+        assert re.search(rf"code-block:: sql\n\n(   .*\n)*?   FROM {view}\b", section), view
+        refers = "all columns of the table :doc:`response <reference/tables>`" in section
+        assert [
+            name for name in names if f"``{name}``" not in section and not (refers and name in inherited)
+        ] == []
