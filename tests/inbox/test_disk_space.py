@@ -1,4 +1,4 @@
-"""Bounds of the writer: what may wait, what is committed together, how much the file may hold."""
+"""Limits of the writer: the queue, the size of a commit, the size of the file."""
 
 import asyncio
 import sqlite3
@@ -15,7 +15,7 @@ from tests.inbox.test_writer import GOOD, append
 from tests.server_process import rows
 
 
-def test_a_commit_holds_no_more_bytes_than_the_limit_but_always_one(tmp_path):
+def test_a_commit_stays_within_commit_bytes_but_holds_at_least_one_row(tmp_path):
     groups: list[int] = []
     limits = QueueLimits(commit_bytes=1000)
     with closing(InboxWriter(tmp_path / "inbox.db", limits=limits, committed=groups.append)) as inbox:
@@ -24,16 +24,16 @@ def test_a_commit_holds_no_more_bytes_than_the_limit_but_always_one(tmp_path):
     assert groups == [2, 2, 2, 1, 1, 2, 1]
 
 
-def test_the_queue_counts_what_is_being_committed_too(tmp_path):
+def test_the_queue_limit_includes_rows_that_are_being_committed(tmp_path):
     limits = QueueLimits(queue_rows=3, commit_seconds=0.2)
     with closing(InboxWriter(tmp_path / "inbox.db", limits=limits)) as inbox:
-        go_on = threading.Event()
-        busy = inbox.perform(lambda _: go_on.wait(10))
+        release = threading.Event()
+        busy = inbox.perform(lambda _: release.wait(10))
 
         async def main() -> list[object]:
             futures = [inbox.append(GOOD) for _ in range(5)]
             assert inbox.waiting == (3, 3 * len(GOOD.body))
-            go_on.set()
+            release.set()
             return await asyncio.gather(*futures, return_exceptions=True)
 
         outcomes = asyncio.run(main())
@@ -43,15 +43,15 @@ def test_the_queue_counts_what_is_being_committed_too(tmp_path):
         assert append(inbox, GOOD) == ["stored"]
 
 
-def test_one_body_larger_than_the_whole_queue_is_taken_when_nothing_waits(tmp_path):
+def test_a_body_larger_than_queue_bytes_is_stored_when_the_queue_is_empty(tmp_path):
     with closing(InboxWriter(tmp_path / "inbox.db", limits=QueueLimits(queue_bytes=10))) as inbox:
         assert append(inbox, GOOD._replace(body=b"x" * 1000)) == ["stored"]
 
 
-def test_what_waits_too_long_is_given_up_and_then_refused_at_once(tmp_path):
+def test_a_row_fails_after_commit_seconds_and_later_rows_fail_at_once(tmp_path):
     with closing(InboxWriter(tmp_path / "inbox.db", limits=QueueLimits(commit_seconds=0.2))) as inbox:
-        begun, go_on = threading.Event(), threading.Event()
-        inbox.perform(lambda _: (begun.set(), go_on.wait(10)))
+        begun, release = threading.Event(), threading.Event()
+        inbox.perform(lambda _: (begun.set(), release.wait(10)))
         assert begun.wait(10)
 
         async def main() -> None:
@@ -60,7 +60,7 @@ def test_what_waits_too_long_is_given_up_and_then_refused_at_once(tmp_path):
                 await inbox.append(GOOD)
             assert 0.15 < time.monotonic() - started < 2
             assert "has not answered" in str(inbox.refusal_reason())
-            go_on.set()
+            release.set()
             await asyncio.sleep(0.3)
             assert inbox.refusal_reason() is None
             await inbox.append(GOOD)
@@ -69,7 +69,7 @@ def test_what_waits_too_long_is_given_up_and_then_refused_at_once(tmp_path):
     assert len(rows(tmp_path / "inbox.db", "id")) == 2
 
 
-def test_a_full_inbox_is_purged_before_anything_is_refused(tmp_path, monkeypatch):
+def test_a_full_inbox_is_purged_before_it_rejects_rows(tmp_path, monkeypatch):
     monkeypatch.setattr(disk_space, "PURGE_SECONDS", 0)
     calls = []
 
@@ -86,7 +86,7 @@ def test_a_full_inbox_is_purged_before_anything_is_refused(tmp_path, monkeypatch
         assert inbox.refusal_reason() is None
 
 
-def test_a_purge_that_helps_nothing_is_not_tried_all_the_time(tmp_path):
+def test_a_purge_that_frees_nothing_is_not_repeated_at_once(tmp_path):
     calls = []
     space = disk_space.DiskSpace(max_inbox_bytes=200_000)
     with closing(InboxWriter(tmp_path / "inbox.db", space=space, purge=lambda _: calls.append(1))) as inbox:
@@ -96,7 +96,7 @@ def test_a_purge_that_helps_nothing_is_not_tried_all_the_time(tmp_path):
         assert len(calls) == 1
 
 
-def test_a_shortage_ends_only_with_some_margin():
+def test_a_shortage_ends_only_above_a_margin():
     space = disk_space.DiskSpace(min_free_bytes=1000, max_inbox_bytes=1000)
     assert space.shortage(disk_space.Usage(900, 0, 1005), 0) is None
     assert space.shortage(disk_space.Usage(900, 0, 1005), 0, short=True) is not None

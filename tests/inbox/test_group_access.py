@@ -1,4 +1,4 @@
-"""Accounts and places: a group that shares an inbox, a reader without a log, file systems that are refused."""
+"""Access to an inbox: a group that shares it, a reader without its log, file systems that are rejected."""
 
 import asyncio
 import os
@@ -17,11 +17,13 @@ from gatherer.inbox.reader import LocalInbox
 from gatherer.inbox.writer import InboxWriter, NotificationRow
 from gatherer.model.errors import ConfigurationError, InboxError, TemporaryError
 from tests.factories import configure, fill_inbox, run
-from tests.inbox.test_reader import NOBODY, _elsewhere
+from tests.inbox.test_reader import NOBODY, run_in_child
 from tests.server_process import run_server
 
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="LOUD: Windows shares by access control lists")
-ROOT = pytest.mark.skipif(getattr(os, "geteuid", lambda: 1)() != 0, reason="LOUD: only root can be others")
+ROOT = pytest.mark.skipif(
+    getattr(os, "geteuid", lambda: 1)() != 0, reason="LOUD: only root can switch accounts"
+)
 FORKS = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 BODIES = [b"%d" % n for n in range(30)]
 
@@ -36,31 +38,31 @@ def folder() -> Iterator[Path]:
 
 def bodies(path: Path) -> list[bytes]:
     with closing(LocalInbox(path)) as inbox:
-        return [one.body for one in inbox.read(0, Bounds())]
+        return [notification.body for notification in inbox.read(0, Bounds())]
 
 
 def mode(path: Path) -> str:
     return f"{stat.S_IMODE(path.stat().st_mode):o}"
 
 
-def without_log(path: Path) -> None:
-    """Take away what a tool takes away that opens the file and closes it last."""
+def remove_log(path: Path) -> None:
+    """Remove the files that SQLite removes when the last program closes the database."""
     for suffix in ("-wal", "-shm"):
         assert suffix != "-wal" or Path(f"{path}-wal").stat().st_size == 0
         Path(f"{path}{suffix}").unlink()
 
 
-def mine() -> str:
+def own_group() -> str:
     import grp
 
     return grp.getgrgid(os.getgid()).gr_name
 
 
 @POSIX
-def test_with_a_group_folder_and_files_belong_to_it(tmp_path):
+def test_folder_and_files_belong_to_the_configured_group(tmp_path):
     path = tmp_path / "data" / "inbox.db"
     for _ in range(2):
-        with closing(InboxWriter(path, group=mine())):
+        with closing(InboxWriter(path, group=own_group())):
             assert mode(path.parent) == mode(consumers.folder(path)) == "2770"
             for suffix in ("", "-wal", "-shm", ".lock", ".lock.holder"):
                 assert mode(Path(f"{path}{suffix}")) == "660", suffix
@@ -69,7 +71,7 @@ def test_with_a_group_folder_and_files_belong_to_it(tmp_path):
 
 
 @POSIX
-def test_without_a_group_nobody_else_gets_in(tmp_path):
+def test_without_a_group_only_the_owner_has_access(tmp_path):
     path = tmp_path / "data" / "inbox.db"
     InboxWriter(path).close()
     consumers.acknowledge(path, "reports", "a", 1)
@@ -82,8 +84,8 @@ def test_without_a_group_nobody_else_gets_in(tmp_path):
 @ROOT
 @FORKS
 @pytest.mark.parametrize("running", [True, False])
-def test_an_account_of_the_group_reads_and_acknowledges_and_serve_goes_on(folder, running):
-    """`serve` here runs as root, with files of the group of `nobody`; `gather` as `nobody`."""
+def test_an_account_in_the_group_reads_and_acknowledges_while_serve_writes(folder, running):
+    """`serve` runs as root here, with files of the group of `nobody`; `gather` runs as `nobody`."""
     import grp
 
     path = folder / "data" / "inbox.db"
@@ -92,21 +94,21 @@ def test_an_account_of_the_group_reads_and_acknowledges_and_serve_goes_on(folder
     def gather() -> str:
         os.umask(0o077)
         with closing(LocalInbox(path)) as inbox:
-            found = inbox.read(0, Bounds())
-            consumers.acknowledge(path, "reports", inbox.identity, found[-1].id)
-        return str(len(found))
+            batch = inbox.read(0, Bounds())
+            consumers.acknowledge(path, "reports", inbox.identity, batch[-1].id)
+        return str(len(batch))
 
-    def bury() -> None:
+    def write() -> None:
         with closing(InboxWriter(path, group=group)) as writer:
             asyncio.run(append(writer))
             if running:
-                assert _elsewhere(gather, nobody=True) == "1"
+                assert run_in_child(gather, as_nobody=True) == "1"
         if not running:
-            assert _elsewhere(gather, nobody=True) == "1"
+            assert run_in_child(gather, as_nobody=True) == "1"
 
-    bury()
-    (known,) = consumers.read_all(path)
-    assert (known.name, known.notification_id) == ("reports", 1)
+    write()
+    (consumer,) = consumers.read_all(path)
+    assert (consumer.name, consumer.notification_id) == ("reports", 1)
     with closing(InboxWriter(path, group=group)) as writer:
         asyncio.run(append(writer))
     assert len(bodies(path)) == 2
@@ -118,47 +120,49 @@ async def append(writer: InboxWriter) -> None:
 
 @POSIX
 @pytest.mark.parametrize(
-    ("group", "where", "said"),
+    ("group", "parent", "message"),
     [("no-such-group", "data", "has no group 'no-such-group'"), (None, "open", "a folder of its own")],
 )
-def test_a_group_that_cannot_be_is_named_before_anything_is_made(tmp_path, group, where, said):
+def test_an_unusable_group_is_reported_before_files_are_created(tmp_path, group, parent, message):
     (tmp_path / "open").mkdir()
     (tmp_path / "open").chmod(0o1777)
-    with pytest.raises(ConfigurationError, match=said):
-        InboxWriter(tmp_path / where / "inbox.db", group=group or mine())
+    with pytest.raises(ConfigurationError, match=message):
+        InboxWriter(tmp_path / parent / "inbox.db", group=group or own_group())
     assert mode(tmp_path / "open") == "1777"
 
 
 @POSIX
 @ROOT
 @FORKS
-def test_an_account_outside_the_group_is_told_what_to_do(folder):
-    import grp  # noqa: F401 - what is imported now, nobody need be able to find
+def test_the_error_for_an_account_outside_the_group_names_the_command(folder):
+    import grp  # noqa: F401 - the child process may not be able to import it
 
     os.chown(folder, NOBODY, NOBODY)
-    said = _elsewhere(lambda: str(InboxWriter(folder / "data" / "inbox.db", group="root")), nobody=True)
-    assert said.startswith("ConfigurationError: ")
-    assert "chgrp root" in said
-    assert "\n" not in said
+    outcome = run_in_child(
+        lambda: str(InboxWriter(folder / "data" / "inbox.db", group="root")), as_nobody=True
+    )
+    assert outcome.startswith("ConfigurationError: ")
+    assert "chgrp root" in outcome
+    assert "\n" not in outcome
 
 
 @POSIX
 @FORKS
 @pytest.mark.parametrize("writable", [True, False], ids=["writable", "readable only"])
-def test_an_inbox_without_its_log_is_read_and_nothing_is_made_beside_it(folder, writable):
+def test_reading_an_inbox_without_its_log_creates_no_files(folder, writable):
     path = folder / "inbox.db"
     fill_inbox(path, BODIES)
-    without_log(path)
+    remove_log(path)
     if not writable:
         path.chmod(0o444)
         folder.chmod(0o555)
     before = sorted(folder.iterdir())
-    assert _elsewhere(lambda: str(len(bodies(path))), nobody=not writable) == "30"
+    assert run_in_child(lambda: str(len(bodies(path))), as_nobody=not writable) == "30"
     assert sorted(folder.iterdir()) == before
     folder.chmod(0o755)
 
 
-def test_a_copy_of_the_file_alone_is_read(tmp_path):
+def test_a_copy_of_the_database_file_alone_is_readable(tmp_path):
     fill_inbox(tmp_path / "inbox.db", BODIES)
     (tmp_path / "copy.db").write_bytes((tmp_path / "inbox.db").read_bytes())
     assert bodies(tmp_path / "copy.db") == BODIES
@@ -166,48 +170,48 @@ def test_a_copy_of_the_file_alone_is_read(tmp_path):
 
 @POSIX
 @FORKS
-def test_a_log_that_cannot_be_read_without_its_index_is_named_and_not_ignored(folder):
-    """What is in the log is not in the file: reading the file alone would skip it silently."""
+def test_a_log_without_its_index_is_an_error_when_it_cannot_be_read(folder):
+    """Rows in the log are not yet in the file: reading the file alone would skip them silently."""
     with run_server(folder) as server:
         for body in BODIES:
             assert server.post(body).status == 200
         server.kill()
         path = server.inbox
     Path(f"{path}-shm").unlink()
-    for one in (path, Path(f"{path}-wal")):
-        one.chmod(0o444)
+    for file in (path, Path(f"{path}-wal")):
+        file.chmod(0o444)
     folder.chmod(0o555)
-    said = _elsewhere(lambda: str(len(bodies(path))), nobody=True)
+    outcome = run_in_child(lambda: str(len(bodies(path))), as_nobody=True)
     folder.chmod(0o755)
-    assert said.startswith("InboxError: the inbox ")
-    assert "cannot be opened" in said
+    assert outcome.startswith("InboxError: the inbox ")
+    assert "cannot be opened" in outcome
 
 
-def test_a_reader_of_a_resting_inbox_notices_that_serve_begins(tmp_path):
+def test_a_reader_of_an_idle_inbox_sees_rows_after_serve_starts(tmp_path):
     path = tmp_path / "inbox.db"
     fill_inbox(path, BODIES)
-    without_log(path)
+    remove_log(path)
     with closing(LocalInbox(path)) as inbox:
         assert len(inbox.read(0, Bounds())) == 30
         with closing(InboxWriter(path)) as writer:
             asyncio.run(append(writer))
-            assert [one.body for one in inbox.read(30, Bounds())] == [b"{}"]
+            assert [notification.body for notification in inbox.read(30, Bounds())] == [b"{}"]
             assert inbox.last_id() == 31
         assert len(inbox.read(0, Bounds())) == 31
 
 
-def test_a_reader_of_a_resting_inbox_notices_that_another_takes_its_place(tmp_path):
+def test_a_reader_of_an_idle_inbox_notices_that_the_file_was_replaced(tmp_path):
     path, other = tmp_path / "inbox.db", tmp_path / "other.db"
-    for one in (path, other):
-        fill_inbox(one, BODIES)
-        without_log(one)
+    for database in (path, other):
+        fill_inbox(database, BODIES)
+        remove_log(database)
     with closing(LocalInbox(path)) as inbox:
         other.replace(path)
         with pytest.raises(TemporaryError, match="another inbox has taken the place"):
             inbox.last_id()
 
 
-def test_an_inbox_that_cannot_be_read_is_named_before_the_target_is_touched(tmp_path):
+def test_an_unreadable_inbox_is_reported_before_the_target_is_created(tmp_path):
     configure(tmp_path)
     (tmp_path / "inbox.db").write_bytes(b"garbage" * 1000)
     result = run(tmp_path, "gather")
@@ -238,14 +242,14 @@ nonsense
         ("/mnt/both/inbox.db", "fuse.sshfs"),
     ],
 )
-def test_the_file_system_is_that_of_the_nearest_mount(path, kind):
+def test_the_file_system_is_that_of_the_nearest_mount_point(path, kind):
     assert filesystem.kind_of_mount(Path(path), MOUNTS) == kind
 
 
 @POSIX
 @pytest.mark.parametrize("command", ["serve", "gather", "inbox check"])
-def test_an_inbox_on_a_network_file_system_is_refused(tmp_path, monkeypatch, command):
-    """The table of mounts is made up; everything else is real."""
+def test_an_inbox_on_a_network_file_system_is_rejected(tmp_path, monkeypatch, command):
+    """Only the table of mounts is replaced."""
     mounts = tmp_path / "mounts"
     mounts.write_text(f"22 1 0:1 / / rw - ext4 /dev/vda rw\n31 22 0:2 / {tmp_path} rw - nfs4 server:/x rw\n")
     configure(tmp_path)
@@ -277,15 +281,15 @@ def test_an_inbox_on_a_network_file_system_is_refused(tmp_path, monkeypatch, com
         (r"C:\ProgramData\gatherer\inbox.db", None),
     ],
 )
-def test_windows_ways_over_the_network_are_told_apart(path, kind, monkeypatch):
-    """By what Windows would say of the drives; LOUD: the question itself is asked on Windows only."""
+def test_windows_network_paths_are_recognised(path, kind, monkeypatch):
+    """The types of the drives are replaced; LOUD: the query itself runs on Windows only."""
     from pathlib import PureWindowsPath
 
     monkeypatch.setattr(filesystem, "_drive_type", lambda root: 4 if root.startswith("Z:") else 3)
     assert filesystem.on_windows(PureWindowsPath(path)) == kind
 
 
-def test_a_file_system_that_we_do_not_know_is_no_network(tmp_path, monkeypatch):
+def test_an_unknown_file_system_counts_as_local(tmp_path, monkeypatch):
     monkeypatch.setattr(filesystem, "MOUNTS", tmp_path / "none")
     assert filesystem.network_file_system(tmp_path / "inbox.db") is None
     sqlite_file.create_private(tmp_path / "inbox.db")

@@ -1,4 +1,4 @@
-"""Reading an inbox: in order, in bounds, read-only, whatever the server does meanwhile."""
+"""Reading an inbox: in order, within bounds, read-only, while a server writes or after it has ended."""
 
 import asyncio
 import os
@@ -26,7 +26,7 @@ BODIES = [b"%d" % n * size for n, size in enumerate((1, 10, 100, 1000, 50, 5000,
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """An inbox of ten notifications, a minute apart, at two endpoints in turn."""
+    """An inbox of ten notifications, a minute apart, at alternating endpoints."""
 
     async def main() -> None:
         milliseconds = int(START.timestamp() * 1000)
@@ -47,7 +47,7 @@ def inbox(path: Path) -> Iterator[LocalInbox]:
         yield opened
 
 
-def test_reading_on_from_a_position_returns_everything_once_in_order(inbox):
+def test_reading_from_position_to_position_returns_each_notification_once_in_order(inbox):
     for bounds in (
         Bounds(),
         Bounds(rows=1),
@@ -56,19 +56,21 @@ def test_reading_on_from_a_position_returns_everything_once_in_order(inbox):
         Bounds(bytes=1100),
         Bounds(rows=4, bytes=60),
     ):
-        seen, after = [], 0
+        notifications, after = [], 0
         while batch := inbox.read(after, bounds):
-            seen += batch
+            notifications += batch
             after = batch[-1].id
             assert len(batch) <= bounds.rows
-            assert len(batch) == 1 or sum(len(one.body) for one in batch) <= bounds.bytes
-        assert [one.id for one in seen] == list(range(1, 11))
-        assert [one.body for one in seen] == BODIES
-        assert [one.received_at for one in seen] == [START + timedelta(minutes=n) for n in range(10)]
+            assert len(batch) == 1 or sum(len(notification.body) for notification in batch) <= bounds.bytes
+        assert [notification.id for notification in notifications] == list(range(1, 11))
+        assert [notification.body for notification in notifications] == BODIES
+        assert [notification.received_at for notification in notifications] == [
+            START + timedelta(minutes=n) for n in range(10)
+        ]
 
 
-def test_one_notification_larger_than_the_bounds_is_still_read(inbox):
-    assert [one.id for one in inbox.read(5, Bounds(bytes=10))] == [6]
+def test_a_notification_larger_than_the_bounds_is_still_read(inbox):
+    assert [notification.id for notification in inbox.read(5, Bounds(bytes=10))] == [6]
 
 
 @pytest.mark.parametrize(
@@ -92,13 +94,13 @@ def test_one_notification_larger_than_the_bounds_is_still_read(inbox):
     ],
 )
 @pytest.mark.parametrize("bounds", [Bounds(), Bounds(rows=1), Bounds(bytes=1)])
-def test_a_selection_chooses_what_fulfils_all_of_it(inbox, selection, ids, bounds):
+def test_a_selection_returns_notifications_that_match_all_criteria(inbox, selection, ids, bounds):
     batches = list(inbox.select(selection, bounds))
-    assert [one.id for batch in batches for one in batch] == list(ids)
+    assert [notification.id for batch in batches for notification in batch] == list(ids)
     assert all(len(batch) <= bounds.rows for batch in batches)
 
 
-def test_what_an_inbox_holds_is_told(inbox, path):
+def test_status_describes_the_inbox(inbox, path):
     status = inbox.status()
     assert (status.first_id, status.last_id, status.count) == (1, 10, 10)
     assert status.identity == inbox.identity
@@ -107,14 +109,14 @@ def test_what_an_inbox_holds_is_told(inbox, path):
     assert inbox.get(11) is None
 
 
-def test_an_empty_inbox_is_empty(tmp_path):
+def test_an_empty_inbox_has_no_notifications(tmp_path):
     InboxWriter(tmp_path / "inbox.db").close()
     with closing(LocalInbox(tmp_path / "inbox.db")) as inbox:
         assert (inbox.first_id(), inbox.last_id(), inbox.read(0, Bounds())) == (None, 0, [])
         assert inbox.status().count == 0
 
 
-def test_after_a_purge_the_highest_id_is_still_known(path, inbox):
+def test_the_highest_id_is_known_after_a_purge(path, inbox):
     with closing(sqlite_file.open_writable(path)) as purge:
         purge.execute("DELETE FROM notification WHERE id > 3")
         assert (inbox.first_id(), inbox.last_id()) == (1, 10)
@@ -122,7 +124,7 @@ def test_after_a_purge_the_highest_id_is_still_known(path, inbox):
         assert (inbox.first_id(), inbox.last_id()) == (None, 10)
 
 
-def test_a_batch_leaves_no_transaction_open_that_would_keep_the_log_from_shrinking(path, inbox):
+def test_reading_a_batch_leaves_no_transaction_open(path, inbox):
     assert len(inbox.read(0, Bounds(rows=2))) == 2
     selected = inbox.select(Selection(), Bounds(rows=2))
     next(selected)
@@ -138,30 +140,30 @@ def test_a_reader_cannot_write(inbox):
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         (None, "there is no inbox"),
         (b"", "not a gatherer inbox|is not an inbox"),
         (b"garbage" * 1000, "is not an inbox, or damaged"),
     ],
 )
-def test_what_is_no_inbox_is_named_in_one_line(tmp_path, content, said):
+def test_a_file_that_is_not_an_inbox_is_reported_in_one_line(tmp_path, content, message):
     path = tmp_path / "inbox.db"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(InboxError, match=said) as refusal:
+    with pytest.raises(InboxError, match=message) as caught:
         LocalInbox(path)
-    assert "\n" not in str(refusal.value)
+    assert "\n" not in str(caught.value)
 
 
-def test_another_database_is_named(tmp_path):
+def test_another_sqlite_database_is_rejected(tmp_path):
     with closing(sqlite3.connect(tmp_path / "inbox.db")) as other:
-        other.execute("CREATE TABLE theirs (x)")
+        other.execute("CREATE TABLE other (x)")
     with pytest.raises(InboxError, match="not a gatherer inbox"):
         LocalInbox(tmp_path / "inbox.db")
 
 
-def test_a_damaged_page_is_an_error_of_the_inbox(path):
+def test_a_damaged_page_raises_an_inbox_error(path):
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         root = connection.execute(
@@ -174,7 +176,7 @@ def test_a_damaged_page_is_an_error_of_the_inbox(path):
         inbox.read(0, Bounds())
 
 
-def test_an_exclusive_lock_is_a_temporary_matter(path, monkeypatch):
+def test_an_exclusive_lock_is_a_temporary_error(path, monkeypatch):
     with closing(sqlite3.connect(path)) as other:
         other.execute("PRAGMA locking_mode = EXCLUSIVE")
         other.execute("BEGIN EXCLUSIVE")
@@ -183,7 +185,7 @@ def test_an_exclusive_lock_is_a_temporary_matter(path, monkeypatch):
             LocalInbox(path)
 
 
-def test_a_name_full_of_special_characters_is_a_name(tmp_path):
+def test_a_path_may_contain_special_characters(tmp_path):
     path = tmp_path / "odd ?#%20&mode=rw \u00e9" / "in#box?.db"
     InboxWriter(path).close()
     with closing(LocalInbox(path)) as inbox:
@@ -191,7 +193,7 @@ def test_a_name_full_of_special_characters_is_a_name(tmp_path):
     assert path.exists()
 
 
-def test_a_reader_beside_a_writing_server_sees_a_growing_gapless_log(tmp_path):
+def test_a_reader_sees_no_gaps_while_the_server_writes(tmp_path):
     with (
         run_server(tmp_path) as server,
         closing(LocalInbox(server.inbox)) as inbox,
@@ -200,7 +202,9 @@ def test_a_reader_beside_a_writing_server_sees_a_growing_gapless_log(tmp_path):
         after = 0
         while after < 300:
             batch = inbox.read(after, Bounds(rows=50))
-            assert [one.id for one in batch] == list(range(after + 1, after + 1 + len(batch)))
+            assert [notification.id for notification in batch] == list(
+                range(after + 1, after + 1 + len(batch))
+            )
             after += len(batch)
             load.wait_for(min(300, after))
 
@@ -209,7 +213,7 @@ def test_a_reader_beside_a_writing_server_sees_a_growing_gapless_log(tmp_path):
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 @pytest.mark.parametrize("end", ["running", "stopped", "killed", "stopped beside a reader"])
 @pytest.mark.parametrize("writable", [True, False], ids=["writable", "readable only"])
-def test_a_reader_finds_everything_however_the_server_ended(end, writable):
+def test_a_reader_finds_every_notification_however_the_server_ended(end, writable):
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         folder.chmod(0o755)
@@ -223,62 +227,62 @@ def test_a_reader_finds_everything_however_the_server_ended(end, writable):
             elif end != "running":
                 server.stop() if end == "stopped" else server.kill()
             files = sorted(folder.glob("inbox.db*"))
-            for one in [folder, *files] if not writable else []:
-                one.chmod(0o555 if one == folder else 0o444)
+            for entry in [folder, *files] if not writable else []:
+                entry.chmod(0o555 if entry == folder else 0o444)
                 if os.geteuid() == 0:
-                    os.chown(one, NOBODY, NOBODY)
-            assert _elsewhere(lambda: _bodies(server.inbox), nobody=not writable) == "30"
-            assert sorted(folder.glob("inbox.db*")) == files, "a reader makes and removes nothing"
+                    os.chown(entry, NOBODY, NOBODY)
+            assert run_in_child(lambda: _bodies(server.inbox), as_nobody=not writable) == "30"
+            assert sorted(folder.glob("inbox.db*")) == files, "a reader creates and removes no files"
             folder.chmod(0o755)
 
 
 def _bodies(path: Path) -> str:
     with closing(LocalInbox(path)) as inbox:
         batch = inbox.read(0, Bounds())
-    assert [one.body for one in batch] == [b"%d" % n for n in range(30)]
+    assert [notification.body for notification in batch] == [b"%d" % n for n in range(30)]
     return str(len(batch))
 
 
-def _elsewhere(look: Callable[[], str], *, nobody: bool) -> str:
-    """Return what `look` returns in a process of its own, without root's privileges if `nobody`."""
-    reading, writing = os.pipe()
+def run_in_child(function: Callable[[], str], *, as_nobody: bool) -> str:
+    """Return what `function` returns in a child process, which has no privileges of root if `as_nobody`."""
+    read_end, write_end = os.pipe()
     child = os.fork()
     if child == 0:
         try:
-            if nobody and os.geteuid() == 0:
+            if as_nobody and os.geteuid() == 0:
                 os.setgroups([])
                 os.setgid(NOBODY)
                 os.setuid(NOBODY)
-            said = look()
-        except BaseException as error:  # noqa: BLE001 - told to the parent
-            said = f"{type(error).__name__}: {error}"
-        os.write(writing, said.encode())
+            outcome = function()
+        except BaseException as error:  # noqa: BLE001 - the parent checks it
+            outcome = f"{type(error).__name__}: {error}"
+        os.write(write_end, outcome.encode())
         os._exit(0)
-    os.close(writing)
-    with open(reading, encoding="utf-8") as pipe:
-        said = pipe.read()
+    os.close(write_end)
+    with open(read_end, encoding="utf-8") as pipe:
+        outcome = pipe.read()
     os.waitpid(child, 0)
-    return said
+    return outcome
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="LOUD: permissions were not tried on Windows")
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
-@pytest.mark.parametrize("what", ["file", "folder", "new file"])
-def test_serve_refuses_a_file_or_folder_that_it_may_not_write(what):
+@pytest.mark.parametrize("read_only", ["file", "folder", "new file"])
+def test_serve_rejects_a_file_or_folder_that_it_may_not_write(read_only):
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         path = folder / "inbox.db"
-        if what != "new file":
+        if read_only != "new file":
             InboxWriter(path).close()
-        if what == "folder":
-            for one in folder.iterdir():
-                one.unlink() if one != path and one.is_file() else None
-        for one in [folder, *folder.iterdir()]:
+        if read_only == "folder":
+            for entry in folder.iterdir():
+                entry.unlink() if entry != path and entry.is_file() else None
+        for entry in [folder, *folder.iterdir()]:
             if os.geteuid() == 0:
-                os.chown(one, NOBODY, NOBODY)
-        path.chmod(0o400) if what == "file" else folder.chmod(0o500)
-        said = _elsewhere(lambda: str(InboxWriter(path)), nobody=True)
+                os.chown(entry, NOBODY, NOBODY)
+        path.chmod(0o400) if read_only == "file" else folder.chmod(0o500)
+        outcome = run_in_child(lambda: str(InboxWriter(path)), as_nobody=True)
         folder.chmod(0o700)
-    assert said.startswith("ConfigurationError: the inbox ")
-    assert "cannot be written" in said
-    assert "\n" not in said
+    assert outcome.startswith("ConfigurationError: the inbox ")
+    assert "cannot be written" in outcome
+    assert "\n" not in outcome

@@ -1,4 +1,4 @@
-"""What is taken out of notifications in an inbox is gone from its files, and the log stays the same log."""
+"""Redaction removes the bytes of bodies from the files of an inbox; ids and positions stay valid."""
 
 import asyncio
 from contextlib import closing
@@ -23,39 +23,44 @@ from gatherer.inbox.writer import InboxWriter, NotificationRow
 from gatherer.model.notification import body_key
 from tests.factories import fill_inbox, inbox_files
 
-SECRET = b"what somebody wrote "
+SECRET = b"what a person wrote "
 
 
-def done(path: Path, *redactions: InboxRedaction) -> int:
-    async def work() -> int:
+def apply(path: Path, *redactions: InboxRedaction) -> int:
+    async def write() -> int:
         with closing(InboxWriter(path)) as writer:
             return await redact(writer, redactions)
 
-    return asyncio.run(work())
+    return asyncio.run(write())
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    bodies = [SECRET * size for size in (1, 100, 5000)] + [b"nothing"]  # in the page, in many, and none
+    bodies = [SECRET * size for size in (1, 100, 5000)] + [
+        b"nothing"
+    ]  # in one page, in several pages, and without the secret
     fill_inbox(tmp_path / "inbox.db", bodies)
     return tmp_path / "inbox.db"
 
 
-def test_position_count_and_order_stay_and_the_bytes_are_gone(path: Path) -> None:
+def test_redaction_removes_the_bytes_and_preserves_ids_order_and_digests(path: Path) -> None:
     with closing(LocalInbox(path)) as inbox:
         before = inbox.read(0, Bounds())
-    rests = [b"", b"rest", b"r" * 90_000]
+    remainders = [b"", b"rest", b"r" * 90_000]
     assert (
-        done(
+        apply(
             path,
-            *(InboxRedaction(n.id, body_key(n.body), rest) for n, rest in zip(before, rests, strict=False)),
+            *(
+                InboxRedaction(n.id, body_key(n.body), remainder)
+                for n, remainder in zip(before, remainders, strict=False)
+            ),
         )
         == 3
     )
     with closing(LocalInbox(path)) as inbox:
         after = inbox.read(0, Bounds())
-    assert [n.body for n in after] == [*rests, b"nothing"]
-    assert [n.digest() for n in after] == [n.digest() for n in before], "positions refer to it"
+    assert [n.body for n in after] == [*remainders, b"nothing"]
+    assert [n.digest() for n in after] == [n.digest() for n in before], "positions refer to the digest"
     assert [n.is_erased for n in after] == [True, False, False, False]
     assert [(n.id, n.received_at, n.endpoint) for n in after] == [
         (n.id, n.received_at, n.endpoint) for n in before
@@ -63,12 +68,12 @@ def test_position_count_and_order_stay_and_the_bytes_are_gone(path: Path) -> Non
     assert all(SECRET not in file.read_bytes() for file in inbox_files(path.parent))
 
 
-def test_what_was_purged_before_is_gone_as_well(tmp_path: Path) -> None:
-    """Purging only marks pages as free; what was in them may be about the same person."""
+def test_redaction_also_overwrites_purged_pages(tmp_path: Path) -> None:
+    """Purging only marks pages as free; they may hold data of the same person."""
     bodies = [SECRET * size for size in (3, 2000, 7)] + [b"other" * 3000] * 40 + [SECRET, b"last"]
     fill_inbox(tmp_path / "inbox.db", bodies)
 
-    async def work() -> None:
+    async def write() -> None:
         with closing(InboxWriter(tmp_path / "inbox.db")) as writer:
             purge = writer.perform(
                 lambda connection: connection.execute("DELETE FROM notification WHERE id <= 20")
@@ -76,26 +81,26 @@ def test_what_was_purged_before_is_gone_as_well(tmp_path: Path) -> None:
             await asyncio.wrap_future(purge)
             await redact(writer, [InboxRedaction(44, body_key(SECRET), b"")])
 
-    asyncio.run(work())
+    asyncio.run(write())
     assert all(SECRET not in file.read_bytes() for file in inbox_files(tmp_path))
     with closing(LocalInbox(tmp_path / "inbox.db")) as inbox:
         assert [n.body for n in inbox.read(42, Bounds())] == [b"other" * 3000, b"", b"last"]
 
 
-def test_what_has_changed_meanwhile_is_left_alone(path: Path) -> None:
+def test_a_notification_that_has_changed_is_not_redacted(path: Path) -> None:
     assert (
-        done(path, InboxRedaction(1, body_key(b"another body"), b""), InboxRedaction(99, body_key(b""), b""))
+        apply(path, InboxRedaction(1, body_key(b"another body"), b""), InboxRedaction(99, body_key(b""), b""))
         == 0
     )
-    assert done(path, InboxRedaction(1, body_key(SECRET), b"one")) == 1
-    assert done(path, InboxRedaction(1, body_key(SECRET), b"two")) == 0, "what is asked twice is done once"
+    assert apply(path, InboxRedaction(1, body_key(SECRET), b"one")) == 1
+    assert apply(path, InboxRedaction(1, body_key(SECRET), b"two")) == 0, "a repeated redaction has no effect"
     with closing(LocalInbox(path)) as inbox:
         notification = inbox.get(1)
         assert notification is not None
         assert notification.body == b"one"
 
 
-def test_headers_go_as_no_signature_is_of_that_body(tmp_path: Path) -> None:
+def test_redaction_removes_the_headers_with_the_signature(tmp_path: Path) -> None:
     async def receive() -> None:
         with closing(InboxWriter(tmp_path / "inbox.db")) as writer:
             await writer.append(
@@ -103,14 +108,14 @@ def test_headers_go_as_no_signature_is_of_that_body(tmp_path: Path) -> None:
             )
 
     asyncio.run(receive())
-    done(tmp_path / "inbox.db", InboxRedaction(1, body_key(SECRET), b"rest"))
+    apply(tmp_path / "inbox.db", InboxRedaction(1, body_key(SECRET), b"rest"))
     with closing(LocalInbox(tmp_path / "inbox.db")) as inbox:
         (batch,) = inbox.select(Selection(), Bounds())
         assert batch[0].headers is None
 
 
 @given(st.lists(st.tuples(st.integers(1, 2**63 - 1), st.binary(max_size=50)), max_size=30))
-def test_they_survive_the_way_through_json(values: list[tuple[int, bytes]]) -> None:
+def test_redactions_survive_a_round_trip_through_json(values: list[tuple[int, bytes]]) -> None:
     redactions = [InboxRedaction(number, body_key(body), body) for number, body in values]
     assert from_json_values(to_json_values(redactions)) == redactions
 
@@ -118,16 +123,16 @@ def test_they_survive_the_way_through_json(values: list[tuple[int, bytes]]) -> N
 @pytest.mark.parametrize(
     "values", [None, 1, [1], [[1, "00"]], [["a", "00", ""]], [[1, "zz", ""]], [[1, "00", "%"]]]
 )
-def test_what_is_none_is_refused(values: object) -> None:
+def test_malformed_json_values_are_rejected(values: object) -> None:
     with pytest.raises(ValueError):
         from_json_values(values)
 
 
 @given(st.lists(st.integers(0, 3 * STEP_BYTES), max_size=10), st.integers(0, 2 * STEP_ROWS))
-def test_a_step_is_small_and_none_is_left_out(sizes: list[int], short: int) -> None:
+def test_steps_are_small_and_contain_every_redaction(sizes: list[int], short: int) -> None:
     redactions = [InboxRedaction(i, b"", bytes(size)) for i, size in enumerate([*sizes, *[0] * short])]
-    found = list(steps(redactions))
-    assert [one for step in found for one in step] == redactions
-    for step in found:
-        assert len(step) <= STEP_ROWS
-        assert len(step) == 1 or sum(len(one.body) for one in step) <= STEP_BYTES
+    groups = list(steps(redactions))
+    assert [redaction for group in groups for redaction in group] == redactions
+    for group in groups:
+        assert len(group) <= STEP_ROWS
+        assert len(group) == 1 or sum(len(redaction.body) for redaction in group) <= STEP_BYTES

@@ -1,4 +1,4 @@
-"""Purging: what may go, what never does, and what it leaves behind. Real files, the real writer."""
+"""Retention of the inbox: what is purged, what is never purged, and how the files shrink."""
 
 import asyncio
 import json
@@ -61,38 +61,38 @@ def ids(path: Path) -> list[int]:
     return [number for (number,) in rows(path, "id")]
 
 
-def tidy(writer: InboxWriter, retention: Retention = MONTH) -> int:
-    """Do one round as `serve` does; return how many were purged."""
+def run_round(writer: InboxWriter, retention: Retention = MONTH) -> int:
+    """Perform one maintenance round as `serve` does; return the number of purged notifications."""
     return sum(step.count for step in asyncio.run(InboxMaintenance(writer, retention).perform_round()))
 
 
-def test_what_is_old_and_acknowledged_by_everybody_goes(writer, path):
+def test_a_notification_is_purged_when_it_is_old_and_every_consumer_has_acknowledged_it(writer, path):
     append(writer, [40, 35, 31, 30.5, 29, 1])
     acknowledge(path, 6)
     acknowledge(path, 3, "archive")
-    assert tidy(writer) == 3
+    assert run_round(writer) == 3
     assert ids(path) == [4, 5, 6]
     acknowledge(path, 5, "archive")
-    assert tidy(writer) == 1
+    assert run_round(writer) == 1
     assert ids(path) == [5, 6]
 
 
-def test_without_any_consumer_nothing_is_purged(writer, path):
+def test_nothing_is_purged_without_a_consumer(writer, path):
     append(writer, [400, 300])
-    assert tidy(writer) == 0
+    assert run_round(writer) == 0
     assert ids(path) == [1, 2]
 
 
-def test_consumers_of_an_inbox_that_was_replaced_do_not_count(writer, path):
+def test_consumers_of_a_replaced_inbox_do_not_count(writer, path):
     append(writer, [400, 300])
     consumers.acknowledge(path, "reports", "another inbox", 1000)
-    assert tidy(writer) == 0
+    assert run_round(writer) == 0
     acknowledge(path, 1, "archive")
-    assert tidy(writer) == 1
+    assert run_round(writer) == 1
 
 
-def test_what_came_after_an_inbox_was_restored_from_a_copy_is_not_taken_for_acknowledged(writer, path):
-    """It has ids that consumers acknowledged once, for other notifications: `gather` stops there, and so do we."""
+def test_notifications_received_after_a_restore_do_not_count_as_acknowledged(writer, path):
+    """They have ids that consumers acknowledged for other notifications: `gather` stops there, and so does the purge."""
     append(writer, [40, 40])
     acknowledge(path, 4)
     record = consumers.folder(path) / "reports.json"
@@ -100,66 +100,68 @@ def test_what_came_after_an_inbox_was_restored_from_a_copy_is_not_taken_for_ackn
     content["acknowledged_at"] = timestamps.iso(NOW - timedelta(days=39))
     record.write_text(json.dumps(content))
     append(writer, [38, 37])
-    assert tidy(writer) == 2
+    assert run_round(writer) == 2
     assert ids(path) == [3, 4]
 
 
-def test_a_consumer_whose_file_is_damaged_keeps_everything(writer, path):
+def test_nothing_is_purged_while_the_file_of_a_consumer_is_damaged(writer, path):
     append(writer, [400, 300])
     acknowledge(path, 2)
     acknowledge(path, 2, "archive")
     (consumers.folder(path) / "archive.json").write_bytes(b"{")
-    assert tidy(writer) == 0
+    assert run_round(writer) == 0
 
 
-def test_a_consumer_that_was_forgotten_holds_nothing_up(writer, path):
+def test_a_forgotten_consumer_does_not_block_the_purge(writer, path):
     append(writer, [400, 300])
     acknowledge(path, 2)
     acknowledge(path, 0, "gone")
-    assert tidy(writer) == 0
+    assert run_round(writer) == 0
     assert consumers.forget(path, "gone")
-    assert tidy(writer) == 2
+    assert run_round(writer) == 2
 
 
-@pytest.mark.parametrize("known", [True, False])
-def test_beyond_keep_days_at_most_everything_goes_loudly_and_counted(writer, path, known, caplog):
+@pytest.mark.parametrize("acknowledged", [True, False])
+def test_unread_notifications_older_than_keep_days_at_most_are_purged_counted_and_logged(
+    writer, path, acknowledged, caplog
+):
     append(writer, [100, 95, 91, 89, 1])
-    if known:
+    if acknowledged:
         acknowledge(path, 1)
     with caplog.at_level(logging.WARNING):
-        assert tidy(writer, Retention(keep_days=30, keep_days_at_most=90)) == 3
+        assert run_round(writer, Retention(keep_days=30, keep_days_at_most=90)) == 3
     assert ids(path) == [4, 5]
-    unread = 2 if known else 3
+    unread = 2 if acknowledged else 3
     assert f"LOST: {unread} notifications up to 3" in caplog.text
     with closing(sqlite_file.open_readable(path)) as connection:
         assert connection.execute("SELECT purged_to, purged_unread FROM inbox").fetchone() == (3, unread)
 
 
-def test_nothing_is_purged_behind_what_is_kept(writer, path):
-    """An imported notification is old but stands at the end: it waits for its turn."""
+def test_notifications_are_purged_in_order_of_their_ids(writer, path):
+    """An imported notification is old, but has the highest id: it is purged after those before it."""
     append(writer, [40, 1, 40, 40])
     acknowledge(path, 4)
-    assert tidy(writer) == 1
+    assert run_round(writer) == 1
     assert ids(path) == [2, 3, 4]
 
 
-def test_what_was_received_while_the_clock_was_ahead_holds_nothing_up(writer, path):
+def test_notifications_dated_in_the_future_do_not_block_the_purge(writer, path):
     append(writer, [40, -4000, 40, -4000, 1])
     acknowledge(path, 5)
-    assert tidy(writer) == 3
+    assert run_round(writer) == 3
     assert ids(path) == [4, 5]
 
 
-def test_ids_are_not_used_again_and_a_reader_sees_what_is_gone(writer, path):
+def test_ids_of_purged_notifications_are_not_reused(writer, path):
     append(writer, [40] * 10)
     acknowledge(path, 10)
-    assert tidy(writer) == 10
+    assert run_round(writer) == 10
     append(writer, [0])
     with closing(LocalInbox(path)) as inbox:
         assert (inbox.first_id(), inbox.last_id()) == (11, 11)
 
 
-def test_purging_is_done_in_small_steps(writer, path, monkeypatch):
+def test_a_purge_consists_of_small_steps(writer, path, monkeypatch):
     monkeypatch.setattr(maintenance, "PAUSE_FACTOR", 0)
     append(writer, [40] * (2 * retention.STEP_ROWS + 10))
     acknowledge(path, 10_000)
@@ -170,7 +172,7 @@ def test_purging_is_done_in_small_steps(writer, path, monkeypatch):
     assert [step.count for step in steps] == [3, 2]
 
 
-def test_the_space_is_given_back(writer, path):
+def test_the_file_shrinks_after_a_purge(writer, path):
     append(writer, [40] * 2000, body=b"")
     append(writer, [1] * 50, body=b"")
     assert writer.perform(retention.try_truncate_log).result()
@@ -185,36 +187,36 @@ def test_the_space_is_given_back(writer, path):
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
-def test_the_log_stays_short_while_much_is_purged_and_given_back(writer, path):
+def test_the_log_stays_short_during_a_large_purge(writer, path):
     append(writer, [40] * 3000, body=bytes(20_000))
     append(writer, [1] * 50)
     assert writer.perform(retention.try_truncate_log).result()
     acknowledge(path, 3000)
-    known, now = consumers.read_all(path), timestamps.now()
+    positions, now = consumers.read_all(path), timestamps.now()
     log, longest, steps = Path(f"{path}-wal"), 0, 0
-    while writer.perform(lambda c: retention.purge_step(c, MONTH, known, now)).result().count:
+    while writer.perform(lambda c: retention.purge_step(c, MONTH, positions, now)).result().count:
         longest = max(longest, log.stat().st_size)
-    while given := writer.perform(_given_back).result():
-        assert given <= retention.STEP_PAGES
+    while pages := writer.perform(_vacuum).result():
+        assert pages <= retention.STEP_PAGES
         longest, steps = max(longest, log.stat().st_size), steps + 1
     assert steps > 20
     assert longest < 2 * committer.CHECKPOINT_BYTES
 
 
-def _given_back(connection: sqlite3.Connection) -> int:
+def _vacuum(connection: sqlite3.Connection) -> int:
     (before,) = connection.execute("PRAGMA freelist_count").fetchone()
-    said = retention.vacuum_step(connection)
+    released = retention.vacuum_step(connection)
     (after,) = connection.execute("PRAGMA freelist_count").fetchone()
-    assert before - after == said
-    return said
+    assert before - after == released
+    return released
 
 
-def test_the_log_is_emptied_when_nothing_is_written_for_a_round(writer, path):
+def test_the_log_is_emptied_after_a_round_without_writes(writer, path):
     async def main() -> list[int]:
-        keeper = InboxMaintenance(writer, MONTH)
+        housekeeping = InboxMaintenance(writer, MONTH)
         sizes = []
         for _ in range(2):
-            await keeper.perform_round()
+            await housekeeping.perform_round()
             sizes.append(Path(f"{path}-wal").stat().st_size)
         return sizes
 
@@ -224,7 +226,7 @@ def test_the_log_is_emptied_when_nothing_is_written_for_a_round(writer, path):
     assert second == 0
 
 
-def test_a_reader_that_never_pauses_stops_the_purge_and_is_named_once(writer, path, monkeypatch, caplog):
+def test_a_reader_that_never_pauses_stops_the_purge_and_is_logged_once(writer, path, monkeypatch, caplog):
     monkeypatch.setattr(sqlite_file, "LOG_BYTES", 100_000)
     append(writer, [40] * 100)
     acknowledge(path, 100)
@@ -232,18 +234,18 @@ def test_a_reader_that_never_pauses_stops_the_purge_and_is_named_once(writer, pa
         reader.execute("BEGIN")
         reader.execute("SELECT count(*) FROM notification").fetchone()
         append(writer, [1] * 20, body=b"")
-        assert (tidy(writer), len(ids(path))) == (0, 120)
-        keeper = InboxMaintenance(writer, MONTH)
+        assert (run_round(writer), len(ids(path))) == (0, 120)
+        housekeeping = InboxMaintenance(writer, MONTH)
         caplog.clear()
-        asyncio.run(keeper.perform_round())
-        asyncio.run(keeper.perform_round())
+        asyncio.run(housekeeping.perform_round())
+        asyncio.run(housekeeping.perform_round())
         assert caplog.text.count("reading") == 1
         reader.execute("ROLLBACK")
-    assert tidy(writer) == 100
+    assert run_round(writer) == 100
     assert writer.failure is None
 
 
-def test_a_step_that_fails_costs_nothing(writer, path):
+def test_a_failed_step_is_rolled_back(writer, path):
     append(writer, [40] * 3)
 
     def broken(connection: sqlite3.Connection) -> None:
@@ -258,7 +260,7 @@ def test_a_step_that_fails_costs_nothing(writer, path):
     assert (ids(path), writer.failure) == ([1, 2, 3, 4], None)
 
 
-def test_after_a_fault_of_the_disk_in_a_step_the_inbox_is_opened_afresh(writer, path):
+def test_the_inbox_is_reopened_after_a_disk_error_in_a_step(writer, path):
     class Fault(sqlite3.OperationalError):
         sqlite_errorname = "SQLITE_IOERR_FSYNC"
 
@@ -277,14 +279,14 @@ def test_after_a_fault_of_the_disk_in_a_step_the_inbox_is_opened_afresh(writer, 
     append(writer, [1])
 
 
-def test_after_close_no_step_is_tried(path):
+def test_no_step_runs_after_close(path):
     writer = InboxWriter(path)
     writer.close()
     with pytest.raises(InboxUnavailableError):
         writer.perform(retention.vacuum_step).result(1)
 
 
-def test_serve_purges_by_itself_and_says_so(tmp_path):
+def test_serve_purges_by_itself_and_logs_the_purge(tmp_path):
     path = tmp_path / "inbox.db"
     with closing(InboxWriter(path)) as writer:
         append(writer, [40] * 1200 + [1])
@@ -301,8 +303,8 @@ def test_serve_purges_by_itself_and_says_so(tmp_path):
     assert server.bodies()[0] == b"{}"
 
 
-def test_the_log_stays_bounded_under_load_with_a_slow_reader_attached(path, monkeypatch):
-    """Arrivals, a purge and a reader that takes its time between batches, all at once."""
+def test_the_log_stays_bounded_under_load_with_a_slow_reader(path, monkeypatch):
+    """Requests, a purge and a reader that pauses between batches, all at the same time."""
     over = threading.Event()
     read: list[int] = []
     largest = 0
@@ -311,12 +313,12 @@ def test_the_log_stays_bounded_under_load_with_a_slow_reader_attached(path, monk
         with closing(LocalInbox(path)) as inbox:
             while not over.is_set():
                 batch = inbox.read(read[-1] if read else 0, Bounds(rows=20))
-                read.extend(one.id for one in batch)
+                read.extend(notification.id for notification in batch)
                 over.wait(0.02)
 
     async def main() -> None:
         nonlocal largest
-        keeping = asyncio.create_task(InboxMaintenance(writer, MONTH, round_seconds=0.05).run())
+        task = asyncio.create_task(InboxMaintenance(writer, MONTH, round_seconds=0.05).run())
         old = timestamps.to_milliseconds(NOW - timedelta(days=40))
         for _ in range(300):
             await asyncio.gather(
@@ -328,8 +330,8 @@ def test_the_log_stays_bounded_under_load_with_a_slow_reader_attached(path, monk
             if read:
                 consumers.acknowledge(path, "reports", identity, read[-1])
             largest = max(largest, Path(f"{path}-wal").stat().st_size)
-        keeping.cancel()
-        await asyncio.gather(keeping, return_exceptions=True)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
     with closing(InboxWriter(path)) as writer:
         with closing(LocalInbox(path)) as inbox:
@@ -341,11 +343,11 @@ def test_the_log_stays_bounded_under_load_with_a_slow_reader_attached(path, monk
         finally:
             over.set()
             thread.join()
-        assert read == list(range(1, len(read) + 1)), "what was purged had been read"
-        written = writer.perform(
+        assert read == list(range(1, len(read) + 1)), "every purged notification had been read"
+        last_id = writer.perform(
             lambda c: c.execute("SELECT seq FROM sqlite_sequence").fetchone()[0]
         ).result()
-        assert written == 15_000
-        assert written * 3000 > 2 * largest, "the log was begun anew"
+        assert last_id == 15_000
+        assert last_id * 3000 > 2 * largest, "the log has restarted"
         assert largest < sqlite_file.LOG_BYTES
         assert ids(path)[0] > 1

@@ -1,4 +1,4 @@
-"""The writer: what it settles, what it survives, and what it hands out."""
+"""The writer: what it acknowledges, which errors it survives, and which ids it assigns."""
 
 import asyncio
 import sqlite3
@@ -19,7 +19,7 @@ from gatherer.model.errors import ConfigurationError, TemporaryError
 from tests.server_process import rows
 
 GOOD = NotificationRow(1_790_000_000_000, "endpoint", "meta", "192.0.2.1", "application/json", None, b"{}")
-POISONED = {
+UNSTORABLE = {
     "surrogate": GOOD._replace(content_type="\udcff"),
     "huge time": GOOD._replace(received_at=2**63),
     "no endpoint": GOOD._replace(endpoint=None),
@@ -39,12 +39,12 @@ def inbox(path: Path) -> Iterator[InboxWriter]:
         yield opened
 
 
-def append(inbox: InboxWriter, *arrivals: NotificationRow, seconds: float = 10) -> list[str]:
-    """Append all at once; return what came of each: "stored" or "refused"."""
+def append(inbox: InboxWriter, *notifications: NotificationRow, seconds: float = 10) -> list[str]:
+    """Append all rows at the same time; return the outcome of each: "stored" or "refused"."""
 
     async def main() -> list[object]:
         async with asyncio.timeout(seconds):
-            return await asyncio.gather(*map(inbox.append, arrivals), return_exceptions=True)
+            return await asyncio.gather(*map(inbox.append, notifications), return_exceptions=True)
 
     outcomes = asyncio.run(main())
     assert all(outcome is None or isinstance(outcome, InboxUnavailableError) for outcome in outcomes), (
@@ -53,7 +53,7 @@ def append(inbox: InboxWriter, *arrivals: NotificationRow, seconds: float = 10) 
     return ["stored" if outcome is None else "refused" for outcome in outcomes]
 
 
-def test_commits_are_durable_by_the_pragmas_in_force(path):
+def test_the_pragmas_make_commits_durable(path):
     with closing(InboxWriter(path)):
         pass
     with closing(sqlite_file.open_writable(path)) as connection:
@@ -62,7 +62,7 @@ def test_commits_are_durable_by_the_pragmas_in_force(path):
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 63, 64, 65, 127, 200])
-def test_a_group_of_any_size_is_stored_whole_and_in_order(inbox, path, count):
+def test_a_group_of_any_size_is_stored_completely_and_in_order(inbox, path, count):
     bodies = [b"%d" % n for n in range(count)]
     assert append(inbox, *(GOOD._replace(body=body) for body in bodies)) == ["stored"] * count
     assert [body for (body,) in rows(path, "body")] == bodies
@@ -72,22 +72,22 @@ def log_bytes(path: Path) -> int:
     return path.with_name(f"{path.name}-wal").stat().st_size
 
 
-def test_the_log_is_moved_into_the_file_as_it_grows(inbox, path):
+def test_the_log_is_checkpointed_as_it_grows(inbox, path):
     for _ in range(20):
         assert append(inbox, *[GOOD._replace(body=bytes(100_000))] * 20) == ["stored"] * 20
     assert log_bytes(path) < 1.5 * committer.CHECKPOINT_BYTES
     assert path.stat().st_size > 30_000_000
 
 
-def test_a_log_that_readers_have_kept_begins_anew_as_soon_as_there_is_none(inbox, path):
-    """Also where next to nothing is left to be moved by then, and little comes."""
+def test_a_log_that_a_reader_has_pinned_restarts_when_the_reader_ends(inbox, path):
+    """Also if few pages are left to checkpoint by then, and few rows follow."""
     with closing(sqlite_file.open_readable(path)) as reader:
         for body, count in ((bytes(100_000), 600), (b"{}", 3)):
             reader.execute("BEGIN")
             reader.execute("SELECT count(*) FROM notification").fetchone()
             for _ in range(count // min(count, 20)):
                 assert "refused" not in append(inbox, *[GOOD._replace(body=body)] * min(count, 20))
-            assert log_bytes(path) > 50_000_000, "it could not begin anew"
+            assert log_bytes(path) > 50_000_000, "the reader kept the log from restarting"
             reader.execute("COMMIT")
     for _ in range(4):
         assert append(inbox, GOOD) == ["stored"]
@@ -95,23 +95,23 @@ def test_a_log_that_readers_have_kept_begins_anew_as_soon_as_there_is_none(inbox
     assert pages < 100
 
 
-@pytest.mark.parametrize("poison", POISONED)
-def test_a_poisoned_arrival_is_refused_and_costs_neither_its_group_nor_the_thread(inbox, path, poison):
+@pytest.mark.parametrize("defect", UNSTORABLE)
+def test_a_row_that_cannot_be_stored_fails_alone(inbox, path, defect):
     group = [GOOD._replace(body=b"%d" % n) for n in range(20)]
-    group.insert(7, POISONED[poison])
+    group.insert(7, UNSTORABLE[defect])
     assert append(inbox, *group) == ["stored"] * 7 + ["refused"] + ["stored"] * 13
     assert append(inbox, GOOD) == ["stored"]
     assert [body for (body,) in rows(path, "body")] == [b"%d" % n for n in range(20)] + [b"{}"]
     assert inbox.failure is None
 
 
-def test_a_group_of_nothing_but_poison_is_refused(inbox):
-    assert append(inbox, *POISONED.values()) == ["refused"] * len(POISONED)
+def test_a_group_without_a_storable_row_is_rejected(inbox):
+    assert append(inbox, *UNSTORABLE.values()) == ["refused"] * len(UNSTORABLE)
     assert append(inbox, GOOD) == ["stored"]
 
 
-def test_any_other_failure_is_refused_at_once_and_recovered_from(path, monkeypatch):
-    """Whatever the driver raises: nobody hangs, the thread lives, and the connection is made afresh."""
+def test_the_writer_recovers_from_any_error_of_the_driver(path, monkeypatch):
+    """Whichever error the driver raises: no caller hangs, the thread survives, and the connection is replaced."""
     monkeypatch.setattr(writer, "RETRY_SECONDS", 0.01)
     connect = sqlite3.connect
     problems: list[Exception] = []
@@ -140,12 +140,12 @@ def test_any_other_failure_is_refused_at_once_and_recovered_from(path, monkeypat
                     break
                 deadline.wait(0.01)
             assert inbox.failure is None
-            assert inbox._file.connection is not first, "the old connection is never trusted again"
+            assert inbox._file.connection is not first, "the old connection is not reused"
             assert append(inbox, GOOD) == ["stored"]
     assert len(rows(path)) == len(failures)
 
 
-def test_while_it_cannot_commit_everything_is_refused_at_once(path, monkeypatch):
+def test_rows_are_rejected_at_once_while_commits_fail(path, monkeypatch):
     monkeypatch.setattr(writer, "RETRY_SECONDS", 0.05)
 
     def broken(*_):
@@ -164,7 +164,7 @@ def test_while_it_cannot_commit_everything_is_refused_at_once(path, monkeypatch)
         assert rows(path) == []
 
 
-def test_a_file_that_vanishes_is_not_replaced_by_an_empty_one(path, monkeypatch):
+def test_a_missing_file_is_not_replaced_by_an_empty_one(path, monkeypatch):
     monkeypatch.setattr(writer, "RETRY_SECONDS", 0.01)
     with closing(InboxWriter(path)) as inbox:
         assert append(inbox, GOOD) == ["stored"]
@@ -178,7 +178,7 @@ def test_a_file_that_vanishes_is_not_replaced_by_an_empty_one(path, monkeypatch)
         assert not path.exists()
 
 
-def test_close_commits_what_waits(path):
+def test_close_commits_waiting_rows(path):
     inbox = InboxWriter(path)
 
     async def main() -> None:
@@ -190,13 +190,13 @@ def test_close_commits_what_waits(path):
     assert [body for (body,) in rows(path, "body")] == [b"%d" % n for n in range(2500)]
 
 
-def test_after_close_everything_is_refused(path):
+def test_rows_are_rejected_after_close(path):
     inbox = InboxWriter(path)
     inbox.close()
     assert append(inbox, GOOD) == ["refused"]
 
 
-def test_what_nobody_waits_for_any_more_disturbs_nothing(inbox, path):
+def test_cancelled_futures_do_not_disturb_the_writer(inbox, path):
     async def main() -> None:
         futures = [inbox.append(GOOD) for _ in range(10)]
         for future in futures[::2]:
@@ -208,12 +208,12 @@ def test_what_nobody_waits_for_any_more_disturbs_nothing(inbox, path):
     assert len(rows(path)) == 11
 
 
-def test_the_order_of_arrival_is_the_order_of_ids(inbox, path):
+def test_ids_follow_the_order_of_arrival(inbox, path):
     append(inbox, *[GOOD._replace(body=b"%d" % n) for n in range(3000)])
     assert rows(path, "id, body") == [(n + 1, b"%d" % n) for n in range(3000)]
 
 
-def test_ids_are_never_used_twice_also_after_deletion(path):
+def test_ids_are_not_reused_after_deletion(path):
     with closing(InboxWriter(path)) as inbox:
         append(inbox, GOOD, GOOD, GOOD)
     with closing(sqlite_file.open_writable(path)) as purge:
@@ -221,7 +221,7 @@ def test_ids_are_never_used_twice_also_after_deletion(path):
     with closing(InboxWriter(path)) as inbox:
         append(inbox, GOOD)
     with closing(LocalInbox(path)) as reader:
-        assert [one.id for one in reader.read(0, Bounds())] == [4]
+        assert [notification.id for notification in reader.read(0, Bounds())] == [4]
         assert (reader.first_id(), reader.last_id()) == (4, 4)
 
 
@@ -233,23 +233,23 @@ def wait_until_it_commits(inbox: InboxWriter) -> None:
     raise AssertionError(inbox.failure)
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows lets nobody move a file that is open")
-def test_nothing_is_promised_while_the_file_is_elsewhere_and_it_is_whole_there(inbox, path, caplog):
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows does not move an open file")
+def test_nothing_is_acknowledged_while_the_file_is_moved_away(inbox, path, caplog):
     assert append(inbox, GOOD) == ["stored"]
     elsewhere = path.rename(path.with_name("moved.db"))
     assert append(inbox, GOOD) == ["refused"]
     assert f"{path} has been moved or deleted" in caplog.text
     assert append(inbox, GOOD) == ["refused"]
-    assert len(rows(elsewhere, "id")) == 2  # also the one that was refused: the provider posts it again
+    assert len(rows(elsewhere, "id")) == 2  # including the rejected one: the provider sends it again
     elsewhere.rename(path)
     wait_until_it_commits(inbox)
     assert append(inbox, GOOD) == ["stored"]
     assert len(rows(path, "id")) == 3
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows lets nobody delete a file that is open")
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows does not delete an open file")
 @pytest.mark.parametrize("suffix", ["-wal", "-shm"])
-def test_what_was_promised_survives_the_deletion_of_a_part(inbox, path, suffix):
+def test_acknowledged_rows_survive_the_deletion_of_a_log_file(inbox, path, suffix):
     assert append(inbox, GOOD, GOOD) == ["stored", "stored"]
     path.with_name(path.name + suffix).unlink()
     assert append(inbox, GOOD) == ["refused"]
@@ -260,8 +260,8 @@ def test_what_was_promised_survives_the_deletion_of_a_part(inbox, path, suffix):
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows lets nobody replace a file that is open")
-def test_another_inbox_in_the_same_place_is_the_one_that_is_written_then(inbox, path, tmp_path):
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows does not replace an open file")
+def test_the_writer_continues_in_an_inbox_that_replaced_its_own(inbox, path, tmp_path):
     assert append(inbox, GOOD) == ["stored"]
     InboxWriter(tmp_path / "other" / "inbox.db").close()
     (tmp_path / "other" / "inbox.db").replace(path)
@@ -270,27 +270,27 @@ def test_another_inbox_in_the_same_place_is_the_one_that_is_written_then(inbox, 
     assert append(inbox, GOOD) == ["stored"]
     assert rows(path, "id") == [(1,)]
     inbox.close()
-    assert path.with_name("inbox.db-wal").exists()  # kept for readers, now those of the new file
+    assert path.with_name("inbox.db-wal").exists()  # kept for the readers of the new file
 
 
-def test_two_writers_of_one_file_are_impossible_in_one_process_too(inbox, path):
+def test_a_second_writer_in_the_same_process_is_rejected(inbox, path):
     with pytest.raises(ConfigurationError, match="already served by"):
         InboxWriter(path)
     assert append(inbox, GOOD) == ["stored"]
 
 
-def test_a_file_that_another_program_has_locked_is_a_temporary_matter(path, monkeypatch):
+def test_a_lock_of_another_program_is_a_temporary_error(path, monkeypatch):
     monkeypatch.setattr(sqlite_file, "BUSY_SECONDS", 0.1)
     InboxWriter(path).close()
     with closing(sqlite3.connect(path)) as other:
         other.execute("BEGIN EXCLUSIVE")
         with pytest.raises(TemporaryError, match="at present"):
             InboxWriter(path)
-    InboxWriter(path).close()  # and its lock was given back
+    InboxWriter(path).close()  # the failed attempt has released its lock
 
 
-def test_the_tables_are_made_all_at_once_or_not_at_all(path, monkeypatch):
-    """An interruption between the first statement and the last leaves a file that the next start completes."""
+def test_the_tables_are_created_in_one_transaction(path, monkeypatch):
+    """After an interruption between the first and the last statement, the next start creates all tables."""
     sqlite_file.create_private(path)
     statements: list[str] = []
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
