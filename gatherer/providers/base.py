@@ -24,28 +24,26 @@ class Decoded(list[Record | Rejected]):
 
     def __init__(self) -> None:
         self._paths: list[Paths] = []
-        self._noted: list[
-            tuple[Path, Path | list[Path | None] | None]
-        ] = []  # not in _paths yet: they come after
+        self._noted: list[tuple[Path, Paths | list[Path | None]]] = []  # not in _paths yet: they come after
 
     @property
     def paths(self) -> list[Paths]:
         """The paths of each record and rejection, in their order."""
-        for path, contacts in self._noted:
-            if isinstance(contacts, list):
-                for i, contact in enumerate(contacts):
+        for path, further in self._noted:
+            if isinstance(further, list):
+                for i, contact in enumerate(further):
                     self._paths.append(((*path, i),) if contact is None else ((*path, i), contact))
             else:
-                self._paths.append((path,) if contacts is None else (path, contacts))
+                self._paths.append((path, *further))
         self._noted.clear()
         return self._paths
 
     def add(self, fact: Record | Rejected, *paths: Path) -> None:
-        """Append `fact`, which comes from the parts of the body at `paths`."""
+        """Append `fact`, which comes from the parts of the body at `paths`: one at least, the element's own first."""
         self.append(fact)
-        self.paths.append(paths)
+        self.note(paths[0], paths[1:])
 
-    def note(self, path: Path, contacts: Path | list[Path | None] | None) -> None:
+    def note(self, path: Path, further: Paths | list[Path | None]) -> None:
         """Note where facts come from that were just appended: from the element at `path`, or from those of an array.
 
         The paths of each fact are made when the caller wants them: a thousand of them cost time, and usually they
@@ -53,10 +51,10 @@ class Decoded(list[Record | Rejected]):
 
         Args:
             path: the path of the element, or of the array.
-            contacts: the path of the contact of the element, or None; for an array, the list of these.
+            further: the other paths of the fact; for an array, the list of the contact of each element, or None.
 
         """
-        self._noted.append((path, contacts))
+        self._noted.append((path, further))
 
     def with_paths(self) -> Iterator[tuple[Record | Rejected, Paths]]:
         """Return each record and rejection with its paths."""

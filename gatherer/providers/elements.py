@@ -1,6 +1,7 @@
 """Careful reading of single JSON values: what is expected, what is tolerated, what is an error."""
 
 import re
+from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
@@ -11,6 +12,7 @@ from gatherer.providers.base import ElementError
 
 _EXACT_BELOW: Final = 2**53  # beyond it a float no longer tells neighbouring ids apart
 _USER_ID: Final = re.compile(r"[A-Z]{2}\.\S+")  # a business-scoped user id: US.13491208655302741918
+business_e164 = lru_cache(maxsize=256)(e164)  # for our own numbers: they are few, and in every body
 _encode = msgspec.json.Encoder(order="sorted").encode
 
 

@@ -29,10 +29,9 @@ from typing import Any, Final
 from msgspec.structs import replace
 
 from gatherer.model.notification import Notification
-from gatherer.model.phones import e164
 from gatherer.model.records import OtherEvent, Reason, Record, Rejected, Response, TemplateEvent, make_key
 from gatherer.providers.base import Decoded, Provider, reject_body
-from gatherer.providers.elements import as_json, dig, items, mapping, text
+from gatherer.providers.elements import as_json, business_e164, dig, items, mapping, text
 from gatherer.providers.origin import Origin, decode_one, items_with_paths, other
 from gatherer.providers.paths import WHOLE_BODY, Path, Paths
 from gatherer.providers.payload import UnreadableBodyError, load_json
@@ -48,8 +47,6 @@ WHATSAPP_ID: Final = re.compile(r"(?:wamid|wacid)\.|(?:gB|AB)[EG]")
 # says that a deletion is posted as a message, not how; `revoke`, which WhatsApp calls it, is known without this.
 DELETIONS: Final = frozenset({"deleted", "delete", "message_deleted"})
 DELETED: Final = ("message_id", "original_message_id", "id")
-
-NO_EXTRA: Final[tuple[Any, Path]] = (None, WHOLE_BODY)
 
 # What betrays a template update, in a key or in one of these words
 TEMPLATE: Final = "template"
@@ -96,16 +93,17 @@ def _decode_body(decoder: BodyDecoder, body: Any, path: Path) -> None:
         elif messages is not None:
             body = {**body, "messages": _as_revoke(messages)}
         decoder.decode_body(body, path)
-        space = f"{NAME}:{e164(text(body.get('business_phone'))) or ''}"
+        space = f"{NAME}:{business_e164(text(body.get('business_phone'))) or ''}"
         extras: dict[str | None, tuple[Any, Path]] = {}
         if messages is not None:
-            for message_path, message in items_with_paths(messages, (*path, "messages")):
-                extras[text(dig(message, "id"))] = (dig(message, "extra"), message_path)
-        has_extras = any(extra not in (None, "") for extra, _ in extras.values())
+            for message_path, message in items_with_paths(messages, path + ("messages",)):
+                extra = mapping(message).get("extra")
+                if extra not in (None, ""):
+                    extras[text(message.get("id"))] = (extra, message_path)
         decoded = decoder.decoded
         for i in range(first, len(decoded)):
             decoded[i] = _with_id_space(decoded[i], space)
-            if has_extras:
+            if extras:
                 decoded[i], decoded.paths[i] = _with_extra(decoded[i], decoded.paths[i], extras)
 
 
@@ -148,14 +146,14 @@ def _with_extra(
     Args:
         record: the record; anything but a response without a reference stays as it is. Receipts have theirs already.
         paths: the paths of the record.
-        extras: the `extra` and the path of each message by its id.
+        extras: the `extra` and the path of each message that has one, by its id.
 
     """
     if not isinstance(record, Response) or record.client_reference is not None or record.message_id is None:
         return record, paths
-    extra, path = extras.get(record.message_id, NO_EXTRA)
-    if extra in (None, ""):
+    if record.message_id not in extras:
         return record, paths
+    extra, path = extras[record.message_id]
     record = replace(record, client_reference=text(extra) or as_json(extra))
     return record, paths if path in paths else (*paths, path)  # another: one message came twice
 

@@ -148,7 +148,7 @@ def items_with_paths(value: object, path: Path) -> Iterator[tuple[Path, Any]]:
     """
     if type(value) is list:
         for i, item in enumerate(value):
-            yield (*path, i), item
+            yield path + (i,), item
     else:
         yield path, value
 
@@ -170,7 +170,7 @@ def decode_each(
         try:
             decoded.append(decode(origin, element))
         except Exception as problem:  # noqa: BLE001 - one bad element must not cost its siblings
-            decoded.append(origin.rejected((*path, i), problem))
+            decoded.append(origin.rejected(path + (i,), problem))
             contacts.append(None)
         else:
             contacts.append(origin.contact.path)
@@ -184,9 +184,10 @@ def decode_one(origin: Origin, element: Any, decode: DecodeElement, path: Path, 
         decoded.append(decode(origin, element))
     except Exception as problem:  # noqa: BLE001 - one bad element must not cost its siblings
         decoded.append(origin.rejected(path, problem))
-        decoded.note(path, None)
+        decoded.note(path, ())
     else:
-        decoded.note(path, origin.contact.path)
+        contact = origin.contact.path
+        decoded.note(path, () if contact is None else (contact,))
 
 
 def other(

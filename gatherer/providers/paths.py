@@ -7,12 +7,12 @@ number that counts from 0. `()` is the whole body. Three rules make every part r
 - A form is an object of its parameters. A parameter with several values is an array.
 - A step from a text leads into the JSON in that text.
 
-As text, a path is `$` with `.key` and `[index]`: `$.entry[0].changes[1].value.statuses[2]`. A key that is not made of
-ASCII letters, digits and `_` alone is written as JSON in brackets: `$["a key"]`. Two paths never have the same text.
+As text, a path is `$` with `.key` and `[index]`: `$.entry[0].changes[1].value.statuses[2]`. A key that starts with a
+digit, or has other characters than ASCII letters, digits and `_`, is written as JSON in brackets: `$["a key"]`. Two paths
+never have the same text.
 """
 
 import json
-import re
 from typing import Any, Final, TypeAlias
 
 from gatherer.providers.payload import UnreadableBodyError, load_form, load_json, load_lines
@@ -22,18 +22,18 @@ Paths: TypeAlias = tuple[Path, ...]
 
 WHOLE_BODY: Final[Path] = ()
 
-_PLAIN_KEY: Final = re.compile(r"\w+", re.ASCII)
-
 
 def path_text(path: Path) -> str:
     """Return `path` as text."""
-    return "$" + "".join(map(_step_text, path))
-
-
-def _step_text(step: str | int) -> str:
-    if type(step) is int:
-        return f"[{step}]"
-    return f".{step}" if _PLAIN_KEY.fullmatch(str(step)) else f"[{json.dumps(step, ensure_ascii=False)}]"
+    text = "$"
+    for step in path:
+        if isinstance(step, int):
+            text += f"[{step}]"
+        elif step.isascii() and step.isidentifier():
+            text += f".{step}"
+        else:
+            text += f"[{json.dumps(step, ensure_ascii=False)}]"
+    return text
 
 
 def load_body(body: bytes) -> Any:

@@ -36,7 +36,16 @@ from gatherer.model.notification import Notification
 from gatherer.model.phones import e164
 from gatherer.model.records import WHATSAPP, Kind, Reason, Record, Response, TemplateEvent, make_key
 from gatherer.providers.base import Decoded, ElementError, Provider, reject_body
-from gatherer.providers.elements import as_json, identifier, integer, mapping, object_of, reference, text
+from gatherer.providers.elements import (
+    as_json,
+    business_e164,
+    identifier,
+    integer,
+    mapping,
+    object_of,
+    reference,
+    text,
+)
 from gatherer.providers.origin import Origin, decode_one, items_with_paths, other
 from gatherer.providers.paths import WHOLE_BODY
 from gatherer.providers.payload import UnreadableBodyError, load_json
@@ -114,7 +123,7 @@ def _decode_event(origin: Origin, event: Any) -> Record:
     get = event.get
     origin.account_id = text(get("wabaId"))
     origin.phone_number_id = text(get("channelId"))
-    origin.business_phone = e164(text(get("channelPhoneNumber")))
+    origin.business_phone = business_e164(text(get("channelPhoneNumber")))
     origin.entry_at = timestamps.parse(get("created"))
     origin.is_test = not SAMPLES.isdisjoint(text(get(name)) for name in ("id", "whatsappMessageId"))
     stem = (name := VERSION.sub("", word)).lower()

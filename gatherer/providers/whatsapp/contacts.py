@@ -34,7 +34,7 @@ def read_contacts(entries: object, path: Path) -> Contacts:
     contacts: Contacts = {}
     for i, entry in enumerate(entries if type(entries) is list else items(entries)):
         if type(entry) is dict:
-            contact = _read(entry, (*path, "contacts") if entries is entry else (*path, "contacts", i))
+            contact = _read(entry, path + (("contacts",) if entries is entry else ("contacts", i)))
             if contact.wa_id:
                 contacts[contact.wa_id] = contact
             if contact.user_id:

@@ -17,10 +17,9 @@ import msgspec
 
 from gatherer.model import timestamps
 from gatherer.model.notification import Notification
-from gatherer.model.phones import e164
 from gatherer.model.records import Reason
 from gatherer.providers.base import Decoded, reject, reject_body
-from gatherer.providers.elements import items, mapping, text
+from gatherer.providers.elements import business_e164, items, mapping, text
 from gatherer.providers.origin import DecodeElement, Origin, decode_each, decode_one, other
 from gatherer.providers.paths import WHOLE_BODY, Path
 from gatherer.providers.payload import UnreadableBodyError, load_json, load_lines
@@ -143,16 +142,16 @@ class BodyDecoder(msgspec.Struct, gc=False):
             entries = body["entry"]
             if type(entries) is list:
                 for i, entry in enumerate(entries):
-                    self.decode_entry(entry, (*path, "entry", i))
+                    self.decode_entry(entry, path + ("entry", i))
             elif entries is not None:
-                self.decode_entry(entries, (*path, "entry"))
+                self.decode_entry(entries, path + ("entry",))
         elif "changes" in body:
             self.decode_entry(body, path)
         elif "field" in body and "value" in body:
             self.decode_change(Origin(self.notification, self.provider), body, path)
         elif "event" in body and type(body.get("data")) is dict:
             origin = Origin(self.notification, self.provider)
-            self.decode_value(origin, text(body["event"]), body["data"], (*path, "data"))
+            self.decode_value(origin, text(body["event"]), body["data"], path + ("data",))
         else:
             self.decode_value(Origin(self.notification, self.provider), None, body, path)
 
@@ -174,10 +173,10 @@ class BodyDecoder(msgspec.Struct, gc=False):
         if type(changes) is list:
             for i, change in enumerate(changes):
                 origin = Origin(self.notification, self.provider, account_id, entry_at, is_test)
-                self.decode_change(origin, change, (*path, "changes", i))
+                self.decode_change(origin, change, path + ("changes", i))
         elif changes is not None:
             origin = Origin(self.notification, self.provider, account_id, entry_at, is_test)
-            self.decode_change(origin, changes, (*path, "changes"))
+            self.decode_change(origin, changes, path + ("changes",))
 
     def decode_change(self, origin: Origin, change: Any, path: Path) -> None:
         """Decode one change: a field and its value."""
@@ -186,7 +185,7 @@ class BodyDecoder(msgspec.Struct, gc=False):
             return
         value = change.get("value")
         if type(value) is dict:
-            self.decode_value(origin, text(change.get("field")), value, (*path, "value"))
+            self.decode_value(origin, text(change.get("field")), value, path + ("value",))
         else:
             self.reject(path, "a change must have an object as its value")
 
@@ -200,7 +199,7 @@ class BodyDecoder(msgspec.Struct, gc=False):
                 return
         metadata = mapping(value.get("metadata"))
         origin.phone_number_id = text(metadata.get("phone_number_id"))
-        origin.business_phone = e164(
+        origin.business_phone = business_e164(
             text(metadata.get("display_phone_number") or value.get("business_phone"))
         )
         origin.is_test = origin.is_test or origin.phone_number_id == TEST_PHONE_NUMBER_ID
@@ -215,7 +214,7 @@ class BodyDecoder(msgspec.Struct, gc=False):
             if name not in AROUND and elements is not None:
                 has_elements = True
                 decode = decoders.get(name) or decoder_of_unknown(name)
-                decode_each(origin, elements, decode, (*path, name), self.decoded)
+                decode_each(origin, elements, decode, path + (name,), self.decoded)
         if contacts and not has_elements:
             self.decoded.add(other(origin, value, "contacts", None), path)
 

@@ -6,7 +6,6 @@ not decoded here at all but by :mod:`gatherer.providers.whatsapp.envelope`, whic
 the same records of the same bytes; `tests/providers/test_everyday_receipts.py` proves it.
 """
 
-from functools import lru_cache
 from typing import Annotated, Final, Literal
 
 import msgspec
@@ -17,7 +16,7 @@ from gatherer.model.notification import Notification
 from gatherer.model.phones import e164
 from gatherer.model.records import WHATSAPP, Kind, Response, make_key
 from gatherer.providers.base import Decoded
-from gatherer.providers.elements import as_json
+from gatherer.providers.elements import as_json, business_e164
 from gatherer.providers.origin import Origin
 from gatherer.providers.paths import Path, Paths
 
@@ -179,14 +178,11 @@ def _locate_receipts(value: Value, path: Path, paths: list[Paths]) -> None:
         paths.append((own,) if number is None else (own, (*path, "contacts", number)))
 
 
-_business_phone = lru_cache(maxsize=1024)(e164)  # ours are few, and in every body
-
-
 def _decode_value(origin: Origin, value: Value, receipts: Decoded) -> None:
     metadata = value.metadata
     if metadata is not None:
         origin.phone_number_id = metadata.phone_number_id
-        origin.business_phone = _business_phone(metadata.display_phone_number)
+        origin.business_phone = business_e164(metadata.display_phone_number)
     origin.is_test = origin.account_id == TEST_ACCOUNT or origin.phone_number_id == TEST_PHONE_NUMBER_ID
     contacts: dict[str, Contact] = {}
     for contact in value.contacts or ():

@@ -78,8 +78,9 @@ def _answer(
         for name, part in message.items()
         if name not in IN_COLUMNS and (name != get("type") or type(part) not in (dict, list))
     }
-    said = ("id", "from") if _is_ours(origin, context.get("from")) else ("id",)
-    details["context"] = remainder(get("context"), *said)
+    if get("context") is not None:
+        in_columns = ("id", "from") if _is_ours(origin, context.get("from")) else ("id",)
+        details["context"] = remainder(get("context"), *in_columns)
     details["contact"] = contact.more
     if contact.wa_id not in (None, raw):
         details["wa_id"] = contact.wa_id

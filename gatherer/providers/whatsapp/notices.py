@@ -202,20 +202,20 @@ NOTICES: Final[dict[str, Decode]] = {
 
 # Keys that tell what a value is when its field does not: Meta's own sample of a quality notice says
 # message_template_status_update, and relays forward the value alone.
-TELLING_KEYS: Final = (
-    ("new_quality_score", "message_template_quality_update"),
-    ("message_template_element", "message_template_components_update"),
-    ("previous_category", "template_category_update"),
-    ("category_update_timestamp", "template_category_update"),
-    ("message_template_id", "message_template_status_update"),
-    ("flow_id", "flows"),
-)
+TELLING_KEYS: Final = {
+    "new_quality_score": "message_template_quality_update",
+    "message_template_element": "message_template_components_update",
+    "previous_category": "template_category_update",
+    "category_update_timestamp": "template_category_update",
+    "message_template_id": "message_template_status_update",
+    "flow_id": "flows",
+}
 
 
 def field_of(field: str | None, value: dict[str, Any]) -> str | None:
     """Return the field that `value` really belongs to: a look at its keys corrects `field`."""
-    if field is None or field == "message_template_status_update":
-        for key, told in TELLING_KEYS:
-            if key in value:
-                return told
+    if (field is None or field == "message_template_status_update") and not TELLING_KEYS.keys().isdisjoint(
+        value
+    ):
+        return next(TELLING_KEYS[key] for key in TELLING_KEYS if key in value)
     return field

@@ -107,7 +107,16 @@ def decode_status(origin: Origin, status: Any) -> Record:
 
     contact = origin.find_contact(raw, user_id)
     occurred_at, source = origin.when(get("timestamp"))
-    receipt = replace(
+    details = {name: status[name] for name in status if name not in IN_COLUMNS}
+    if details.get("message") == {"recipient_id": raw}:
+        del details["message"]
+    if contact.more is not None:
+        details["contact"] = contact.more
+    pricing = get("pricing") or dig(status, "conversation.pricing")  # nested in Meta's sample for groups
+    price = mapping(pricing)
+    if pricing and (not price or not PRICES.issuperset(price)):
+        details["pricing"] = pricing
+    receipt = replace(  # with more keywords than about 14, CPython makes each call several times slower
         origin.blank(),
         key=make_key(WHATSAPP, kind, message_id, participant),
         occurred_at=occurred_at,
@@ -121,28 +130,17 @@ def decode_status(origin: Origin, status: Any) -> Record:
         or _as_text(get("extra")),  # EnableX: extra
         profile_name=contact.profile_name,
         group_id=group_id,
+        details=as_json(details) if details else None,
     )
-    if get("errors"):
-        receipt = replace(receipt, **read_errors(get("errors")))
-    details = {name: status[name] for name in status if name not in IN_COLUMNS}
-    if details.get("message") == {"recipient_id": raw}:
-        del details["message"]
-    if contact.more is not None:
-        details["contact"] = contact.more
-    pricing = get("pricing") or dig(status, "conversation.pricing")  # nested in Meta's sample for groups
-    if pricing is not None:
-        price = mapping(pricing)
+    if price:
         receipt = replace(
             receipt,
             pricing_category=text(price.get("category")),
             pricing_model=text(price.get("pricing_model")),
-            pricing_type=text(price.get("type"))
-            or text(price.get("pricing_type")),  # old code met the latter
+            pricing_type=text(price.get("type")) or text(price.get("pricing_type")),  # 2022: pricing_type
             billable=flag(price.get("billable")),
         )
-        if pricing != {} and (not price or not PRICES.issuperset(price)):
-            details["pricing"] = pricing
-    return replace(receipt, details=as_json(details)) if details else receipt
+    return replace(receipt, **read_errors(get("errors"))) if get("errors") else receipt
 
 
 def _as_text(client_reference: object) -> str | None:
