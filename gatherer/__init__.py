@@ -1,3 +1,3 @@
 """Gathers WhatsApp campaign responses from webhooks into SQL, once each, none lost."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -14,7 +14,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from gatherer import config
+from gatherer import __version__, config
 from gatherer.cli import COMMANDS
 from gatherer.config import example
 from gatherer.config.base import Section
@@ -114,6 +114,19 @@ def test_links_to_files_lead_to_files() -> None:
     for document in documentation.documents():
         for target in re.findall(r"`[^`]+ <([^>:]+)>`_", document.read_text(encoding="utf-8")):
             assert (document.parent / target).is_file(), target
+
+
+def test_the_newest_version_in_the_changelog_is_that_of_the_package() -> None:
+    """And every version has a date, newest first."""
+    text = (ROOT / "CHANGELOG.rst").read_text(encoding="utf-8")
+    unreleased, *versions = re.findall(r"^(.+)\n-{3,}$", text, re.MULTILINE)
+    assert unreleased == "Unreleased"
+    parsed = [re.fullmatch(r"(\d+\.\d+\.\d+) - (\d{4}-\d\d-\d\d)", version) for version in versions]
+    assert all(parsed)
+    dates = [version[2] for version in parsed if version]
+    assert parsed[0] is not None
+    assert parsed[0][1] == __version__
+    assert dates == sorted(dates, reverse=True)
 
 
 def test_tests_that_pages_name_exist() -> None:
