@@ -2,7 +2,8 @@
 
 (a) `without_storing`: the same server, answering without an inbox: what HTTP and the signature cost;
 (b) `naive_wsgi`: waitress with a commit per request, as one would write it by hand, `synchronous=FULL` like
-ours; and `naive_wsgi_kept_open`, the same with its connections kept open: the best that it can do.
+ours; and `naive_wsgi_kept_open`, the same with its connections kept open: the best that it can do;
+(c) with --baseline, `baseline`: the server of another commit.
 
 Each with 64 and 256 connections as fast as they are answered; then ours at a fixed rate. A machine that others
 use as well is now twice as fast and now half: so the servers take turns in short rounds, and the medians count.
@@ -37,20 +38,29 @@ path = "{PATH}"
 app_secrets = ["{SECRET}"]
 """
 SERVERS = ("durable", "without_storing", "naive_wsgi", "naive_wsgi_kept_open")
+BASELINE = "baseline"
 CONNECTIONS = (64, 256)
 ROUNDS = 7
 RATE = 3300  # requests a second: what 1 000 messages a second with three receipts and some answers bring
 
 
-def run(*, seconds: float = 3.0, rounds: int = ROUNDS, folder: Path | None = None) -> dict[str, Any]:
+def run(
+    *,
+    seconds: float = 3.0,
+    rounds: int = ROUNDS,
+    folder: Path | None = None,
+    baseline: Path | None = None,
+) -> dict[str, Any]:
     """Measure everything in each of the `rounds` and return the medians and their ratios.
 
     Args:
         seconds: for each of the nine measurements of a round, after a warm-up.
         rounds: how many.
         folder: on the disk that is to be measured; by default where temporary files go.
+        baseline: a checkout of another commit, to be measured as well.
 
     """
+    servers = (*SERVERS, BASELINE) if baseline else SERVERS
     figures: dict[str, Any] = {
         "cpus": os.cpu_count(),
         "sqlite": sqlite3.sqlite_version,
@@ -59,20 +69,20 @@ def run(*, seconds: float = 3.0, rounds: int = ROUNDS, folder: Path | None = Non
     }
     warm_up = min(1.0, seconds / 4)
     for connections in CONNECTIONS:
-        measured: dict[str, list[dict[str, Any]]] = {server: [] for server in SERVERS}
+        measured: dict[str, list[dict[str, Any]]] = {server: [] for server in servers}
         for _ in range(rounds):
             for server, found in measured.items():
-                found.append(
-                    _measure(server, folder, connections=connections, seconds=seconds, warm_up=warm_up)
-                )
+                root = baseline if baseline and server == BASELINE else ROOT
+                load = {"connections": connections, "seconds": seconds, "warm_up": warm_up}
+                found.append(_measure(server, folder, root, **load))
         medians = {server: _medians(found) for server, found in measured.items()}
         ratios = {
             f"of_{server}": round(medians["durable"]["per_second"] / max(1, medians[server]["per_second"]), 2)
-            for server in SERVERS[1:]
+            for server in servers[1:]
         }
         figures[f"{connections}_connections"] = medians | {"durable_per_second": ratios}
     at_rate = [
-        _measure("durable", folder, connections=64, seconds=seconds, warm_up=warm_up, rate=RATE)
+        _measure("durable", folder, ROOT, connections=64, seconds=seconds, warm_up=warm_up, rate=RATE)
         for _ in range(rounds)
     ]
     figures[f"at_{RATE}_per_second"] = _medians(at_rate) | {"each_p99_ms": [one["p99_ms"] for one in at_rate]}
@@ -87,20 +97,20 @@ def _medians(rounds: list[dict[str, Any]]) -> dict[str, Any]:
     return found | {"each_per_second": [one["per_second"] for one in rounds]}
 
 
-def _measure(server: str, folder: Path | None, **load: float) -> dict[str, Any]:
-    """Run the load against a fresh `server` and return what the clients saw."""
+def _measure(server: str, folder: Path | None, root: Path, **load: float) -> dict[str, Any]:
+    """Run the load against a fresh `server` of the checkout `root` and return what the clients saw."""
     with tempfile.TemporaryDirectory(dir=folder) as name:
         own = Path(name)
         (own / "gatherer.toml").touch(mode=0o600)
         (own / "gatherer.toml").write_text(CONFIGURATION, encoding="utf-8")
-        with running(server, own) as (process, port):
+        with running(server, own, root) as (process, port):
             options = [f"--{key.replace('_', '-')}={value}" for key, value in load.items()]
             command = [sys.executable, str(HERE / "ingest_load.py"), f"--port={port}", *options]
             found = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
             figures: dict[str, Any] = json.loads(found)
             times = psutil.Process(process.pid).cpu_times()
             figures["server_cpu_seconds"] = round(times.user + times.system, 2)
-        if server == "durable":
+        if server in ("durable", BASELINE):
             with closing(sqlite3.connect(own / "inbox.db")) as connection:
                 stored = connection.execute("SELECT count(*) FROM notification").fetchone()[0]
             if stored < figures["acknowledged"]:
@@ -109,14 +119,14 @@ def _measure(server: str, folder: Path | None, **load: float) -> dict[str, Any]:
 
 
 @contextmanager
-def running(server: str, folder: Path) -> Iterator[tuple["subprocess.Popen[str]", int]]:
-    """Run `server` in `folder`; yield its process and its port."""
+def running(server: str, folder: Path, root: Path = ROOT) -> Iterator[tuple["subprocess.Popen[str]", int]]:
+    """Run `server` of the checkout `root` in `folder`; yield its process and its port."""
     command = (
         ["-m", "gatherer", "--log-level", "error", "serve"]
-        if server == "durable"
+        if server in ("durable", BASELINE)
         else [str(HERE / "ingest_servers.py"), server]
     )
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join((str(ROOT), os.environ.get("PYTHONPATH", "")))}
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join((str(root), os.environ.get("PYTHONPATH", "")))}
     process = subprocess.Popen(
         [sys.executable, *command], cwd=folder, env=environment, stdout=subprocess.PIPE, text=True
     )
@@ -139,8 +149,15 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=3.0, help="for each measurement (default: 3)")
     parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"how many (default: {ROUNDS})")
     parser.add_argument("--folder", type=Path, help="on the disk to measure (default: for temporary files)")
+    parser.add_argument("--baseline", type=Path, help="a checkout of another commit, to compare with")
     options = parser.parse_args()
-    print(json.dumps(run(seconds=options.seconds, rounds=options.rounds, folder=options.folder), indent=2))
+    figures = run(
+        seconds=options.seconds,
+        rounds=options.rounds,
+        folder=options.folder,
+        baseline=options.baseline and options.baseline.resolve(),
+    )
+    print(json.dumps(figures, indent=2))
 
 
 if __name__ == "__main__":

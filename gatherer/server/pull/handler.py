@@ -1,4 +1,4 @@
-"""What the pull listener answers. `config/two-machines/README.rst` describes the protocol."""
+"""What the pull listener answers. `docs/reference/pull-protocol.rst` describes the protocol."""
 
 import asyncio
 import json
