@@ -20,7 +20,7 @@ from tests.server_process import (
     OPEN,
     PATH,
     ROOT,
-    Answer,
+    Response,
     ServerProcess,
     encode_head,
     encode_post,
@@ -64,7 +64,7 @@ class Proxy:
             with self.client.wrap_socket(raw, server_hostname=HOST) as connection:
                 yield connection
 
-    def exchange(self, request: bytes) -> Answer:
+    def exchange(self, request: bytes) -> Response:
         with self.connected() as connection:
             connection.sendall(request.replace(b"Host: localhost", b"Host: " + HOST.encode()))
             return read_response(connection)
