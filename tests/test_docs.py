@@ -31,6 +31,7 @@ PAGES_OF_SAMPLES = {
     LINUX: "administrator-linux.rst",
     WINDOWS: "administrator-windows.rst",
     TWO_MACHINES: "two-machines.rst",
+    ROOT / "config" / "sqlserver": "dba.rst",
 }
 UNITS = sorted(LINUX.glob("*.service")) + sorted(LINUX.glob("*.timer"))
 TASKS = sorted(WINDOWS.glob("gatherer-*.xml"))

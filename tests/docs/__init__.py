@@ -9,7 +9,7 @@ All literal text of a page is in `code-block` directives. The language decides a
 `sql`
     Runs in an SQLite target that a campaign has filled.
 `tsql`
-    Must be T-SQL that parses; with GATHERER_TEST_SQLSERVER it also runs, in an empty target.
+    Must be T-SQL that parses; with GATHERER_TEST_SQLSERVER it also runs, in an empty target, unless it is `not run`.
 `text` and all other languages
     Are not executed.
 

@@ -3,22 +3,24 @@
 import re
 import sqlite3
 from contextlib import closing
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 import sqlglot
 from tabulate import tabulate
 
+from gatherer.model.records import WHATSAPP, Kind, make_key
 from gatherer.targets.sqlserver import schema
 from tests.docs import campaign
 from tests.docs.pages import DOCS, NOT_RUN, Block, matches, pages
 from tests.targets.engines import SERVER, SQLServerDatabase
 
 
-def examples(language: str) -> list[object]:
-    """Return the blocks of all pages in `language`."""
+def examples(language: str, *, executed: bool = True) -> list[object]:
+    """Return the blocks of all pages in `language`; those that are not run are skipped where they are `executed`."""
     return [
-        pytest.param(block, id=f"{page.name}:{block.line}", marks=skipped(block))
+        pytest.param(block, id=f"{page.name}:{block.line}", marks=skipped(block) if executed else ())
         for page in pages()
         for block in page.blocks
         if block.language == language
@@ -50,7 +52,7 @@ def test_each_example_runs_in_sqlite_and_gives_these_rows(example: Block, respon
         assert matches(example.output, printed), f"line {example.line} gives:\n{printed}"
 
 
-@pytest.mark.parametrize("example", examples("tsql"))
+@pytest.mark.parametrize("example", examples("tsql", executed=False))
 def test_each_example_for_sql_server_is_valid(example: Block) -> None:
     for batch in schema.split(example.text):
         assert sqlglot.parse(batch, dialect="tsql", error_level=sqlglot.ErrorLevel.RAISE)
@@ -96,3 +98,23 @@ def test_the_page_of_the_views_has_an_example_for_each_and_names_each_column(res
         assert [
             name for name in names if f"``{name}``" not in section and not (refers and name in inherited)
         ] == []
+
+
+def test_the_page_for_the_dba_names_each_table() -> None:
+    text = (DOCS / "dba.rst").read_text(encoding="utf-8")
+    tables = re.findall(r"^CREATE TABLE \$\(schema\)\.(\w+)", schema.packaged("tables"), re.MULTILINE)
+    assert tables
+    assert [table for table in tables if f"``{table}``" not in text] == []
+
+
+def test_the_key_that_the_page_computes_in_t_sql_is_the_key_of_the_fact() -> None:
+    text = (DOCS / "dba.rst").read_text(encoding="utf-8")
+    declared = re.search(r"DECLARE @message_id varchar\(450\) = '(.*)';", text)
+    computed = re.search(r"HASHBYTES\('SHA2_256', CONCAT\((.*), @message_id, CHAR\(31\)\)\)", text)
+    assert declared is not None
+    assert computed is not None
+    words = [word.strip("'") for word in computed[1].split(", ")]
+    assert words[1::2] == ["CHAR(31)"] * 2
+    assert words[::2] == [WHATSAPP, Kind.READ]
+    joined = "\x1f".join((*words[::2], declared[1], ""))
+    assert sha256(joined.encode()).digest()[:16] == make_key(WHATSAPP, Kind.READ, declared[1])
