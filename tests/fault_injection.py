@@ -1,17 +1,19 @@
 """Real faults for a running process: system calls that fail or stall, disks that fill up or disappear."""
 
 import os
+import re
 import shutil
 import signal
 import struct
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+
+from tests.waiting import wait_until
 
 LINUX = sys.platform == "linux"
 ROOT_ON_LINUX = LINUX and os.geteuid() == 0
@@ -44,11 +46,11 @@ def inject_fault(process: "subprocess.Popen[str]", calls: str, fault: str, *path
     command += ["-e", f"trace={calls}", "-e", f"inject={calls}:{fault}"]
     tracer = subprocess.Popen(command, stderr=subprocess.PIPE)
     try:
-        end = time.monotonic() + 10
-        while not _all_traced(process.pid):
-            assert tracer.poll() is None, tracer.stderr and tracer.stderr.read()
-            assert time.monotonic() < end, "strace has not attached to the process"
-            time.sleep(0.02)
+        wait_until(
+            lambda: tracer.poll() is not None or _all_traced(process.pid),
+            "strace has not attached to the process",
+        )
+        assert tracer.poll() is None, tracer.stderr and tracer.stderr.read()
         yield trace
     finally:
         tracer.send_signal(signal.SIGINT)
@@ -122,9 +124,12 @@ class LoopDisk:
         subprocess.run(["umount", "-l", self.mount_point], check=False)
 
 
-def wait_until(condition, seconds: float = 20, what: object = "") -> None:
-    """Return when `condition()` is true; fail with `what`, or what it returns, after `seconds`."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, what() if callable(what) else what
-        time.sleep(0.05)
+def traced_lines(trace: Path, process: "subprocess.Popen[str]") -> list[str]:
+    """Return the lines of the file `trace` of `strace -f`, when strace has written that `process` has ended."""
+    end = re.compile(rf"{process.pid} +\+\+\+ ")
+
+    def lines() -> list[str]:
+        return trace.read_text(encoding="utf-8", errors="replace").splitlines()
+
+    wait_until(lambda: any(map(end.match, lines())), "strace does not end")
+    return lines()

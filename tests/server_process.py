@@ -18,6 +18,10 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import psutil
+
+from tests.waiting import wait_until
+
 SECRET = "app-secret"
 PATH = "/webhook/meta"
 ENDPOINT = f'name = "meta"\nprovider = "meta"\npath = "{PATH}"\napp_secrets = ["{SECRET}"]\n'
@@ -64,6 +68,11 @@ class ServerProcess:
     def bodies(self) -> list[bytes]:
         """Return the stored bodies in order of arrival."""
         return [body for (body,) in self.rows("body")]
+
+    def connections(self) -> int:
+        """Return how many connections the server has, including those that only the client has closed."""
+        sockets = psutil.Process(self.process.pid).net_connections("tcp")
+        return sum(connection.status != psutil.CONN_LISTEN for connection in sockets)
 
     def log(self) -> str:
         """Return what the server has written to standard error."""
@@ -250,10 +259,7 @@ class Load:
 
     def wait_for(self, acknowledged: int) -> None:
         """Return when the server has acknowledged this many bodies."""
-        end = time.monotonic() + 30
-        while len(self.acknowledged) < acknowledged:
-            assert time.monotonic() < end, "the server acknowledges nothing"
-            time.sleep(0.005)
+        wait_until(lambda: len(self.acknowledged) >= acknowledged, "the server acknowledges nothing")
 
     def _post(self, client: int) -> None:
         count = 0

@@ -6,7 +6,6 @@ import logging
 import os
 import sqlite3
 import threading
-import time
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from datetime import timedelta
@@ -22,6 +21,7 @@ from gatherer.inbox.retention import Retention
 from gatherer.inbox.writer import InboxUnavailableError, InboxWriter, NotificationRow
 from gatherer.model import timestamps
 from tests.server_process import Load, rows, run_server
+from tests.waiting import wait_until
 
 NOW = timestamps.now()
 MONTH = Retention(keep_days=30)
@@ -271,10 +271,7 @@ def test_the_inbox_is_reopened_after_a_disk_error_in_a_step(writer, path):
     before = writer._file.connection
     with pytest.raises(Fault):
         writer.perform(broken).result(10)
-    end = time.monotonic() + 10
-    while writer.failure is not None or writer._file.connection is None:
-        assert time.monotonic() < end
-        time.sleep(0.01)
+    wait_until(lambda: writer.failure is None and writer._file.connection is not None)
     assert writer._file.connection is not before
     append(writer, [1])
 
@@ -292,10 +289,7 @@ def test_serve_purges_by_itself_and_logs_the_purge(tmp_path):
         append(writer, [40] * 1200 + [1])
     acknowledge(path, 1201)
     with run_server(tmp_path) as server, Load(server.port, clients=2) as load:
-        end = time.monotonic() + 60
-        while ids(path)[0] < 1201:
-            assert time.monotonic() < end, server.log()
-            time.sleep(0.1)
+        wait_until(lambda: ids(path)[0] >= 1201, server.log)
         load.wait_for(50)
         server.stop()
         assert "purged 1200 notifications (1 to 1200)" in server.log()

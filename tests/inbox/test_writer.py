@@ -4,7 +4,6 @@ import asyncio
 import sqlite3
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -13,10 +12,12 @@ import pytest
 
 from gatherer.inbox import committer, sqlite_file, writer
 from gatherer.inbox.base import Bounds
+from gatherer.inbox.queue import QueueLimits
 from gatherer.inbox.reader import LocalInbox
 from gatherer.inbox.writer import InboxUnavailableError, InboxWriter, NotificationRow
 from gatherer.model.errors import ConfigurationError, TemporaryError
 from tests.server_process import rows
+from tests.waiting import wait_until
 
 GOOD = NotificationRow(1_790_000_000_000, "endpoint", "meta", "192.0.2.1", "application/json", None, b"{}")
 UNSTORABLE = {
@@ -151,7 +152,7 @@ def test_rows_are_rejected_at_once_while_commits_fail(path, monkeypatch):
     def broken(*_):
         raise OSError("no disk")
 
-    with closing(InboxWriter(path)) as inbox:
+    with closing(InboxWriter(path, limits=QueueLimits(commit_seconds=60))) as inbox:
         monkeypatch.setattr(sqlite_file, "open_writable", broken)
         with closing(sqlite3.connect(path)) as other:  # a real lock makes the commit fail
             other.execute("PRAGMA busy_timeout = 0")
@@ -159,7 +160,7 @@ def test_rows_are_rejected_at_once_while_commits_fail(path, monkeypatch):
             other.execute("BEGIN IMMEDIATE")
             assert append(inbox, *[GOOD] * 3) == ["refused"] * 3
             other.execute("ROLLBACK")
-        assert append(inbox, *[GOOD] * 100, seconds=1) == ["refused"] * 100
+        assert append(inbox, *[GOOD] * 100, seconds=30) == ["refused"] * 100
         assert inbox.failure is not None
         assert rows(path) == []
 
@@ -226,11 +227,7 @@ def test_ids_are_not_reused_after_deletion(path):
 
 
 def wait_until_it_commits(inbox: InboxWriter) -> None:
-    for _ in range(100):
-        if inbox.failure is None:
-            return
-        time.sleep(0.1)
-    raise AssertionError(inbox.failure)
+    wait_until(lambda: inbox.failure is None, lambda: inbox.failure)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows does not move an open file")

@@ -17,6 +17,7 @@ from gatherer.server.http.message import Request, Response
 from gatherer.server.http.server import loop_factory
 from tests.certificates import Authority
 from tests.server_process import encode_post
+from tests.waiting import until
 
 PLACES = 20
 Run = Callable[[Coroutine[Any, Any, None]], None]
@@ -51,6 +52,12 @@ class Client:
         self.socket.close()
 
 
+def accepted(server: ListeningServer, count: int) -> Callable[[], bool]:
+    """Return a condition: `server` has `count` connections, all of them beyond their handshake."""
+    connections = server._pool.present
+    return lambda: len(connections) == count and not any(connection.arrival for connection in connections)
+
+
 async def turns(count: int) -> None:
     for _ in range(count):
         await asyncio.sleep(0)
@@ -74,8 +81,7 @@ async def opened(places: int, **more: Any) -> AsyncIterator[tuple[ListeningServe
     )
     server.open()
     yield server, int(server.url.rpartition(":")[2]), answer
-    while server.connections:
-        await asyncio.sleep(0.01)
+    await until(lambda: not server.connections)
     await server.close()
     await server.clear()
 
@@ -89,13 +95,16 @@ def test_newcomers_make_room_for_each_other_in_any_turn_of_the_event_loop(run):
                 busy = [clients.enter_context(closing(Client(port))) for _ in range(PLACES)]
                 for client in busy:
                     client.send(encode_post(b"x"))
-                await asyncio.sleep(0.1)
+                await until(lambda: server.busy_connections == PLACES)
+                idle = []
                 for count in [*range(8), 20] * 4:
-                    clients.enter_context(closing(Client(port)))
+                    idle.append(clients.enter_context(closing(Client(port))))
                     await turns(count)
                 last = clients.enter_context(closing(Client(port)))
-                await asyncio.sleep(0.1)
-                assert server.connections <= PLACES + 1
+                for client in idle:  # the last of them is closed when the server has accepted `last`
+                    with contextlib.suppress(ConnectionError):
+                        assert await client.received() == b""
+                assert server.connections == PLACES + 1
                 answer.set()
                 last.send(encode_post(b"x"))
                 for client in [*busy, last]:
@@ -106,19 +115,19 @@ def test_newcomers_make_room_for_each_other_in_any_turn_of_the_event_loop(run):
 
 def test_a_post_that_is_there_makes_no_room_in_any_turn_of_the_event_loop(run):
     async def play() -> None:
-        async with opened(PLACES) as (_, port, answer):
+        async with opened(PLACES) as (server, port, answer):
             with ExitStack() as clients:
                 busy = [clients.enter_context(closing(Client(port))) for _ in range(PLACES - 1)]
                 for client in busy:
                     client.send(encode_post(b"x"))
-                await asyncio.sleep(0.1)
                 for count in range(12):
+                    await until(lambda: server.busy_connections == server.connections == len(busy))
                     poster = clients.enter_context(closing(Client(port)))
-                    await asyncio.sleep(0.05)  # it has arrived; its post has not
+                    await until(accepted(server, len(busy) + 1))
                     poster.send(encode_post(b"good"))
                     await turns(count)
                     with closing(Client(port)):
-                        await asyncio.sleep(0.05)
+                        await until(accepted(server, len(busy) + 2))
                     busy.append(poster)
                 answer.set()
                 for client in busy:

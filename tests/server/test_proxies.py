@@ -76,7 +76,7 @@ def running(command: list[str], folder: Path, port: int, client: ssl.SSLContext)
     with (folder / "proxy.log").open("wb") as log:
         process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, env=_environment(folder))
     try:
-        end = time.monotonic() + 20
+        end = time.monotonic() + 60
         while True:
             assert process.poll() is None, (folder / "proxy.log").read_text()
             with contextlib.suppress(OSError), Proxy(port, client).connected():

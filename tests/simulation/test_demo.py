@@ -5,14 +5,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from gatherer.app.demo import Demo
 from tests.factories import call, rows, run
+from tests.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -86,9 +85,7 @@ def test_when_interrupted_it_stops_the_server_and_cleans_up(tmp_path: Path, numb
         cwd=ROOT, env=os.environ | {"TMPDIR": str(tmp_path)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
     try:
-        deadline = time.monotonic() + 60
-        while not list(tmp_path.glob("*/inbox.db")) and time.monotonic() < deadline:
-            time.sleep(0.05)
+        wait_until(lambda: list(tmp_path.glob("*/inbox.db")))
         process.send_signal(number)
         _, errors = process.communicate(timeout=60)
     finally:
@@ -105,18 +102,11 @@ def test_when_killed_its_server_stops_too(tmp_path: Path) -> None:
     )  # fmt: skip
     holder = tmp_path / "shown" / "inbox.db.lock.holder"
     try:
-        _wait_until(holder.exists)
+        wait_until(holder.exists)
     finally:
         process.kill()
         process.wait()
-    _wait_until(lambda: not holder.exists())  # serve takes it away when it lets go of the inbox
-
-
-def _wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    wait_until(lambda: not holder.exists())  # serve takes it away when it lets go of the inbox
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from gatherer.server.http.listener import Listener, ListeningServer
 from gatherer.server.http.message import Exchange, Handler, Reply, Request, Response, error_response
 from gatherer.server.http.server import loop_factory
 from tests.server_process import WINDOWS
+from tests.waiting import until
 
 Play = Callable[[], Coroutine[Any, Any, None]]
 GET = b"GET /%d HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -58,9 +59,7 @@ async def served(handle: Handler, **limits: Any) -> AsyncIterator[tuple[Listenin
     server.open()
     try:
         yield server, int(server.url.rpartition(":")[2])
-        async with asyncio.timeout(20):
-            while server.connections:
-                await asyncio.sleep(0.01)
+        await until(lambda: not server.connections)
     finally:
         await server.close()
         await server.clear()
@@ -92,8 +91,7 @@ def test_pipelined_requests_are_answered_in_their_order_whichever_is_ready_first
         async with served(handle) as (_, port):
             sent = b"".join(GET % number for number in range(5))
             answer = asyncio.create_task(exchange(port, sent, half_close=True))
-            while len(replies) < 5:
-                await asyncio.sleep(0.01)
+            await until(lambda: len(replies) == 5)
             for number in (3, 1, 4, 0, 2):
                 replies[number].set_result(Response(body=b"%d" % number))
                 await asyncio.sleep(0.01)
@@ -132,7 +130,8 @@ def test_no_more_is_read_than_may_wait_for_its_answer(run) -> None:
         async with served(handle) as (_, port):
             count = 20_000
             answer = asyncio.create_task(exchange(port, (GET % 1) * count + POST, half_close=True))
-            await asyncio.sleep(0.3)
+            await until(lambda: len(begun) >= MAX_PIPELINED)
+            await asyncio.sleep(0.1)  # in which the server could read on
             in_one_read = connection_module.READ_BYTES // len(GET % 1) + 1
             assert len(begun) < MAX_PIPELINED + in_one_read
             done = 0

@@ -12,8 +12,9 @@ import pytest
 
 from tests.server.http.framing import CASES, TAKEN_BY_NGINX
 from tests.server_process import OPEN, ServerProcess, run_server
+from tests.waiting import wait_until
 
-SETTINGS = "body_timeout_seconds = 2\nheader_timeout_seconds = 2\nkeepalive_timeout_seconds = 2\n"
+SETTINGS = "keepalive_timeout_seconds = 2\n"
 NGINX = """
 daemon off; pid {folder}/nginx.pid; error_log {folder}/error.log;
 events {{}}
@@ -48,10 +49,7 @@ def nginx(server: ServerProcess, tmp_path_factory: pytest.TempPathFactory) -> It
     (folder / "nginx.conf").write_text(NGINX.format(folder=folder, server=server.port, port=port))
     with subprocess.Popen([program, "-c", folder / "nginx.conf", "-p", folder]) as process:
         try:
-            end = time.monotonic() + 20
-            while not _listens(port):
-                assert time.monotonic() < end
-                time.sleep(0.05)
+            wait_until(lambda: _listens(port))
             yield port
         finally:
             process.terminate()

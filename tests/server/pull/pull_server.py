@@ -3,7 +3,6 @@
 import re
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from hashlib import sha256
@@ -17,6 +16,7 @@ from gatherer.inbox.remote.client import Address
 from gatherer.inbox.remote.inbox import RemoteInbox
 from gatherer.model.retry import RetryPolicy
 from tests.server_process import ENDPOINT, ServerProcess, run_server
+from tests.waiting import wait_until
 
 TOKEN = "token-of-the-app-server"
 QUICK = RetryPolicy(attempts=4, first_wait_seconds=0.02, longest_wait_seconds=0.1)
@@ -85,10 +85,9 @@ def run_pull_server(
     public, pull = more.pop("public_port", 0), more.pop("pull", "")
     server = f"port = {public}\n[pull]\nport = {port}\ntokens = [{listed}]\n{keys}{pull}"
     with run_server(folder, *(endpoints or (ENDPOINT,)), server=server, **more) as process:
-        end = time.monotonic() + 20
-        while (match := _URL.search(process.log())) is None:
-            assert time.monotonic() < end, process.log()
-            time.sleep(0.02)
+        wait_until(lambda: _URL.search(process.log()), process.log)
+        match = _URL.search(process.log())
+        assert match is not None
         assert match[1] == ("https" if tls else "http")
         yield PullServer(process, int(match[2]), folder)
 

@@ -20,6 +20,7 @@ from gatherer.targets.sqlite.target import SQLiteTarget
 from tests.factories import call, configure, fill_inbox, inbox_files, receipts, rows
 from tests.server.pull.pull_server import TOKEN, PullServer, run_pull_server
 from tests.server_process import OPEN, encode_post, read_response
+from tests.waiting import wait_until
 
 
 def section(name: str, pull_server: PullServer) -> str:
@@ -265,10 +266,8 @@ class Balancer:
             thread.join(30)
 
     def wait_for(self, count: int) -> None:
-        wanted, end = len(self.acknowledged) + count, time.monotonic() + 30
-        while len(self.acknowledged) < wanted:
-            assert time.monotonic() < end, "nothing is acknowledged"
-            time.sleep(0.005)
+        wanted = len(self.acknowledged) + count
+        wait_until(lambda: len(self.acknowledged) >= wanted, "nothing is acknowledged")
 
     def _post(self, client: int) -> None:
         number = 0

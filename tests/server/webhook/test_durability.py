@@ -24,6 +24,7 @@ from tests.server_process import (
     run_failing_server,
     run_server,
 )
+from tests.waiting import BUSY_SECONDS, wait_until
 
 LINUX = sys.platform == "linux"
 
@@ -49,8 +50,7 @@ def test_the_body_is_written_and_synced_before_the_answer_leaves(tmp_path):
         for mark in marks:
             assert server.post(mark * 3).status == 200
         server.stop()
-        time.sleep(0.5)  # strace writes its last lines
-    lines = trace.read_text(encoding="utf-8", errors="replace").splitlines()
+    lines = fault_injection.traced_lines(trace, server.process)
     answers = [n for n, line in enumerate(lines) if "HTTP/1.1 200 OK" in line]
     assert len(answers) == len(marks)
     for mark, answered in zip(marks, answers, strict=True):
@@ -99,7 +99,7 @@ def test_sigterm_under_load_answers_what_is_in_flight_and_exits_0(tmp_path):
             load.wait_for(100)
             started = time.monotonic()
             assert server.stop() == 0
-            assert time.monotonic() - started < 8
+            assert time.monotonic() - started < 8 + BUSY_SECONDS
         assert set(load.acknowledged) <= set(server.bodies())
         assert not load.refused
         assert "Traceback" not in server.log()
@@ -113,17 +113,14 @@ def test_a_body_on_its_way_at_sigterm_is_still_taken(tmp_path):
         idle.sendall(encode_post(b"before"))  # a kept connection without a request holds nobody up
         assert read_response(idle).status == 200
         server.process.terminate()
-        end = time.monotonic() + 5
-        while "stopping" not in server.log():
-            assert time.monotonic() < end
-            time.sleep(0.02)
+        wait_until(lambda: "stopping" in server.log())
         with pytest.raises(OSError):
             server.connect(timeout=2)
         server.process.terminate()  # a second signal does not cut the first one short
         connection.sendall(body[:500])
         answer = read_response(connection)
         assert (answer.status, answer.headers["Connection"]) == (200, "close")
-        assert server.process.wait(5) == 0
+        assert server.process.wait(30) == 0
         assert server.bodies() == [b"before", body]
 
 
@@ -145,26 +142,23 @@ def _filled_until_503(server: ServerProcess, send: Callable[[bytes], int]) -> It
 def _full_disk(server: ServerProcess, free: Callable[[], None]) -> None:
     """A full disk is answered with 503 and Retry-After; once there is room, all goes on without a restart."""
     with _filled_until_503(server, lambda body: server.post(body).status) as acknowledged:
-        run_failing_server = 0
+        refusals = 0
         for n in range(100):  # emptying the log into the file can make room for a few more
             body = b"%d " % n + b"y" * 20_000
             answer = server.post(body)
             if answer.status == 200:
                 acknowledged.append(body)
                 continue
-            run_failing_server += 1
-            if run_failing_server == 3:
+            refusals += 1
+            if refusals == 3:
                 break
             assert answer.status == 503
             assert int(answer.headers["Retry-After"]) > 0
             assert answer.body == b"Service Unavailable\n"
-        assert run_failing_server == 3
+        assert refusals == 3
         assert set(acknowledged) <= set(server.bodies()), "readers still find what was acknowledged"
         free()
-        end = time.monotonic() + 20
-        while server.post(b"after").status != 200:
-            assert time.monotonic() < end, server.log()
-            time.sleep(0.1)
+        wait_until(lambda: server.post(b"after").status == 200, server.log)
         assert server.bodies()[-1] == b"after"
         assert set(acknowledged) <= set(server.bodies())
         assert check_integrity(server.inbox) == "ok"

@@ -16,6 +16,7 @@ from tests import fault_injection
 from tests.factories import all_rows, receipts, run
 from tests.factories import rows as target_rows
 from tests.server_process import Load, ServerProcess, check_integrity, run_server
+from tests.waiting import BUSY_SECONDS, wait_until
 
 NIGHTLY = pytest.mark.nightly
 GATHER = [sys.executable, "-m", "gatherer", "gather", "--every", "1s"]
@@ -62,7 +63,7 @@ def test_errors_of_the_disk_are_answered_with_503_and_recovered_from(tmp_path, c
             load.wait_for(50)
             files = (tmp_path / name for name in ("inbox.db", "inbox.db-wal"))
             with fault_injection.inject_fault(server.process, calls, fault, *files):
-                fault_injection.wait_until(lambda: len(load.refused) > 20, what=server.log)
+                wait_until(lambda: len(load.refused) > 20, message=server.log)
             load.wait_for(len(load.acknowledged) + 50)
         _survived(server, load)
         assert "the inbox cannot commit" in server.log()
@@ -88,13 +89,14 @@ def test_a_failed_flush_of_the_file_itself_is_an_error_of_the_inbox(tmp_path):
     with run_server(tmp_path) as server:
         with fault_injection.inject_fault(
             server.process, fault_injection.SYNCS, "error=EIO", tmp_path / "inbox.db"
-        ):
+        ) as trace:
             assert post_all() == 503
             assert server.exchange(b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n").status == 503
             assert "the inbox cannot commit" in server.log()
-            time.sleep(1)
+            failures = trace.read_text().count("(INJECTED)")
+            wait_until(lambda: trace.read_text().count("(INJECTED)") > failures + 1, server.log)
             assert post_all() == 503, "for as long as the disk fails"
-        fault_injection.wait_until(lambda: post_all() == 200, what=server.log)
+        wait_until(lambda: post_all() == 200, message=server.log)
         assert "the inbox commits again" in server.log()
         assert {*acknowledged} <= {*server.bodies()}
         assert check_integrity(server.inbox) == "ok"
@@ -118,7 +120,7 @@ def test_errors_below_the_c_library_are_answered_with_503_and_recovered_from(tmp
         with Load(server.port) as load:
             load.wait_for(50)
             control("-c", f"enable_random name={point},probability=0.3,failinfo=5")
-            fault_injection.wait_until(lambda: load.refused, what=server.log)
+            wait_until(lambda: load.refused, message=server.log)
             control("-c", f"disable name={point}")
             load.wait_for(len(load.acknowledged) + 50)
         _survived(server, load)
@@ -145,11 +147,10 @@ def test_after_a_failed_fsync_the_old_connection_is_never_trusted_again(tmp_path
             if 503 in statuses and statuses[-1] == 200:
                 break
         assert 503 in statuses
-        fault_injection.wait_until(lambda: server.post(b"again").status == 200)
+        wait_until(lambda: server.post(b"again").status == 200)
         server.stop()
-        time.sleep(0.5)
         assert check_integrity(server.inbox) == "ok"
-    lines = trace.read_text(encoding="utf-8", errors="replace").splitlines()
+    lines = fault_injection.traced_lines(trace, server.process)
     failed = next(n for n, line in enumerate(lines) if "(INJECTED)" in line)
     answered = next(n for n in range(failed, len(lines)) if "HTTP/1.1 200 OK" in lines[n])
     between = lines[failed:answered]
@@ -184,7 +185,7 @@ def test_a_disk_that_goes_away_costs_nothing_that_was_acknowledged(tmp_path, loo
         assert {server.post(body).status for body in bodies} == {200}
         fault(loop_disk)
         with Load(server.port) as load:
-            fault_injection.wait_until(lambda: len(load.refused) > 50, what=server.log)
+            wait_until(lambda: len(load.refused) > 50, message=server.log)
         assert load.acknowledged == []
         assert server.exchange(b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n").status == 503
         assert "the inbox cannot commit" in server.log()
@@ -235,14 +236,15 @@ def test_an_inbox_that_is_taken_away_under_load_gets_no_further_200(tmp_path, to
     with run_server(tmp_path) as server, Load(server.port) as load:
         load.wait_for(50)
         touch(tmp_path)
-        fault_injection.wait_until(lambda: load.refused and "cannot commit" in server.log(), what=server.log)
+        wait_until(lambda: load.refused and "cannot commit" in server.log(), message=server.log)
         if touch is _remove_log:
             load.wait_for(len(load.acknowledged) + 50)
             assert "commits again" in server.log()
         else:
-            before = len(load.acknowledged)
-            time.sleep(0.5)
-            assert len(load.acknowledged) == before, "no 200 for what nobody would find"
+            for number in range(50):
+                body = b"in no inbox %d" % number
+                load.refused.append((body, server.post(body).status))
+                assert load.refused[-1] == (body, 503)
             assert "has been moved or deleted" in server.log()
         if touch is _move:
             (tmp_path / "elsewhere.db").rename(tmp_path / "inbox.db")
@@ -264,7 +266,7 @@ def test_an_inbox_that_is_replaced_under_load_is_written_from_then_on(tmp_path):
         old = tmp_path / "old.db"
         (tmp_path / "inbox.db").rename(old)
         (other / "inbox.db").rename(tmp_path / "inbox.db")
-        fault_injection.wait_until(lambda: "commits again" in server.log(), what=server.log)
+        wait_until(lambda: "commits again" in server.log(), message=server.log)
         load.wait_for(len(load.acknowledged) + 50)
     from tests.server_process import rows
 
@@ -302,7 +304,7 @@ def test_a_clock_that_jumps_back_an_hour_harms_nothing(tmp_path):
         started = time.monotonic()
         for n in range(10):
             assert server.post(receipts(f"wamid.{n}")).status == 200
-        assert time.monotonic() - started < 10
+        assert time.monotonic() - started < 10 + BUSY_SECONDS
         state = json.loads(run(tmp_path, "status", "--json").stdout)["inbox"]
         assert state["backlog"] == 10
         assert run(tmp_path, "gather").returncode == 0
@@ -350,7 +352,6 @@ def test_the_folder_of_a_new_inbox_is_on_disk_before_anything_is_promised(tmp_pa
     with run_server(tmp_path, wrapper=command, inbox=inbox) as server:
         assert server.post(b"x").status == 200
         server.stop()
-        time.sleep(0.5)
-    text = trace.read_text(encoding="utf-8", errors="replace").partition("HTTP/1.1 200 OK")[0]
+    text = "\n".join(fault_injection.traced_lines(trace, server.process)).partition("HTTP/1.1 200 OK")[0]
     synced = set(re.findall(r"f(?:data)?sync\(\d+<([^>]+)>\) += 0", text))
     assert {str(tmp_path), str(tmp_path / "new"), str(inbox.parent)} <= synced

@@ -1,16 +1,13 @@
 """Health and metrics: what a load balancer and Prometheus get to hear."""
 
 import contextlib
-import re
 import socket
 import time
-import urllib.request
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 
 from gatherer.inbox import consumers
 from gatherer.inbox.reader import LocalInbox
@@ -18,6 +15,7 @@ from tests import fault_injection
 from tests.certificates import Authority
 from tests.factories import call
 from tests.server.pull.pull_server import run_pull_server
+from tests.server.webhook.admin import METRICS, admin_url, get, metrics
 from tests.server_process import (
     ENDPOINT,
     ServerProcess,
@@ -26,39 +24,15 @@ from tests.server_process import (
     run_failing_server,
     run_server,
 )
+from tests.waiting import wait_until
 
 KEEPING = ENDPOINT + 'on_failed_authentication = "quarantine"\n'
 
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[ServerProcess]:
-    with run_server(tmp_path, KEEPING, settings="[admin]\nport = 0\n") as running:
+    with run_server(tmp_path, KEEPING, settings=METRICS) as running:
         yield running
-
-
-def admin_url(server: ServerProcess) -> str:
-    fault_injection.wait_until(lambda: "metrics at " in server.log())
-    found = re.search(r"metrics at (http://127\.0\.0\.1:\d+)/metrics", server.log())
-    assert found is not None
-    return found[1]
-
-
-def get(url: str) -> tuple[int, str]:
-    try:
-        with urllib.request.urlopen(url, timeout=10) as answer:
-            return answer.status, answer.read().decode()
-    except urllib.error.HTTPError as error:
-        with error:
-            return error.code, error.read().decode()
-
-
-def metrics(server: ServerProcess) -> dict[str, float]:
-    _, text = get(f"{admin_url(server)}/metrics")
-    return {
-        ",".join((sample.name, *sample.labels.values())): sample.value
-        for family in text_string_to_metric_families(text)
-        for sample in family.samples
-    }
 
 
 def test_health_is_told_at_every_listener_and_metrics_only_at_theirs(server):
@@ -83,7 +57,7 @@ def test_an_inbox_that_cannot_commit_is_alive_but_not_ready(tmp_path, server):
     assert get(f"{public}/healthz") == (200, "ok\n")
     assert metrics(server)["gatherer_ready"] == 0
     (tmp_path / "elsewhere.db").rename(tmp_path / "inbox.db")
-    fault_injection.wait_until(lambda: get(f"{public}/readyz") == (200, "ok\n"))
+    wait_until(lambda: get(f"{public}/readyz") == (200, "ok\n"))
     assert metrics(server)["gatherer_ready"] == 1
 
 

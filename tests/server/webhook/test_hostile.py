@@ -18,6 +18,7 @@ import pytest
 
 from gatherer.cli.logs import LIMITED_LINES
 from tests.certificates import Authority, open_tls_connection, post
+from tests.server.webhook.admin import METRICS, metrics
 from tests.server.webhook.hostile_clients import BROKEN
 from tests.server_process import (
     ENDPOINT,
@@ -31,8 +32,10 @@ from tests.server_process import (
     run_server,
     signature,
 )
+from tests.waiting import BUSY_SECONDS, wait_until
 
 SECONDS = 1.0
+PATIENT_SECONDS = 30.0  # that no request of a test comes near
 PLACES = 60
 SETTINGS = f"""
 header_timeout_seconds = {SECONDS}
@@ -48,6 +51,16 @@ KEYED = 'name = "keyed"\nprovider = "meta"\npath = "/keyed"\nurl_key = "the-url-
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     folder = tmp_path_factory.mktemp("serve")
     with run_server(folder, ENDPOINT, OPEN, KEYED, server=SETTINGS) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def patient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """A server with time limits that a busy machine keeps as well."""
+    limits = f"header_timeout_seconds = {PATIENT_SECONDS}\nbody_timeout_seconds = {PATIENT_SECONDS}\n"
+    with run_server(
+        tmp_path_factory.mktemp("patient"), OPEN, server=f"{limits}max_header_bytes = 8192\n"
+    ) as running:
         yield running
 
 
@@ -81,7 +94,7 @@ def test_whoever_stops_within_the_head_is_closed(server, sent):
     with server.connect() as connection:
         connection.sendall(sent)
         took, received = closed_after(connection)
-    assert took < SECONDS + 3
+    assert took < SECONDS + BUSY_SECONDS
     assert received == b""
 
 
@@ -90,30 +103,32 @@ def test_a_head_that_trickles_does_not_extend_its_time(server):
     with server.connect() as connection:
         connection.sendall(b"POST /webhook/meta HTTP/1.1\r\n")
         with contextlib.suppress(OSError):
-            while time.monotonic() < started + 10:
+            while time.monotonic() < started + 30:
                 connection.sendall(b"X-A: b\r\n")
                 time.sleep(0.1)
-    assert time.monotonic() - started < SECONDS + 3
+    assert time.monotonic() - started < SECONDS + BUSY_SECONDS
 
 
-def test_a_head_that_begins_late_on_an_idle_connection_has_its_whole_time(server):
-    """The time to idle and the time for a head are two."""
-    with server.connect() as connection:
-        for pause in (0, SECONDS * 0.8):
-            time.sleep(pause)
+def test_a_head_that_begins_late_on_an_idle_connection_has_its_whole_time(tmp_path):
+    """The time to idle and the time for a head are two: the sum of both pauses is more than one of them."""
+    limits = "header_timeout_seconds = 4\nkeepalive_timeout_seconds = 4\n"
+    with run_server(tmp_path, server=limits) as server, server.connect() as connection:
+        for idle, pause in ((0, 0), (2.8, 2)):
+            time.sleep(idle)
             request = encode_post(b"late")
             connection.sendall(request[:20])
-            time.sleep(SECONDS * 0.5)
+            time.sleep(pause)
             connection.sendall(request[20:])
             assert read_response(connection).status == 200
 
 
 def test_an_idle_connection_is_closed(server):
     with server.connect() as connection:
+        started = time.monotonic()
         connection.sendall(encode_post(b"x"))
         assert read_response(connection).status == 200
-        took, received = closed_after(connection)
-    assert SECONDS * 0.5 < took < SECONDS + 3
+        _, received = closed_after(connection)
+    assert SECONDS * 0.9 < time.monotonic() - started < SECONDS + BUSY_SECONDS
     assert received == b""
 
 
@@ -121,7 +136,7 @@ def test_a_head_that_stops_on_a_connection_that_has_posted_is_closed(server):
     with server.connect() as connection:
         connection.sendall(encode_post(b"x") + b"POST /webhook")
         assert read_response(connection).status == 200
-        assert closed_after(connection)[0] < 2 * SECONDS + 3
+        assert closed_after(connection)[0] < 2 * SECONDS + BUSY_SECONDS
 
 
 @pytest.mark.nightly
@@ -148,7 +163,7 @@ def test_idle_connections_beyond_all_places_keep_nobody_out(server):
             connection.sendall(b"POST /webhook/meta HTTP/1.1\r\n"[: n % 29])
         for n in range(20):
             assert server.post(b"good %d" % n).status == 200
-        assert _connections(server) <= PLACES + 5
+        assert server.connections() <= PLACES + 5
 
 
 @pytest.mark.skipif(WINDOWS, reason="LOUD: Windows has no limit on open sockets")
@@ -187,7 +202,7 @@ def test_bodies_that_break_in_the_middle_keep_no_place(server, path):
                 connection.sendall(b"zz\r\n")
         for n in range(PLACES):
             assert server.post(b"good %d" % n).status == 200
-        assert _connections(server) <= PLACES + 5
+        assert server.connections() <= PLACES + 5
 
 
 def test_tls_that_breaks_inside_a_body_is_no_error_of_ours(tmp_path):
@@ -195,9 +210,8 @@ def test_tls_that_breaks_inside_a_body_is_no_error_of_ours(tmp_path):
     with run_server(tmp_path, server=authority.issue()) as server:
         with open_tls_connection(server, authority.client()) as tls:
             tls.sendall(encode_post(b"x" * 1000)[:-500])
-            time.sleep(0.2)
             os.write(tls.fileno(), b"\x17\x03\x03\x00\x20" + bytes(32))
-            time.sleep(0.5)
+            wait_until(lambda: server.connections() == 0)
         assert "ERROR" not in server.log()
 
 
@@ -224,25 +238,23 @@ def test_a_flood_of_wrong_posts_from_an_address_does_not_lock_the_address_out(se
             assert server.post(b"right").status == 200
 
 
-def test_a_post_that_has_arrived_never_makes_room_for_others(server):
+def test_a_post_that_has_arrived_never_makes_room_for_others(tmp_path):
     """Not even while the disk keeps it waiting, and everybody else comes from its address."""
-    with contextlib.ExitStack() as open_:
+    with (
+        run_server(tmp_path, server=SETTINGS, settings=f"commit_timeout_seconds = 60.0\n{METRICS}") as server,
+        contextlib.ExitStack() as open_,
+    ):
         blocker = open_.enter_context(contextlib.closing(sqlite3.connect(server.inbox, isolation_level=None)))
         blocker.execute("BEGIN IMMEDIATE")
         good = [open_.enter_context(server.connect()) for _ in range(PLACES // 2)]
         for connection in good:
             connection.sendall(encode_post(b"waits for the disk"))
-        time.sleep(0.3)
+        wait_until(lambda: metrics(server)["gatherer_queue_notifications"] == len(good), server.log)
         for n in range(3 * PLACES):
             open_.enter_context(server.connect()).sendall(b"POST"[: n % 5])
-        time.sleep(0.3)
+        assert server.post(b"", "/nowhere").status == 404, "all that came before it have been accepted"
         blocker.execute("ROLLBACK")
         assert [read_response(connection).status for connection in good] == [200] * len(good)
-
-
-def _connections(server: ServerProcess) -> int:
-    found = psutil.Process(server.process.pid).net_connections("tcp")
-    return sum(one.status == psutil.CONN_ESTABLISHED for one in found)
 
 
 # --- large
@@ -264,12 +276,12 @@ def test_a_huge_block_of_headers_is_refused(server, block):
         with contextlib.suppress(ConnectionError):
             connection.sendall(b"POST /webhook/meta HTTP/1.1\r\nHost: x\r\n" + block)
         took, received = closed_after(connection)
-    assert took < 6
+    assert took < SECONDS + BUSY_SECONDS
     assert set(statuses(received)) <= {400, 431}
 
 
-def test_headers_without_end_are_refused_before_their_time_is_over(server):
-    with server.connect() as connection:
+def test_headers_without_end_are_refused_before_their_time_is_over(patient):
+    with patient.connect() as connection:
         connection.sendall(b"POST / HTTP/1.1\r\n")
         started, received = time.monotonic(), b""
         with contextlib.suppress(ConnectionError):
@@ -278,7 +290,7 @@ def test_headers_without_end_are_refused_before_their_time_is_over(server):
                 time.sleep(0.001)
         received += closed_after(connection)[1]
     assert set(statuses(received)) <= {431}  # closing while more arrives can cost the client the answer
-    assert time.monotonic() - started < SECONDS
+    assert time.monotonic() - started < BUSY_SECONDS
 
 
 def test_a_long_request_line_is_refused(server):
@@ -297,16 +309,15 @@ def test_what_is_no_proper_http_is_refused_and_stored_nowhere(server, name):
         with contextlib.suppress(ConnectionError):
             connection.sendall(BROKEN[name])
         took, received = closed_after(connection)
-    assert took < 6
+    assert took < SECONDS + BUSY_SECONDS
     assert len(server.bodies()) == before
     assert set(statuses(received)) <= {400, 408, 411, 413, 415, 431}, received
     for line in BROKEN[name].split(b"\r\n")[:2]:
         assert len(line) < 6 or line not in received, "nothing of the request comes back"
 
 
-def test_a_chunk_that_is_broken_later_is_refused_at_once(server):
-    before, said = len(server.bodies()), len(server.log())
-    with server.connect() as connection:
+def test_a_chunk_that_is_broken_later_is_refused_at_once(patient):
+    with patient.connect() as connection:
         connection.sendall(
             encode_head("POST", "/open", {"Host": "x", "Transfer-Encoding": "chunked"}) + b"3\r\nabc\r\n"
         )
@@ -314,20 +325,21 @@ def test_a_chunk_that_is_broken_later_is_refused_at_once(server):
         connection.sendall(b"zz\r\n")
         took, received = closed_after(connection)
     assert statuses(received) == [400]
-    assert took < SECONDS
-    assert len(server.bodies()) == before
-    assert "ERROR" not in server.log()[said:], "it is no fault of ours"
+    assert took < BUSY_SECONDS
+    assert b"abc" not in patient.bodies()
+    assert "ERROR" not in patient.log(), "it is no fault of ours"
 
 
-def test_a_good_post_before_a_body_that_breaks_is_answered(server):
-    with server.connect() as connection:
+def test_a_good_post_before_a_body_that_breaks_is_answered(patient):
+    with patient.connect() as connection:
         opened = encode_head("POST", "/open", {"Host": "x", "Transfer-Encoding": "chunked"}) + b"3\r\nabc\r\n"
-        connection.sendall(encode_post(b"good, before a broken one") + opened)
-        time.sleep(0.1)  # in one piece with what is broken, it would go with it
+        connection.sendall(encode_post(b"good, before a broken one", "/open") + opened)
+        # In one piece with the broken chunk, the good request would be refused with it.
+        assert read_response(connection).status == 200
         connection.sendall(b"zz\r\n")
         received = closed_after(connection)[1]
-    assert statuses(received) == [200, 400]
-    assert server.bodies()[-1] == b"good, before a broken one"
+    assert statuses(received) == [400]
+    assert patient.bodies()[-1] == b"good, before a broken one"
 
 
 @pytest.mark.parametrize(
@@ -340,7 +352,7 @@ def test_other_methods_are_refused_and_stored_nowhere(server, method):
             encode_head(method, "/open", {"Host": "x", "Content-Length": "1", "Connection": "close"}) + b"x"
         )
         took, received = closed_after(connection)
-    assert took < 6
+    assert took < SECONDS + BUSY_SECONDS
     assert set(statuses(received)) <= {400, 404, 405}, received
     assert statuses(received)
     assert len(server.bodies()) == before
@@ -389,7 +401,7 @@ def test_a_pipeline_behind_a_refusal_is_answered_in_order_or_not_at_all(server):
     with server.connect() as connection:
         connection.sendall(wrong + encode_post(b"right") + b"GARBAGE\r\n\r\n")
         took, received = closed_after(connection)
-    assert took < 6
+    assert took < SECONDS + BUSY_SECONDS
     # What arrived in one piece with the garbage may go with it; then nothing of it was taken.
     assert (statuses(received), server.bodies()[before:]) in (([401, 200, 400], [b"right"]), ([400], []))
 
@@ -467,18 +479,17 @@ def test_good_clients_are_served_under_attack(tmp_path, clients, seconds, scheme
         quiet = _latencies(server, client, 2)
         before = process.memory_info().rss
         with attack(server.port, clients, *more):
-            time.sleep(2)
+            wait_until(lambda: server.connections() > clients // 2, server.log)
             under_attack = _latencies(server, client, seconds)
             grown = process.memory_info().rss - before
-            held = _connections(server)
+            held = server.connections()
         assert "Traceback" not in server.log()
     with capsys.disabled():
         print(  # noqa: T201 - a figure to read: machines differ too much to demand one
             f"\n{scheme}, {clients} hostile clients, {held} connections at the end; p99 of {len(under_attack)} good "
             f"posts {_p99(under_attack):.1f} ms, {_p99(quiet):.1f} ms without them; memory grown by {grown / 1e6:.0f} MB"
         )
-    assert len(under_attack) > 10
-    assert statistics.median(under_attack) < 1000, "far from what is measured, for the sake of slow machines"
+    assert statistics.median(under_attack) < 1000 * BUSY_SECONDS, "far from what is measured: machines differ"
     assert grown < 300e6
 
 

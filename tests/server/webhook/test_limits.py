@@ -1,6 +1,5 @@
 """What is too large, too slow, compressed or broken is refused at once; good neighbours notice nothing."""
 
-import contextlib
 import os
 import signal
 import socket
@@ -21,6 +20,7 @@ from tests.server_process import (
     run_server,
     signature,
 )
+from tests.waiting import BUSY_SECONDS, wait_until
 
 LIMIT = 200_000
 TIMEOUT = 1.0
@@ -124,13 +124,10 @@ def test_a_chunked_oversize_is_refused_before_its_end(server):
 
 
 def test_an_endless_chunked_body_is_refused_in_bounded_time(server):
-    started = time.monotonic()
     with server.connect() as connection:
         connection.sendall(encode_head("POST", PATH, {"Host": "localhost", "Transfer-Encoding": "chunked"}))
-        with contextlib.suppress(OSError):  # closed by the server
-            while time.monotonic() < started + 20:
-                connection.sendall(b"2710\r\n" + b"x" * 10_000 + b"\r\n")
-    assert time.monotonic() < started + 15
+        with pytest.raises(ConnectionError):  # closed by the server
+            wait_until(lambda: connection.sendall(b"2710\r\n" + b"x" * 10_000 + b"\r\n"))
 
 
 @pytest.mark.parametrize("sent", [0, 1, 5])
@@ -140,7 +137,7 @@ def test_a_slow_body_is_refused_after_the_time_limit(server, sent):
     with server.connect() as connection:
         connection.sendall(request[: len(request) - 10 + sent])
         assert read_response(connection).status == 408
-    assert TIMEOUT * 0.9 < time.monotonic() - started < TIMEOUT + 4
+    assert TIMEOUT * 0.9 < time.monotonic() - started < TIMEOUT + BUSY_SECONDS
 
 
 def test_a_body_that_trickles_does_not_extend_its_time(server):
@@ -150,14 +147,14 @@ def test_a_body_that_trickles_does_not_extend_its_time(server):
         connection.sendall(request[:-1000])
         connection.settimeout(0.1)
         answer = b""
-        while not answer and time.monotonic() < started + 10:
+        while not answer and time.monotonic() < started + 30:
             connection.sendall(b"x")
             try:
                 answer = connection.recv(4096)
             except TimeoutError:
                 continue
     assert answer.startswith(b"HTTP/1.1 408 ")
-    assert time.monotonic() - started < TIMEOUT + 4
+    assert time.monotonic() - started < TIMEOUT + BUSY_SECONDS
 
 
 @pytest.mark.parametrize("coding", ["gzip", "deflate", "br", "zstd", "GZIP", "gzip, identity"])
@@ -249,7 +246,7 @@ def test_a_client_that_goes_away_mid_body_stores_nothing(server):
     with server.connect() as connection:  # and one that resets the connection
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
         connection.sendall(request[:-1])
-    time.sleep(0.3)
+    wait_until(lambda: server.connections() == 0)
     assert len(server.bodies()) == before
     assert "Traceback" not in server.log()
 
@@ -261,7 +258,7 @@ def test_a_client_that_goes_away_after_sending_is_stored_at_most_once_and_harms_
             connection.sendall(encode_post(body))
     neighbours = [b"here %d" % n for n in range(20)]
     assert {server.post(body).status for body in neighbours} == {200}
-    time.sleep(0.3)
+    wait_until(lambda: server.connections() == 0)
     stored = server.bodies()
     assert all(stored.count(body) <= 1 for body in sent)
     assert all(stored.count(body) == 1 for body in neighbours)

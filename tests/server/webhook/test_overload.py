@@ -14,7 +14,9 @@ from gatherer.inbox.reader import LocalInbox
 from tests import fault_injection
 from tests.factories import receipts, run
 from tests.factories import rows as target_rows
+from tests.server.webhook.admin import METRICS, metrics
 from tests.server_process import Load, Response, ServerProcess, check_integrity, run_server
+from tests.waiting import BUSY_SECONDS, wait_until
 
 
 def post_all(server: ServerProcess, bodies: list[bytes]) -> list[tuple[Response, float]]:
@@ -49,7 +51,7 @@ def refusals(answers: list[tuple[Response, float]]) -> list[float]:
     ],
 )
 def test_what_is_beyond_the_queue_gets_503_at_once_and_the_rest_is_taken(tmp_path, limit, size):
-    with run_server(tmp_path, settings=f"{limit}\ncommit_timeout_seconds = 20.0") as server:
+    with run_server(tmp_path, settings=f"{limit}\ncommit_timeout_seconds = 60.0\n{METRICS}") as server:
         assert server.post(b"before").status == 200
         with fault_injection.inject_fault(
             server.process, fault_injection.SYNCS, "delay_enter=1000s", tmp_path / "inbox.db-wal"
@@ -58,9 +60,9 @@ def test_what_is_beyond_the_queue_gets_503_at_once_and_the_rest_is_taken(tmp_pat
             answers: list[tuple[Response, float]] = []
             waiting = threading.Thread(target=lambda: answers.extend(post_all(server, first)))
             waiting.start()
-            time.sleep(1.5)
+            wait_until(lambda: metrics(server)["gatherer_queue_notifications"] == len(first), server.log)
             beyond = post_all(server, [b"beyond %d " % n + b"x" * size for n in range(30)])
-            assert max(refusals(beyond)) < 2
+            assert max(refusals(beyond)) < BUSY_SECONDS
             assert not answers, "those that wait still do"
         waiting.join(30)
         assert {answer.status for answer, _ in answers} == {200}
@@ -83,12 +85,12 @@ def _stalls(folder, seconds: float, timeout: float) -> None:
             with fault_injection.inject_fault(
                 server.process, fault_injection.SYNCS, "delay_enter=1000s", folder / "inbox.db-wal"
             ):
-                time.sleep(timeout + 0.5)
+                wait_until(lambda: "the inbox is stalled" in server.log(), server.log)
                 load.slowest = 0.0  # from here on they are refused at once
                 odd = [receipts(f"wamid.{n}") for n in range(20)]
-                assert max(refusals(post_all(server, odd))) < 2
+                assert max(refusals(post_all(server, odd))) < BUSY_SECONDS
                 time.sleep(max(0.0, seconds - timeout - 1))
-                assert load.slowest < timeout + 2, "answered before the provider gives up"
+                assert load.slowest < timeout + BUSY_SECONDS, "answered before the provider gives up"
                 acknowledged = len(load.acknowledged)
                 assert server.exchange(b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n").status == 503
                 assert server.exchange(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").status == 200
@@ -136,8 +138,8 @@ def test_what_waited_in_vain_may_be_stored_later_and_is_one_with_its_redelivery(
             server.process, fault_injection.SYNCS, "delay_enter=1000s", tmp_path / "inbox.db-wal"
         ):
             (answer, seconds), *_ = post_all(server, [body])
-            assert (answer.status, seconds < 2) == (503, True)
-        fault_injection.wait_until(lambda: server.post(body).status == 200)
+            assert (answer.status, seconds < BUSY_SECONDS) == (503, True)
+        wait_until(lambda: server.post(body).status == 200)
         assert server.bodies() == [body, body]
     assert run(tmp_path, "gather").returncode == 0
     assert [row["message_id"] for row in target_rows(tmp_path / "responses.db")] == ["wamid.LATE"]
@@ -163,7 +165,7 @@ def test_the_floor_of_free_disk_is_kept_and_told(tmp_path):
             assert server.log().count("not enough space for the inbox: the disk has") == 1
             assert server.post(b"small").status == 503
             subprocess.run(["mount", "-o", "remount,size=20m", disk], check=True)
-            fault_injection.wait_until(lambda: server.post(b"after").status == 200, what=server.log)
+            wait_until(lambda: server.post(b"after").status == 200, message=server.log)
             assert "there is enough space for the inbox again" in server.log()
             assert json.loads(run(tmp_path, "status", "--json").stdout)["inbox"]["refusing_because"] is None
             assert len(server.bodies()) == taken + 1

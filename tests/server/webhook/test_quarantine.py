@@ -4,7 +4,6 @@ import base64
 import json
 import re
 import shutil
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from tests.server_process import (
     read_response,
     run_server,
 )
+from tests.waiting import wait_until
 
 SECRET = "Zm9vYmFyYmF6cXV4-not-to-be-seen-0123456789"
 KEEPING = ENDPOINT + 'on_failed_authentication = "quarantine"\n'
@@ -162,7 +162,7 @@ def test_a_request_that_a_crash_interrupted_is_done_at_the_next_start(tmp_path):
 
     control.submit(tmp_path / "inbox.db", "release", [1])
     with run_server(tmp_path, KEEPING) as server:
-        fault_injection.wait_until(lambda: server.bodies() == [b"kept"], what=server.log)
+        wait_until(lambda: server.bodies() == [b"kept"], message=server.log)
 
 
 @pytest.mark.parametrize(
@@ -176,7 +176,7 @@ def test_a_damaged_request_does_not_disturb_the_server(tmp_path, server, content
     folder = tmp_path / "inbox.db.requests"
     folder.mkdir(exist_ok=True)
     (folder / "0.request").write_bytes(content)
-    fault_injection.wait_until(lambda: (folder / "0.answer").exists())
+    wait_until(lambda: (folder / "0.answer").exists())
     assert server.post(b"good").status == 200
     assert "Traceback" not in server.log()
 
@@ -201,8 +201,7 @@ def test_a_quarantined_post_is_not_answered_before_it_is_synced(tmp_path):
     with run_server(tmp_path, KEEPING, wrapper=wrapper) as server:
         assert server.post(b"marker-of-the-body" * 3, X_Hub_Signature_256=None).status == 200
         server.stop()
-        time.sleep(0.5)
-    lines = trace.read_text(encoding="utf-8", errors="replace").splitlines()
+    lines = fault_injection.traced_lines(trace, server.process)
     answered = next(n for n, line in enumerate(lines) if "HTTP/1.1 200 OK" in line)
     written = max(
         n for n, line in enumerate(lines[:answered]) if "quarantine.db-wal>" in line and "marker-of" in line

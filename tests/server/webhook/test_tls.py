@@ -29,6 +29,7 @@ from tests.server_process import (
     run_failing_server,
     run_server,
 )
+from tests.waiting import BUSY_SECONDS, wait_until
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +89,7 @@ def test_whoever_opens_a_connection_and_says_nothing_is_closed_in_time(server, a
     with server.connect() as connection:
         with contextlib.suppress(ConnectionError):
             assert connection.recv(1) == b""
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 1 + BUSY_SECONDS
     assert post(server, authority.client(), b"after the silence").status == 200
 
 
@@ -110,12 +111,12 @@ def test_a_handshake_that_fails_leaves_nothing_behind(server, authority):
     def held() -> int:
         return len(process.net_connections()) if WINDOWS else process.num_fds()
 
-    time.sleep(1)
+    wait_until(lambda: server.connections() == 0)
     before = held()
     for n in range(200):
         with server.connect() as connection:
             connection.sendall((b"noise", b"", b"\x16\x03\x01\x02\x00\x01")[n % 3])
-    _until(lambda: held() <= before + 2)
+    wait_until(lambda: held() <= before + 2)
 
 
 def test_silent_handshakes_beyond_all_places_keep_nobody_out(tmp_path, authority):
@@ -136,7 +137,7 @@ def test_a_new_certificate_is_used_without_a_restart_and_without_dropping_anybod
     ):
         before = certificate_serial(kept)
         authority.issue()
-        _until(lambda: _shown(server, client) != before)
+        wait_until(lambda: _shown(server, client) != before)
         after = _shown(server, client)
         kept.sendall(encode_post(b"on the old connection"))
         assert read_response(kept).status == 200
@@ -151,16 +152,16 @@ def test_a_new_certificate_is_used_without_a_restart_and_without_dropping_anybod
         ):
             errors = server.log().count("the old one still is")
             path.write_bytes(content)
-            _until(lambda errors=errors: server.log().count("the old one still is") == errors + 1)
+            wait_until(lambda errors=errors: server.log().count("the old one still is") == errors + 1)
             assert _shown(server, client) == after
         authority.certificate().unlink()
-        _until(lambda: "cannot be read" in server.log())
+        wait_until(lambda: "cannot be read" in server.log())
         assert post(server, client, b"still").status == 200
         authority.certificate().write_bytes(good[0])
         authority.key().write_bytes(good[1])
-        time.sleep(2.5)
+        wait_until(lambda: server.log().count("a new certificate is in use") == 2, server.log)
         authority.issue()
-        _until(lambda: _shown(server, client) != after)
+        wait_until(lambda: _shown(server, client) != after)
         kept.sendall(encode_post(b"still on the old connection"))
         assert read_response(kept).status == 200
     assert "PRIVATE" not in server.log()
@@ -169,13 +170,6 @@ def test_a_new_certificate_is_used_without_a_restart_and_without_dropping_anybod
 def _shown(server: ServerProcess, client: ssl.SSLContext) -> int:
     with open_tls_connection(server, client) as connection:
         return certificate_serial(connection)
-
-
-def _until(condition) -> None:
-    end = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.2)
 
 
 def test_a_new_certificate_that_has_expired_does_not_take_the_place_of_one_that_has_not(authority, caplog):
@@ -328,7 +322,7 @@ def test_status_and_config_check_tell_when_the_certificate_expires(tmp_path, aut
     for days, warned in ((90, None), (20.5, "it expires in 20 days"), (-1, "it expired at")):
         with run_server(tmp_path, server=authority.issue(days=days)) as server:
             if warned:
-                _until(lambda warned=warned: warned in server.log())
+                wait_until(lambda warned=warned: warned in server.log())
             else:
                 assert "expire" not in server.log()
         state = json.loads(call(tmp_path, "status", "--json").stdout)["certificate"]
