@@ -12,12 +12,12 @@ Mapping
     message it deletes → revoked, any other → other event. `extra` → client_reference; an object becomes its
     JSON text. `business_phone` is our number. Template updates → template events, with what is recognised in
     columns and all of it in the details. Payments, `errors[]` and every word not known here → other events.
-    Posts in the form of the Cloud API are decoded as `meta` does, with the same keys.
+    Requests in the form of the Cloud API are decoded as `meta` does, with the same keys.
 
 Quirks
     Nothing is signed: HTTP Basic in `Authorization` is all there is, and it is off until ticked. Anything but
     200 may be sent again or dropped, and may cost later notifications; how often and for how long is not public.
-    So every post is accepted that authenticates, also one that cannot be decoded.
+    So every authenticated request is accepted, also one that cannot be decoded.
     The id of a status is described as the id of the send request and shown as a wamid: both are taken. An id
     that is not WhatsApp's is only unique to EnableX, so its key also holds our number and the recipient.
     What template updates and deletions look like is not public either: their fields are guessed by name.
@@ -44,7 +44,7 @@ NAME: Final = "enablex"
 WHATSAPP_ID: Final = re.compile(r"(?:wamid|wacid)\.|(?:gB|AB)[EG]")
 
 # `type` of a message that deletes another → where the other's id may stand. The page “Actions & Reactions”
-# says that a deletion is posted as a message, not how; `revoke`, which WhatsApp calls it, is known without this.
+# says that a deletion is sent as a message, not how; `revoke`, which WhatsApp calls it, is known without this.
 DELETIONS: Final = frozenset({"deleted", "delete", "message_deleted"})
 DELETED: Final = ("message_id", "original_message_id", "id")
 
@@ -188,8 +188,8 @@ def _template(origin: Origin, body: dict[str, Any]) -> Record:
 
 def _first(parts: list[dict[str, Any]], names: tuple[str, ...]) -> str | None:
     """Return the first text under one of `names`: those of the first part count before those of the next."""
-    found = (text(part.get(name)) for part in parts for name in names)
-    return next(filter(None, found), None)
+    texts = (text(part.get(name)) for part in parts for name in names)
+    return next(filter(None, texts), None)
 
 
 def _unknown(origin: Origin, body: dict[str, Any]) -> Record:
@@ -216,7 +216,7 @@ PROVIDER: Final = Provider(
         ]
     ),
     authentication="HTTP Basic, once it is ticked in the portal (basic)",
-    on_refusal="may send the post again, or drop it and later ones",
+    on_refusal="may repeat the request, or drop it and later ones",
     retries="not public",
     documentation=__doc__,
 )

@@ -14,7 +14,7 @@ Mapping
     payments, changed identities, unsupported messages, other channels such as SMS, and words not known here.
 
 Quirks
-    Our ids are UUIDs of Infobip's, or what the sender chose as `messageId`, and no post names an account: choose
+    Our ids are UUIDs of Infobip's, or what the sender chose as `messageId`, and no request names an account: choose
     ids that are unique across your accounts. Ids of incoming messages are WhatsApp's own where they look like it.
     Seen reports name both numbers, and two pages contradict each other in which is the person's: such a record
     has no phone, and both numbers stay in its details. What an answer is about says its `context`, else the
@@ -72,7 +72,7 @@ def decode(notification: Notification) -> Decoded:
     if "messageId" in parts or "messageTemplateId" in parts or {"content", "createdAt"} <= parts.keys():
         decode_one(origin, parts, _decode_result, WHOLE_BODY, decoded)  # notices come without an envelope
         return decoded
-    return reject_body(notification, NAME, "the body is no post of Infobip's", Reason.SHAPE)
+    return reject_body(notification, NAME, "the body is in none of Infobip's forms", Reason.SHAPE)
 
 
 def _decode_result(origin: Origin, result: Any) -> Record:

@@ -18,11 +18,11 @@ Mapping
     Standby messages, which another app handles, are answers all the same.
 
 Quirks
-    A post carries up to 1000 updates in any order and is redelivered for up to seven days. `contacts`,
+    A request carries up to 1000 updates in any order and is repeated for up to seven days. `contacts`,
     `from`, `recipient_id`, `context` and `pricing` are each absent in real traffic. A `read` often comes
     without its `delivered`. Nothing but the payload's own ids tells a redelivery from a new fact.
     Template, flow and account notices always go to the app's own URL: an endpoint behind a callback override
-    or a relay never sees them. With “Include Values” switched off at Meta, posts carry no data at all.
+    or a relay never sees them. With “Include Values” switched off at Meta, requests carry no data at all.
 """
 
 from typing import Final
@@ -40,7 +40,7 @@ TEST_PHONE_NUMBER_ID: Final = everyday_receipts.TEST_PHONE_NUMBER_ID
 
 
 def decode(notification: Notification) -> Decoded:
-    """Return every element of one post as a record or a rejection."""
+    """Return every element of the body as a record or a rejection."""
     return envelope.decode(notification, NAME)
 
 

@@ -10,12 +10,12 @@ Set-up
 Mapping
     `statuses[]` → sent, delivered, read, failed, played. `messages[]` → replied, reacted, edited, revoked.
     `errors[]` at the top are other events: they concern our number, never a message. Deleted and warning are
-    other events too. A post in the form of the Cloud API is decoded as `meta` does, notices included, with
+    other events too. Requests in the form of the Cloud API are decoded as `meta` does, notices included, with
     the same keys.
 
 Quirks
     The shape is told by each body, because numbers migrate to the Cloud API under the same URL. Which number
-    a post concerns is not in it. Ids are `gBEG…`, `ABEG…` or hex. `deleted` carries the id of the *person's*
+    a request concerns is not in it. Ids are `gBEG…`, `ABEG…` or hex. `deleted` carries the id of the *person's*
     message, which the view `reply` then leaves out. Recipients are repeated in `message.recipient_id`, and some
     forwarders write `messsage_id`. Voice is a type of its own, and a changed number stands in `new_wa_id`.
 """
@@ -31,7 +31,7 @@ NAME: Final = "onprem"
 
 
 def decode(notification: Notification) -> Decoded:
-    """Return every element of one post as a record or a rejection."""
+    """Return every element of the body as a record or a rejection."""
     return envelope.decode(notification, NAME)
 
 

@@ -42,15 +42,15 @@ def load_json(body: bytes) -> Any:
 
 
 MOST_LINES: Final = (
-    10_000  # ten times the updates that Meta puts into one post; bounds the time that junk takes
+    10_000  # ten times the updates that Meta puts into one request; bounds the time that junk takes
 )
 
 
 def load_lines(body: bytes) -> list[Any]:
     """Return the JSON value in each line of `body`; a line that cannot be read is its `UnreadableBodyError`.
 
-    For relays that collect posts and forward them one per line. Empty lines do not count. A body of more
-    lines than any relay collects is no such thing: its lines are not looked at, and nothing is returned.
+    For relays that collect requests and forward their bodies one per line. Empty lines do not count. Nothing is
+    returned for a body of more lines than any relay collects.
     """
     values: list[Any] = []
     if body.count(b"\n") > MOST_LINES:
@@ -82,10 +82,12 @@ def load_form(body: bytes) -> dict[str, str | list[str]]:
         raise UnreadableBodyError("the body is empty")
     if text[0] in "{[":
         raise UnreadableBodyError("the body is JSON, not a form")
-    found: dict[str, dict[str, None]] = {}  # inside, an ordered set
+    parameters: dict[str, dict[str, None]] = {}  # inside, an ordered set
     for name, value in pairs:
-        found.setdefault(clean_text(name), {})[clean_text(value)] = None
-    return {name: next(iter(values)) if len(values) == 1 else list(values) for name, values in found.items()}
+        parameters.setdefault(clean_text(name), {})[clean_text(value)] = None
+    return {
+        name: next(iter(values)) if len(values) == 1 else list(values) for name, values in parameters.items()
+    }
 
 
 def _load_patiently(body: bytes) -> Any:

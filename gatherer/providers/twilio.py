@@ -11,8 +11,8 @@ Set-up
 Mapping
     `MessageStatus` sent, delivered, read → the same; undelivered and failed → failed. `EventType` READ → read.
     Incoming messages → replied: text, media, button, list, flow, location, call_permission, contacts.
-    `MessageType` reaction → reacted, should Twilio ever post one: its pages know none.
-    queued, accepted, sending, scheduled, canceled and every unknown word are other events, and so are posts
+    `MessageType` reaction → reacted, should Twilio ever send one: its pages know none.
+    queued, accepted, sending, scheduled, canceled and every unknown word are other events, and so are requests
     about SMS and other channels, calls and conversations, because none of them is an answer to a WhatsApp
     message. A message of an unknown type is replied if there is something to read in it, else an other event.
 
@@ -23,16 +23,19 @@ Quirks
     With Advanced Opt-Out, `OptOutType` in the details says what Twilio made of a word; Twilio answers such a
     word itself. Traffic of the shared sandbox number is marked as a test.
     An answer that is not 2xx shows up in Twilio's debugger as error 11200. The signature needs the Auth Token
-    that is primary: list the new one before it is promoted. Event Streams post JSON and are not understood.
+    that is primary: list the new one before it is promoted. Event Streams send JSON and are not understood.
 """
 
+import base64
+import hashlib
+import hmac
 import re
 from typing import Any, Final, TypeAlias
+from urllib.parse import unquote_to_bytes
 
 from gatherer.model.notification import Notification
 from gatherer.model.phones import e164
 from gatherer.model.records import Kind, Reason, Record, Response, make_key
-from gatherer.providers import twilio_signature
 from gatherer.providers.base import Acknowledgement, Decoded, Provider, reject_body
 from gatherer.providers.elements import (
     as_json,
@@ -46,6 +49,7 @@ from gatherer.providers.elements import (
 from gatherer.providers.origin import Origin, decode_one, other
 from gatherer.providers.paths import WHOLE_BODY
 from gatherer.providers.payload import UnreadableBodyError, load_form, load_json
+from gatherer.providers.signatures import BodyCheck, Headers, SignatureSettings, equals_any, header_bytes
 
 # Sources, all below twilio.com/docs: [S] messaging/guides/track-outbound-message-status,
 # [I] messaging/guides/webhook-request (incoming messages), [C] the page on WhatsApp Business Calling.
@@ -93,7 +97,7 @@ def decode(notification: Notification) -> Decoded:
     except UnreadableBodyError as problem:
         return reject_body(notification, NAME, str(problem), Reason.UNREADABLE)
     if TELLING.isdisjoint(form):
-        return reject_body(notification, NAME, "the form is no post of Twilio's", Reason.SHAPE)
+        return reject_body(notification, NAME, "the form has none of the parameters of Twilio", Reason.SHAPE)
     decoded = Decoded()
     decode_one(
         Origin(notification, NAME, text(form.get("AccountSid"))), form, _decode_form, WHOLE_BODY, decoded
@@ -301,18 +305,89 @@ def _parse(payload: str | None) -> Any:
         return None
 
 
+# The signature, `X-Twilio-Signature`: HMAC-SHA1 of the URL and the parameters, with the Auth Token.
+# https://www.twilio.com/docs/usage/webhooks/webhooks-security, and what Twilio's own libraries do beyond it:
+# each different value of a repeated parameter counts once, and the URL may or may not name its port. Where
+# Twilio sends something else than a form, the URL carries the SHA-256 of the body in place of the parameters.
+
+SECRETS: Final = "twilio_auth_tokens"
+SIGNATURE_HEADER: Final = "X-Twilio-Signature"
+MAX_PARAMETERS: Final = 1000  # of a signed form; Twilio sends a few dozen
+_PORT: Final = re.compile(r":\d+\Z")
+_DEFAULT_PORTS: Final = {"http": ":80", "https": ":443"}
+_BODY_HASH: Final = re.compile(r"[?&]bodySHA256=([0-9A-Fa-f]{64})(?:&|\Z)")
+
+
+def _signature(settings: SignatureSettings) -> BodyCheck:
+    """Return the check of the signature, with any of the Auth Tokens."""
+    tokens = [token.encode() for token in settings.secrets[SECRETS]]
+    basic = f"{settings.basic}@" if settings.basic else ""
+
+    def check(headers: Headers, body: bytes, url: str) -> bool:
+        given = headers.get(SIGNATURE_HEADER)
+        if not given:
+            return False
+        form = (headers.get("Content-Type") or "").partition(";")[0].strip().lower()
+        claimed = _BODY_HASH.search(url)
+        if claimed and form != "application/x-www-form-urlencoded":
+            parameters: bytes | None = b""
+            intact = hmac.compare_digest(hashlib.sha256(body).hexdigest(), claimed[1].lower())
+        else:
+            parameters = _sorted_parameters(body)
+            intact = parameters is not None
+        accepted = [
+            base64.b64encode(hmac.digest(token, header_bytes(signed) + (parameters or b""), hashlib.sha1))
+            for signed in _spellings(_public_url(url, settings), basic)
+            for token in tokens
+        ]
+        return equals_any(header_bytes(given), accepted) and intact
+
+    return check
+
+
+def _sorted_parameters(body: bytes) -> bytes | None:
+    """Return the names and values of a form as Twilio signs them; None if it has more than `MAX_PARAMETERS`."""
+    fields = body.split(b"&", MAX_PARAMETERS)
+    if len(fields) > MAX_PARAMETERS:
+        return None
+    halves = (field.replace(b"+", b" ").partition(b"=") for field in fields)
+    pairs = {(unquote_to_bytes(name), unquote_to_bytes(value)) for name, _, value in halves}
+    return b"".join(name + value for name, value in sorted(pairs))
+
+
+def _public_url(requested: str, settings: SignatureSettings) -> str:
+    """Return the URL that Twilio was given: `public_url` with the key and the query of the `requested` URL."""
+    if settings.public_url is None:
+        return requested
+    base, _, query = settings.public_url.partition("#")[0].partition("?")
+    query = requested.partition("?")[2] or query
+    if settings.url_key is not None and not base.endswith(f"/{settings.url_key}"):
+        base += f"/{settings.url_key}"
+    return f"{base}?{query}" if query else base
+
+
+def _spellings(url: str, basic: str) -> list[str]:
+    """Return `url` with and without its port, and with and without `basic` (user and password) if not empty."""
+    scheme, _, rest = url.partition("://")
+    authority, slash, path = rest.partition("/")
+    host = _PORT.sub("", authority)
+    authorities = dict.fromkeys((authority, host, host + _DEFAULT_PORTS.get(scheme, "")))
+    users = dict.fromkeys(("", basic))
+    return [f"{scheme}://{user}{authority}{slash}{path}" for user in users for authority in authorities]
+
+
 PROVIDER: Final = Provider(
     name=NAME,
     title="Twilio WhatsApp",
     decode=decode,
     reports=frozenset(["sent", "delivered", "read", "failed", "replied", "reacted", "other"]),
     authentication="X-Twilio-Signature over the URL and the parameters (twilio_auth_tokens, public_url)",
-    on_refusal="does not send the post again, unless the URL given to Twilio ends in #rp=all",
+    on_refusal="does not repeat the request, unless the URL given to Twilio ends in #rp=all",
     retries="once, and only when the connection fails; up to 5 times within 15 seconds with #rc=5&rp=all",
     documentation=__doc__,
-    secrets=(twilio_signature.SECRETS,),
-    signature=twilio_signature.signature,
-    signature_headers=(twilio_signature.HEADER,),
+    secrets=(SECRETS,),
+    signature=_signature,
+    signature_headers=(SIGNATURE_HEADER,),
     # Twilio reads each response as TwiML, and this one sends the person nothing. An empty body is an error:
     # https://www.twilio.com/docs/api/errors/12300
     acknowledgement=Acknowledgement(body=b"<Response/>", content_type="text/xml"),

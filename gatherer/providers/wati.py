@@ -19,11 +19,11 @@ Mapping
 Quirks
     Wati signs nothing and sends no header of its own: the key in the URL is all that tells it from others.
     Anything but 200 is sent again every 10 minutes, up to 144 times; after more than 100 failures in a row
-    Wati marks the webhook Defective and mails the owner. Posts that cannot be decoded are therefore accepted.
+    Wati marks the webhook Defective and mails the owner. Requests that cannot be decoded are therefore accepted.
     An inbound message says `SENT`. Only sent and answers carry the person's waId; `channelPhoneNumber` is
     ours. `templateMessageSent` has no timestamp, only when Wati stored it. Template notices have no time: the
     day of receipt is part of what tells them apart. What failed before WhatsApp took it goes by Wati's record
-    id. “Trigger sample callback” posts that carry ids of Wati's documentation are marked as tests.
+    id. Requests of “Trigger sample callback” that carry ids of Wati's documentation are marked as tests.
 """
 
 import re
@@ -339,7 +339,7 @@ PROVIDER: Final = Provider(
     decode=decode,
     reports=frozenset([*RECEIPTS.values(), "replied", "reacted", "clicked", "template_event", "other"]),
     authentication="none of its own: a secret in the URL (url_key)",
-    on_refusal="sends the post again; after more than 100 failures in a row marks the webhook Defective and mails you",
+    on_refusal="repeats the request; after more than 100 failures in a row marks the webhook Defective and mails you",
     retries="144 times, every 10 minutes: one day",
     documentation=__doc__,
 )

@@ -1,8 +1,8 @@
 """How fast `meta` is decoded: statuses per second on one core, beside bare `msgspec.json.decode` of the same bytes.
 
 Receipts come one per body and in batches of 100. `unusual` receipts carry a key that the decoder's short way for
-everyday posts does not know, so that they take the long way, as answers and failures do. Both ways of decoding
-take turns in this process, so that a noisy neighbour slows both; the medians of the rounds are reported.
+everyday bodies does not know, so that they take the long way, as answers and failures do. The decoder and the bare
+decoder take turns in this process, so that other processes slow both; the medians of the rounds are reported.
 """
 
 import argparse
@@ -44,14 +44,14 @@ def status(i: int) -> dict[str, object]:
 
 
 def body(statuses: list[dict[str, object]]) -> bytes:
-    """Return the post that carries `statuses` and the contacts they belong to."""
-    people = {str(one["recipient_id"]): one["recipient_user_id"] for one in statuses}
+    """Return the body that carries `statuses` and the contacts they belong to."""
+    user_ids = {str(receipt["recipient_id"]): receipt["recipient_user_id"] for receipt in statuses}
     value = {
         "messaging_product": "whatsapp",
         "metadata": {"display_phone_number": "15550002222", "phone_number_id": "100000000000001"},
         "contacts": [
             {"profile": {"name": "Test Person"}, "wa_id": wa_id, "user_id": user_id}
-            for wa_id, user_id in people.items()
+            for wa_id, user_id in user_ids.items()
         ],
         "statuses": statuses,
     }
@@ -63,14 +63,14 @@ def body(statuses: list[dict[str, object]]) -> bytes:
 
 
 def seconds(work: Callable[[], None]) -> float:
-    """Return how long `work` takes of this process's own time."""
+    """Return the seconds of CPU time that `work` takes."""
     start = time.process_time()
     work()
     return time.process_time() - start
 
 
 def unusual(i: int) -> dict[str, object]:
-    """Return a receipt that says more than most."""
+    """Return a receipt with a key that the short way does not know."""
     return {**status(i), "recipient_identity_key_hash": "FAKEHASH="}
 
 
@@ -80,30 +80,32 @@ def measure(per_body: int, make: Callable[[int], dict[str, object]] = status) ->
         body([make(i) for i in range(start, start + per_body)]) for start in range(0, STATUSES, per_body)
     ]
     received_at = datetime(2026, 11, 21, tzinfo=UTC)
-    posts = [Notification(i, "inbox", received_at, "e", "meta", bytes_) for i, bytes_ in enumerate(bodies)]
+    notifications = [
+        Notification(i, "inbox", received_at, "e", "meta", content) for i, content in enumerate(bodies)
+    ]
 
     def decode_bare() -> None:
-        for one in bodies:
-            msgspec.json.decode(one)
+        for content in bodies:
+            msgspec.json.decode(content)
 
-    def decode_posts() -> None:
-        for post in posts:
-            meta.decode(post)
+    def decode_notifications() -> None:
+        for notification in notifications:
+            meta.decode(notification)
 
-    rounds = [(seconds(decode_bare), seconds(decode_posts)) for _ in range(ROUNDS)]
-    bare = median(one[0] for one in rounds)
-    full = median(one[1] for one in rounds)
+    rounds = [(seconds(decode_bare), seconds(decode_notifications)) for _ in range(ROUNDS)]
+    bare = median(bare_seconds for bare_seconds, _ in rounds)
+    full = median(full_seconds for _, full_seconds in rounds)
     return {
         "statuses_per_body": per_body,
         "bytes_per_body": len(bodies[0]),
         "statuses_per_second": round(STATUSES / full),
         "bare_decode_per_second": round(STATUSES / bare),
-        "ratio": round(median(one[0] / one[1] for one in rounds), 3),
+        "ratio": round(median(bare_seconds / full_seconds for bare_seconds, full_seconds in rounds), 3),
     }
 
 
 def run() -> dict[str, object]:
-    """Return what was measured, one status per body and 100."""
+    """Return the figures for one status per body and for 100."""
     return {
         "single": measure(1),
         "batch": measure(100),

@@ -101,10 +101,10 @@ def cases(provider: str) -> list[Case]:
 def case(name: str) -> Case:
     """Return the case called `provider/case`."""
     provider, stem = name.split("/")
-    return next(one for one in cases(provider) if one.path.stem == stem)
+    return next(payload_case for payload_case in cases(provider) if payload_case.path.stem == stem)
 
 
-ALL = [one for provider in providers.BUILT_IN for one in cases(provider)]
+ALL = [payload_case for provider in providers.BUILT_IN for payload_case in cases(provider)]
 
 
 def readable(decoded: Record | Rejected, payload: Any = None) -> dict[str, Any]:

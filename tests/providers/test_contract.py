@@ -22,40 +22,42 @@ from tests.providers.mutating import JUNK, mutated, mutated_form, places, put
 PROVIDERS = sorted(providers.BUILT_IN)
 IDENTITIES = json.loads((FOLDER / "identities.json").read_text(encoding="utf-8"))
 
-FORMS = {one.provider for one in ALL if one.path.suffix == ".form"}
+FORMS = {payload_case.provider for payload_case in ALL if payload_case.path.suffix == ".form"}
 
-every_case = pytest.mark.parametrize("one", ALL, ids=lambda one: one.name)
+every_case = pytest.mark.parametrize("payload_case", ALL, ids=lambda payload_case: payload_case.name)
 every_provider = pytest.mark.parametrize("name", PROVIDERS)
 
 
 def records_of(decoded: list[Record | Rejected]) -> list[Record]:
-    return [one for one in decoded if not isinstance(one, Rejected)]
+    return [fact for fact in decoded if not isinstance(fact, Rejected)]
 
 
 def json_cases(name: str) -> list[Case]:
-    return [one for one in cases(name) if one.path.suffix == ".json"]
+    return [payload_case for payload_case in cases(name) if payload_case.path.suffix == ".json"]
 
 
 def forms(name: str) -> list[bytes]:
-    """Return the payloads of `name` that are forms. Such a provider posts nothing else."""
-    return [one.body for one in cases(name) if one.path.suffix == ".form"]
+    """Return the payloads of `name` that are forms. Such a provider sends nothing else."""
+    return [payload_case.body for payload_case in cases(name) if payload_case.path.suffix == ".form"]
 
 
 def payloads(name: str) -> list[Any]:
-    return [json.loads(one.body) for one in json_cases(name)]
+    return [json.loads(payload_case.body) for payload_case in json_cases(name)]
 
 
 # What a case says
 
 
 @every_case
-def test_a_payload_becomes_the_records_that_were_written_down_for_it(one: Case) -> None:
-    payload = json.loads(one.body) if one.path.suffix == ".json" else None
-    decoded = [readable(record) for record in one.decode()]
-    assert _worded(decoded) == _worded([resolve(record, payload) for record in one.expected])
+def test_a_payload_becomes_the_records_that_were_written_down_for_it(payload_case: Case) -> None:
+    payload = json.loads(payload_case.body) if payload_case.path.suffix == ".json" else None
+    decoded = [readable(record) for record in payload_case.decode()]
+    assert _without_python_words(decoded) == _without_python_words(
+        [resolve(record, payload) for record in payload_case.expected]
+    )
 
 
-def _worded(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _without_python_words(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return `records` without what Python says about broken JSON: each version has its own words for that."""
     for record in records:
         if "reason" in record:
@@ -68,52 +70,52 @@ def _worded(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
 @every_provider
 def test_every_payload_has_an_expectation_and_every_expectation_a_payload(name: str) -> None:
     expectations = {path for path in (FOLDER / name).iterdir() if path.name.endswith(".records.json")}
-    assert {one.expectation for one in cases(name)} == expectations
-    stems = [one.path.stem for one in cases(name)]
+    assert {payload_case.expectation for payload_case in cases(name)} == expectations
+    stems = [payload_case.path.stem for payload_case in cases(name)]
     assert len(stems) == len(set(stems)) > 0
 
 
 @every_case
-def test_a_rejection_names_the_place_and_the_reason(one: Case) -> None:
-    for rejected in one.decode():
+def test_a_rejection_names_the_place_and_the_reason(payload_case: Case) -> None:
+    for rejected in payload_case.decode():
         if isinstance(rejected, Rejected):
             assert rejected.path.startswith("$")
             assert rejected.reason[:1] not in ("", " ")
             assert "\n" not in rejected.reason
             assert rejected.reason_class is not Reason.DECODER
-            assert rejected.body == one.body
+            assert rejected.body == payload_case.body
 
 
 # Purity and identity
 
 
 @every_case
-def test_decoding_is_pure(one: Case) -> None:
-    first, second = one.decode(), one.decode()
+def test_decoding_is_pure(payload_case: Case) -> None:
+    first, second = payload_case.decode(), payload_case.decode()
     assert first == second
-    assert providers.get(one.provider).decode(one.notification()) == first
+    assert providers.get(payload_case.provider).decode(payload_case.notification()) == first
 
 
 @every_case
-def test_a_redelivery_has_the_same_keys(one: Case) -> None:
+def test_a_redelivery_has_the_same_keys(payload_case: Case) -> None:
     """Another id, endpoint and hour of receipt: the same facts."""
-    first = one.notification()
+    first = payload_case.notification()
     later = first._replace(id=99, endpoint="second", received_at=first.received_at.replace(hour=23))
-    assert [fact.key for fact in providers.decode(later)] == [fact.key for fact in one.decode()]
+    assert [fact.key for fact in providers.decode(later)] == [fact.key for fact in payload_case.decode()]
 
 
 @every_case
-def test_different_facts_of_a_post_have_different_keys(one: Case) -> None:
-    keys = [fact.key for fact in one.decode()]
+def test_different_facts_of_a_body_have_different_keys(payload_case: Case) -> None:
+    keys = [fact.key for fact in payload_case.decode()]
     assert all(len(key) == 16 for key in keys)
-    assert ("same_fact" in one.name) == (len(set(keys)) < len(keys))
+    assert ("same_fact" in payload_case.name) == (len(set(keys)) < len(keys))
 
 
 @pytest.mark.parametrize("fact", IDENTITIES["same"])
 def test_the_same_fact_has_the_same_key_in_every_shape_and_through_every_provider(fact: str) -> None:
     keys = {name: {record.key for record in case(name).decode()} for name in IDENTITIES["same"][fact]}
     assert len(keys) > 1
-    assert len({frozenset(one) for one in keys.values()}) == 1, keys
+    assert len({frozenset(key_set) for key_set in keys.values()}) == 1, keys
 
 
 @pytest.mark.parametrize("facts", IDENTITIES["different"])
@@ -128,37 +130,37 @@ def test_facts_that_look_alike_have_different_keys(facts: str) -> None:
 @every_provider
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data())
-def test_posts_in_any_order_are_the_same_records(name: str, data: st.DataObject) -> None:
-    """Several posts, redelivered at other times under other ids, folded in two orders."""
+def test_notifications_in_any_order_are_the_same_records(name: str, data: st.DataObject) -> None:
+    """Several notifications, redelivered at other times under other ids, folded in two orders."""
     drawn = data.draw(st.lists(st.sampled_from(cases(name)), min_size=2, max_size=5))
-    posts = [one.notification(id=i) for i, one in enumerate(drawn)]
-    posts += [post._replace(id=50 + post.id, endpoint="again") for post in posts[:2]]
-    shuffled = data.draw(st.permutations(posts))
+    notifications = [payload_case.notification(id=i) for i, payload_case in enumerate(drawn)]
+    notifications += [first._replace(id=50 + first.id, endpoint="again") for first in notifications[:2]]
+    shuffled = data.draw(st.permutations(notifications))
 
     def folded(order: list[Any]) -> dict[bytes, Record]:
-        records = [record for post in order for record in records_of(providers.decode(post))]
+        records = [record for delivery in order for record in records_of(providers.decode(delivery))]
         return {record.key: record for record in merge.fold(records)}
 
-    assert folded(posts) == folded(shuffled)
+    assert folded(notifications) == folded(shuffled)
 
 
 @every_provider
-def test_all_posts_of_a_provider_fold_to_the_same_records_forwards_and_backwards(name: str) -> None:
-    posts = [one.notification(id=i) for i, one in enumerate(cases(name))]
-    orders = [posts, posts[::-1], random.Random(5).sample(posts, len(posts))]
+def test_all_notifications_of_a_provider_fold_to_the_same_records_in_any_order(name: str) -> None:
+    notifications = [payload_case.notification(id=i) for i, payload_case in enumerate(cases(name))]
+    orders = [notifications, notifications[::-1], random.Random(5).sample(notifications, len(notifications))]
     results = []
     for order in orders:
-        records = [record for post in order for record in records_of(providers.decode(post))]
+        records = [record for delivery in order for record in records_of(providers.decode(delivery))]
         results.append({record.key: record for record in merge.fold(records)})
     assert results[0] == results[1] == results[2]
 
 
 @pytest.mark.parametrize("fact", IDENTITIES["same"])
 def test_deliveries_of_one_fact_merge_to_the_same_record_in_any_order(fact: str) -> None:
-    posts = [case(name).notification(id=i) for i, name in enumerate(IDENTITIES["same"][fact])]
+    notifications = [case(name).notification(id=i) for i, name in enumerate(IDENTITIES["same"][fact])]
     results = []
-    for order in list(permutations(posts))[:24]:
-        records = [record for post in order for record in records_of(providers.decode(post))]
+    for order in list(permutations(notifications))[:24]:
+        records = [record for delivery in order for record in records_of(providers.decode(delivery))]
         results.append({record.key: record for record in merge.fold(records)})
     assert all(result == results[0] for result in results)
 
@@ -168,7 +170,7 @@ def test_deliveries_of_one_fact_merge_to_the_same_record_in_any_order(fact: str)
 
 @every_provider
 def test_a_provider_reports_what_its_payloads_become(name: str) -> None:
-    produced = {word(record) for one in cases(name) for record in records_of(one.decode())}
+    produced = {word(record) for payload_case in cases(name) for record in records_of(payload_case.decode())}
     assert providers.get(name).reports == produced
 
 
@@ -180,20 +182,20 @@ def test_a_provider_documents_itself(name: str) -> None:
         assert section in provider.documentation
     for words in (provider.title, provider.authentication, provider.on_refusal, provider.retries):
         assert words.strip()
-    assert {record.provider for one in cases(name) for record in one.decode()} == {name}
+    assert {record.provider for payload_case in cases(name) for record in payload_case.decode()} == {name}
 
 
 @every_provider
 def test_unknown_words_survive_as_other_events(name: str) -> None:
-    unknown = [one for one in cases(name) if one.path.stem.startswith("unknown_")]
+    unknown = [payload_case for payload_case in cases(name) if payload_case.path.stem.startswith("unknown_")]
     assert unknown
-    for one in unknown:
-        assert {record.table for record in one.decode()} == {"other_event"}
+    for payload_case in unknown:
+        assert {record.table for record in payload_case.decode()} == {"other_event"}
 
 
 # Bad input
 
-NO_POSTS = {
+BODIES_IN_NO_FORM = {
     "nothing": b"",
     "blanks": b" \r\n\t ",
     "only a byte order mark": b"\xef\xbb\xbf",
@@ -222,47 +224,57 @@ NO_POSTS = {
 
 
 @every_provider
-@pytest.mark.parametrize("what", NO_POSTS)
-def test_what_is_no_post_is_one_rejection(name: str, what: str) -> None:
-    decoded = providers.decode(notification(NO_POSTS[what], name))
-    assert [type(one) for one in decoded] == [Rejected]
+@pytest.mark.parametrize("what", BODIES_IN_NO_FORM)
+def test_a_body_in_no_form_of_the_provider_is_one_rejection(name: str, what: str) -> None:
+    decoded = providers.decode(notification(BODIES_IN_NO_FORM[what], name))
+    assert [type(fact) for fact in decoded] == [Rejected]
     assert decoded[0].path == "$"
     assert decoded[0].reason_class in (Reason.UNREADABLE, Reason.SHAPE)
 
 
-@pytest.mark.parametrize("one", [one for one in ALL if one.path.suffix == ".json"], ids=lambda one: one.name)
-def test_the_spelling_of_json_makes_no_difference(one: Case) -> None:
+@pytest.mark.parametrize(
+    "payload_case",
+    [payload_case for payload_case in ALL if payload_case.path.suffix == ".json"],
+    ids=lambda payload_case: payload_case.name,
+)
+def test_json_in_any_notation_becomes_the_same_records(payload_case: Case) -> None:
     """A byte order mark, spaces, escapes or a repeated key: the same records."""
-    expected = [readable(record) for record in one.decode()]
-    value = json.loads(one.body)
+    expected = [readable(record) for record in payload_case.decode()]
+    value = json.loads(payload_case.body)
     if isinstance(value, dict) and value:
         first = next(iter(value))
         repeated = f"{{{json.dumps(first)}:17,".encode() + json.dumps(value).encode()[1:]
     else:
-        repeated = one.body
+        repeated = payload_case.body
     for body in (
-        b"\xef\xbb\xbf" + one.body,
+        b"\xef\xbb\xbf" + payload_case.body,
         json.dumps(value, ensure_ascii=True, separators=(",", ":")).replace("/", "\\/").encode(),
         json.dumps(value, ensure_ascii=False, indent=8).encode("utf-8", "surrogatepass"),
-        b"\r\n" + one.body + b"\n",
+        b"\r\n" + payload_case.body + b"\n",
         repeated,
     ):
-        decoded = providers.decode(notification(body, one.provider))
+        decoded = providers.decode(notification(body, payload_case.provider))
         assert [readable(record) for record in decoded] == expected
 
 
-@pytest.mark.parametrize("one", [one for one in ALL if one.path.suffix == ".json"], ids=lambda one: one.name)
-def test_utf16_is_refused_and_says_so(one: Case) -> None:
-    decoded = providers.decode(notification(one.body.decode().encode("utf-16"), one.provider))
+@pytest.mark.parametrize(
+    "payload_case",
+    [payload_case for payload_case in ALL if payload_case.path.suffix == ".json"],
+    ids=lambda payload_case: payload_case.name,
+)
+def test_utf16_is_refused_and_says_so(payload_case: Case) -> None:
+    decoded = providers.decode(
+        notification(payload_case.body.decode().encode("utf-16"), payload_case.provider)
+    )
     assert [fact.table for fact in decoded] == ["rejected"]
     assert "UTF-16" in decoded[0].reason
 
 
 def check_invariant(name: str, body: bytes) -> None:
     """Assert that `body` decodes purely, without a defect, to one record or rejection per element."""
-    post = notification(body, name)
-    decoded = providers.get(name).decode(post)
-    assert decoded == providers.get(name).decode(post)
+    received = notification(body, name)
+    decoded = providers.get(name).decode(received)
+    assert decoded == providers.get(name).decode(received)
     for fact in decoded:
         assert isinstance(fact, Record | Rejected)
         assert not isinstance(fact, Rejected) or fact.reason_class is not Reason.DECODER, fact.reason

@@ -130,7 +130,7 @@ def test_a_deletion_that_names_nothing_stays_an_other_event(content: dict[str, A
 # Template updates
 
 
-def test_a_template_update_is_kept_whole_and_told_apart_by_its_content() -> None:
+def test_a_template_update_is_kept_whole_and_identified_by_its_content() -> None:
     body = {"template": {"name": "spring_offer", "status": "paused"}, "business_phone": "15550002222"}
     (record,) = decode(body)
     assert isinstance(record, TemplateEvent)
@@ -166,6 +166,6 @@ def test_a_bad_status_costs_only_itself(field: str) -> None:
     assert decoded[1].path == "$.statuses[1]"
 
 
-def test_a_post_that_names_no_number_and_says_nothing_known_is_rejected() -> None:
+def test_a_body_without_our_number_and_without_known_keys_is_rejected() -> None:
     assert [type(record) for record in decode({"hello": "world"})] == [Rejected]
     assert [type(record) for record in decode({"hello": "world", "business_phone": "1"})] == [OtherEvent]

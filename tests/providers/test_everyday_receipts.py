@@ -27,9 +27,9 @@ def check_same(body: bytes) -> bool:
     return True
 
 
-@pytest.mark.parametrize("one", ALL, ids=lambda one: one.name)
-def test_both_ways_agree_on_every_payload(one: Case) -> None:
-    check_same(one.body)
+@pytest.mark.parametrize("payload_case", ALL, ids=lambda payload_case: payload_case.name)
+def test_both_ways_agree_on_every_payload(payload_case: Case) -> None:
+    check_same(payload_case.body)
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ EVERYDAY = [
 EVERYDAY += [json.loads(benchmark.body([benchmark.status(i) for i in range(3)]))]
 
 
-def test_both_ways_agree_whatever_value_stands_anywhere() -> None:
+def test_both_ways_agree_with_any_value_in_any_place() -> None:
     taken = 0
     for root in EVERYDAY:
         for number in range(len(list(places(root)))):

@@ -98,7 +98,7 @@ def test_the_person_is_the_recipient_of_a_delivery_and_the_sender_of_an_answer()
     assert (replied.phone, replied.business_phone) == ("+447700900123", "+442079460958")
 
 
-def test_a_seen_report_with_both_numbers_names_nobody() -> None:
+def test_a_seen_report_with_both_numbers_has_no_phone() -> None:
     seen = response(messageId=ID, seenAt=AT, to="447700900123", **{"from": "442079460958"})
     assert (seen.kind, seen.phone, seen.phone_raw, seen.business_phone) == (Kind.READ, None, None, None)
     assert seen.details == '{"from":"442079460958","to":"447700900123"}'
@@ -179,7 +179,7 @@ def test_only_removed_takes_a_reaction_back(reaction: dict[str, Any], emoji: str
 
 
 @pytest.mark.parametrize("given", ["CK-1", "", 5, {"ck": 1}, ["a"], None])
-def test_callback_data_is_whatever_the_sender_attached(given: Any) -> None:
+def test_callback_data_of_any_type_is_the_client_reference(given: Any) -> None:
     wanted = {"": None, 5: "5"}.get(given, given) if not isinstance(given, dict | list) else json.dumps(given)
     got = response(messageId=ID, status=STATUS, callbackData=given).client_reference
     assert got == (wanted.replace(" ", "") if isinstance(wanted, str) else wanted)

@@ -7,7 +7,7 @@ from tests.factories import receipts
 from tests.providers.cases import notification
 
 
-def test_posts_one_per_line_are_all_decoded() -> None:
+def test_bodies_one_per_line_are_all_decoded() -> None:
     lines = [receipts(f"wamid.{number}") for number in range(1000)]
     assert len(providers.decode(notification(b"\n".join(lines), "meta"))) == 1000
 

@@ -17,7 +17,7 @@ from gatherer.providers.paths import Path, load_body, path_text, resolve
 from gatherer.providers.payload import UnreadableBodyError
 from tests.providers.cases import ALL, Case, case
 
-every_case = pytest.mark.parametrize("one", ALL, ids=lambda one: one.name)
+every_case = pytest.mark.parametrize("payload_case", ALL, ids=lambda payload_case: payload_case.name)
 
 # Columns whose texts a body has as they are
 VERBATIM = (
@@ -31,10 +31,10 @@ VERBATIM = (
 )
 
 
-def load(one: Case) -> Any:
+def load(payload_case: Case) -> Any:
     """Return the value of the body of the case; None where nothing can be read."""
     try:
-        return load_body(one.body)
+        return load_body(payload_case.body)
     except UnreadableBodyError:
         return None
 
@@ -48,11 +48,11 @@ def put(value: Any, path: Path, part: Any) -> Any:
     return changed
 
 
-def decode(value: Any, one: Case) -> Decoded:
+def decode(value: Any, payload_case: Case) -> Decoded:
     """Return what becomes of the case with `value` as its body. Several lines are several lines again."""
-    lines = value if isinstance(value, list) and not one.body.startswith(b"[") else [value]
+    lines = value if isinstance(value, list) and not payload_case.body.startswith(b"[") else [value]
     body = b"\n".join(b"{" if isinstance(line, Exception) else json.dumps(line).encode() for line in lines)
-    return providers.decode(one.notification()._replace(body=body))
+    return providers.decode(payload_case.notification()._replace(body=body))
 
 
 def without_provenance(fact: Record | Rejected) -> dict[str, Any]:
@@ -87,14 +87,16 @@ def is_within(path: Path, outer: Path) -> bool:
 
 
 @every_case
-def test_every_path_of_every_record_leads_to_a_part_of_the_body_that_has_its_texts(one: Case) -> None:
-    decoded = one.decode()
+def test_every_path_of_every_record_leads_to_a_part_of_the_body_that_has_its_texts(
+    payload_case: Case,
+) -> None:
+    decoded = payload_case.decode()
     assert len(decoded.paths) == len(decoded)
     for fact, paths in decoded.with_paths():
         if isinstance(fact, Rejected):
             assert [path_text(path) for path in paths] == [fact.path]
         assert not any(is_within(a, b) for a, b in product(paths, paths) if a is not b)
-        parts = [resolve(load(one), path) for path in paths]
+        parts = [resolve(load(payload_case), path) for path in paths]
         texts = json.dumps(parts, ensure_ascii=False, default=str)
         for column in VERBATIM:
             value = getattr(fact, column, None)
@@ -103,18 +105,18 @@ def test_every_path_of_every_record_leads_to_a_part_of_the_body_that_has_its_tex
 
 
 @every_case
-def test_every_element_has_a_path_of_its_own(one: Case) -> None:
+def test_every_element_has_a_path_of_its_own(payload_case: Case) -> None:
     """Together with the contract, by which there is one record for each element: every element is covered."""
-    own = [paths[0] for paths in one.decode().paths]
+    own = [paths[0] for paths in payload_case.decode().paths]
     assert len(own) == len(set(own))
 
 
 @every_case
-def test_without_the_element_at_its_path_a_record_is_gone_and_no_other_changes(one: Case) -> None:
-    body = load(one)
-    decoded = one.decode()
+def test_without_the_element_at_its_path_a_record_is_gone_and_no_other_changes(payload_case: Case) -> None:
+    body = load(payload_case)
+    decoded = payload_case.decode()
     for i, paths in enumerate(decoded.paths):
-        changed = decode(put(body, paths[0], "removed"), one)
+        changed = decode(put(body, paths[0], "removed"), payload_case)
         assert len(changed) == len(decoded)
         assert changed[i].key != decoded[i].key
         for j, fact in enumerate(decoded):
@@ -123,9 +125,9 @@ def test_without_the_element_at_its_path_a_record_is_gone_and_no_other_changes(o
 
 
 @every_case
-def test_a_record_needs_the_contact_at_its_path_and_no_other(one: Case) -> None:
-    body = load(one)
-    decoded = one.decode()
+def test_a_record_needs_the_contact_at_its_path_and_no_other(payload_case: Case) -> None:
+    body = load(payload_case)
+    decoded = payload_case.decode()
     elements = [paths[0] for paths in decoded.paths]
     contacts = [
         path for path in contacts_of(body) if not any(is_within(path, element) for element in elements)
@@ -136,10 +138,10 @@ def test_a_record_needs_the_contact_at_its_path_and_no_other(one: Case) -> None:
             if path not in paths:
                 others = put(others, path, {"wa_id": f"000{number}", "profile": {"name": "Another"}})
         if others is not body:
-            assert without_provenance(decode(others, one)[i]) == without_provenance(fact)
+            assert without_provenance(decode(others, payload_case)[i]) == without_provenance(fact)
         for path in set(paths) & set(contacts):
             renamed = put(body, path, {**resolve(body, path), "profile": {"name": "Renamed"}})
-            assert getattr(decode(renamed, one)[i], "profile_name", None) == "Renamed"
+            assert getattr(decode(renamed, payload_case)[i], "profile_name", None) == "Renamed"
 
 
 def test_the_contact_of_an_everyday_receipt_is_among_its_paths() -> None:

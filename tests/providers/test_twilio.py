@@ -119,7 +119,7 @@ def test_the_wa_id_stands_in_for_a_missing_address() -> None:
 
 
 @pytest.mark.parametrize("word", ["sent", "delivered", "read"])
-def test_a_read_event_is_read_whatever_the_status_says(word: str) -> None:
+def test_a_read_event_is_read_with_any_status_of_a_sent_message(word: str) -> None:
     assert response(MessageSid=SID, MessageStatus=word, EventType="READ").kind is Kind.READ
 
 
@@ -148,7 +148,7 @@ def test_an_empty_error_code_of_a_good_message_says_nothing() -> None:
         ("", "document"),
     ],
 )
-def test_the_type_of_a_medium_is_told_by_its_mime_type(mime: str, reply_type: str) -> None:
+def test_the_type_of_a_medium_follows_from_its_mime_type(mime: str, reply_type: str) -> None:
     answer = response(MessageSid=SID, NumMedia="1", MediaUrl0="https://example.com/x", MediaContentType0=mime)
     assert (answer.reply_type, answer.media_id) == (reply_type, "https://example.com/x")
 
@@ -192,7 +192,7 @@ def test_a_flow_answer_is_kept_verbatim_even_where_it_is_no_json(payload: str) -
         (b"MessageSid=SM1&MessageStatus=sent&MessageStatus=read", Reason.ELEMENT),
     ],
 )
-def test_what_cannot_be_a_post_is_rejected_with_its_reason(body: bytes, reason: Reason) -> None:
+def test_a_body_that_is_no_form_of_twilio_is_rejected_with_its_reason(body: bytes, reason: Reason) -> None:
     (rejected,) = decode(body)
     assert isinstance(rejected, Rejected)
     assert (rejected.reason_class, rejected.path, rejected.body) == (reason, "$", body)

@@ -50,7 +50,7 @@ def folded(names: tuple[str, ...]) -> dict[bytes, Record]:
     return {record.key: record for record in merge.fold(records)}
 
 
-def test_nine_posts_of_a_conversation_are_four_facts_and_a_marker_in_any_order() -> None:
+def test_nine_requests_of_a_conversation_are_four_facts_and_a_marker_in_any_order() -> None:
     expected = folded(CONVERSATION)
     kinds = sorted(record.kind for record in expected.values() if isinstance(record, Response))
     assert kinds == ["delivered", "read", "replied", "reply_marker", "sent"]
@@ -195,7 +195,7 @@ def test_templates_approved_on_two_days_are_two_notices() -> None:
     assert keys[0] != keys[1]
 
 
-def test_unknown_events_are_told_apart_by_their_content_but_not_by_their_version() -> None:
+def test_unknown_events_are_identified_by_their_content_without_their_version() -> None:
     event = {"eventType": "callStatus", "id": "1", "status": "ringing"}
     same = event | {"eventType": "callStatus_v2", "localMessageId": "guid-1"}
     assert one(event).key == one(same).key

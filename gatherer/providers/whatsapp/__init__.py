@@ -1,1 +1,1 @@
-"""WhatsApp's own objects, which Meta posts and other providers pass on: shared by the providers' modules."""
+"""WhatsApp's own objects, which Meta sends and other providers pass on."""

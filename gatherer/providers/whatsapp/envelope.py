@@ -30,7 +30,7 @@ from gatherer.providers.whatsapp.messages import decode_message
 from gatherer.providers.whatsapp.notices import NOTICES, field_of
 from gatherer.providers.whatsapp.statuses import decode_status
 
-# Arrays in a value → what becomes of their elements, whatever the field: statuses also stand under `calls`.
+# Arrays in a value → the decoder of their elements. It holds in every field: statuses also stand under `calls`.
 DECODERS: Final[dict[str, DecodeElement]] = {
     "statuses": decode_status,
     "messages": decode_message,
@@ -77,7 +77,7 @@ ENTRY: Final = frozenset({"id", "time"})
 NOT_WHATSAPP: Final = frozenset({"page", "instagram", "user", "permissions", "ad_account"})
 
 VALUES_ARE_OFF: Final = (
-    "the post names changed fields but carries no data:"
+    "the request names changed fields but carries no data:"
     " switch on “Include Values” in the app's webhook settings at Meta"
 )
 

@@ -1,7 +1,7 @@
-"""The everyday post: nothing but receipts, as Meta has sent them since 2026. It is most of all traffic.
+"""The everyday body: nothing but receipts, as Meta has sent them since 2026. Most requests have one.
 
-Such a post is decoded straight into typed objects, several times faster than through dictionaries. The types
-below allow what is usual and nothing else: a post that has one key more, or one value of another type, is
+Such a body is decoded straight into typed objects, several times faster than through dictionaries. The types
+below allow what is usual and nothing else: a body that has one key more, or one value of another type, is
 not decoded here at all but by :mod:`gatherer.providers.whatsapp.envelope`, which knows everything. Both make
 the same records of the same bytes; `tests/providers/test_everyday_receipts.py` proves it.
 """
@@ -118,7 +118,7 @@ class Entry(Part):
 
 
 class Body(Part):
-    """The whole post."""
+    """The whole body."""
 
     entry: list[Entry]
     object: Literal["whatsapp_business_account"]
@@ -129,7 +129,7 @@ NUL: Final = b"\\u0000"  # texts with one have to be cleaned first
 
 
 def decode_receipts(notification: Notification, provider: str) -> Decoded | None:
-    """Return the receipts in an everyday post, or None if it is any other."""
+    """Return the receipts in an everyday body, or None if it is any other."""
     try:
         body = _decode(notification.body)
     except (ValueError, RecursionError):  # what msgspec raises is a ValueError

@@ -1,4 +1,4 @@
-"""WhatsApp's `messages[]`: who answers what, and how, which several providers pass on unchanged.
+"""WhatsApp's `messages[]`, the answers of people, which several providers pass on unchanged.
 
 Facts: Meta's pages `webhooks/reference/messages/*` (2026), and what real traffic showed beyond them.
 """
@@ -30,7 +30,7 @@ from gatherer.providers.whatsapp.statuses import read_errors
 
 Columns: TypeAlias = dict[str, Any]
 
-# What is said by columns, whatever the type. Everything else that a message carries goes into its details.
+# The keys of a message of any type whose values columns hold. Everything else goes into its details.
 IN_COLUMNS: Final = frozenset(
     ["id", "from", "from_user_id", "timestamp", "type", "group_id", "context", "errors"]
 )
@@ -38,7 +38,7 @@ IN_COLUMNS: Final = frozenset(
 # "This message is currently unavailable": a coexistence number got a real message without its content,
 # typically the first one after an ad (chatwoot#13464, #14547). The person did answer, so it is a reply.
 CONTENT_UNAVAILABLE: Final = 131060
-# `unsupported.type` of what is no new message, whatever the error code says
+# `unsupported.type` of what is no new message, with any error code
 CHANGES_OF_MESSAGES: Final = frozenset({"edit", "keep_in_chat", "pin", "poll_update", "reaction"})
 
 
@@ -134,8 +134,10 @@ def _reaction(origin: Origin, message: dict[str, Any], message_id: str) -> Recor
         "emoji": emoji if type(emoji) is str else None,
         "about_message_id": reference(about, "reaction.message_id"),
     }
-    told = ("message_id", "messsage_id", "emoji")
-    columns["details"] = {"reaction": content if columns["emoji"] is None else remainder(content, *told)}
+    in_columns = ("message_id", "messsage_id", "emoji")
+    columns["details"] = {
+        "reaction": content if columns["emoji"] is None else remainder(content, *in_columns)
+    }
     return _answer(origin, message, message_id, Kind.REACTED, columns)
 
 
@@ -266,8 +268,8 @@ def _interactive(interactive: dict[str, Any]) -> Columns:
     }
     rest = {name: part for name, part in interactive.items() if name not in ("type", what)}
     if payload:
-        said = ("name" if what == "nfm_reply" else "description", readable or "")
-        more = remainder({name: part for name, part in chosen.items() if name != payload}, *said)
+        in_columns = ("name" if what == "nfm_reply" else "description", readable or "")
+        more = remainder({name: part for name, part in chosen.items() if name != payload}, *in_columns)
         rest |= {what: more} if more else {}
     columns["details"] = {"interactive": rest or None, "description": chosen.get("description")}
     if what == "nfm_reply":

@@ -184,9 +184,8 @@ def _read(value: dict[str, Any], paths: Paths) -> dict[str, str | None]:
     """Return the columns that `paths` lead to. Meta's word NONE is no reason while another path has one."""
     columns: dict[str, str | None] = {}
     for column, candidates in paths.items():
-        found = [text(dig(value, path)) for path in candidates]
-        telling = [word for word in found if word and word != "NONE"]
-        columns[column] = next(iter(telling or filter(None, found)), None)
+        words = [word for path in candidates if (word := text(dig(value, path)))]
+        columns[column] = next((word for word in words if word != "NONE"), words[0] if words else None)
     return columns
 
 

@@ -37,7 +37,7 @@ STATUS_KINDS: Final = {
     #   pending, captured, refunded, RINGING, …: payments and calls, which also say so in `type`
 }
 
-# What is said by columns. Everything else that a status carries goes into its details.
+# The keys whose values columns hold. Everything else that a status carries goes into its details.
 IN_COLUMNS: Final = frozenset(
     {
         "biz_opaque_callback_data",
@@ -144,7 +144,7 @@ def decode_status(origin: Origin, status: Any) -> Record:
 
 
 def _as_text(client_reference: object) -> str | None:
-    """Return what the sender attached, as text whatever it was; '' is nothing."""
+    """Return what the sender attached, as text, or as JSON where it is something else; None for ''."""
     if client_reference is None or client_reference == "":
         return None
     return text(client_reference) or as_json(client_reference)

@@ -10,7 +10,7 @@ from urllib.parse import quote_plus
 import pytest
 
 from gatherer.config import Endpoint
-from gatherer.providers.twilio_signature import MAX_PARAMETERS
+from gatherer.providers.twilio import MAX_PARAMETERS
 from gatherer.server.webhook.authentication import Authentication
 from tests.server_process import ServerProcess, encode_post, run_server
 
