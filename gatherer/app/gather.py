@@ -17,14 +17,13 @@ from gatherer.config import Configuration
 from gatherer.files.lock import LockHeldError
 from gatherer.inbox.base import Inbox
 from gatherer.model import timestamps
-from gatherer.model.errors import GathererError, TemporaryError
+from gatherer.model.errors import DEFECT_EXIT_CODE, GathererError, TemporaryError
 from gatherer.pipeline.gather import Summary, gather_inbox
 from gatherer.targets.base import Outcome, RetentionResult, Run, Target
 
 log = logging.getLogger(__name__)
 
 LONGEST_RUN: Final = timedelta(hours=1)  # a run that holds the lock for longer is reported as a failure
-DEFECT: Final = 70  # exit code after an exception that is no GathererError: a defect of gatherer
 
 _GatherInbox = Callable[..., Summary]  # `gather_inbox` with everything but the inbox and the limit
 
@@ -153,7 +152,7 @@ def _try_inbox(
     except Exception as error:
         log.exception("inbox %s", name)
         problem = f"a defect in gatherer, {type(error).__name__}: {error}"
-        failed = InboxResult(name=name, summary=None, problem=problem, exit_code=DEFECT)
+        failed = InboxResult(name=name, summary=None, problem=problem, exit_code=DEFECT_EXIT_CODE)
     if not opened and not dry_run:  # once it is open, `gather_inbox` records the run
         _record_failed_run(target, failed)
     return failed
@@ -203,6 +202,6 @@ def worst_exit_code(exit_codes: Iterable[int]) -> int:
     failures = set(exit_codes) - {0}
     if not failures:
         return 0
-    if DEFECT in failures:
-        return DEFECT
+    if DEFECT_EXIT_CODE in failures:
+        return DEFECT_EXIT_CODE
     return max(failures - {TemporaryError.exit_code}, default=TemporaryError.exit_code)

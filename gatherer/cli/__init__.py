@@ -10,7 +10,7 @@ import click
 
 from gatherer import __version__
 from gatherer.cli.logs import LEVELS, describe_error, set_up
-from gatherer.model.errors import GathererError, TemporaryError
+from gatherer.model.errors import DEFECT_EXIT_CODE, GathererError, TemporaryError
 
 # In the order in which an operator needs them.
 COMMANDS: Final = (
@@ -31,7 +31,6 @@ COMMANDS: Final = (
     "providers",
     "simulate",
 )
-DEFECT: Final = 70  # EX_SOFTWARE: exit code after an exception that gatherer does not expect
 
 
 class _Commands(click.Group):
@@ -109,4 +108,4 @@ def _exit_after_defect(error: Exception) -> NoReturn:
     click.echo(
         f"Error: a defect in gatherer, {describe_error(error)}; --log-level debug shows where", err=True
     )
-    sys.exit(DEFECT)
+    sys.exit(DEFECT_EXIT_CODE)

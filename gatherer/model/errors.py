@@ -1,5 +1,11 @@
 """Errors that the operator can act on. Each class has an exit code; its text is the line that the operator reads."""
 
+from typing import Final
+
+DEFECT_EXIT_CODE: Final = (
+    70  # EX_SOFTWARE: after an exception that is not a GathererError, a defect of gatherer
+)
+
 
 class GathererError(Exception):
     """An error that the command line reports as one line, without a traceback."""
