@@ -164,6 +164,15 @@ class Exchange(Protocol):
         """Return the response with `status` to a request without a whole body; `reason` is for the log."""
 
 
+class RequestRejectedError(Exception):
+    """A handler rejects a request. The text is the reason, for the log; `headers` are those of the response."""
+
+    def __init__(self, status: HTTPStatus, reason: str, *headers: tuple[str, str]) -> None:
+        super().__init__(reason)
+        self.status = status
+        self.headers = headers
+
+
 Reply = Response | asyncio.Future[Response]  # a task is a future, too
 Handler = Callable[[Request], Reply | Exchange]
 

@@ -1,1 +1,1 @@
-"""Offering the inbox to a gatherer on another machine: `[pull]`, the serving side of `gatherer.inbox.remote.inbox`."""
+"""The server of `[pull]`, from which `gatherer gather` on another machine reads the inbox (`gatherer.inbox.remote`)."""

@@ -1,4 +1,4 @@
-"""The query and the body of a request to the pull listener, and how a request is refused."""
+"""Validation of the query and the body of a request to the pull listener."""
 
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -7,29 +7,20 @@ from typing import Final
 from gatherer.inbox.base import Selection
 from gatherer.inbox.remote import protocol
 from gatherer.model import timestamps
-from gatherer.server.http.message import Headers
+from gatherer.server.http.message import Headers, RequestRejectedError
 
 HIGHEST_ID: Final = 2**63 - 1
-
-
-class PullRefusedError(Exception):
-    """A request that is refused. The text is for the client and for the log."""
-
-    def __init__(self, status: HTTPStatus, text: str, **headers: str) -> None:
-        super().__init__(text)
-        self.status = status
-        self.headers = headers
 
 
 def check_body(headers: Headers, body: bytes) -> None:
     """Compare `body` with the checksum in `headers`.
 
     Raises:
-        PullRefusedError: they do not match.
+        RequestRejectedError: they do not match.
 
     """
     if headers.get("Content-Digest") != protocol.digest(body):
-        raise PullRefusedError(HTTPStatus.BAD_REQUEST, "the body does not match its Content-Digest")
+        raise RequestRejectedError(HTTPStatus.BAD_REQUEST, "the body does not match its Content-Digest")
 
 
 def read_selection(query: Mapping[str, str]) -> Selection:
@@ -58,10 +49,10 @@ def read_number(query: Mapping[str, str], name: str, default: int, lowest: int =
     """Return the parameter `name` of `query` as an integer, `default` if it is missing.
 
     Raises:
-        ValueError: it is not an integer, less than `lowest`, or too large for an id.
+        ValueError: the value is not an integer, less than `lowest`, or too large for an id.
 
     """
     number = int(query.get(name, default))
     if not lowest <= number <= HIGHEST_ID:
-        raise ValueError(f"{name} is {number}")
+        raise ValueError(f"{name} = {number} is out of range")
     return number

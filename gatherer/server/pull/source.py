@@ -19,7 +19,7 @@ from gatherer.inbox.remote import protocol
 from gatherer.model.errors import InboxError
 
 T = TypeVar("T")
-FRAME: Final = Bounds(rows=150, bytes=80_000)  # read and packed at a time
+FRAME: Final = Bounds(rows=150, bytes=80_000)  # the size of one frame
 
 
 class InboxMismatchError(Exception):
@@ -27,7 +27,7 @@ class InboxMismatchError(Exception):
 
 
 class Part(NamedTuple):
-    """One frame of a response, and what it holds."""
+    """One frame of a response, and figures about its notifications."""
 
     frame: bytes
     rows: int
@@ -37,10 +37,10 @@ class Part(NamedTuple):
 
 
 class Source:
-    """The inbox file at one path; when another file takes its place, that one."""
+    """The inbox file at one path. If another file replaces it, that one is opened."""
 
     def __init__(self, path: Path) -> None:
-        """Serve the inbox at `path`. The file is opened by the first request: the writer may not have made it yet."""
+        """Read the inbox at `path`. The first request opens the file: the writer may not have created it yet."""
         self._path = path
         self._inbox: LocalInbox | None = None
         self._opened: tuple[int, int] | None = None
@@ -69,7 +69,7 @@ class Source:
 
         Raises:
             InboxMismatchError: the inbox is not `inbox_id`.
-            GathererError: it cannot be read.
+            GathererError: the inbox cannot be read.
 
         """
         bounds = Bounds(rows=min(FRAME.rows, left.rows), bytes=min(FRAME.bytes, left.bytes))
@@ -88,12 +88,12 @@ class Source:
         return await self._run(read)
 
     async def acknowledge(self, inbox_id: str, consumer: str, notification_id: int) -> None:
-        """Store that `consumer` has everything up to `notification_id`.
+        """Record that `consumer` has everything up to `notification_id`.
 
         Raises:
             InboxMismatchError: the inbox is not `inbox_id`.
             ValueError: there is no such notification yet, or the name is not valid.
-            OSError: it cannot be written.
+            OSError: the file of the consumer cannot be written.
             GathererError: the inbox cannot be read.
 
         """
@@ -117,7 +117,7 @@ class Source:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
     def _current(self) -> LocalInbox:
-        """Return the open inbox; opened again if another file has taken its place."""
+        """Return the open inbox. It is opened again if another file has replaced it."""
         try:
             status = self._path.stat()
         except OSError as error:

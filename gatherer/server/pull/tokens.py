@@ -1,4 +1,4 @@
-"""The tokens of the pull listener, and how often each address has sent a wrong one."""
+"""The tokens of the pull listener, and a counter of failed authentications per address."""
 
 import hashlib
 import hmac
@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
-ALLOWED_FAILURES: Final = 10  # of one address in one window: each is answered with 401 and logged
+ALLOWED_FAILURES: Final = 10  # per address and window: each gets a 401 and is logged, further ones get a 429
 WINDOW_SECONDS: Final = 60
 MAX_ADDRESSES: Final = 4096  # bounds the memory
 
@@ -19,11 +19,11 @@ class Tokens:
         self._digests = [_digest(token) for token in tokens]
 
     def accept(self, authorization: str | None) -> bool:
-        """Return whether the header `Authorization` carries one of the tokens. The time it takes does not depend on which."""
+        """Return whether the value of the header `Authorization` has one of the tokens."""
         scheme, _, token = (authorization or "").partition(" ")
-        given = _digest(token.strip())
-        # All are compared, as digests of equal length: the time reveals nothing about a token.
-        matches = [hmac.compare_digest(given, digest) for digest in self._digests]
+        token_digest = _digest(token.strip())
+        # All are compared, as digests of equal length, so that the time reveals nothing about a token.
+        matches = [hmac.compare_digest(token_digest, digest) for digest in self._digests]
         return any(matches) and scheme.lower() == "bearer"
 
 
@@ -39,22 +39,20 @@ class FailureCounter:
         self._windows: dict[str, tuple[float, int]] = {}  # address: start of its window, failures in it
 
     def add(self, address: str) -> int:
-        """Count a failure of `address`; return how many it has had in its window of time, this one included."""
+        """Count a failure of `address`; return its number of failures in the current window, this one included."""
         now, key = self._clock(), _network(address)
         started, count = self._windows.pop(key, (now, 0))
         if now - started >= WINDOW_SECONDS:
             started, count = now, 0
-        self._windows[key] = (
-            started,
-            count + 1,
-        )  # moved to the end: the dictionary is in the order of the latest failure
+        # `pop` above moves the key to the end, so that the dictionary is in the order of the latest failure.
+        self._windows[key] = (started, count + 1)
         if len(self._windows) > MAX_ADDRESSES:
             del self._windows[next(iter(self._windows))]
         return count + 1
 
 
 def _network(address: str) -> str:
-    """Return what counts as one address: of IPv6 a whole /64, as a single host usually has that many."""
+    """Return the key under which failures of `address` are counted: for IPv6 its /64, which one host usually has."""
     try:
         parsed = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:

@@ -24,6 +24,7 @@ from gatherer.server.http.message import (
     Exchange,
     Reply,
     Request,
+    RequestRejectedError,
     Response,
     error_response,
 )
@@ -44,15 +45,6 @@ _CLOSING: Final = {
     HTTPStatus.SERVICE_UNAVAILABLE,
 }
 _NOT_STORED: Final = error_response(HTTPStatus.SERVICE_UNAVAILABLE)
-
-
-class RequestRejectedError(Exception):
-    """A request that is rejected by its head. `reason` is for the log, never for the client."""
-
-    def __init__(self, status: HTTPStatus, reason: str, *headers: tuple[str, str]) -> None:
-        super().__init__(reason)
-        self.status = status
-        self.headers = headers
 
 
 class _Route:
