@@ -1,4 +1,4 @@
-"""What a person does with the quarantine: look, release, discard; beside a running `serve` or without one."""
+"""`gatherer quarantine`: list, show, release and discard requests in quarantine, while `serve` runs or not."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,29 +15,29 @@ if TYPE_CHECKING:
 def quarantined(
     configuration: Configuration, *, ids: Sequence[int] | None = None, endpoint: str | None = None
 ) -> "list[QuarantineEntry]":
-    """Return what is in quarantine, oldest first."""
+    """Return the requests in quarantine, oldest first: only `ids`, and only those to `endpoint`, if given."""
     from gatherer.inbox import quarantine
 
-    return quarantine.kept(_path(configuration), ids, endpoint)
+    return quarantine.entries(_path(configuration), ids, endpoint)
 
 
 def quarantined_body(configuration: Configuration, id: int) -> bytes:  # noqa: A002
-    """Return the exact bytes of one post in quarantine.
+    """Return the body of the request `id` in quarantine, byte for byte as received.
 
     Raises:
-        ConfigurationError: it is not there.
+        ConfigurationError: the quarantine does not hold it.
 
     """
     from gatherer.inbox import quarantine
 
-    found = quarantine.body(_path(configuration), id)
-    if found is None:
-        raise ConfigurationError(f"there is no post {id} in quarantine")
-    return found
+    body = quarantine.body(_path(configuration), id)
+    if body is None:
+        raise ConfigurationError(f"there is no request {id} in quarantine")
+    return body
 
 
 def dispose(configuration: Configuration, action: Literal["release", "discard"], ids: Sequence[int]) -> int:
-    """Release or discard the posts `ids`, and return how many there were. See `asking.ask`."""
+    """Release or discard the requests `ids`, and return how many. Raises the errors of `control.submit`."""
     return submit(configuration, configuration.inbox, action, list(ids))
 
 

@@ -88,7 +88,7 @@ def _disk_space_state(settings: config.Inbox) -> dict[str, Any]:
         "max_inbox_bytes": settings.max_inbox_bytes,
         "disk_free_bytes": usage.free,
         "min_free_bytes": settings.min_free_bytes,
-        "in_quarantine": len(quarantine.kept(quarantine.path_of(path))),
+        "in_quarantine": len(quarantine.entries(quarantine.path_of(path))),
         "refusing_because": disk_space_limits(settings).shortage(usage, 0),
     }
 

@@ -1,4 +1,4 @@
-"""Posts whose authentication failed, in a file of their own beside the inbox: capped, durable, never gathered."""
+"""The quarantine: requests whose authentication failed, in a file beside the inbox. Bounded, durable, never gathered."""
 
 import asyncio
 import json
@@ -24,12 +24,12 @@ FORMAT: Final = sqlite_file.Format(
     table="request",
     columns=(*sqlite_file.INBOX.columns, "failed", "authentication"),
 )
-_ARRIVAL: Final = ", ".join(sqlite_file.INBOX.columns)
-BATCH: Final = 100  # posts that are read, or removed, at once
+_NOTIFICATION_COLUMNS: Final = ", ".join(sqlite_file.INBOX.columns)
+BATCH: Final = 100  # requests that are read, or removed, in one transaction
 
 
 class QuarantineRow(NamedTuple):
-    """One post that did not authenticate; the fields are the columns of `post`."""
+    """One request that did not authenticate. The fields are the columns of the table `request`."""
 
     received_at: int  # milliseconds since 1970
     endpoint: str
@@ -43,7 +43,7 @@ class QuarantineRow(NamedTuple):
 
 
 class QuarantineEntry(NamedTuple):
-    """What a person gets to see of one post; its body only on demand."""
+    """One request in quarantine, as an operator sees it: without its body."""
 
     id: int
     received_at: datetime
@@ -57,53 +57,63 @@ class QuarantineEntry(NamedTuple):
 
 
 class QuarantineFullError(Exception):
-    """The quarantine holds as much as it may: the post is refused like any other."""
+    """The quarantine has reached its maximum size. The caller refuses the request with a 401."""
 
 
 def path_of(inbox: Path) -> Path:
-    """Return where the quarantine of the inbox file `inbox` is."""
+    """Return the path of the quarantine that belongs to the inbox file `inbox`."""
     return inbox.with_name(f"{inbox.stem}.quarantine.db")
 
 
 class Quarantine:
-    """The only writer of a quarantine."""
+    """The only writer of a quarantine file."""
 
     def __init__(
         self, path: Path, *, max_rows: int, max_bytes: int, limits: QueueLimits, space: disk_space.DiskSpace
     ) -> None:
-        """Open the quarantine at `path`, creating it if there is none.
+        """Open the quarantine at `path`, and create the file if it does not exist.
+
+        Args:
+            path: of the file.
+            max_rows: how many requests it may hold.
+            max_bytes: how many bytes their bodies may have together.
+            limits: of the queue of rows that wait for the disk.
+            space: the limits of disk space.
 
         Raises:
             GathererError: as `InboxWriter` does.
 
         """
         self._max_rows, self._max_bytes = max_rows, max_bytes
-        self._full = Outage("the quarantine is full: %s. Refusing", "the quarantine has room again")
+        self._full = Outage(
+            "the quarantine is full: %s. Requests that do not authenticate are refused",
+            "the quarantine accepts requests again",
+        )
         self._writer = InboxWriter(path, limits=limits, space=space, format=FORMAT)
         self.path = self._writer.path
-        self._rows, self._bytes = self._writer.perform(_held).result()
+        self._rows, self._bytes = self._writer.perform(_size).result()
 
     def refusal_reason(self) -> str | None:
-        """Return why nothing could be kept just now; None if it could."""
+        """Return why the quarantine cannot store a request at present; None if it can."""
         return self._writer.refusal_reason()
 
     @property
-    def held(self) -> tuple[int, int]:
-        """How many posts there are, and the bytes of their bodies."""
+    def size(self) -> tuple[int, int]:
+        """The number of requests in quarantine, and the bytes of their bodies."""
         return self._rows, self._bytes
 
     async def add(self, row: QuarantineRow) -> None:
         """Return when `row` is on disk.
 
         Raises:
-            QuarantineFullError: there is no room for it until somebody discards or releases something.
-            InboxUnavailableError: it could not be committed; the sender has to try again.
+            QuarantineFullError: the quarantine is full until the operator releases or discards requests.
+            InboxUnavailableError: the row could not be committed; the client has to repeat the request.
 
         """
         size = len(row.body)
         if self._rows >= self._max_rows or self._bytes + size > self._max_bytes:
             raise QuarantineFullError(
-                self._full.begin(f"it holds {self._rows} posts, {disk_space.megabytes(self._bytes)}")
+                self._full.begin(f"it holds {self._rows} requests, {disk_space.megabytes(self._bytes)}")
             )
         self._rows, self._bytes = self._rows + 1, self._bytes + size
         try:
@@ -113,25 +123,25 @@ class Quarantine:
             raise
 
     async def release(self, ids: Sequence[int], inbox: InboxWriter) -> int:
-        """Put the posts `ids` into `inbox` as the notifications that they are; return how many there were.
+        """Move the requests `ids` into `inbox` as notifications; return how many were moved.
 
-        They are removed here only when they are on disk there: an interruption between the two can at most put
-        them there twice, which are one to a run.
+        A request is removed only after the inbox has committed it. If the process ends in between, a second
+        release stores the notification again, and a run counts it as a duplicate.
 
         Raises:
-            InboxUnavailableError: one of the two could not be written; what was not released is still here.
+            InboxUnavailableError: the inbox or the quarantine could not be written; the remaining requests stay.
 
         """
         released = 0
         for batch in _batches(ids):
-            arrivals = await asyncio.to_thread(_rows, self.path, batch)
-            for arrival in arrivals.values():
-                await inbox.append(arrival)
-            released += await self.discard(list(arrivals))
+            notifications = await asyncio.to_thread(_notifications, self.path, batch)
+            for notification in notifications.values():
+                await inbox.append(notification)
+            released += await self.discard(list(notifications))
         return released
 
     async def discard(self, ids: Sequence[int]) -> int:
-        """Remove the posts `ids`; return how many there were."""
+        """Remove the requests `ids`; return how many were removed."""
         removed = 0
         for batch in _batches(ids):
             count, self._rows, self._bytes = await asyncio.wrap_future(
@@ -142,15 +152,22 @@ class Quarantine:
         return removed
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._writer.close()
 
 
-def kept(path: Path, ids: Iterable[int] | None = None, endpoint: str | None = None) -> list[QuarantineEntry]:
-    """Return what the quarantine at `path` holds, oldest first; only `ids`, or of one endpoint, if given.
+def entries(
+    path: Path, ids: Iterable[int] | None = None, endpoint: str | None = None
+) -> list[QuarantineEntry]:
+    """Return the requests in the quarantine at `path`, oldest first; an empty list if there is no such file.
+
+    Args:
+        path: of the quarantine.
+        ids: of the requests to return; None: all.
+        endpoint: return the requests to this endpoint; None: to all.
 
     Raises:
-        GathererError: it cannot be read.
+        GathererError: the file cannot be read.
 
     """
     query = (
@@ -158,8 +175,8 @@ def kept(path: Path, ids: Iterable[int] | None = None, endpoint: str | None = No
         "FROM request WHERE (:ids IS NULL OR id IN (SELECT value FROM json_each(:ids))) "
         "AND (:endpoint IS NULL OR endpoint = :endpoint) ORDER BY id"
     )
-    chosen = None if ids is None else json.dumps(list(ids))
-    rows = _read(path, query, {"ids": chosen, "endpoint": endpoint})
+    id_list = None if ids is None else json.dumps(list(ids))
+    rows = _read(path, query, {"ids": id_list, "endpoint": endpoint})
     return [
         QuarantineEntry._make((row[0], timestamps.from_milliseconds(row[1]), *row[2:8], json.loads(row[8])))
         for row in rows
@@ -167,39 +184,46 @@ def kept(path: Path, ids: Iterable[int] | None = None, endpoint: str | None = No
 
 
 def body(path: Path, id: int) -> bytes | None:  # noqa: A002
-    """Return the exact bytes of the post `id`; None if it is not there."""
+    """Return the body of the request `id`, byte for byte as received; None if the quarantine does not hold it."""
     rows = _read(path, "SELECT body FROM request WHERE id = :id", {"id": id})
     return rows[0][0] if rows else None
 
 
-def _rows(path: Path, ids: Sequence[int]) -> dict[int, NotificationRow]:
-    query = f"SELECT id, {_ARRIVAL} FROM request WHERE id IN (SELECT value FROM json_each(:ids)) ORDER BY id"
+def _notifications(path: Path, ids: Sequence[int]) -> dict[int, NotificationRow]:
+    """Return the requests `ids` as rows of an inbox, by id."""
+    query = (
+        f"SELECT id, {_NOTIFICATION_COLUMNS} FROM request "
+        "WHERE id IN (SELECT value FROM json_each(:ids)) ORDER BY id"
+    )
     return {row[0]: NotificationRow(*row[1:]) for row in _read(path, query, {"ids": json.dumps(list(ids))})}
 
 
 def _read(path: Path, query: str, values: dict[str, Any]) -> list[Any]:
+    """Return the rows that `query` finds; an empty list if there is no file at `path`."""
     if not path.exists():
         return []
     try:
         with closing(sqlite_file.open_readable(path, VERSIONS)) as connection:
             return connection.execute(query, values).fetchall()
-    except IncompatibleFileError as unsuitable:
-        raise InboxError(f"{path} {unsuitable}") from None
+    except IncompatibleFileError as error:
+        raise InboxError(f"{path} {error}") from None
     except sqlite3.Error as error:
-        busy = getattr(error, "sqlite_errorname", "").startswith(("SQLITE_BUSY", "SQLITE_LOCKED"))
-        raise (TemporaryError if busy else InboxError)(f"{path} cannot be read: {error}") from error
+        is_busy = getattr(error, "sqlite_errorname", "").startswith(("SQLITE_BUSY", "SQLITE_LOCKED"))
+        raise (TemporaryError if is_busy else InboxError)(f"{path} cannot be read: {error}") from error
 
 
 def _remove(connection: sqlite3.Connection, ids: Sequence[int]) -> tuple[int, int, int]:
+    """Remove the requests `ids`; return how many were removed, how many remain, and the bytes of those."""
     connection.execute("BEGIN IMMEDIATE")
     removed = connection.execute(
         "DELETE FROM request WHERE id IN (SELECT value FROM json_each(?))", (json.dumps(list(ids)),)
     ).rowcount
     connection.execute("COMMIT")
-    return removed, *_held(connection)
+    return removed, *_size(connection)
 
 
-def _held(connection: sqlite3.Connection) -> tuple[int, int]:
+def _size(connection: sqlite3.Connection) -> tuple[int, int]:
+    """Return the number of requests, and the bytes of their bodies."""
     rows, size = connection.execute("SELECT count(*), ifnull(sum(length(body)), 0) FROM request").fetchone()
     return rows, size
 

@@ -1,4 +1,4 @@
-"""The metrics for Prometheus: counted as requests are answered, or read when Prometheus requests them."""
+"""Metrics for Prometheus: counters of events, and gauges that are read when Prometheus requests them."""
 
 import asyncio
 import contextlib
@@ -27,8 +27,8 @@ from gatherer.server.http.message import Handler, Reply, Request, Response
 from gatherer.server.observer import Observer
 
 PATH: Final = "/metrics"
-NOBODY: Final = (
-    "nobody"  # the consumer while there is none: an alert has to fire where gather was never set up
+NO_CONSUMER: Final = (
+    "none"  # the label while there is no consumer: an alert must fire if gather was never set up
 )
 _LATENCIES: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _GROUPS: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
@@ -38,21 +38,21 @@ class Metrics(Observer):
     """The counters of one process."""
 
     def __init__(self) -> None:
-        """Start all counters at zero."""
+        """Register the counters, at zero."""
         self.registry = CollectorRegistry()
-        ProcessCollector(registry=self.registry)  # nothing on Windows
+        ProcessCollector(registry=self.registry)  # does nothing on Windows
         self._requests = Counter(
             "gatherer_requests", "Requests answered.", ("endpoint", "status"), registry=self.registry
         )
         self._latency = Histogram(
             "gatherer_acknowledgement_seconds",
-            "From the headers of a post to its 200, when it is on disk.",
+            "From the headers of a request to its 200, when it is on disk.",
             registry=self.registry,
             buckets=_LATENCIES,
         )
         self._failures = Counter(
             "gatherer_authentication_failures",
-            "Posts that did not authenticate.",
+            "Requests that did not authenticate.",
             ("endpoint",),
             registry=self.registry,
         )
@@ -62,10 +62,10 @@ class Metrics(Observer):
             registry=self.registry,
             buckets=_GROUPS,
         )
-        self._counters: dict[tuple[str, int], Counter] = {}  # looking them up by labels is slow
+        self._counters: dict[tuple[str, int], Counter] = {}  # a cache: the lookup by labels is slow
 
     def answered(self, endpoint: str, status: int, seconds: float) -> None:
-        """Count an answer."""
+        """Count a response, and the time to a 200."""
         counter = self._counters.get((endpoint, status))
         if counter is None:
             counter = self._counters[endpoint, status] = self._requests.labels(endpoint, str(status))
@@ -74,11 +74,11 @@ class Metrics(Observer):
             self._latency.observe(seconds)
 
     def authentication_failed(self, endpoint: str) -> None:
-        """Count a failure."""
+        """Count a request that did not authenticate."""
         self._failures.labels(endpoint).inc()
 
     def committed(self, rows: int) -> None:
-        """Count a commit."""
+        """Count a commit of so many notifications."""
         self._groups.observe(rows)
 
     def handler(self) -> Handler:
@@ -87,18 +87,18 @@ class Metrics(Observer):
         def answer(request: Request) -> Reply:
             if request.target != PATH or request.method != "GET":
                 return not_found(request)
-            return asyncio.get_running_loop().create_task(self._collected())
+            return asyncio.get_running_loop().create_task(self._respond())
 
         return answer
 
-    async def _collected(self) -> Response:
-        # In a thread: it looks at files, which webhooks are not to wait for.
+    async def _respond(self) -> Response:
+        # In a thread: it reads files, and webhooks must not wait for that.
         body = await asyncio.to_thread(generate_latest, self.registry)
         return Response(body=body, headers=[("Content-Type", CONTENT_TYPE_LATEST)])
 
 
 class State(Collector):
-    """The figures that are read on request: queue, files, disk, backlog, certificate."""
+    """Gauges that are read on request: queue, files, disk, backlog, certificate."""
 
     def __init__(
         self,
@@ -107,68 +107,76 @@ class State(Collector):
         *,
         certificate_expires_at: Callable[[], float | None] = lambda: None,
     ) -> None:
-        """Read `writer` and `quarantine`; `certificate_expires_at` returns seconds since 1970, None without TLS."""
+        """Report on `writer` and `quarantine`.
+
+        Args:
+            writer: of the inbox.
+            quarantine: None: there is none.
+            certificate_expires_at: returns when the certificate expires, in seconds since 1970; None: no certificate.
+
+        """
         self._writer = writer
         self._quarantine = quarantine
         self._certificate_expires_at = certificate_expires_at
 
     def collect(self) -> Iterator[Metric]:
-        """Yield the gauges; those that cannot be read are left out."""
-        rows, held = self._writer.waiting
-        yield _gauge("ready", "Whether notifications are taken in.", self._writer.refusal_reason() is None)
-        yield _gauge("queue_notifications", "Notifications that wait for the disk.", rows)
-        yield _gauge("queue_bytes", "Bytes of the notifications that wait for the disk.", held)
+        """Yield the current values of the gauges. Those of the inbox are left out if the file cannot be read."""
+        queue_rows, queue_bytes = self._writer.waiting
+        yield _gauge("ready", "Whether notifications are accepted.", self._writer.refusal_reason() is None)
+        yield _gauge("queue_notifications", "Notifications that wait for the disk.", queue_rows)
+        yield _gauge("queue_bytes", "Bytes of the notifications that wait for the disk.", queue_bytes)
         if self._quarantine is not None:
-            kept, size = self._quarantine.held
-            yield _gauge("quarantine_posts", "Posts in quarantine.", kept)
-            yield _gauge("quarantine_bytes", "Bytes of the posts in quarantine.", size)
+            quarantine_rows, quarantine_bytes = self._quarantine.size
+            yield _gauge("quarantine_requests", "Requests in quarantine.", quarantine_rows)
+            yield _gauge("quarantine_bytes", "Bytes of the requests in quarantine.", quarantine_bytes)
         expires_at = self._certificate_expires_at()
         if expires_at is not None:
-            yield _gauge("certificate_expiry_timestamp_seconds", "When it expires.", expires_at)
-        with contextlib.suppress(Exception):  # a file that cannot be read costs its own figures only
-            yield from _inbox(self._writer.path)
+            yield _gauge("certificate_expiry_timestamp_seconds", "When the certificate expires.", expires_at)
+        with contextlib.suppress(Exception):  # the other gauges do not depend on the file
+            yield from _inbox_gauges(self._writer.path)
 
 
-def _inbox(path: Path) -> Iterator[Metric]:
-    """Yield the figures of the inbox at `path`, and of its consumers."""
+def _inbox_gauges(path: Path) -> Iterator[Metric]:
+    """Yield the gauges of the inbox at `path` and of its consumers."""
     with contextlib.closing(sqlite_file.open_readable(path, busy_seconds=1)) as connection:
         usage = disk_space.usage(connection, path)
-        yield _gauge("inbox_bytes", "The file of the inbox.", path.stat().st_size)
-        yield _gauge("inbox_held_bytes", "Of that, what is in use.", usage.held)
-        yield _gauge("inbox_wal_bytes", "The write-ahead log of the inbox.", usage.log)
-        yield _gauge("disk_free_bytes", "Free on the disk of the inbox.", usage.free)
+        yield _gauge("inbox_bytes", "Size of the inbox file.", path.stat().st_size)
+        yield _gauge("inbox_held_bytes", "Bytes of the inbox file that are in use.", usage.held)
+        yield _gauge("inbox_wal_bytes", "Size of the write-ahead log of the inbox.", usage.log)
+        yield _gauge("disk_free_bytes", "Free bytes on the disk of the inbox.", usage.free)
         backlog = GaugeMetricFamily(
             "gatherer_backlog_notifications",
-            "Notifications that a consumer does not have yet.",
+            "Notifications that a consumer has not read yet.",
             labels=("consumer",),
         )
         age = GaugeMetricFamily(
             "gatherer_backlog_age_seconds",
-            "Age of the oldest of those; 0 if there is none.",
+            "Age of the oldest notification that a consumer has not read yet; 0 without one.",
             labels=("consumer",),
         )
         (identity,) = connection.execute("SELECT identity FROM inbox").fetchone()
-        reached = {
+        positions = {
             consumer.name: consumer.notification_id if consumer.inbox_id == identity else 0
             for consumer in consumers.read_all(path)
         }
-        for name, number in (reached or {NOBODY: 0}).items():
-            count, oldest = _waiting(connection, number)
+        for name, position in (positions or {NO_CONSUMER: 0}).items():
+            count, oldest_ms = _backlog(connection, position)
             backlog.add_metric((name,), count)
-            age.add_metric((name,), 0 if oldest is None else max(0.0, time.time() - oldest / 1000))
+            age.add_metric((name,), 0 if oldest_ms is None else max(0.0, time.time() - oldest_ms / 1000))
         yield backlog
         yield age
 
 
-def _waiting(connection: sqlite3.Connection, reached: int) -> tuple[int, int | None]:
-    """Return how many notifications come after `reached`, and when the first of them was received."""
-    oldest = connection.execute(
-        "SELECT id, received_at FROM notification WHERE id > ? ORDER BY id LIMIT 1", (reached,)
+def _backlog(connection: sqlite3.Connection, position: int) -> tuple[int, int | None]:
+    """Return the number of notifications after the id `position`, and when the first of them was received, in ms."""
+    row = connection.execute(
+        "SELECT id, received_at FROM notification WHERE id > ? ORDER BY id LIMIT 1", (position,)
     ).fetchone()
-    if oldest is None:
+    if row is None:
         return 0, None
-    (last,) = connection.execute("SELECT max(id) FROM notification").fetchone()
-    return last - oldest[0] + 1, oldest[1]
+    first_id, received_ms = row
+    (last_id,) = connection.execute("SELECT max(id) FROM notification").fetchone()
+    return last_id - first_id + 1, received_ms
 
 
 def _gauge(name: str, documentation: str, value: float) -> Metric:

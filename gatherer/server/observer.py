@@ -1,14 +1,21 @@
-"""The calls with which the webhook handler and the inbox report what they do; metrics count them."""
+"""The interface through which the server reports events to its metrics."""
 
 
 class Observer:
-    """Counts nothing. A subclass has to be quick: its methods are called for every request."""
+    """Ignores all events. A subclass counts them. It is called for every request, so it has to be quick."""
 
     def answered(self, endpoint: str, status: int, seconds: float) -> None:
-        """Be called when a request to `endpoint` ("-": to none) got `status`, `seconds` after its headers."""
+        """Record a response to a request.
+
+        Args:
+            endpoint: the name of the endpoint; "-": there is none at this path.
+            status: of the response.
+            seconds: from the arrival of the headers to the response.
+
+        """
 
     def authentication_failed(self, endpoint: str) -> None:
-        """Be called when a request to `endpoint` did not authenticate, refused or quarantined."""
+        """Record that a request to `endpoint` did not authenticate. It is then refused or quarantined."""
 
     def committed(self, rows: int) -> None:
-        """Be called on the writer thread when `rows` notifications were committed together."""
+        """Record a commit of so many notifications. The writer thread calls this."""

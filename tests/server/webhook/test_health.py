@@ -73,10 +73,10 @@ def test_the_metrics_count_what_happens(tmp_path, server):
         )
         assert read_response(connection).status == 431
     found = metrics(server)
-    assert found["gatherer_backlog_notifications,nobody"] == 10, (
+    assert found["gatherer_backlog_notifications,none"] == 10, (
         "an alert can fire where gather was never set up"
     )
-    assert found["gatherer_backlog_age_seconds,nobody"] > 0
+    assert found["gatherer_backlog_age_seconds,none"] > 0
     with closing(LocalInbox(server.inbox)) as inbox:
         consumers.acknowledge(server.inbox, "reports", inbox.identity, 4)
         consumers.acknowledge(server.inbox, "archive", inbox.identity, 10)
@@ -84,13 +84,13 @@ def test_the_metrics_count_what_happens(tmp_path, server):
     assert found["gatherer_requests_total,meta,200"] == 11
     assert found["gatherer_requests_total,-,404"] == 1
     assert found["gatherer_requests_total,-,400"] == found["gatherer_requests_total,-,431"] == 1
-    assert "gatherer_backlog_notifications,nobody" not in found
+    assert "gatherer_backlog_notifications,none" not in found
     assert found["gatherer_authentication_failures_total,meta"] == 1
     assert found["gatherer_acknowledgement_seconds_count"] == 11
     assert found["gatherer_commit_notifications_sum"] == 10
     assert 1 <= found["gatherer_commit_notifications_count"] <= 10
     assert (found["gatherer_queue_notifications"], found["gatherer_queue_bytes"]) == (0, 0)
-    assert found["gatherer_quarantine_posts"] == 1
+    assert found["gatherer_quarantine_requests"] == 1
     assert found["gatherer_inbox_bytes"] == server.inbox.stat().st_size
     assert found["gatherer_inbox_wal_bytes"] == (tmp_path / "inbox.db-wal").stat().st_size
     assert found["gatherer_disk_free_bytes"] > 0
@@ -128,7 +128,7 @@ def test_a_taken_port_of_the_metrics_is_named(tmp_path):
 def test_an_endpoint_does_not_take_the_paths_of_health(tmp_path, path):
     configure(tmp_path, ENDPOINT.replace("/webhook/meta", path))
     ended = call(tmp_path, "serve")
-    assert (ended.returncode, b"choose another path" in ended.stderr) == (2, True)
+    assert (ended.returncode, b"choose another one" in ended.stderr) == (2, True)
 
 
 def test_health_is_told_where_the_inbox_is_offered(tmp_path):

@@ -46,7 +46,7 @@ def command(folder: Path, *arguments: str, code: int = 0) -> str:
 
 
 def listed(folder: Path) -> list[dict[str, object]]:
-    return json.loads(command(folder, "list", "--json"))["posts"]  # type: ignore[no-any-return]
+    return json.loads(command(folder, "list", "--json"))["requests"]  # type: ignore[no-any-return]
 
 
 def test_the_way_of_a_post_from_quarantine_to_the_target(tmp_path, server):
@@ -89,7 +89,7 @@ def test_a_request_that_fails_to_authenticate_is_stored_and_described_without_va
         Cookie="a=bcdef",
     )
     assert (answer.status, answer.body) == (200, b"<Response/>"), "the provider is answered as ever"
-    found = {str(post["id"]): post["authentication"] for post in listed(tmp_path)}
+    found = {str(entry["id"]): entry["authentication"] for entry in listed(tmp_path)}
     assert {
         "URL key: 7 characters, URL-safe Base64",
         "Authorization: Bearer, 5 characters, letters and digits",
@@ -126,9 +126,9 @@ def test_the_cap_is_kept_and_room_comes_back(tmp_path):
         assert server.post(b"x" * 2000, **bad).status == 401
         assert [server.post(b"%d" % n, **bad).status for n in range(5)] == [200] * 3 + [401] * 2
         assert server.post(b"good").status == 200, "other requests are still accepted"
-        assert command(tmp_path, "discard", "2") == "discarded 1 post\n"
+        assert command(tmp_path, "discard", "2") == "discarded 1 request\n"
         assert [server.post(b"%d" % n, **bad).status for n in range(2)] == [200, 401]
-        assert [post["id"] for post in listed(tmp_path)] == [1, 3, 4]
+        assert [entry["id"] for entry in listed(tmp_path)] == [1, 3, 4]
         server.kill()
     with run_server(tmp_path, KEEPING, settings="[quarantine]\nmax_rows = 3\nmax_bytes = 1000\n") as server:
         assert server.post(b"x", **bad).status == 401, "what a former process kept counts"
@@ -144,14 +144,14 @@ def test_release_and_discard_work_while_no_serve_runs(tmp_path):
         for n in range(120):
             assert server.post(b"%d" % n, X_Hub_Signature_256=None).status == 200
         server.kill()
-    assert command(tmp_path, "release", "--endpoint", "meta") == "released 120 posts\n"
+    assert command(tmp_path, "release", "--endpoint", "meta") == "released 120 requests\n"
     assert server.bodies() == [b"%d" % n for n in range(120)]
-    assert command(tmp_path, "release", "--all") == "released 0 posts\n"
+    assert command(tmp_path, "release", "--all") == "released 0 requests\n"
     assert integrity_of(tmp_path) == check_integrity(server.inbox) == "ok"
     with run_server(
         tmp_path, ENDPOINT
     ):  # the endpoint refuses by now, and what is left over can still be had
-        assert command(tmp_path, "discard", "--all") == "discarded 0 posts\n"
+        assert command(tmp_path, "discard", "--all") == "discarded 0 requests\n"
 
 
 def test_a_request_that_a_crash_interrupted_is_done_at_the_next_start(tmp_path):
@@ -182,14 +182,14 @@ def test_a_damaged_request_does_not_disturb_the_server(tmp_path, server, content
 
 
 def test_wrong_commands_are_one_clear_line(tmp_path, server):
-    assert "choose what to release" in command(tmp_path, "release", code=2)
-    assert "choose what to discard" in command(tmp_path, "discard", "1", "--all", code=2)
+    assert "say what to release" in command(tmp_path, "release", code=2)
+    assert "say what to discard" in command(tmp_path, "discard", "1", "--all", code=2)
     assert "not in quarantine: 7" in command(tmp_path, "release", "7", code=2)
-    assert "no post 7" in command(tmp_path, "show", "7", code=2)
+    assert "no request 7" in command(tmp_path, "show", "7", code=2)
     for wrong in (["list"], ["release"], ["discard"]):
         said = command(tmp_path, *wrong, "--endpoint", "missing", code=2)
         assert "there is no endpoint 'missing'; there are: " in said
-    assert command(tmp_path, "list") == "nothing is in quarantine\n"
+    assert command(tmp_path, "list") == "the quarantine is empty\n"
 
 
 def test_a_quarantined_post_is_not_answered_before_it_is_synced(tmp_path):
