@@ -1,4 +1,4 @@
-"""What is allowed in a configuration, and still unwise."""
+"""Warnings about a valid configuration: settings that are allowed, but insecure or incomplete."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,15 +6,15 @@ from typing import Final
 
 from gatherer import providers
 from gatherer.config import Configuration, Endpoint, Inbox, Server, SQLServerTarget
+from gatherer.config.base import is_loopback
 from gatherer.config.messages import key_path, with_home
-from gatherer.config.pull import is_loopback
 from gatherer.config.secret import secrets_in
 from gatherer.files import permissions
 from gatherer.server.http import certificate
 
 SHORTEST_SECRET: Final = 16  # characters
 PLACEHOLDER: Final = "CHANGE-ME"
-# The keys of secrets that no client can guess by sending requests to us, or that another system checks.
+# Secrets that a client cannot guess by sending requests to `serve`, or that another system checks.
 _MAY_BE_SHORT: Final = frozenset(
     [
         "endpoint.verify_token",
@@ -27,7 +27,7 @@ _MAY_BE_SHORT: Final = frozenset(
 
 
 def warnings(configuration: Configuration, path: Path) -> list[str]:
-    """Return one line for each thing in `configuration` that its author should reconsider.
+    """Return one line for each setting in `configuration` that the operator should reconsider.
 
     Args:
         configuration: loaded with its secrets.
@@ -47,10 +47,10 @@ def warnings(configuration: Configuration, path: Path) -> list[str]:
 
 
 def exposed_files(configuration: Configuration, path: Path) -> list[str]:
-    """Return a line for each file of this machine that every account can read or change, and must not.
+    """Return a line for each configured file that every account of this machine can read or change, and must not.
 
-    These are warnings, never errors: a server that does not start receives nothing, and some file systems
-    let every account read every file.
+    These are warnings, never errors: a server that does not start receives nothing, and on some file systems
+    every account can read every file.
 
     Args:
         configuration: with or without its secrets.
@@ -82,7 +82,7 @@ def exposed_files(configuration: Configuration, path: Path) -> list[str]:
 
 def _about_endpoint(endpoint: Endpoint) -> Iterator[str]:
     if endpoint.unauthenticated:
-        yield "it is unauthenticated: every client that finds the URL can post to it"
+        yield "it is unauthenticated: every client that finds the URL can send requests to it"
     provider = providers.get(endpoint.provider)
     if provider.verifies_url and endpoint.verify_token is None:
         yield (
@@ -96,7 +96,7 @@ def _about_secrets(configuration: Configuration) -> Iterator[str]:
         value = secret.reveal()
         kind = ".".join(part for part in path if isinstance(part, str))
         if PLACEHOLDER in value:
-            yield f"{key_path(path)} is still the example's: replace it"
+            yield f"{key_path(path)} is still the placeholder of the example: replace it"
         elif len(value) < SHORTEST_SECRET and kind not in _MAY_BE_SHORT:
             yield f"{key_path(path)} is short: {SHORTEST_SECRET} characters or more are hard to guess"
 
@@ -104,8 +104,8 @@ def _about_secrets(configuration: Configuration) -> Iterator[str]:
 def _about_server(server: Server) -> Iterator[str]:
     if not is_loopback(server.host) and server.tls_certificate is None:
         yield (
-            f"server.host: {server.host} is reachable from other machines, and what they send is not encrypted; "
-            "providers need TLS: set tls_certificate and tls_key, or let a web server on this machine pass requests on"
+            f"server.host: other machines can reach {server.host}, and their requests are not encrypted; "
+            "providers need TLS: set tls_certificate and tls_key, or put a web server in front on this machine"
         )
     if server.tls_certificate is not None:
         warning = certificate.state(server.tls_certificate)["warning"]
@@ -113,12 +113,12 @@ def _about_server(server: Server) -> Iterator[str]:
             yield f"server.tls_certificate: {warning}"
     if server.client_ca is not None and not server.client_names:
         yield (
-            "server.client_names: without names, the owner of every certificate that client_ca has issued can connect: "
-            "right for an authority of your own, wrong for a public one"
+            "server.client_names: without names, every client with a certificate issued by client_ca can connect: "
+            "right for a private certificate authority, wrong for a public one"
         )
     for network in server.trusted_proxies:
         if network.num_addresses > 2**16:
-            yield f"server.trusted_proxies: {network} lets many machines claim any client's address"
+            yield f"server.trusted_proxies: {network} lets many machines claim the address of any client"
 
 
 def _about_target(target: SQLServerTarget) -> Iterator[str]:

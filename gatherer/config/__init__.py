@@ -1,4 +1,4 @@
-"""The configuration: one TOML file, validated as a whole. One module for each part of it."""
+"""The configuration: one TOML file, validated as a whole. Each section has its own module."""
 
 from gatherer.config.endpoint import ApiKey, Basic, Endpoint
 from gatherer.config.file import (

@@ -1,5 +1,6 @@
-"""The base of all sections of the configuration file, and the type of paths in them."""
+"""The base of all sections of the configuration file, the type of paths in them, and a check of host addresses."""
 
+import ipaddress
 from pathlib import Path
 from typing import Annotated
 
@@ -18,7 +19,15 @@ def _resolve(path: Path, info: ValidationInfo) -> Path:
 ResolvedPath = Annotated[Path, AfterValidator(_resolve)]
 
 
+def is_loopback(host: str) -> bool:
+    """Return whether `host` is an address of this machine that other machines cannot reach."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 class Section(BaseModel):
-    """A table of the file: an unknown key is an error. The docstring of a key is its description in the documentation."""
+    """A table of the file. An unknown key is an error. The docstring of a key is its description in the documentation."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)

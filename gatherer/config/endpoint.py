@@ -1,4 +1,4 @@
-"""`[[endpoint]]`: the URLs that receive, and how each authenticates."""
+"""`[[endpoint]]`: the URLs that receive requests, and how each endpoint authenticates them."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -22,7 +22,7 @@ from gatherer.config.secret import Secret
 from gatherer.model import opt_outs
 from gatherer.model.errors import ConfigurationError
 
-# The ways to authenticate that every endpoint has, beside the secrets that its provider declares.
+# The ways to authenticate that every endpoint has, in addition to the secrets that its provider declares.
 _COMMON_WAYS: Final = ("url_key", "bearer_tokens", "basic", "api_key", "allow_ips")
 _URL_KEY: Final = re.compile(r"[A-Za-z0-9_.~-]+")
 _RESERVED_PATHS: Final = ("/healthz", "/readyz")
@@ -49,7 +49,7 @@ class ApiKey(Section):
 
 @dataclass(frozen=True)
 class _UnknownKey:
-    """Takes the place of the value of a key that the endpoint must not have."""
+    """Replaces the value of a key that the endpoint must not have, so that its validation fails with `problem`."""
 
     problem: str
 
@@ -61,9 +61,9 @@ def _refuse_unknown(value: object) -> object:
 
 
 class Endpoint(Section):
-    """One receiving URL. All configured ways of authentication must pass.
+    """One receiving URL. A request must pass all configured ways of authentication.
 
-    Beside the keys below it has the secrets that its provider declares, each a list.
+    In addition to the keys below it has the secrets that its provider declares, each a list.
     """
 
     model_config = ConfigDict(extra="allow")
@@ -128,14 +128,14 @@ class Endpoint(Section):
     @classmethod
     def _not_reserved(cls, path: str) -> str:
         if path in _RESERVED_PATHS:
-            raise ValueError("`gatherer serve` answers health checks there; choose another path")
+            raise ValueError("`gatherer serve` answers health checks at this path; choose another one")
         return path
 
     @field_validator("url_key")
     @classmethod
     def _plain(cls, key: Secret | None) -> Secret | None:
         if key is not None and key.is_known and not _URL_KEY.fullmatch(key.reveal()):
-            raise ValueError("a URL key is made of letters, digits and . _ ~ - only")
+            raise ValueError("a URL key may contain letters, digits and . _ ~ - only")
         return key
 
     @field_validator("public_url")
@@ -165,7 +165,7 @@ class Endpoint(Section):
 
 
 def authentication_problems(endpoint: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what is wrong with how `endpoint`, given by its keys, authenticates."""
+    """Yield the errors in the authentication of `endpoint`, given by its keys."""
     ways = (*_declared_secrets(endpoint.get("provider")), *_COMMON_WAYS)
     authenticates = any(endpoint.get(way) for way in ways)
     if endpoint.get("bearer_tokens") and endpoint.get("basic"):
@@ -173,9 +173,9 @@ def authentication_problems(endpoint: Mapping[str, Any]) -> Iterator[str]:
     if endpoint.get("unauthenticated") is True and authenticates:
         yield "unauthenticated = true contradicts the authentication that is configured"
     if endpoint.get("unauthenticated") is True and endpoint.get("on_failed_authentication") == "quarantine":
-        yield "unauthenticated = true leaves nothing to quarantine: take out on_failed_authentication"
+        yield "with unauthenticated = true nothing is quarantined: remove on_failed_authentication"
     if not endpoint.get("unauthenticated") and not authenticates:
-        yield f"no authentication: set {', '.join(ways[:-1])} or {ways[-1]}, or say unauthenticated = true"
+        yield f"no authentication: set {', '.join(ways[:-1])} or {ways[-1]}, or write unauthenticated = true"
 
 
 def _declared_secrets(provider: object) -> tuple[str, ...]:
@@ -187,7 +187,7 @@ def _declared_secrets(provider: object) -> tuple[str, ...]:
 
 
 def _declaring_providers() -> dict[str, list[str]]:
-    """Return the names of all secrets that providers declare, each with the names of its providers."""
+    """Return the names of all declared secrets, each with the names of the providers that declare it."""
     declaring: dict[str, list[str]] = {}
     for name in providers.names():
         try:

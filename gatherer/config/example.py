@@ -1,4 +1,4 @@
-"""The commented example of a configuration that ships with the package, and real configurations made from it."""
+"""The commented example configuration in the package, and new configurations made from it."""
 
 import secrets
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from gatherer.model.errors import ConfigurationError
 
 FILE_NAME: Final = "gatherer.toml"
 BACKUP_NAME: Final = "gatherer.toml.old"
-VERIFY_TOKEN: Final = "CHANGE-ME-VERIFY-TOKEN"  # noqa: S105 - what to replace in the example
+VERIFY_TOKEN: Final = "CHANGE-ME-VERIFY-TOKEN"  # noqa: S105 - a placeholder in the example
 URL_KEY: Final = "CHANGE-ME-URL-KEY"
 PRIVACY_KEY: Final = "CHANGE-ME-PRIVACY-KEY"
 _TOKEN_BYTES: Final = 24
@@ -35,7 +35,7 @@ def literal(path: str) -> str:
 
 
 def filled(*, verify_token: str, url_key: str, replaced: Mapping[str, str] | None = None) -> str:
-    """Return the example with real secrets in it; the key of [privacy] is a new one.
+    """Return the example with secrets in place of the placeholders; the key of [privacy] is a new one.
 
     Args:
         verify_token: of the endpoint.
@@ -55,9 +55,9 @@ def write(folder: Path, content: str, *, force: bool = False) -> Path:
     """Write `content` as the configuration in `folder`, readable by this account alone, and return its path.
 
     Args:
-        folder: made if it does not exist.
-        content: the whole file.
-        force: replace an existing configuration, and keep it beside the new one as `BACKUP_NAME`.
+        folder: created if it does not exist.
+        content: of the file.
+        force: whether to replace an existing configuration, and keep it beside the new one as `BACKUP_NAME`.
 
     Raises:
         ConfigurationError: the folder has a configuration, or the file cannot be written.
@@ -73,7 +73,8 @@ def write(folder: Path, content: str, *, force: bool = False) -> Path:
     except FileExistsError:
         if path.exists():
             raise ConfigurationError(
-                f"{path} exists, with the secrets that the provider knows. --force replaces it and keeps it as {BACKUP_NAME}"
+                f"{path} exists, and holds the secrets that the provider uses; --force replaces it and keeps it "
+                f"as {BACKUP_NAME}"
             ) from None
         raise ConfigurationError(f"{folder} is not a folder") from None
     except OSError as error:

@@ -1,4 +1,4 @@
-"""The whole configuration file: find it, read it, validate it, and report every error with the path of its key."""
+"""The configuration file: find it, read it, validate it, and report every error with the path of its key."""
 
 import os
 import tomllib
@@ -108,7 +108,7 @@ def _contradictions(values: dict[str, Any]) -> Iterator[str]:
     if isinstance(target, dict) and target.get("path") is not None:
         tables = inboxes if isinstance(inboxes, list) else [inboxes]
         if target["path"] in [table.get("path") for table in tables if isinstance(table, dict)]:
-            yield "target.path: the inbox has the same path; they are two files"
+            yield "target.path: the inbox has the same path; the target needs its own file"
 
 
 def _repetitions(section: str, tables: object, keys: tuple[str, ...]) -> Iterator[str]:
@@ -170,7 +170,7 @@ def load(path: Path, *, secrets: bool | AbstractSet[str]) -> Configuration:
 
 
 def _problems_between_keys(values: dict[str, Any]) -> Iterator[str]:
-    """Yield the contradictions between keys, which pydantic does not look for where a single key is wrong."""
+    """Yield the contradictions between keys: pydantic does not check those of a section in which a key is invalid."""
     endpoints = values.get("endpoint")
     for i, endpoint in enumerate(endpoints if isinstance(endpoints, list) else []):
         if isinstance(endpoint, dict):

@@ -1,4 +1,4 @@
-"""`[[inbox]]`: several inboxes for one target, in files of this machine or offered by others."""
+"""`[[inbox]]`: several inboxes for one target, in files on this machine or offered by other machines."""
 
 import re
 from typing import Annotated, Any, Final, Literal
@@ -6,8 +6,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
-from gatherer.config.base import ResolvedPath, Section
-from gatherer.config.pull import is_loopback
+from gatherer.config.base import ResolvedPath, Section, is_loopback
 from gatherer.config.secret import InboxSecret
 from gatherer.config.server import Inbox
 
@@ -51,7 +50,7 @@ class OfferedInbox(Section):
     @classmethod
     def _elsewhere(cls, values: Any) -> Any:
         if isinstance(values, dict) and "path" in values:
-            raise ValueError("path is an inbox on this machine, url one on another: choose one")
+            raise ValueError("path is for an inbox on this machine, url for one on another: choose one")
         return values
 
     @field_validator("url")
@@ -62,11 +61,13 @@ class OfferedInbox(Section):
             host, _ = parts.hostname, parts.port
         except ValueError:
             host, parts = None, urlsplit("")
-        clean = not (parts.query or parts.fragment or parts.username) and url.isprintable() and " " not in url
-        if parts.scheme not in ("https", "http") or not host or not clean:
+        is_plain = (
+            not (parts.query or parts.fragment or parts.username) and url.isprintable() and " " not in url
+        )
+        if parts.scheme not in ("https", "http") or not host or not is_plain:
             raise ValueError('expected a URL such as "https://web1.example.org:8443"')
         if parts.scheme == "http" and not is_loopback(host):
-            raise ValueError("the token and what people wrote would not be encrypted: expected https://…")
+            raise ValueError("the token and the notifications would not be encrypted: expected https://…")
         return url.rstrip("/")
 
     @field_validator("pin")
@@ -82,9 +83,9 @@ class OfferedInbox(Section):
     @model_validator(mode="after")
     def _one_way(self) -> "OfferedInbox":
         if self.ca is not None and self.pin is not None:
-            raise ValueError("ca and pin are two ways to know the server: choose one")
+            raise ValueError("ca and pin are two ways to authenticate the server: choose one")
         if (self.ca or self.pin) and self.url.startswith("http://"):
-            raise ValueError("ca and pin are about certificates, and an http:// URL has none")
+            raise ValueError("ca and pin are for certificates, which an http:// URL does not use")
         return self
 
 

@@ -1,4 +1,4 @@
-"""Error messages about a configuration file. They say what to write instead, and never repeat a value."""
+"""Error messages for a configuration file. They say what to write instead, and never repeat a value."""
 
 import difflib
 import tomllib
@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final, get_args, get_origin
 from pydantic import BaseModel, Tag
 
 BACKSLASHES: Final = (
-    "a backslash means something else inside double quotes: write Windows paths in single quotes, "
+    "a backslash inside double quotes is an escape: write Windows paths in single quotes, "
     r"as in 'C:\gatherer\inbox.db'"
 )
 _Location = Sequence[str | int]
@@ -19,7 +19,7 @@ def without_control_characters(path: str) -> str:
     r"""Return `path`.
 
     Raises:
-        ValueError: it has control characters, as the tab in "C:\temp", which TOML reads in double quotes.
+        ValueError: it has control characters, as TOML reads "C:\temp", in double quotes, with a tab.
 
     """
     if any(character < " " or character == "\x7f" for character in path):
@@ -41,7 +41,7 @@ def with_home(path: Path) -> Path:
 
 
 def of_syntax(error: tomllib.TOMLDecodeError, source: str) -> str:
-    """Return one line about the syntax `error` in `source`, the text of the file."""
+    """Return one line for the syntax `error` in `source`, the text of the file."""
     number = str(error).partition("(at line ")[2].partition(",")[0]
     lines = source.split("\n")
     line = lines[int(number) - 1] if number.isdigit() and int(number) <= len(lines) else ""
@@ -49,9 +49,9 @@ def of_syntax(error: tomllib.TOMLDecodeError, source: str) -> str:
 
 
 def of_value(error: Mapping[str, Any], model: type[BaseModel]) -> str:
-    """Return one line for `error`, which pydantic found in `model`: the path of the key, and what is wrong."""
+    """Return one line for `error`, a validation error of `model`: the path of the key, and the message."""
     location = _without_tags(error["loc"], model)
-    raised = error["ctx"].get("error") if "ctx" in error else None  # by a validator of ours
+    raised = error["ctx"].get("error") if "ctx" in error else None  # by a validator of a section
     match error["type"]:
         case "extra_forbidden" if location in (("inbox", "url"), ("inbox", "token")):
             message = (
@@ -95,18 +95,18 @@ def no_such_key(name: str, known: Iterable[str]) -> str:
 
 
 def _known_keys(location: _Location, model: type[BaseModel]) -> list[str]:
-    """Return the keys of the section in which the key at `location` stands."""
+    """Return the keys of the section that contains the key at `location`."""
     section = [model, *(inside for _, inside in _walk(location[:-1], model))][-1]
     return [field.alias or name for name, field in section.model_fields.items()]
 
 
 def _without_tags(location: _Location, model: type[BaseModel]) -> _Location:
-    """Return `location` without the tags that pydantic adds for the kind of a table: they are not keys."""
+    """Return `location` without the tags of unions that pydantic adds: they are not keys of the file."""
     return tuple(part for part, _ in _walk(location, model) if part is not None)
 
 
 def _walk(location: _Location, model: type[BaseModel]) -> Iterator[tuple[str | int | None, type[BaseModel]]]:
-    """Yield the parts of `location`, each with the section that it leads into; None for a part that is a tag."""
+    """Yield the parts of `location`, each with the section that contains the next part; None for a part that is a tag."""
     kinds: Mapping[str, type[BaseModel]] = {}
     for part in location:
         if part in kinds:

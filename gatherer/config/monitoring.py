@@ -1,14 +1,12 @@
-"""`[quarantine]` and `[admin]`: posts whose authentication failed, and what monitoring may ask."""
-
-import ipaddress
+"""`[quarantine]` and `[admin]`: the size of the quarantine, and the listener for monitoring."""
 
 from pydantic import Field, field_validator
 
-from gatherer.config.base import Section
+from gatherer.config.base import Section, is_loopback
 
 
 class Quarantine(Section):
-    """How much is kept of posts whose authentication failed, at endpoints that quarantine them."""
+    """The size of the quarantine, where endpoints store requests whose authentication failed."""
 
     max_rows: int = Field(10_000, ge=1, strict=True)
     """How many requests the quarantine holds; any more get a 401."""
@@ -27,12 +25,8 @@ class Admin(Section):
     @field_validator("host")
     @classmethod
     def _loopback(cls, host: str) -> str:
-        try:
-            loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
-        except ValueError:
-            loopback = False
-        if not loopback:
+        if not is_loopback(host):
             raise ValueError(
-                "must be a loopback address, as in 127.0.0.1: the metrics ask for no authentication"
+                "must be a loopback address, as in 127.0.0.1: the metrics need no authentication"
             )
         return host

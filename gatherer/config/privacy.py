@@ -1,4 +1,4 @@
-"""`[privacy]`: how people who were erased are known again."""
+"""`[privacy]`: how erased people are recognised."""
 
 from typing import Annotated
 
@@ -12,12 +12,12 @@ MIN_CHARACTERS = 16  # a key that can be guessed reveals the numbers of all tomb
 
 def _long_enough(key: PrivacySecret) -> PrivacySecret:
     if key.is_known and len(key.reveal()) < MIN_CHARACTERS:
-        raise ValueError(f"is too short to be a key: expected {MIN_CHARACTERS} random characters or more")
+        raise ValueError(f"is too short for a key: expected {MIN_CHARACTERS} random characters or more")
     return key
 
 
 class Privacy(Section):
-    """The key of the tombstones, and the file that has them beside the target."""
+    """The key of the tombstones, and the file that stores them in addition to the target."""
 
     key: Annotated[PrivacySecret, AfterValidator(_long_enough)] | None = None
     """At least 16 random characters, by which erased people are recognised. The same on each machine that

@@ -1,15 +1,13 @@
-"""`[pull]`: offering the inbox to a gatherer on another machine."""
-
-import ipaddress
+"""`[pull]`: the listener from which `gatherer gather` on another machine reads the inbox."""
 
 from pydantic import Field, model_validator
 
-from gatherer.config.base import ResolvedPath, Section
+from gatherer.config.base import ResolvedPath, Section, is_loopback
 from gatherer.config.secret import Secret
 
 
 class Pull(Section):
-    """Where `gatherer serve` offers its inbox, and to whom."""
+    """Where `gatherer serve` offers its inbox, and which clients can read it."""
 
     host: str = Field("127.0.0.1", min_length=1)
     """The address to listen at. Any other than a loopback address needs `tls_certificate`."""
@@ -30,15 +28,7 @@ class Pull(Section):
             raise ValueError("tls_certificate and tls_key belong together: set both, or neither")
         if self.tls_certificate is None and not is_loopback(self.host):
             raise ValueError(
-                f"{self.host} can be reached from other machines: set tls_certificate and tls_key, "
+                f"other machines can reach {self.host}: set tls_certificate and tls_key, "
                 "or listen at 127.0.0.1 behind a web server with a certificate"
             )
         return self
-
-
-def is_loopback(host: str) -> bool:
-    """Tell whether `host` is an address of this machine that other machines cannot reach."""
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host == "localhost"

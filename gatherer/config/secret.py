@@ -22,7 +22,7 @@ class Secret(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    area: ClassVar[str] = "endpoints"  # what uses it: a machine has the secrets of some areas only
+    area: ClassVar[str] = "endpoints"  # the part that uses it: a machine has the secrets of some areas only
 
     value: SecretStr | None = None
     env: str | None = None
@@ -98,7 +98,7 @@ class InboxSecret(Secret):
 
 
 class PrivacySecret(Secret):
-    """The key for recognising people who were erased: each machine that makes records needs it."""
+    """The key that recognises erased people: each machine that decodes notifications needs it."""
 
     area: ClassVar[str] = "privacy"
 
@@ -111,7 +111,7 @@ def secrets_in(part: object, path: KeyPath = ()) -> Iterator[tuple[KeyPath, Secr
 
     Args:
         part: a section, or a value of one.
-        path: where `part` stands: the names of keys, and places in lists.
+        path: of `part` in the configuration: names of keys, and positions in lists.
 
     """
     if isinstance(part, Secret):
@@ -122,8 +122,8 @@ def secrets_in(part: object, path: KeyPath = ()) -> Iterator[tuple[KeyPath, Secr
             key = fields[name].alias or name if name in fields else name
             yield from secrets_in(value, (*path, key))
     elif isinstance(part, list):
-        for place, value in enumerate(part):
-            yield from secrets_in(value, (*path, place))
+        for i, value in enumerate(part):
+            yield from secrets_in(value, (*path, i))
 
 
 def _read_file(folder: Path, name: str) -> str:

@@ -1,4 +1,4 @@
-"""`[server]` and `[inbox]`: where webhooks are received, and where they are kept."""
+"""`[server]` and `[inbox]`: where webhooks are received, and where they are stored."""
 
 import ipaddress
 from pathlib import Path
@@ -9,7 +9,7 @@ from pydantic import Field, IPvAnyNetwork, ValidationInfo, field_validator, mode
 from gatherer.config.base import ResolvedPath, Section
 from gatherer.config.secret import Secret
 
-# Failing closed: client_names alone would let everybody in.
+# Each key needs the other. Without client_ca, for example, client_names would not restrict who can connect.
 _NEEDS: Final = (
     ("tls_certificate", "tls_key"),
     ("tls_key", "tls_certificate"),
@@ -46,7 +46,7 @@ class Server(Section):
     client_names: list[Annotated[str, Field(min_length=1)]] = []  # left out, not empty: every name
     """Of the clients that `client_ca` lets connect, only those whose certificate has one of these names.
     Left out: all of them."""
-    # What clients may take of it.
+    # Limits for each client.
     header_timeout_seconds: float = Field(10, gt=0, strict=True, allow_inf_nan=False)
     """The time for the first line and the headers of a request to arrive."""
     keepalive_timeout_seconds: float = Field(15, gt=0, strict=True, allow_inf_nan=False)
@@ -65,11 +65,11 @@ class Server(Section):
     def _whole(self) -> "Server":
         if "client_names" in self.model_fields_set and not self.client_names:
             raise ValueError(
-                "client_names is empty: name who may come in, or leave it out to let in all of client_ca"
+                "client_names is empty: list the names that can connect, or leave it out to accept all of client_ca"
             )
         for name, needed in _NEEDS:
             if getattr(self, name) and not getattr(self, needed):
-                raise ValueError(f"{name} is of no use without {needed}")
+                raise ValueError(f"{name} has no effect without {needed}")
         return self
 
 

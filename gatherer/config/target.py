@@ -1,4 +1,4 @@
-"""`[target]`: the database that takes in responses."""
+"""`[target]`: the database that stores the responses."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +12,7 @@ from gatherer.model import time_zones
 
 
 class KeepDays(Section):
-    """For how many days after they occurred things are kept; None: for ever."""
+    """The days for which text and rows are kept, counted from when the event occurred; None: for ever."""
 
     text: int | None = Field(None, ge=1, le=36500, strict=True)
     """After so many days what people wrote is blanked. Left out: never."""
@@ -22,12 +22,12 @@ class KeepDays(Section):
     @model_validator(mode="after")
     def _rows_outlive_their_text(self) -> "KeepDays":
         if self.text is not None and self.rows is not None and self.rows < self.text:
-            raise ValueError("rows go with their text: expected rows to be as many days as text, or more")
+            raise ValueError("a deleted row has no text: expected rows to be as many days as text, or more")
         return self
 
 
 class _Target(Section):
-    """What every target has."""
+    """The settings of every target."""
 
     time_zone: str = "UTC"
     """The IANA time zone of the view `response_local`, as in `Europe/London`."""
@@ -49,10 +49,10 @@ class _Target(Section):
 
 
 class SQLiteTarget(_Target):
-    """Where the responses land: an SQLite file."""
+    """The responses are stored in a SQLite file."""
 
     kind: Literal["sqlite"] = "sqlite"
-    """An SQLite file."""
+    """A SQLite file."""
     path: ResolvedPath = Field(Path("responses.db"), validate_default=True)
     """The SQLite file."""
 
@@ -63,12 +63,12 @@ class SQLiteTarget(_Target):
 
     @property
     def state_folder(self) -> Path:
-        """Where small things are kept from one run to the next."""
+        """The folder of files that outlive a run, such as the cursors of exports."""
         return self.path.parent
 
 
 class SQLServerTarget(_Target):
-    """Where the responses land: a database in SQL Server."""
+    """The responses are stored in a database of SQL Server."""
 
     kind: Literal["sqlserver"]
     """SQL Server 2016 or later, or Azure SQL."""
@@ -97,7 +97,7 @@ class SQLServerTarget(_Target):
     """Whether any certificate is accepted, so that any machine can pretend to be the server."""
     driver: str | None = Field(None, min_length=1)
     """The name of the ODBC driver. Left out: the newest of Microsoft's that is installed."""
-    # "schema" is a word of pydantic's; in the file it is ours.
+    # pydantic reserves the attribute name "schema", so the key of the file is an alias.
     schema_name: str = Field("gatherer", alias="schema", pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,99}$")
     """The schema of the tables and views."""
     login_timeout_seconds: int = Field(15, ge=1, le=600, strict=True)
@@ -123,12 +123,12 @@ class SQLServerTarget(_Target):
 
     @property
     def state_folder(self) -> Path:
-        """Where small things are kept from one run to the next."""
+        """The folder of files that outlive a run, such as the cursors of exports."""
         return self.state
 
 
 def _kind(target: object) -> str | None:
-    """Return which of the targets `target`, the section as written, is meant to be; None: none of them."""
+    """Return the kind of `target`, the section as written; None if there is no such kind."""
     if isinstance(target, _Target):
         return str(getattr(target, "kind", None))
     kind = target.get("kind", "sqlite") if isinstance(target, dict) else "sqlite"
@@ -147,7 +147,7 @@ _WITH_USER: Final = ("sql", "entra-password", "entra-service-principal")
 
 
 def contradictions_of_sqlserver(target: dict[str, Any]) -> Iterator[str]:
-    """Yield what is wrong between the keys of a [target] of kind "sqlserver", given as plain values."""
+    """Yield the contradictions between the keys of a [target] of kind "sqlserver", given as plain values."""
     if target.get("connection") is not None:
         for name in _PARTS:
             if target.get(name) is not None:

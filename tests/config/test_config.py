@@ -112,7 +112,7 @@ def test_every_error_is_reported_at_once_with_the_path_of_its_key(tmp_path: Path
         ("[inbox]\npath = ''", "name of a file"),
         ("[inbox]\npath = '~no-such-account/inbox.db'", "inbox.path: the home of"),
         (ENDPOINT + "app_secrets = [{ file = '~no-such-account/secret' }]", "the home of"),
-        ("[inbox]\npath = 'one.db'\n[target]\npath = 'one.db'", "two files"),
+        ("[inbox]\npath = 'one.db'\n[target]\npath = 'one.db'", "the target needs its own file"),
         ("[endpoint]\nname = 'a'", "[[endpoint]]"),
         ("server = 5", "must be a table"),
         ("[server]\nport = true", "server.port"),
@@ -246,11 +246,11 @@ def test_check_says_ok_and_what_is_unwise(tmp_path: Path) -> None:
         ("", "no [[endpoint]]"),
         (OPEN, "every client that finds the URL"),
         (OPEN, "verify_token"),
-        ('[server]\ntrusted_proxies = ["0.0.0.0/0"]\n', "claim any client's address"),
+        ('[server]\ntrusted_proxies = ["0.0.0.0/0"]\n', "claim the address of any client"),
         ('[server]\nhost = "::"\n', "not encrypted"),
         (ENDPOINT + 'app_secrets = ["0123456789abcdef", "short"]', "endpoint[0].app_secrets[1] is short"),
-        (ENDPOINT + 'url_key = "CHANGE-ME-URL-KEY"', "still the example's"),
-        ('[privacy]\nkey = "CHANGE-ME-PRIVACY-KEY"', "privacy.key is still the example's"),
+        (ENDPOINT + 'url_key = "CHANGE-ME-URL-KEY"', "still the placeholder of the example"),
+        ('[privacy]\nkey = "CHANGE-ME-PRIVACY-KEY"', "privacy.key is still the placeholder of the example"),
     ],
 )
 def test_what_is_unwise_is_a_warning_and_no_error(tmp_path: Path, text: str, words: str) -> None:
@@ -304,7 +304,9 @@ def test_every_secret_that_is_still_the_placeholder_is_a_warning(tmp_path: Path)
     path = configure(tmp_path, text)
     loaded = resources.load(path, secrets=True)
     lines = config_warnings.warnings(loaded, path)
-    reported = [line.partition(" is still")[0] for line in lines if "is still the example's" in line]
+    reported = [
+        line.partition(" is still")[0] for line in lines if "is still the placeholder of the example" in line
+    ]
     assert sorted(reported) == [
         "endpoint[0].api_key.value",
         "endpoint[0].app_secrets[0]",
@@ -481,11 +483,11 @@ def test_the_two_machines_of_the_example_work(tmp_path: Path, monkeypatch: pytes
         ),
         (
             "[[inbox]]\nname = 'a'\nurl = 'https://x'\ntoken = 't'\npath = 'x'",
-            "inbox[0]: path is an inbox on this machine",
+            "inbox[0]: path is for an inbox on this machine",
         ),
         (
             "[[inbox]]\nname = 'a'\nurl = 'http://x'\ntoken = 't'",
-            "inbox[0].url: the token and what people wrote",
+            "inbox[0].url: the token and the notifications",
         ),
         ("[[inbox]]\nname = 'a'\nurl = 'https://u:p@x'\ntoken = 't'", "inbox[0].url: expected a URL such as"),
         ("[[inbox]]\nname = 'a'\nurl = 'https://x:y'\ntoken = 't'", "inbox[0].url: expected a URL such as"),
@@ -510,7 +512,7 @@ def test_the_two_machines_of_the_example_work(tmp_path: Path, monkeypatch: pytes
             "target.path: the inbox has",
         ),
         ("[pull]\ntokens = []", "pull.tokens: "),
-        ("[pull]\nhost = '0.0.0.0'\ntokens = ['t']", "pull: 0.0.0.0 can be reached from other machines"),
+        ("[pull]\nhost = '0.0.0.0'\ntokens = ['t']", "pull: other machines can reach 0.0.0.0"),
         ("[pull]\ntokens = ['t']\ntls_key = 'k'", "pull: tls_certificate and tls_key belong together"),
         ("[pull]\ntokens = 't'", "pull.tokens: must be a list"),
     ],
@@ -524,7 +526,7 @@ def test_every_error_of_two_machines_is_at_its_key(tmp_path: Path, text: str, sa
 @pytest.mark.parametrize(
     ("written", "says"),
     [
-        ("{ text = 90, rows = 30 }", "target.keep_days: rows go with their text"),
+        ("{ text = 90, rows = 30 }", "target.keep_days: a deleted row has no text"),
         ("90", "target.keep_days: must be a table"),
         ("{ text = 0 }", "target.keep_days.text: Input should be greater than or equal to 1"),
         ("{ rows = 36501 }", "target.keep_days.rows: Input should be less than or equal to 36500"),
@@ -647,7 +649,7 @@ def test_each_commented_key_of_the_example_works_when_it_is_switched_on(
     (tmp_path / "bearer_token.txt").write_text("token", encoding="utf-8")
     for key in keys:
         switched_on = text.replace(key, key[1:])
-        if key.startswith(("#tls_", "#client_")):  # one is of no use without the other
+        if key.startswith(("#tls_", "#client_")):  # neither has an effect without the other
             switched_on = text.replace("\n#tls_", "\ntls_").replace("\n#client_", "\nclient_")
         declaring = [name for name in providers.names() if key[1:].split()[0] in providers.get(name).secrets]
         if declaring:
@@ -662,7 +664,7 @@ def test_a_token_that_can_be_guessed_is_advised_against(tmp_path: Path) -> None:
     path = configure(tmp_path, text + OPEN)
     warned = " ".join(config_warnings.warnings(resources.load(path, secrets=True), path))
     assert "pull.tokens[0] is short" in warned
-    assert "inbox[0].token is still the example's" in warned
+    assert "inbox[0].token is still the placeholder of the example" in warned
 
 
 def test_an_unencrypted_or_unverified_target_is_advised_against(tmp_path: Path) -> None:

@@ -257,10 +257,10 @@ def test_settings_that_would_fail_open_are_refused(tmp_path, authority):
     good = authority.issue()
     certificate, key = good.splitlines()
     for settings, words in (
-        (certificate, "tls_certificate is of no use without tls_key"),
-        (key, "tls_key is of no use without tls_certificate"),
-        (f"client_ca = '{authority.root}'", "client_ca is of no use without tls_certificate"),
-        (good + f'client_names = ["{META}"]', "client_names is of no use without client_ca"),
+        (certificate, "tls_certificate has no effect without tls_key"),
+        (key, "tls_key has no effect without tls_certificate"),
+        (f"client_ca = '{authority.root}'", "client_ca has no effect without tls_certificate"),
+        (good + f'client_names = ["{META}"]', "client_names has no effect without client_ca"),
         (good + "client_names = []", "client_names is empty"),
     ):
         assert words in _no_start(tmp_path, settings)
