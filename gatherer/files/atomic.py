@@ -1,4 +1,4 @@
-"""Files that appear at their path complete, or not at all."""
+"""Atomic writes: a file appears at its path complete, or not at all."""
 
 import errno
 import os
@@ -8,16 +8,18 @@ from pathlib import Path
 
 
 class Draft:
-    """A text file that is being written, and that has no name of its own yet."""
+    """A text file that is being written under a temporary name."""
 
     def __init__(self, path: Path, mode: int | None) -> None:
+        """Create the file at `path`, with the permissions `mode`; None: those that the umask leaves."""
+
         def open_private(name: str, flags: int) -> int:
             return os.open(name, flags, 0o666 if mode is None else 0o600)
 
         self.path = path
         self.discarded = False
-        # newline="": the caller decides about line ends, also on Windows.
-        self._file = open(  # noqa: SIM115 - Path.open knows no opener; `close` closes it
+        # newline="": the caller writes the line ends, also on Windows.
+        self._file = open(  # noqa: SIM115 - Path.open takes no opener; `close` closes the file
             path, "w", encoding="utf-8", newline="", opener=open_private
         )
         if mode is not None:
@@ -28,11 +30,11 @@ class Draft:
         self._file.write(text)
 
     def discard(self) -> None:
-        """Have no file appear when the block ends."""
+        """Delete the draft when the block ends, instead of giving it its name."""
         self.discarded = True
 
     def close(self) -> None:
-        """Close the file; what was written is in the hands of the operating system."""
+        """Flush and close the file. Its content may not be on disk yet."""
         self._file.close()
 
 
@@ -40,12 +42,12 @@ class Draft:
 def atomic_write(
     path: Path, *, mode: int | None = None, replace: bool = True, durable: bool = True
 ) -> Iterator[Draft]:
-    """Yield a draft that gets the name `path` when the block ends. If the block raises, nothing appears.
+    """Yield a draft that gets the name `path` when the block ends. If the block raises, the draft is deleted.
 
     Args:
         path: in a folder that exists.
         mode: the permissions of the file, independent of the umask; None: those that the umask leaves.
-        replace: whether the new file takes the place of one that is at `path` already.
+        replace: whether to replace an existing file at `path`.
         durable: whether the content and the name are on disk when the block has ended.
 
     Raises:
@@ -71,12 +73,12 @@ def publish(part: Path, path: Path, *, replace: bool, durable: bool = True) -> N
 
     Args:
         part: in the folder of `path`; closed.
-        path: the name that it gets.
-        replace: whether it takes the place of a file that has that name.
-        durable: whether the content and the name are on disk when this returns.
+        path: the name to give.
+        replace: whether to replace an existing file at `path`.
+        durable: whether the content and the name are on disk when this function returns.
 
     Raises:
-        FileExistsError: a file has that name, even if it appeared this moment, and `replace` is false.
+        FileExistsError: there is a file at `path`, even if it was created a moment ago, and `replace` is false.
         OSError: the file cannot be written.
 
     """
@@ -92,32 +94,33 @@ def publish(part: Path, path: Path, *, replace: bool, durable: bool = True) -> N
 
 
 def _give_name(part: Path, path: Path) -> None:
+    """Give `part` the name `path`. Raises FileExistsError if there is a file at `path`."""
     if os.name == "nt":
-        part.rename(path)  # Windows refuses by itself to replace a file
+        part.rename(path)  # on Windows this never replaces a file
         return
     try:
         path.hardlink_to(part)
     except FileExistsError:
         raise
-    except OSError:  # some network drives have no links: an empty file takes the name first
+    except OSError:  # some network drives have no hard links: reserve the name with an empty file
         path.touch(exist_ok=False)
         part.replace(path)
 
 
 def sync_folder(folder: Path) -> None:
-    """Return when the names in `folder` are on disk: a power failure could take a new name with it otherwise.
+    """Write the names in `folder` to disk. Otherwise a power failure could lose the name of a new file.
 
     Raises:
         OSError: the folder cannot be opened or synchronised.
 
     """
-    if os.name == "nt":  # a folder cannot be opened there; NTFS keeps a log of names
+    if os.name == "nt":  # Windows cannot open a folder; NTFS writes names to its journal
         return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # as some network file systems answer
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some network file systems cannot do this
             raise
     finally:
         os.close(descriptor)

@@ -1,4 +1,4 @@
-"""Numbered versions of a SQLite file of ours: bring it up to date, refuse what is foreign or newer."""
+"""Numbered SQL scripts that bring a SQLite file up to date. A file of another program or a newer version is refused."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -11,23 +11,23 @@ if TYPE_CHECKING:
 
 
 class IncompatibleFileError(Exception):
-    """The file is none of ours, or too new for this program. The text is a clause that follows its name."""
+    """The file is not gatherer's, or a newer gatherer wrote it. The text is a clause that follows the path of the file."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Versions:
-    """The versions that one kind of file has gone through."""
+    """The scripts that create one kind of file and bring it up to date."""
 
-    kind: str  # what such a file is called, also the name of its set of migrations
-    package: str  # where the scripts are packaged
+    kind: str  # the name of this kind of file, and of its set of migrations
+    package: str  # the package that contains the scripts
     scripts: tuple[str, ...]  # names of the `.sql` files, in the order in which they apply
 
     def pending(self, connection: sqlite3.Connection) -> list[str]:
         """Return the scripts that the file still needs, without changing anything.
 
         Raises:
-            IncompatibleFileError: it is not such a file, or a newer gatherer wrote it.
-            sqlite3.Error: it cannot be read.
+            IncompatibleFileError: the file is of another kind, or a newer gatherer wrote it.
+            sqlite3.Error: the file cannot be read.
 
         """
         tables = {
@@ -52,13 +52,13 @@ class Versions:
         return [name for name in self.scripts if name not in applied]
 
     def apply(self, connection: sqlite3.Connection) -> None:
-        """Apply what is pending, all of it or nothing.
+        """Apply all pending scripts in one transaction.
 
         Raises:
-            sqlite3.Error: it cannot be written.
+            sqlite3.Error: the file cannot be written.
 
         """
-        from sqlite_utils import Database  # slow to import, and only needed when there is something to do
+        from sqlite_utils import Database  # slow to import, and rarely needed
         from sqlite_utils.migrations import Migrations
 
         migrations = Migrations(self.kind)
@@ -71,17 +71,17 @@ class Versions:
 
 
 def _execute(database: "Database", script: str) -> None:
-    """Execute each statement of `script` in the transaction that is under way.
+    """Execute each statement of `script` in the current transaction.
 
-    Not by executescript: sqlite3's commits first, and that of sqlite-utils looks for the ends of statements letter
-    by letter, which takes it most of a second for our views.
+    `executescript` does not serve: that of sqlite3 commits first, and that of sqlite-utils searches for the ends of
+    statements character by character, which takes most of a second for the views of the target.
     """
     for statement in _statements(script):
         database.execute(statement)
 
 
 def _statements(script: str) -> Iterator[str]:
-    """Yield the statements of `script`, each of which ends with its line."""
+    """Yield the statements of `script`. Each statement has to end at the end of a line."""
     statement = ""
     for line in script.splitlines(keepends=True):
         statement += line

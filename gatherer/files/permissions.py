@@ -1,6 +1,6 @@
-"""Which files every account of this machine can read or change.
+"""Finds files that every account of this machine can read or change.
 
-On Linux the mode tells: what "others" may do. On Windows the access control list tells: what it allows to the
+On Linux this depends on the mode bits for "others". On Windows it depends on what the access control list allows the
 groups that every account belongs to. Access that an administrator gave to single accounts or groups is not reported.
 """
 
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-# Of the security descriptor definition language: Everyone, Users, Authenticated Users, Interactive, Network,
+# In the security descriptor definition language: Everyone, Users, Authenticated Users, Interactive, Network,
 # Guests, Guest, Anonymous. https://learn.microsoft.com/windows/win32/secauthz/sid-strings
 _EVERY_ACCOUNT: Final = {"WD", "BU", "AU", "IU", "NU", "BG", "LG", "AN"}
 _ENTRY: Final = re.compile(r"\((\w+);(\w*);(\w*);[^;]*;[^;]*;([\w-]+)[^)]*\)")
@@ -25,11 +25,11 @@ _WRITE_BITS: Final = (
 
 
 def problems(path: Path, *, public: bool = False) -> Iterator[str]:
-    """Yield a line for each thing that every account can do with the file `path`, and must not.
+    """Yield a line for each way in which every account can access the file `path`, and must not.
 
     Args:
         path: of the file; if it does not exist, or this account cannot look at it, there are no lines.
-        public: every account may read the file, but not change it.
+        public: whether every account may read the file; none may change it.
 
     """
     try:
@@ -53,7 +53,7 @@ def every_account_can(descriptor: str, *, of_folder: bool = False) -> tuple[bool
 
     Args:
         descriptor: in the security descriptor definition language.
-        of_folder: writing means to delete or replace the files in the folder.
+        of_folder: whether the descriptor is of a folder: then "write" means to delete or replace the files in it.
 
     """
     access = re.search(r"D:(NO_ACCESS_CONTROL|[A-Z]*)((?:\([^)]*\))*)", descriptor)
@@ -61,7 +61,7 @@ def every_account_can(descriptor: str, *, of_folder: bool = False) -> tuple[bool
         return True, True  # without a list every account may do everything
     readable = writable = False
     for kind, flags, rights, account in _ENTRY.findall(access[2]):
-        # An entry with "IO" applies to files that are made inside the folder, not to the folder.
+        # An entry with "IO" applies to new files inside the folder, not to the folder.
         if kind not in ("A", "XA") or account not in _EVERY_ACCOUNT or "IO" in re.findall("..", flags):
             continue
         if rights.startswith("0x"):
@@ -91,7 +91,7 @@ if sys.platform == "win32":
         """Return the security descriptor of `path`, in the security descriptor definition language.
 
         Raises:
-            OSError: the system does not tell.
+            OSError: Windows cannot return it.
 
         """
         import ctypes

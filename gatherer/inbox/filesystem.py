@@ -1,4 +1,4 @@
-"""On which kind of file system an inbox may be: SQLite's write-ahead log needs memory shared by all its readers."""
+"""Refuses an inbox on a network file system: SQLite's write-ahead log needs memory that all processes share."""
 
 import sys
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Final
 from gatherer.model.errors import ConfigurationError
 
 MOUNTS: Final = Path("/proc/self/mountinfo")
-# Of Linux, as /proc has them: file systems whose files another machine may change.
+# Linux, by the names in /proc: file systems whose files another machine can change.
 _NETWORK: Final = frozenset(
     {
         *(
@@ -32,22 +32,22 @@ _DRIVE_REMOTE: Final = 4  # of Windows' GetDriveTypeW
 
 
 def check(path: Path) -> None:
-    """Make sure that the inbox at `path`, whether there or not, is on a disk of this machine.
+    """Check that `path`, which need not exist yet, is on a disk of this machine.
 
     Raises:
-        ConfigurationError: it is on a network file system, where SQLite's files get damaged.
+        ConfigurationError: it is on a network file system, which would damage SQLite's files.
 
     """
     kind = network_file_system(path)
     if kind is not None:
         raise ConfigurationError(
-            f"the inbox {path} is on a network file system ({kind}), where it would be damaged: choose an [inbox] "
+            f"the inbox {path} is on a network file system ({kind}), which would damage it: choose an [inbox] "
             "path on a local disk"
         )
 
 
 def network_file_system(path: Path) -> str | None:
-    """Return which network file system `path` is on; None if it is on none that we know."""
+    """Return the kind of network file system that `path` is on; None if it is not on a known one."""
     real = path.resolve()
     if sys.platform == "win32":
         return on_windows(real)
@@ -60,31 +60,37 @@ def network_file_system(path: Path) -> str | None:
 
 
 def kind_of_mount(path: Path, mounts: str) -> str | None:
-    """Return the kind of file system that `path`, absolute and resolved, is on according to `mounts`.
+    """Return the kind of file system that `path` is on; None if no mount contains it.
 
-    `mounts` is as in /proc/self/mountinfo; see proc_pid_mountinfo(5). Of two mounts at one place the later counts.
+    Args:
+        path: absolute and resolved.
+        mounts: the content of /proc/self/mountinfo; see proc_pid_mountinfo(5).
+
     """
-    found, kind = -1, None
+    longest, kind = -1, None
     for line in mounts.splitlines():
-        mounted, _, described = line.partition(" - ")
-        fields, words = mounted.split(), described.split()
-        if len(fields) < 5 or not words:
+        mount, _, file_system = line.partition(" - ")
+        mount_fields, file_system_fields = mount.split(), file_system.split()
+        if len(mount_fields) < 5 or not file_system_fields:
             continue
-        place = Path(_unescaped(fields[4]))
-        if (place == path or place in path.parents) and len(place.parts) >= found:
-            found, kind = len(place.parts), words[0]
+        mount_point = Path(_unescape(mount_fields[4]))
+        contains_path = mount_point == path or mount_point in path.parents
+        if (
+            contains_path and len(mount_point.parts) >= longest
+        ):  # of two mounts at one path the later is visible
+            longest, kind = len(mount_point.parts), file_system_fields[0]
     return kind
 
 
-def _unescaped(place: str) -> str:
-    """Return `place` without the octal escapes that stand for blanks, tabulators, line ends and backslashes."""
+def _unescape(mount_point: str) -> str:
+    """Return `mount_point` without its octal escapes for spaces, tabs, line ends and backslashes."""
     for escape, character in ((r"\040", " "), (r"\011", "\t"), (r"\012", "\n"), (r"\134", "\\")):
-        place = place.replace(escape, character)
-    return place
+        mount_point = mount_point.replace(escape, character)
+    return mount_point
 
 
 def on_windows(path: Path) -> str | None:
-    """Return how Windows reaches `path`, absolute and resolved, if that is over the network."""
+    """Return the share or network drive that `path`, absolute and resolved, is on; None if it is on a local disk."""
     drive = path.drive
     for prefix in ("\\\\?\\", "\\\\.\\"):
         drive = drive.removeprefix(prefix)
@@ -100,5 +106,5 @@ def on_windows(path: Path) -> str | None:
 def _drive_type(root: str) -> int:
     import ctypes
 
-    windows = getattr(ctypes, "windll")  # noqa: B009 - there is none elsewhere, also not for type checkers
+    windows = getattr(ctypes, "windll")  # noqa: B009 - type checkers on other systems do not know it
     return int(windows.kernel32.GetDriveTypeW(root))

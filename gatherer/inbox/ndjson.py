@@ -1,4 +1,4 @@
-"""Notifications outside an inbox: as lines of JSON with everything that is known of them, or as bare bodies."""
+"""Export and import of notifications: as NDJSON with every field, or as files that hold a body alone."""
 
 import base64
 import binascii
@@ -19,9 +19,9 @@ _OPTIONAL: Final = ("content_type", "headers", "remote")
 
 
 def to_line(notification: Notification) -> str:
-    """Return `notification` as one line of JSON, without a line end; its bytes survive whatever they are.
+    """Return `notification` as one line of JSON, without a line end. A body that is not UTF-8 is encoded as Base64.
 
-    `sha256` is of the body, so that a line which a mail program has mangled is noticed.
+    `sha256` is the checksum of the body: `from_line` refuses a line that a mail program, for example, has changed.
     """
     content: dict[str, Any] = {
         "id": notification.id,
@@ -40,36 +40,36 @@ def to_line(notification: Notification) -> str:
 
 
 def from_line(line: str | bytes) -> NotificationRow:
-    """Return the notification that `line` holds, ready to be stored again.
+    """Return the notification in `line`, ready to be stored.
 
     Raises:
-        ValueError: it holds none, or not what was exported; the text is a clause that says why.
+        ValueError: the line is not a notification, or was changed after the export. The text says why.
 
     """
     try:
         content = json.loads(line)
     except (ValueError, RecursionError):
-        raise ValueError("is no JSON") from None
+        raise ValueError("not valid JSON") from None
     if not isinstance(content, dict):
-        raise ValueError("is no JSON object")
+        raise ValueError("not a JSON object")
     received_at = timestamps.parse(content.get("received_at"))
     if received_at is None:
-        raise ValueError("has no received_at")
+        raise ValueError("received_at is missing or not a time")
     for name in ("endpoint", "provider"):
         if not isinstance(content.get(name), str) or not content[name]:
-            raise ValueError(f"has no {name}")
+            raise ValueError(f"{name} is missing or not a string")
     for name in _OPTIONAL:
         if not isinstance(content.get(name), str | None):
-            raise ValueError(f"has a {name} that is no text")
+            raise ValueError(f"{name} is not a string")
     body = _body(content)
     if content.get("sha256", "") not in ("", hashlib.sha256(body).hexdigest()):
-        raise ValueError("has been changed since it was exported: the checksum of its body is another one")
+        raise ValueError("the body does not match sha256: the line was changed after the export")
     texts = [content["endpoint"], content["provider"], *(content.get(name) for name in _OPTIONAL)]
     if any(text is not None and not _is_storable(text) for text in texts):
-        raise ValueError("holds half of a character")
+        raise ValueError("a string contains an unpaired surrogate")
     endpoint, provider, content_type, headers, remote = texts
-    moment = timestamps.to_milliseconds(received_at)
-    return NotificationRow(moment, endpoint, provider, remote, content_type, headers, body)
+    received_ms = timestamps.to_milliseconds(received_at)
+    return NotificationRow(received_ms, endpoint, provider, remote, content_type, headers, body)
 
 
 def _body(content: dict[str, Any]) -> bytes:
@@ -80,11 +80,12 @@ def _body(content: dict[str, Any]) -> bytes:
         if isinstance(encoded, str) and text is None:
             return base64.b64decode(encoded, validate=True)
     except (UnicodeEncodeError, binascii.Error, ValueError):
-        raise ValueError("has a body that cannot be read") from None
-    raise ValueError("has no body, or two")
+        raise ValueError("the body cannot be decoded") from None
+    raise ValueError("expected either body or body_base64, as a string")
 
 
 def _is_storable(text: str) -> bool:
+    """Return whether `text` can be encoded as UTF-8: JSON escapes can leave half of a surrogate pair."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -93,10 +94,10 @@ def _is_storable(text: str) -> bool:
 
 
 def rows_of_lines(name: str, lines: Iterable[bytes]) -> Iterator[NotificationRow]:
-    """Yield the notifications in `lines`, skipping empty ones; `name` says where they come from.
+    """Yield the notifications in `lines`. Empty lines are skipped. `name`, of the file, is for the error message.
 
     Raises:
-        ConfigurationError: a line holds none.
+        ConfigurationError: a line is not a notification.
 
     """
     for number, line in enumerate(lines, start=1):
@@ -105,15 +106,15 @@ def rows_of_lines(name: str, lines: Iterable[bytes]) -> Iterator[NotificationRow
             continue
         try:
             yield from_line(text)
-        except ValueError as problem:
-            raise ConfigurationError(f"{name}, line {number} {problem}; nothing was imported") from None
+        except ValueError as error:
+            raise ConfigurationError(f"{name}, line {number}: {error}; nothing was imported") from None
 
 
 def write_bodies(notifications: Iterable[Notification], folder: Path) -> int:
-    """Write each body into `folder` as a file of its own, with the time at which it was received.
+    """Write each body to its own file in `folder`, and return how many. A file has the time of receipt as its mtime.
 
     Raises:
-        OSError: one cannot be written, or is there already.
+        OSError: a file cannot be written, or exists already.
 
     """
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -122,8 +123,8 @@ def write_bodies(notifications: Iterable[Notification], folder: Path) -> int:
         path = folder / f"{notification.id:012d}.body"
         path.touch(mode=0o600, exist_ok=False)  # never over the body of another inbox
         path.write_bytes(notification.body)
-        moment = notification.received_at.timestamp()
-        os.utime(path, (moment, moment))
+        received_at = notification.received_at.timestamp()
+        os.utime(path, (received_at, received_at))
         count += 1
     return count
 
@@ -131,12 +132,21 @@ def write_bodies(notifications: Iterable[Notification], folder: Path) -> int:
 def row_of_body(
     path: Path, *, endpoint: str, provider: str, received_at: datetime | None = None
 ) -> NotificationRow:
-    """Return the bytes of the file `path` as a notification, received when the file was last written.
+    """Return the content of the file `path` as the body of a notification.
+
+    Args:
+        path: of the file.
+        endpoint: at which the notification counts as received.
+        provider: whose decoder reads it.
+        received_at: when it counts as received; None: when the file was last written.
 
     Raises:
-        OSError: it cannot be read.
+        OSError: the file cannot be read.
 
     """
     body = path.read_bytes()
-    moment = timestamps.to_milliseconds(received_at) if received_at else path.stat().st_mtime_ns // 1_000_000
-    return NotificationRow(moment, endpoint, provider, None, None, None, body)
+    if received_at is not None:
+        received_ms = timestamps.to_milliseconds(received_at)
+    else:
+        received_ms = path.stat().st_mtime_ns // 1_000_000
+    return NotificationRow(received_ms, endpoint, provider, None, None, None, body)

@@ -26,40 +26,41 @@ class LocalInbox:
         """Open the inbox at `path` for reading.
 
         Raises:
-            ConfigurationError: it is on a network file system.
-            InboxError: there is none, or it is not an inbox, or this account may not read it.
-            TemporaryError: it is locked just now.
+            ConfigurationError: the file is on a network file system.
+            InboxError: there is no file, it is not an inbox, or this account may not read it.
+            TemporaryError: the file is locked at present.
 
         """
         self.path = path
         self._file = path.resolve()
-        self._unheard = False
+        self._acknowledgement_failed = False
         filesystem.check(path)
         if not path.exists():
             raise InboxError(f"there is no inbox at {path}; `gatherer serve` creates it")
-        with _explained(path):
+        with _translate_errors(path):
             self._open()
         row = self.query(lambda connection: connection.execute("SELECT identity FROM inbox").fetchone())
         if row is None:
-            raise InboxError(f"{path} is an inbox that has lost its identity: it is damaged")
+            raise InboxError(f"the inbox {path} is damaged: it has no identity")
         self.identity: str = row[0]
 
     def last_id(self) -> int:
-        """Return the highest id ever given out, 0 if there was none yet."""
+        """Return the highest id ever assigned, 0 if there was none yet."""
         query = "SELECT seq FROM sqlite_sequence WHERE name = 'notification'"
         row = self.query(lambda connection: connection.execute(query).fetchone())
         return row[0] if row else 0
 
     def first_id(self) -> int | None:
-        """Return the id of the oldest notification that is still there."""
+        """Return the id of the oldest notification that has not been purged; None when there is none."""
         query = "SELECT min(id) FROM notification"
         first: int | None = self.query(lambda connection: connection.execute(query).fetchone()[0])
         return first
 
     def get(self, id: int) -> Notification | None:  # noqa: A002
-        """Return the notification `id`, or None if it is not (any more) there."""
-        found = self._fetch(f"SELECT {COLUMNS} FROM notification WHERE id = ?", (id,), Bounds(rows=1))
-        return found[0] if found else None
+        """Return the notification `id`, or None if the inbox does not hold it."""
+        query = f"SELECT {COLUMNS} FROM notification WHERE id = ?"
+        notifications = self._fetch(query, (id,), Bounds(rows=1))
+        return notifications[0] if notifications else None
 
     def read(self, after: int, bounds: Bounds) -> list[Notification]:
         """Return the next notifications after id `after`, oldest first; an empty list at the end."""
@@ -95,12 +96,12 @@ class LocalInbox:
         return self._fetch_rows(query, values, bounds)
 
     def acknowledge(self, consumer: str, notification_id: int) -> None:
-        """Note beside the file that `consumer` has everything up to `notification_id`; if possible: it is advisory."""
+        """Record that `consumer` has everything up to `notification_id`. Advisory: a failure is only logged."""
         try:
             consumers.acknowledge(self.path.resolve(), consumer, self.identity, notification_id)
         except OSError as error:
-            level = logging.DEBUG if self._unheard else logging.WARNING
-            self._unheard = True
+            level = logging.DEBUG if self._acknowledgement_failed else logging.WARNING
+            self._acknowledgement_failed = True
             log.log(
                 level, "%s cannot be written, which delays purging: %s", consumers.folder(self.path), error
             )
@@ -110,48 +111,46 @@ class LocalInbox:
         query = "SELECT count(*), min(id) FROM notification"
         count, first = self.query(lambda connection: connection.execute(query).fetchone())
         files = (self._file.with_name(self._file.name + suffix) for suffix in ("", "-wal"))
-        size = sum(one.stat().st_size for one in files if one.exists())
+        size = sum(file.stat().st_size for file in files if file.exists())
         return InboxStatus(
             identity=self.identity, first_id=first, last_id=self.last_id(), count=count, bytes=size
         )
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._connection.close()
 
     def query(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Return what `work` finds; it is given the connection, and done again if a writer begins meanwhile.
+        """Call `work` with the connection and return its result. It is called again if a writer opened the file meanwhile.
 
         Raises:
             InboxError: the file cannot be read.
-            TemporaryError: it is locked just now, or another one has taken its place.
+            TemporaryError: the file is locked at present, or another inbox has replaced it.
 
         """
-        with _explained(self.path):
+        with _translate_errors(self.path):
             while True:
                 try:
-                    found = work(self._connection)
+                    result = work(self._connection)
                 except sqlite3.Error:
-                    if not self._disturbed():
+                    if not self._was_opened_by_writer():
                         raise
                 else:
-                    if not self._disturbed():
-                        return found
+                    if not self._was_opened_by_writer():
+                        return result
                 self._connection.close()
                 self._open()
                 row = self._connection.execute("SELECT identity FROM inbox").fetchone()
                 if row is None or row[0] != getattr(self, "identity", row[0]):
-                    raise TemporaryError(
-                        f"another inbox has taken the place of {self.path} while it was read"
-                    )
+                    raise TemporaryError(f"another inbox replaced {self.path} while it was read")
 
     def _open(self) -> None:
-        self._resting = sqlite_file.at_rest(self._file)
-        self._connection = sqlite_file.open_readable(self._file, resting=self._resting is not None)
+        self._state_at_rest = sqlite_file.at_rest(self._file)
+        self._connection = sqlite_file.open_readable(self._file, resting=self._state_at_rest is not None)
 
-    def _disturbed(self) -> bool:
-        """Return whether the inbox was at rest when it was opened, and is no longer."""
-        return self._resting is not None and sqlite_file.at_rest(self._file) != self._resting
+    def _was_opened_by_writer(self) -> bool:
+        """Return whether the file was at rest when this object opened it, and is not in the same state any more."""
+        return self._state_at_rest is not None and sqlite_file.at_rest(self._file) != self._state_at_rest
 
     def _fetch(
         self, query: str, values: dict[str, Any] | tuple[Any, ...], bounds: Bounds
@@ -163,12 +162,12 @@ class LocalInbox:
 
 
 @contextlib.contextmanager
-def _explained(path: Path) -> Iterator[None]:
-    """Turn SQLite's errors into ours."""
+def _translate_errors(path: Path) -> Iterator[None]:
+    """Raise errors of SQLite and the operating system in the block as `InboxError` or `TemporaryError`."""
     try:
         yield
-    except IncompatibleFileError as unsuitable:
-        raise InboxError(f"{path} {unsuitable}") from None
+    except IncompatibleFileError as error:
+        raise InboxError(f"{path} {error}") from None
     except OSError as error:
         raise InboxError(f"the inbox {path} cannot be opened: {error.strerror or error}") from error
     except sqlite3.Error as error:
@@ -188,7 +187,7 @@ def _explained(path: Path) -> Iterator[None]:
 def _batch(
     connection: sqlite3.Connection, query: str, values: dict[str, Any] | tuple[Any, ...], bounds: Bounds
 ) -> list[Row]:
-    """Fetch a whole batch and end the transaction: an open cursor would keep the WAL from shrinking."""
+    """Fetch a whole batch and end the transaction: an open cursor would keep the write-ahead log from shrinking."""
     batch: list[Row] = []
     size = 0
     with contextlib.closing(connection.execute(query, values)) as cursor:

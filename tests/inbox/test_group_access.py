@@ -121,7 +121,7 @@ async def append(writer: InboxWriter) -> None:
 @POSIX
 @pytest.mark.parametrize(
     ("group", "parent", "message"),
-    [("no-such-group", "data", "has no group 'no-such-group'"), (None, "open", "a folder of its own")],
+    [("no-such-group", "data", "has no group 'no-such-group'"), (None, "open", "needs a private folder")],
 )
 def test_an_unusable_group_is_reported_before_files_are_created(tmp_path, group, parent, message):
     (tmp_path / "open").mkdir()
@@ -207,7 +207,7 @@ def test_a_reader_of_an_idle_inbox_notices_that_the_file_was_replaced(tmp_path):
         remove_log(database)
     with closing(LocalInbox(path)) as inbox:
         other.replace(path)
-        with pytest.raises(TemporaryError, match="another inbox has taken the place"):
+        with pytest.raises(TemporaryError, match="another inbox replaced"):
             inbox.last_id()
 
 

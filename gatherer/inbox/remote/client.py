@@ -1,8 +1,7 @@
 """HTTP requests to the pull listener of another machine: certificates, the token, and which errors are transient.
 
-urllib3 could repeat a request by itself, but not what is repeated here: a response that was cut in the middle, or whose
-checksum is wrong. Both kinds of repetition together would multiply the attempts, and `close` could not end a wait of
-urllib3's. So every repetition goes by one policy of ours.
+urllib3 does not repeat a request here. It could not repeat the cases that matter: a response that was cut off, or whose
+checksum is wrong. Two layers of retries would multiply the attempts, and `close` could not end a wait inside urllib3.
 """
 
 import logging
@@ -30,7 +29,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 CONNECT_SECONDS: Final = 10
-READ_SECONDS: Final = 60  # without a single byte
+READ_SECONDS: Final = 60  # without a byte from the server
 RETRY_POLICY: Final = RetryPolicy(attempts=5, first_wait_seconds=0.5, longest_wait_seconds=20.0)
 _TRANSIENT: Final = frozenset({408, 425, 429, *range(500, 600)})
 _ADVICE: Final[dict[int, str]] = {
@@ -47,10 +46,10 @@ class Address:
 
     url: str  # without a slash at its end
     token: str
-    admin_token: str | None = None  # needed to have persons erased there
+    admin_token: str | None = None  # needed to erase persons from that inbox
     ca: Path | None = None  # file with the accepted certificate authorities; None: those of certifi
     pin: str | None = (
-        None  # SHA-256 of the server's certificate, in hex: then no authority needs to have signed it
+        None  # SHA-256 of the server's certificate, in hex; it replaces the check of the authority
     )
 
 
@@ -59,7 +58,7 @@ class TransientError(Exception):
 
     def __init__(self, reason: str, wait_seconds: float = 0) -> None:
         super().__init__(reason)
-        self.wait_seconds = wait_seconds  # that the server requests
+        self.wait_seconds = wait_seconds  # as the server requested by Retry-After
 
 
 class Client:
@@ -124,10 +123,10 @@ class Client:
             raise TransientError(str(error)) from None
 
     def with_retry(self, operation: Callable[[], T]) -> T:
-        """Return what `operation` returns; it is repeated while it raises TransientError, as the policy allows.
+        """Return what `operation` returns; repeat it while it raises TransientError and the policy allows.
 
         Raises:
-            TemporaryError: the last attempt failed, too.
+            TemporaryError: the last attempt failed.
 
         """
         attempt = 1
@@ -159,7 +158,7 @@ class Client:
 
         Raises:
             TransientError: the checksum is wrong.
-            InboxError: there is no checksum: the response does not come from a gatherer.
+            InboxError: there is no checksum: the response does not come from gatherer.
 
         """
         with self.translate_errors():
@@ -173,7 +172,7 @@ class Client:
     def replaced_error(self) -> TemporaryError:
         """Return the error that says that another inbox has replaced the opened one."""
         return TemporaryError(
-            f"{self.name}: another inbox has taken its place during the run; the next run begins with that one"
+            f"{self.name}: another inbox replaced it during the run; the next run begins with that one"
         )
 
     def close(self) -> None:

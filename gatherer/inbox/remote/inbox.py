@@ -62,13 +62,13 @@ class RemoteInbox:
         self._end: int = about["last_id"]
 
     def last_id(self) -> int:
-        """Return the highest id ever given out, 0 if there was none yet."""
-        self._end = self._same()["last_id"]
+        """Return the highest id ever assigned, 0 if there was none yet."""
+        self._end = self._about_same_inbox()["last_id"]
         return self._end
 
     def first_id(self) -> int | None:
         """Return the id of the oldest notification that has not been purged; None when there is none."""
-        first: int | None = self._same()["first_id"]
+        first: int | None = self._about_same_inbox()["first_id"]
         return first
 
     def read(self, after: int, bounds: Bounds) -> list[Notification]:
@@ -88,13 +88,12 @@ class RemoteInbox:
         """Yield the selected notifications in batches, oldest first."""
         ids = sorted(selection.ids) if selection.ids is not None else None
         for start in range(0, 1 if ids is None else len(ids), _IDS_PER_REQUEST):
-            part = selection
+            request_selection = selection
             if ids is not None:
-                part = Selection(
-                    **vars(selection) | {"ids": frozenset(ids[start : start + _IDS_PER_REQUEST])}
-                )
+                request_ids = frozenset(ids[start : start + _IDS_PER_REQUEST])
+                request_selection = Selection(**vars(selection) | {"ids": request_ids})
             after = 0
-            while rows := self._fetch(part, after, bounds):
+            while rows := self._fetch(request_selection, after, bounds):
                 yield [as_notification(row, self.identity) for row in rows]
                 after = rows[-1][0]
 
@@ -117,7 +116,7 @@ class RemoteInbox:
                     self._acknowledgement_failed = True
                     log.log(
                         level,
-                        "%s could not be told what is gathered, which delays purging: %s",
+                        "%s could not be notified of what is gathered, which delays purging: %s",
                         self._name,
                         error,
                     )
@@ -147,7 +146,7 @@ class RemoteInbox:
 
     def status(self) -> InboxStatus:
         """Return what the inbox holds."""
-        about = self._same(statistics="1")
+        about = self._about_same_inbox(statistics="1")
         return InboxStatus(
             identity=self.identity,
             first_id=about["first_id"],
@@ -165,8 +164,8 @@ class RemoteInbox:
     def _name(self) -> str:
         return self._client.name
 
-    def _same(self, **query: str) -> dict[str, Any]:
-        """Return what the server says about the inbox.
+    def _about_same_inbox(self, **query: str) -> dict[str, Any]:
+        """Return what the server says about the inbox that this object opened.
 
         Raises:
             TemporaryError: another inbox has replaced the opened one.
@@ -178,6 +177,8 @@ class RemoteInbox:
         return about
 
     def _about(self, **query: str) -> dict[str, Any]:
+        """Return what the server says about its inbox."""
+
         def get() -> bytes:
             return self._client.read_verified(self._client.request("GET", f"{_V}/inbox", params=query))
 
@@ -190,11 +191,11 @@ class RemoteInbox:
         except (ValueError, LookupError, TypeError):
             pass
         raise InboxError(
-            f"{self._name}: the URL is not that of a [pull] of a gatherer that this one understands"
+            f"{self._name}: the URL is not that of a [pull] in a version of gatherer that this one understands"
         )
 
     def _fetch(self, selection: Selection, after: int, bounds: Bounds) -> list[Row]:
-        """Return the next selected notifications, also when the connection breaks in between."""
+        """Return the next selected notifications; a broken connection is opened again, and the rest requested."""
         rows: list[Row] = []
         remaining, attempt = bounds, 1
         while True:

@@ -89,6 +89,6 @@ def test_what_was_not_asked_for_is_noticed() -> None:
 
 
 def test_a_frame_that_unpacks_without_end_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(protocol, "LARGEST", 20_000)
+    monkeypatch.setattr(protocol, "MAX_PAYLOAD_BYTES", 20_000)
     with pytest.raises(protocol.CorruptFrameError, match="too large"):
         read(answer([(1, 1, "a", "meta", bytes(1_000_000), None, None, None, None)]))

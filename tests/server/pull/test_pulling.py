@@ -213,9 +213,9 @@ def test_an_inbox_replaced_in_the_middle_is_noticed(tmp_path: Path) -> None:
         for path in inbox_files(tmp_path):
             path.rename(tmp_path / f"old{path.name}")
         fill_inbox(tmp_path / "inbox.db", [b"new"])
-        with pytest.raises(TemporaryError, match="another inbox has taken its place"):
+        with pytest.raises(TemporaryError, match="another inbox replaced it"):
             drain(inbox, Bounds(rows=1))
-        with pytest.raises(TemporaryError, match="another inbox has taken its place"):
+        with pytest.raises(TemporaryError, match="another inbox replaced it"):
             inbox.last_id()
         with closing(pull_server.open()) as new:
             assert [n.body for n in drain(new)] == [b"new"]
@@ -477,7 +477,7 @@ def socket_to(pull_server: PullServer, context: ssl.SSLContext) -> ssl.SSLSocket
 @pytest.mark.parametrize(
     ("keys", "says"),
     [
-        ("host = '0.0.0.0'\ntokens = ['a']", "pull: 0.0.0.0 can be reached from other machines"),
+        ("host = '0.0.0.0'\ntokens = ['a']", "pull: other machines can reach 0.0.0.0"),
         ("tokens = []", "pull.tokens"),
         ("tokens = ['a']\ntls_key = 'key.pem'", "belong together"),
         ("tokens = ['a']\ntls_certificate = 'no.pem'\ntls_key = 'no.pem'", "no.pem"),
