@@ -1,4 +1,4 @@
-"""Having the one writer of an inbox perform an action: a running `serve` or, where there is none, this process."""
+"""Submits an action to the writer of an inbox: a running `serve` or, if none runs, this process."""
 
 import asyncio
 import time
@@ -12,15 +12,21 @@ from gatherer.config import Configuration
 from gatherer.model.errors import InboxError, TemporaryError
 
 ANSWER_SECONDS: Final = 30  # to wait for the answer of a running `serve`
-POLL_SECONDS: Final = 0.2  # between looks for the answer
+POLL_SECONDS: Final = 0.2  # between two checks for the answer
 
 
 def submit(configuration: Configuration, inbox: config.Inbox, action: str, values: Any) -> int:
-    """Have `action` performed on `inbox` with `values`, which JSON can carry; return how many rows were changed.
+    """Have the writer of `inbox` perform `action`, and return how many rows were changed.
+
+    Args:
+        configuration: with or without its secrets.
+        inbox: the settings of an inbox on this machine.
+        action: the name of the action.
+        values: its argument, which JSON can carry.
 
     Raises:
         TemporaryError: the writer cannot perform it at present, or has not answered within 30 seconds.
-        InboxError: this account may not write the folder of the requests.
+        InboxError: this account may not write to the folder of the request files.
 
     """
     from gatherer.inbox import control
@@ -45,6 +51,7 @@ def submit(configuration: Configuration, inbox: config.Inbox, action: str, value
 
 
 def _wait_for_answer(configuration: Configuration, inbox: config.Inbox, answer: Path) -> int:
+    """Return the answer in the file `answer`; if no `serve` runs, perform the pending actions in this process."""
     from gatherer.inbox import control
     from gatherer.inbox.actions import actions_of
     from gatherer.inbox.committer import InboxInUseError
@@ -61,6 +68,8 @@ def _wait_for_answer(configuration: Configuration, inbox: config.Inbox, answer: 
                 if quarantine is not None:
                     resources.callback(quarantine.close)
                 asyncio.run(control.perform_pending(writer.path, actions_of(writer, quarantine)))
-        except InboxInUseError:  # by a `serve`, which answers, or for a moment by another of these commands
+        except (
+            InboxInUseError
+        ):  # a `serve` has the inbox and will answer, or briefly another of these commands
             time.sleep(POLL_SECONDS)
     raise TemporaryError(f"serve has not answered within {ANSWER_SECONDS} s; its log may say why")

@@ -1,4 +1,4 @@
-"""`gatherer demo`: a real server, requests and runs on one machine, and the proof that nothing is counted twice."""
+"""`gatherer demo`: a server, requests and runs on one machine, and a check that nothing is counted twice."""
 
 import hashlib
 import re
@@ -36,20 +36,25 @@ class DemoError(GathererError):
 class Figures:
     """The contents of the tables of the target."""
 
-    kinds: dict[str, int]  # responses by kind
-    failures: list[tuple[int, str, int]]  # code, title, how many
-    reactions: list[tuple[str, int]]  # the current emoji of people on messages; '' = taken back
-    replies: list[tuple[str, str]]  # type and text, a few of each type
+    kinds: dict[str, int]  # number of responses by kind
+    failures: list[tuple[int, str, int]]  # code, title, number of responses
+    reactions: list[tuple[str, int]]  # current emoji and number of reactions; '': removed
+    replies: list[tuple[str, str]]  # type and text, at most three of each type
     rejected: list[str]  # reasons
-    tests: int  # rows marked as tests
-    digest: str  # over every row of every table of facts: the same digest, the same rows
+    tests: int  # number of rows marked as tests
+    digest: str  # SHA-256 of every row of every table of facts: equal rows have equal digests
 
 
 class Demo:
-    """A folder with a configuration, an inbox and a target of its own."""
+    """A demonstration in a folder that holds its configuration, inbox and target."""
 
     def __init__(self, folder: Path, *, count: int, seed: int) -> None:
         """Write a configuration into `folder`, which must be empty or new.
+
+        Args:
+            folder: created if it does not exist.
+            count: number of messages of the campaign.
+            seed: of the campaign: the same seed makes the same campaign.
 
         Raises:
             ConfigurationError: the folder is not empty, or cannot be written.
@@ -78,7 +83,7 @@ class Demo:
 
     @contextmanager
     def server(self) -> Iterator[str]:
-        """Run `gatherer serve` in a process of its own for the duration of the block. Yields its address.
+        """Run `gatherer serve` in a child process for the duration of the block. Yields its URL without a path.
 
         Raises:
             DemoError: the server does not start, or does not stop cleanly.
@@ -95,14 +100,14 @@ class Demo:
             "serve",
             "--stop-with-input",
         ]
-        # In a group of its own, so that Ctrl-C reaches only this process, which then stops the server in order. If
+        # In its own process group, so that Ctrl-C reaches only this process, which then stops the server cleanly. If
         # this process is killed, the server's input ends, and it stops as well.
         own_group: dict[str, Any] = {"start_new_session": True}
         if sys.platform == "win32":
             own_group = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
         log = self.folder / LOG_NAME
         with log.open("wb") as output:
-            process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
+            process = subprocess.Popen(  # noqa: S603 - the interpreter and module of this process
                 command, stdin=subprocess.PIPE, stdout=output, stderr=subprocess.STDOUT, **own_group
             )
         try:
@@ -113,7 +118,12 @@ class Demo:
             raise DemoError(f"the server ended with exit code {code}; {log} says: {_tail(log)}")
 
     def post(self, address: str, progress: Callable[[int, int | None], None]) -> sender.Delivery:
-        """Post the campaign to the server at `address`, and return what it answered."""
+        """Post the campaign to the server at `address`, and return the figures of its responses.
+
+        Raises:
+            GathererError: the server did not accept every request.
+
+        """
         endpoint = self.configuration.endpoint[0]
         receiver = destination.of_endpoint(self.configuration, endpoint.name, address + endpoint.url_path)
         delivery = sender.post_bodies(
@@ -123,14 +133,14 @@ class Demo:
         return delivery
 
     def gather(self, progress: Callable[[int, int | None], None]) -> GatherResult:
-        """Run `gather` once, and return what it did."""
+        """Run `gather` once, and return its result."""
         try:
             return gather_inboxes(self.configuration, progress=progress)
-        except LockHeldError as held:
-            raise DemoError(f"another run is in progress in {self.folder}: {held.holder}") from None
+        except LockHeldError as error:
+            raise DemoError(f"another run is in progress in {self.folder}: {error.holder}") from None
 
     def figures(self) -> Figures:
-        """Return the present contents of the tables."""
+        """Return the current contents of the tables."""
         with closing(sqlite3.connect(self.responses)) as target:
             return _figures(target)
 
@@ -161,6 +171,7 @@ def _stop(process: subprocess.Popen[bytes]) -> int:
 
 
 def _tail(log: Path) -> str:
+    """Return the last lines of the file `log` as one line."""
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
     return " / ".join(line for line in lines[-6:] if line) or "nothing"
 
@@ -178,7 +189,7 @@ def _figures(target: sqlite3.Connection) -> Figures:
             "SELECT error_code, min(error_title), count(*) FROM response WHERE kind = 'failed'"
             " GROUP BY error_code ORDER BY 3 DESC, 1"
         ).fetchall(),
-        # Of each person's reactions to a message, the latest counts: bare columns come from the row of the max.
+        # The latest reaction of each person to a message counts: SQLite takes bare columns from the row of the max.
         reactions=target.execute(
             "SELECT emoji, count(*) FROM (SELECT emoji, max(occurred_at) FROM response WHERE kind = 'reacted'"
             " GROUP BY about_message_id, coalesce(phone, user_id)) GROUP BY emoji ORDER BY 2 DESC, 1"

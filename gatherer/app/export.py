@@ -89,7 +89,9 @@ def export(configuration: Configuration, options: ExportOptions, *, report: Call
 
 def _write_to_stdout(target: Target, query: Export, layout: Layout) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(newline="")  # Windows would add to the line ends that CSV has already
+        sys.stdout.reconfigure(
+            newline=""
+        )  # otherwise Windows would change the line ends that CSV has already
     count = write_responses(target, query, layout, sys.stdout.write)
     sys.stdout.flush()
     return count
@@ -98,7 +100,7 @@ def _write_to_stdout(target: Target, query: Export, layout: Layout) -> int:
 def _check_endpoint(configuration: Configuration, target: Target, name: str) -> None:
     """Refuse an unknown endpoint: with a cursor, a mistyped name would skip the rows of the right one.
 
-    An endpoint of another machine, or of an earlier configuration, is known by its responses in the target.
+    An endpoint of another machine, or of an earlier configuration, is found by its responses in the target.
 
     Raises:
         ConfigurationError: the endpoint is neither configured nor in the target.

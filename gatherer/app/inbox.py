@@ -1,4 +1,4 @@
-"""Keeping an inbox: looking at it, taking notifications out and back in, purging, copying, checking."""
+"""`gatherer inbox`: read, export and import notifications; purge, back up and check the inbox; list its consumers."""
 
 import contextlib
 import sqlite3
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 
 
 def select(configuration: Configuration, selection: Selection) -> Iterator[Notification]:
-    """Yield the notifications that `selection` chooses, oldest first, without those that were erased."""
+    """Yield the selected notifications, oldest first, without those that were erased."""
     with open_inbox(configuration) as inbox:
         for batch in inbox.select(selection, Bounds()):
-            yield from (one for one in batch if not one.is_erased)
+            yield from (notification for notification in batch if not notification.is_erased)
 
 
 def show(configuration: Configuration, number: int) -> Notification:
@@ -40,23 +40,28 @@ def show(configuration: Configuration, number: int) -> Notification:
 
     """
     with open_inbox(configuration) as inbox:
-        found = inbox.get(number)
-        if found is None:
+        notification = inbox.get(number)
+        if notification is None:
             raise ConfigurationError(
                 f"the inbox holds no notification {number}: its ids go from {inbox.first_id()} to {inbox.last_id()}"
             )
-        return found
+        return notification
 
 
 def to_line(notification: Notification) -> str:
-    """Return `notification` as one line of JSON. See `copies.to_line`."""
+    """Return `notification` as one line of JSON. See `ndjson.to_line`."""
     from gatherer.inbox import ndjson
 
     return ndjson.to_line(notification)
 
 
 def export_bodies(configuration: Configuration, selection: Selection, folder: Path) -> int:
-    """Write the bodies of what `selection` chooses into `folder`; return how many."""
+    """Write the bodies of the selected notifications into `folder`, each to its own file; return how many.
+
+    Raises:
+        ConfigurationError: a file cannot be written, or exists already.
+
+    """
     from gatherer.inbox import ndjson
 
     try:
@@ -66,16 +71,16 @@ def export_bodies(configuration: Configuration, selection: Selection, folder: Pa
 
 
 def import_lines(configuration: Configuration, files: Iterable[Path]) -> int:
-    """Append the notifications in `files`, lines of JSON, to the inbox; all of them or none. `-` is stdin.
+    """Append the notifications in `files`, as NDJSON, to the inbox, all or none; return how many. `-` is stdin.
 
     Raises:
-        ConfigurationError: `serve` is running, a file cannot be read, or holds something else.
-        TemporaryError: the inbox cannot be written just now.
+        ConfigurationError: `serve` is running, a file cannot be read, or a line is not a notification.
+        TemporaryError: the inbox cannot be written at present.
 
     """
     from gatherer.inbox import ndjson
 
-    def arrivals() -> "Iterator[NotificationRow]":
+    def rows() -> "Iterator[NotificationRow]":
         for path in files:
             if str(path) == "-":
                 yield from ndjson.rows_of_lines("standard input", sys.stdin.buffer)
@@ -83,7 +88,7 @@ def import_lines(configuration: Configuration, files: Iterable[Path]) -> int:
             with _readable(path), path.open("rb") as lines:
                 yield from ndjson.rows_of_lines(str(path), lines)
 
-    return _append(configuration, arrivals())
+    return _append(configuration, rows())
 
 
 def import_bodies(
@@ -94,37 +99,42 @@ def import_bodies(
     provider: str | None = None,
     received_at: datetime | None = None,
 ) -> int:
-    """Append the bytes of each of `files` to the inbox as a notification received at `endpoint`; all or none.
+    """Append each of `files` to the inbox as the body of a notification, all or none; return how many.
+
+    Args:
+        configuration: with or without its secrets.
+        files: each has one body.
+        endpoint: at which the notifications count as received.
+        provider: whose decoder reads them; None: that of the endpoint in the configuration.
+        received_at: when they count as received; None: when each file was last written.
 
     Raises:
-        ConfigurationError: as above, or the provider is not known.
-        TemporaryError: the inbox cannot be written just now.
+        ConfigurationError: `serve` is running, a file cannot be read, or the provider is not known.
+        TemporaryError: the inbox cannot be written at present.
 
     """
     from gatherer.inbox import ndjson
 
-    known = {one.name: one.provider for one in configuration.endpoint}
-    name = provider or known.get(endpoint)
+    providers_by_endpoint = {configured.name: configured.provider for configured in configuration.endpoint}
+    name = provider or providers_by_endpoint.get(endpoint)
     if name is None:
-        raise ConfigurationError(
-            f"there is no endpoint {endpoint!r} in the configuration: say its --provider"
-        )
+        raise ConfigurationError(f"there is no endpoint {endpoint!r} in the configuration: add --provider")
     providers.get(name)
 
-    def arrivals() -> "Iterator[NotificationRow]":
+    def rows() -> "Iterator[NotificationRow]":
         for path in files:
             with _readable(path):
                 yield ndjson.row_of_body(path, endpoint=endpoint, provider=name, received_at=received_at)
 
-    return _append(configuration, arrivals())
+    return _append(configuration, rows())
 
 
 def purge(configuration: Configuration) -> "list[PurgeStep]":
-    """Purge what may go, now. Only while `serve` is stopped: it does so by itself.
+    """Purge notifications as `[inbox]` says, while `serve`, which purges by itself, is stopped. Return the steps.
 
     Raises:
         ConfigurationError: `serve` is running.
-        TemporaryError: the inbox cannot be written just now.
+        TemporaryError: the inbox cannot be written at present.
 
     """
     from gatherer.inbox.maintenance import purge_now
@@ -134,65 +144,65 @@ def purge(configuration: Configuration) -> "list[PurgeStep]":
 
 
 def consumers(configuration: Configuration) -> list[dict[str, Any]]:
-    """Return who reads the inbox, and how far each has got, as plain values."""
-    from gatherer.inbox import consumers as known
+    """Return the consumers of the inbox, and how far each has read, as values that JSON can carry."""
+    from gatherer.inbox.consumers import read_all
 
     with open_inbox(configuration) as inbox:
-        last, identity = inbox.last_id(), inbox.identity
+        last_id, identity = inbox.last_id(), inbox.identity
     return [
         {
-            "consumer": one.name,
-            "state": {identity: "reads it", "": "unreadable: nothing is purged"}.get(
-                one.inbox_id, "of another inbox"
+            "consumer": consumer.name,
+            "state": {identity: "reads this inbox", "": "unreadable: nothing is purged"}.get(
+                consumer.inbox_id, "read another inbox"
             ),
-            "acknowledged": one.notification_id,
-            "behind": last - one.notification_id if one.inbox_id == identity else None,
-            "acknowledged_at": timestamps.iso(one.acknowledged_at) if one.inbox_id else None,
+            "acknowledged": consumer.notification_id,
+            "behind": last_id - consumer.notification_id if consumer.inbox_id == identity else None,
+            "acknowledged_at": timestamps.iso(consumer.acknowledged_at) if consumer.inbox_id else None,
         }
-        for one in known.read_all(configuration.inbox.path.resolve())
+        for consumer in read_all(configuration.inbox.path.resolve())
     ]
 
 
 def forget_consumer(configuration: Configuration, name: str) -> None:
-    """Forget the consumer `name`: what it has not read may be purged then.
+    """Forget the consumer `name`, so that `serve` may purge what it has not read.
 
     Raises:
-        ConfigurationError: there is no such consumer, or this account may not change that.
+        ConfigurationError: there is no such consumer, or this account may not write the folder.
 
     """
-    from gatherer.inbox import consumers as known
+    from gatherer.inbox.consumers import folder, forget, read_all
 
     path = configuration.inbox.path.resolve()
     try:
-        if known.forget(path, name):
+        if forget(path, name):
             return
     except OSError as error:
-        raise ConfigurationError(f"{known.folder(path)} cannot be written: {error.strerror}") from None
-    listed = ", ".join(one.name for one in known.read_all(path)) or "none"
-    raise ConfigurationError(f"the inbox has no consumer {name!r}; it has: {listed}")
+        raise ConfigurationError(f"{folder(path)} cannot be written: {error.strerror}") from None
+    names = ", ".join(consumer.name for consumer in read_all(path)) or "none"
+    raise ConfigurationError(f"the inbox has no consumer {name!r}; it has: {names}")
 
 
 def backup(configuration: Configuration, destination: Path) -> tuple[Path, int]:
-    """Copy the inbox to a new file, also while `serve` runs; return which, and its size in bytes.
+    """Copy the inbox to a new file, also while `serve` runs; return its path and its size in bytes.
 
     Times in the name are filled in as in strftime.
 
     Raises:
-        ConfigurationError: no file can have that name, or one has it.
+        ConfigurationError: the file cannot be written, or exists already.
 
     """
-    from gatherer.inbox.backup import backup as copy
+    from gatherer.inbox.backup import backup as back_up
 
     path = dated_file("FILE", destination)
     with open_local_inbox(configuration) as inbox:
-        return path, copy(inbox, path)
+        return path, back_up(inbox, path)
 
 
 def check(configuration: Configuration) -> "CheckResult":
-    """Look through the whole inbox, also while `serve` runs.
+    """Check the whole inbox for damage and missing notifications, also while `serve` runs.
 
     Raises:
-        InboxError: it cannot be read at all.
+        InboxError: the inbox cannot be opened.
 
     """
     from gatherer.inbox import integrity_check
@@ -212,7 +222,12 @@ def open_local_inbox(configuration: Configuration) -> "Iterator[LocalInbox]":
 
 @contextlib.contextmanager
 def _writer(configuration: Configuration) -> "Iterator[InboxWriter]":
-    """Open the inbox as `serve` would, which therefore must not be running."""
+    """Open the inbox for writing, for the duration of the block.
+
+    Raises:
+        ConfigurationError: `serve`, the only other writer, is running.
+
+    """
     path = configuration.inbox.path
     if not path.exists():
         raise InboxError(f"there is no inbox at {path}; `gatherer serve` creates it")
@@ -220,24 +235,26 @@ def _writer(configuration: Configuration) -> "Iterator[InboxWriter]":
         yield writer
 
 
-def _append(configuration: Configuration, arrivals: "Iterable[NotificationRow]") -> int:
+def _append(configuration: Configuration, rows: "Iterable[NotificationRow]") -> int:
+    """Append `rows` to the inbox in one transaction; return how many."""
     from gatherer.inbox import sqlite_file
     from gatherer.inbox.retention import transaction
     from gatherer.inbox.writer import InboxUnavailableError
 
     def work(connection: sqlite3.Connection) -> int:
         with transaction(connection):
-            return connection.executemany(sqlite_file.INBOX.insert(1), arrivals).rowcount
+            return connection.executemany(sqlite_file.INBOX.insert(1), rows).rowcount
 
     with _writer(configuration) as writer:
         try:
             return max(0, writer.perform(work).result())
-        except (InboxUnavailableError, sqlite3.Error) as problem:
-            raise TemporaryError(f"nothing was imported, the inbox cannot be written: {problem}") from problem
+        except (InboxUnavailableError, sqlite3.Error) as error:
+            raise TemporaryError(f"nothing was imported: the inbox cannot be written: {error}") from error
 
 
 @contextlib.contextmanager
 def _readable(path: Path) -> Iterator[None]:
+    """Raise an OSError of the block, which reads `path`, as ConfigurationError."""
     try:
         yield
     except OSError as error:

@@ -20,13 +20,13 @@ STOP_CHECK_SECONDS: Final = (
 
 
 def run(job: Callable[[], object], *, every: timedelta | None = None, cron: str | None = None) -> None:
-    """Call `job` every `every`, starting now, or at the times of `cron`, until SIGTERM or Ctrl-C.
+    """Call `job` at the interval `every`, starting now, or at the times of `cron`, until SIGTERM or Ctrl-C.
 
-    Runs never overlap; one run makes up for several missed ones. A run that fails is logged, and the
-    schedule continues. A stop lets the current run finish.
+    Runs never overlap, and one run makes up for several missed ones. The failure of a run is logged, and the
+    schedule continues. At a stop, the current run is completed.
 
     Raises:
-        ConfigurationError: `cron` is not a crontab expression of five fields, or never occurs.
+        ConfigurationError: `cron` is not a cron expression of five fields, or matches no time.
 
     """
     from apscheduler.schedulers.background import BackgroundScheduler
@@ -43,9 +43,9 @@ def run(job: Callable[[], object], *, every: timedelta | None = None, cron: str 
         try:
             trigger = CronTrigger.from_crontab(cron)
         except ValueError as error:
-            raise ConfigurationError(f"{cron!r} is not a crontab expression: {error}") from None
+            raise ConfigurationError(f"invalid cron expression {cron!r}: {error}") from None
         if trigger.get_next_fire_time(None, timestamps.now()) is None:
-            raise ConfigurationError(f"{cron!r} is a time that never comes")
+            raise ConfigurationError(f"invalid cron expression {cron!r}: it matches no time")
         scheduler.add_job(_run_logged, trigger, args=[job])
 
     stopping = False
@@ -64,7 +64,7 @@ def run(job: Callable[[], object], *, every: timedelta | None = None, cron: str 
 
 
 def _run_logged(job: Callable[[], object]) -> None:
-    """Run `job`; log its failure."""
+    """Call `job`, and log an exception instead of raising it."""
     try:
         job()
     except GathererError as error:

@@ -12,13 +12,13 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-SPARE_FILES: Final = 64  # for the inbox, the log and the certificates
+RESERVED_FILES: Final = 64  # open files for the inbox, the log and the certificates
 ANSWER_BUFFER_BYTES: Final = 32_768  # answers to webhooks are short
 FEWEST_CONNECTIONS: Final = 10
 
 
 def server_tls(settings: Server) -> "ServerTLS | None":
-    """Return the TLS of the listener; None if `settings` have no certificate, because a proxy in front has one.
+    """Return the TLS settings of the listener; None if `settings` have no certificate: a proxy then ends TLS.
 
     Raises:
         ConfigurationError: the certificate or the key cannot be used.
@@ -42,9 +42,9 @@ def limits_of(settings: Server) -> "ConnectionLimits":
     """Return the limits of the listener: as configured, but no more connections than this process can open."""
     from gatherer.server.http.connection import ConnectionLimits
 
-    available = _openable_files() - SPARE_FILES
+    available = _max_open_files() - RESERVED_FILES
     if available < settings.max_connections:
-        log.warning("server.max_connections: %d, because this process cannot open more files", available)
+        log.warning("server.max_connections: reduced to %d: this process cannot open more files", available)
     return ConnectionLimits(
         header_timeout_seconds=settings.header_timeout_seconds,
         keepalive_timeout_seconds=settings.keepalive_timeout_seconds,
@@ -58,8 +58,8 @@ def limits_of(settings: Server) -> "ConnectionLimits":
     )
 
 
-def _openable_files() -> int:
-    """Return how many files this process can have open, after raising that limit as far as the system allows."""
+def _max_open_files() -> int:
+    """Raise the limit of open files of this process as far as the system allows, and return it."""
     if sys.platform == "win32":  # sockets do not count as files
         return sys.maxsize
     import resource

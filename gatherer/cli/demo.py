@@ -21,23 +21,23 @@ if TYPE_CHECKING:
     "--directory",
     type=click.Path(file_okay=False, path_type=Path),
     metavar="FOLDER",
-    help="Work in this new or empty folder, and leave everything there. Default: a temporary one.",
+    help="Work in this new or empty folder, and keep it. Default: a temporary folder.",
 )
 @click.option(
     "--count", type=click.IntRange(min=1, max=100_000), default=300, show_default=True, metavar="N",
-    help="How many messages the campaign has.",
+    help="The number of messages in the campaign.",
 )  # fmt: skip
 @click.option(
-    "--seed", type=click.IntRange(min=0), default=0, metavar="N", help="Another seed, another campaign."
+    "--seed", type=click.IntRange(min=0), default=0, metavar="N", help="Another seed makes another campaign."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the results as one JSON object.")
 @click.pass_obj
 def command(
     config_path: Path | None, *, directory: Path | None, count: int, seed: int, as_json: bool
 ) -> None:
-    """Show the whole path with a made-up campaign: post, receive, gather, and prove that nothing is counted twice.
+    """Send a made-up campaign to a server, gather it, and check that nothing is counted twice.
 
-    Needs no configuration and touches nothing outside its folder.
+    Needs no configuration, and changes nothing outside its folder.
 
     \b
     Examples: gatherer demo
@@ -49,8 +49,8 @@ def command(
     from gatherer.cli.output import print_json
 
     if config_path is not None:
-        raise click.UsageError("the demonstration writes its own configuration; leave --config out")
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the server is stopped as well
+        raise click.UsageError("the demonstration writes its own configuration: leave out --config")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that SIGTERM stops the server as well
     with _folder(directory) as folder:
         demo = Demo(folder, count=count, seed=seed)
         console = Console(quiet=as_json, highlight=False)
@@ -61,13 +61,14 @@ def command(
         if failed:
             from gatherer.app.demo import DemoError
 
-            raise DemoError(f"this does not hold: {'; '.join(failed)}")
+            raise DemoError(f"these checks failed: {'; '.join(failed)}")
 
 
 @contextlib.contextmanager
-def _folder(given: Path | None) -> Iterator[Path]:
-    if given is not None:
-        yield given.absolute()
+def _folder(directory: Path | None) -> Iterator[Path]:
+    """Yield the absolute path of `directory`; without one, of a temporary folder that is deleted afterwards."""
+    if directory is not None:
+        yield directory.absolute()
         return
     with tempfile.TemporaryDirectory(prefix="gatherer-demo-", ignore_cleanup_errors=True) as folder:
         yield Path(folder)
@@ -85,13 +86,13 @@ def _run_and_print(demo: "Demo", console: "Console", *, keep: bool) -> dict[str,
             console.print(f"[bold]{'' if i else name:<20}[/] {line}")
 
     with demo.server() as address:
-        step("1. gatherer serve", f"listens at {address}")
+        step("1. gatherer serve", f"is listening at {address}")
         with progress_bar("posting") as progress:
             first = demo.post(address, progress)
         step(
             "2. the campaign",
             f"{first.requests} signed requests in {first.seconds:.1f} s, all answered 200",
-            f"out of order, in batches, {campaign.repeated} repetitions, one broken body",
+            f"out of order, in batches, {campaign.repeated} repetitions, one malformed body",
         )
         with progress_bar("gathering") as progress:
             summary = demo.gather(progress)
@@ -108,18 +109,18 @@ def _run_and_print(demo: "Demo", console: "Console", *, keep: bool) -> dict[str,
         demo.post(address, lambda _done, _total: None)
         reposted = demo.gather(lambda _done, _total: None)
         after_reposting = demo.figures()
-    # Opt-outs come in addition: they follow from replies and failures, and are not updates of their own.
+    # Opt-outs are not counted here: they are derived from replies and failures.
     expected = {kind: number for kind, number in campaign.responses.items() if number}
     proofs = {
         "the tables have every receipt and every answer of the campaign, once": expected.items()
         <= before.kinds.items(),
         "every row is marked as a test": before.tests == sum(before.kinds.values()),
-        "the broken request is kept in `rejected`": len(before.rejected) == 1,
+        "the malformed body is stored in `rejected`": len(before.rejected) == 1,
         "a second run changes nothing": after_second_run.digest == before.digest and again.read == 0,
         "posting the whole campaign again changes nothing": after_reposting.digest == before.digest
         and reposted.read == len(demo.bodies),
     }
-    console.print("[bold]Proven just now, by comparing every column of every row[/]")
+    console.print("[bold]Checked by comparing every column of every row[/]")
     for name, holds in proofs.items():
         console.print(f"  [green]yes[/]  {name}" if holds else f"  [bold red]NO[/]   {name}")
     _print_next_steps(demo, console, keep=keep)
@@ -160,7 +161,7 @@ def _print_figures(figures: "Figures", console: "Console") -> None:
         replies.add_row(reply_type, Text(text))
     console.print(replies)
     for reason in figures.rejected:
-        console.print(Text(f"rejected, and kept byte for byte: {reason}\n"))
+        console.print(Text(f"rejected, and stored byte for byte: {reason}\n"))
 
 
 def _print_next_steps(demo: "Demo", console: "Console", *, keep: bool) -> None:

@@ -1,4 +1,4 @@
-"""`gatherer inbox`: what is done with single notifications. The other commands: `inbox_maintenance`."""
+"""`gatherer inbox`: list, show, export and import notifications. The other commands are in `inbox_admin`."""
 
 import sys
 from datetime import datetime
@@ -13,20 +13,25 @@ from gatherer.cli.selection import NOTIFICATION_ID, Moment, make_selection, sele
 
 @click.group("inbox")
 def command() -> None:
-    """Look at the inbox, take notifications out and back in, purge, copy and check it."""
+    """List, show, export and import notifications; purge, back up and check the inbox."""
 
 
 @command.command("list")
 @selection_options
 @click.option(
-    "--limit", type=NOTIFICATION_ID, default=100, show_default=True, metavar="N", help="At most so many."
+    "--limit",
+    type=NOTIFICATION_ID,
+    default=100,
+    show_default=True,
+    metavar="N",
+    help="List at most N notifications.",
 )
 @AS_JSON
 @click.pass_obj
-def list_(config_path: Path | None, /, *, limit: int, as_json: bool, **chosen: Any) -> None:
-    """List notifications, oldest first: when and where each arrived, and how large it is.
+def list_(config_path: Path | None, /, *, limit: int, as_json: bool, **criteria: Any) -> None:
+    """List notifications, oldest first: when and where each was received, and how large it is.
 
-    With --json one object per line.
+    With --json, one object per line.
 
     \b
     Example: gatherer inbox list --since 2026-11-20 --endpoint whatsapp
@@ -39,14 +44,14 @@ def list_(config_path: Path | None, /, *, limit: int, as_json: bool, **chosen: A
     from gatherer.model.timestamps import iso
 
     configuration = load(config_path, secrets=False)
-    for one in islice(select(configuration, make_selection(**chosen)), limit):
+    for notification in islice(select(configuration, make_selection(**criteria)), limit):
         values = {
-            "id": one.id,
-            "received_at": iso(one.received_at),
-            "endpoint": one.endpoint,
-            "provider": one.provider,
-            "bytes": len(one.body),
-            "remote": one.remote,
+            "id": notification.id,
+            "received_at": iso(notification.received_at),
+            "endpoint": notification.endpoint,
+            "provider": notification.provider,
+            "bytes": len(notification.body),
+            "remote": notification.remote,
         }
         if as_json:
             print_json(values)
@@ -58,12 +63,10 @@ def list_(config_path: Path | None, /, *, limit: int, as_json: bool, **chosen: A
 
 @command.command("show")
 @click.argument("number", type=NOTIFICATION_ID, metavar="ID")
-@click.option(
-    "--raw", is_flag=True, help="Print the bytes of the body as they were received, and nothing else."
-)
+@click.option("--raw", is_flag=True, help="Print the body alone, byte for byte as received.")
 @click.pass_obj
 def show(config_path: Path | None, number: int, *, raw: bool) -> None:
-    """Show one notification: everything known of it as JSON, with its body as text where it is text.
+    """Show one notification as JSON: all its fields, with the body as text, or as Base64 if it is not text.
 
     \b
     Examples: gatherer inbox show 4711
@@ -73,12 +76,12 @@ def show(config_path: Path | None, number: int, *, raw: bool) -> None:
     from gatherer.app.inbox import to_line
     from gatherer.app.resources import load
 
-    found = inbox.show(load(config_path, secrets=False), number)
+    notification = inbox.show(load(config_path, secrets=False), number)
     if raw:
-        sys.stdout.buffer.write(found.body)
+        sys.stdout.buffer.write(notification.body)
         sys.stdout.buffer.flush()
     else:
-        click.echo(to_line(found))
+        click.echo(to_line(notification))
 
 
 @command.command("export")
@@ -87,13 +90,13 @@ def show(config_path: Path | None, number: int, *, raw: bool) -> None:
     "--raw",
     type=click.Path(file_okay=False, path_type=Path),
     metavar="FOLDER",
-    help="Write each body as a file of its own into FOLDER, instead of lines of JSON to standard output.",
+    help="Write each body to its own file in FOLDER, instead of NDJSON to standard output.",
 )
 @click.pass_obj
-def export(config_path: Path | None, /, *, raw: Path | None, **chosen: Any) -> None:
-    """Take notifications out: as NDJSON that `inbox import` reads, or as raw files. They stay in the inbox.
+def export(config_path: Path | None, /, *, raw: Path | None, **criteria: Any) -> None:
+    """Export notifications as NDJSON, which `inbox import` reads, or as raw files. They stay in the inbox.
 
-    What is exported holds personal data: the numbers and words of people.
+    The export contains personal data: the phone numbers and messages of people.
 
     \b
     Examples: gatherer inbox export --id 4711 > for-support.ndjson
@@ -103,7 +106,7 @@ def export(config_path: Path | None, /, *, raw: Path | None, **chosen: Any) -> N
     from gatherer.app.resources import load
 
     configuration = load(config_path, secrets=False)
-    selection = make_selection(**chosen)
+    selection = make_selection(**criteria)
     if raw is not None:
         count = export_bodies(configuration, selection, raw)
     else:
@@ -119,11 +122,14 @@ def export(config_path: Path | None, /, *, raw: Path | None, **chosen: Any) -> N
     "files", nargs=-1, required=True, type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
     metavar="FILE…",
 )  # fmt: skip
-@click.option("--raw", is_flag=True, help="The files are bodies, each one notification. Needs --endpoint.")
-@click.option("--endpoint", metavar="NAME", help="With --raw: the endpoint they count as received at.")
-@click.option("--provider", metavar="NAME", help="With --raw: whose they are. Default: that of the endpoint.")
+@click.option("--raw", is_flag=True, help="Each file is the body of one notification. Needs --endpoint.")
+@click.option("--endpoint", metavar="NAME", help="With --raw: the endpoint at which they count as received.")
+@click.option("--provider", metavar="NAME", help="With --raw: the provider. Default: that of the endpoint.")
 @click.option(
-    "--received-at", type=Moment(), metavar="TIME", help="With --raw: when. Default: the time of each file."
+    "--received-at",
+    type=Moment(),
+    metavar="TIME",
+    help="With --raw: when they count as received. Default: the modification time of each file.",
 )
 @click.pass_obj
 def import_(
@@ -137,8 +143,8 @@ def import_(
 ) -> None:
     """Append notifications to the inbox, from NDJSON (`-` is standard input) or raw files: all, or none.
 
-    Only while `serve` is stopped. They get new ids, and the next run gathers them; what is known already
-    does not double.
+    Only while `serve` is stopped. The notifications get new ids, and the next run gathers them. Facts that the
+    target has already are counted as duplicates.
 
     \b
     Examples: gatherer inbox import for-support.ndjson
@@ -148,10 +154,10 @@ def import_(
     from gatherer.app.resources import load
 
     if raw and endpoint is None:
-        raise click.UsageError("--raw needs --endpoint: a bare body does not say where it was received")
+        raise click.UsageError("--raw needs --endpoint: a body does not say where it was received")
     if not raw and (endpoint or provider or received_at):
         raise click.UsageError(
-            "--endpoint, --provider and --received-at go with --raw: NDJSON says all that itself"
+            "--endpoint, --provider and --received-at need --raw: NDJSON has these values itself"
         )
     configuration = load(config_path, secrets=False)
     if endpoint is not None:
@@ -163,5 +169,5 @@ def import_(
     click.echo(f"{count} notifications imported")
 
 
-for maintaining in (consumers, purge, backup, check):
-    command.add_command(maintaining)
+for subcommand in (consumers, purge, backup, check):
+    command.add_command(subcommand)

@@ -1,4 +1,4 @@
-"""`gatherer inbox`: what is done with the inbox as a whole. Who reads it, purging, copying, checking."""
+"""`gatherer inbox`, the commands about the whole inbox: `consumers`, `purge`, `backup` and `check`."""
 
 import sys
 from pathlib import Path
@@ -10,13 +10,15 @@ AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 @click.command("consumers")
-@click.option("--forget", metavar="NAME", help="Forget this one: what it has not read may be purged then.")
+@click.option(
+    "--forget", metavar="NAME", help="Forget this consumer: what it has not read may be purged then."
+)
 @AS_JSON
 @click.pass_obj
 def consumers(config_path: Path | None, *, forget: str | None, as_json: bool) -> None:
-    """List who reads the inbox and how far each has got, which is what purging goes by.
+    """List the consumers of the inbox, and how far each has read. Purging depends on it.
 
-    --forget is for a gather host that is gone. One that is not comes back with its next run.
+    --forget is for a consumer that does not run any more. One that still runs is listed again after its next run.
 
     \b
     Examples: gatherer inbox consumers
@@ -30,24 +32,26 @@ def consumers(config_path: Path | None, *, forget: str | None, as_json: bool) ->
     configuration = load(config_path, secrets=False)
     if forget is not None:
         forget_consumer(configuration, forget)
-    found = inbox.consumers(configuration)
+    listed = inbox.consumers(configuration)
     if as_json:
-        print_json(found)
+        print_json(listed)
         return
-    for one in found:
-        behind = "" if one["behind"] is None else f", {one['behind']} behind, at {one['acknowledged_at']}"
-        click.echo(f"{one['consumer']}: up to {one['acknowledged']}{behind} ({one['state']})")
-    if not found:
-        click.echo("nobody has gathered this inbox yet: nothing is purged, unless keep_days_at_most says so")
+    for consumer in listed:
+        behind = ""
+        if consumer["behind"] is not None:
+            behind = f", {consumer['behind']} behind, at {consumer['acknowledged_at']}"
+        click.echo(f"{consumer['consumer']}: up to {consumer['acknowledged']}{behind} ({consumer['state']})")
+    if not listed:
+        click.echo("the inbox has no consumer yet: nothing is purged before keep_days_at_most")
 
 
 @click.command("purge")
 @AS_JSON
 @click.pass_obj
 def purge(config_path: Path | None, *, as_json: bool) -> None:
-    """Purge what [inbox] keep_days and keep_days_at_most say, now. Only while `serve` is stopped.
+    """Purge notifications as [inbox] keep_days and keep_days_at_most say. Only while `serve` is stopped.
 
-    `serve` does this by itself, all the time.
+    A running `serve` purges by itself.
 
     \b
     Example: gatherer inbox purge
@@ -61,7 +65,7 @@ def purge(config_path: Path | None, *, as_json: bool) -> None:
     if as_json:
         print_json({"purged": count, "unread": unread})
     else:
-        lost = f", {unread} of which not everybody had gathered" if unread else ""
+        lost = f", {unread} of them before every consumer had read them" if unread else ""
         click.echo(f"{count} notifications purged{lost}")
 
 
@@ -69,10 +73,10 @@ def purge(config_path: Path | None, *, as_json: bool) -> None:
 @click.argument("file", type=FILE)
 @click.pass_obj
 def backup(config_path: Path | None, file: Path) -> None:
-    """Copy the inbox to the new FILE, in one piece and of one moment, also while `serve` runs.
+    """Copy the inbox to the new FILE as a consistent snapshot, also while `serve` runs.
 
-    Times as in strftime are filled in. No file is ever replaced. Put back in place of the inbox while
-    `serve` is stopped, the copy is noticed by `gather` where it lacks what was gathered already.
+    Times in the name are filled in as in strftime. No file is ever replaced. To restore a copy, put it in place of
+    the inbox while `serve` is stopped; `gather` then reports notifications that it has gathered and the copy lacks.
 
     \b
     Example: gatherer inbox backup '/backup/inbox_%Y%m%d_%H%M%S.db'
@@ -88,9 +92,9 @@ def backup(config_path: Path | None, file: Path) -> None:
 @AS_JSON
 @click.pass_obj
 def check(config_path: Path | None, *, as_json: bool) -> None:
-    """Look through the whole inbox for damage and for missing ids, also while `serve` runs.
+    """Check the whole inbox for damage and for missing notifications, also while `serve` runs.
 
-    Exits 3 if something is wrong.
+    Exit code 3: the check found an error.
 
     \b
     Example: gatherer inbox check --json
@@ -102,18 +106,17 @@ def check(config_path: Path | None, *, as_json: bool) -> None:
     from gatherer.cli.output import print_json
     from gatherer.model.errors import InboxError
 
-    found = inbox.check(load(config_path, secrets=False))
+    result = inbox.check(load(config_path, secrets=False))
     if as_json:
-        print_json(asdict(found))
+        print_json(asdict(result))
     else:
-        click.echo(
-            f"{found.count} notifications ({found.first_id or '-'} to {found.last_id}), purged up to {found.purged_to}"
-        )
-        if found.purged_unread:
-            click.echo(f"{found.purged_unread} were purged that not everybody had gathered")
-        for problem in found.problems:
+        ids = f"{result.first_id or '-'} to {result.last_id}"
+        click.echo(f"{result.count} notifications ({ids}), purged up to {result.purged_to}")
+        if result.purged_unread:
+            click.echo(f"{result.purged_unread} were purged before every consumer had read them")
+        for problem in result.problems:
             click.echo(f"Error: {problem}", err=True)
-        for first, last in found.gaps:
+        for first, last in result.gaps:
             click.echo(f"Error: notifications {first} to {last} are missing, and were not purged", err=True)
-    if found.problems or found.gaps:
+    if result.problems or result.gaps:
         sys.exit(InboxError.exit_code)

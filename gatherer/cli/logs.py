@@ -13,11 +13,11 @@ LEVELS: Final = ("debug", "info", "warning", "error")
 MAX_FILE_BYTES: Final = 10_000_000
 OLD_FILES: Final = 5
 MAX_CHAINED_ERRORS: Final = 5  # of a traceback
-# Unauthenticated clients cause these log lines, so they are limited: each kind to so many lines in so many seconds.
+# Unauthenticated clients can cause these log lines: of each kind at most so many are written in so many seconds.
 LIMITED_LOGGER: Final = "gatherer.server"  # with its children: all modules of the package
 LIMITED_LINES: Final = 50
 LIMITED_SECONDS: Final = 10
-# These print request bytes, or repeat what our own lines say.
+# These loggers write bytes of requests, or repeat what gatherer logs itself.
 _SILENCED: Final = ("asyncio", "urllib3")
 
 
@@ -38,13 +38,13 @@ def set_up(level: str = "info", file: Path | None = None) -> None:
 
 
 def describe_error(error: BaseException) -> str:
-    """Return the class of `error`, with its text only where that never contains received data."""
+    """Return the class of `error`, with its text if texts of this class never contain received data."""
     is_known = isinstance(error, OSError | GathererError) or type(error).__module__ == "sqlite3"
     return f"{type(error).__name__} ({error})" if is_known else type(error).__name__
 
 
 class LineFormatter(logging.Formatter):
-    """Formats a record as one line: time in UTC, level, message. Control characters are escaped: no input forges a line."""
+    """Formats a record as one line: time in UTC, level, message. Control characters are escaped, so input cannot forge lines."""
 
     def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: ARG002, N802
         """Return the time of `record` in UTC."""
@@ -73,7 +73,7 @@ class RateLimit(logging.Filter):
     """Limits how many lines of one kind a logger and its children write, so that clients cannot fill the disk.
 
     Lines are of one kind if they have the same logger and the same text before their arguments are filled in. The
-    first line after a pause tells how many were left out.
+    first line of the next interval says how many were left out.
     """
 
     def __init__(self, name: str) -> None:

@@ -1,4 +1,4 @@
-"""What several commands print: JSON, tables, progress, the counts of an outcome."""
+"""Output that several commands share: JSON, tables, progress bars, the counts of an outcome."""
 
 import dataclasses
 import json
@@ -39,7 +39,7 @@ def outcome_text(outcome: "Outcome") -> str:
     if outcome.resolved:
         parts.append(f"rejections resolved: {outcome.resolved}")
     if outcome.erased:
-        parts.append(f"left out, about erased people: {outcome.erased}")
+        parts.append(f"skipped, about erased people: {outcome.erased}")
     return "; ".join(parts)
 
 
@@ -61,7 +61,7 @@ def retention_text(retention: "RetentionResult", *, dry_run: bool) -> str:
 
 @contextmanager
 def progress_bar(label: str) -> Iterator[Callable[[int, int | None], None]]:
-    """Show a progress bar if stderr is a terminal. Yields a function to call with (done, total)."""
+    """Show a progress bar on stderr if that is a terminal. Yields a function to call with (done, total)."""
     if not sys.stderr.isatty():
         yield lambda _done, _total: None
         return
@@ -75,7 +75,7 @@ def progress_bar(label: str) -> Iterator[Callable[[int, int | None], None]]:
 
 
 def print_table(rows: list[dict[str, str]]) -> None:
-    """Print `rows`, which have the same keys, as a table as wide as the terminal, else 160 characters."""
+    """Print `rows`, which have the same keys, as a table: as wide as the terminal, or 160 characters without one."""
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table

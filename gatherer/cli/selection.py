@@ -1,4 +1,4 @@
-"""Options that select notifications, which several commands have."""
+"""The options of several commands that select notifications."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -14,7 +14,7 @@ HIGHEST_ID: Final = 2**63 - 1
 
 
 class Moment(click.ParamType[datetime]):
-    """A time such as 2026-11-20, 2026-11-20T18:30 or 2026-11-20T18:30:00+01:00; UTC without a zone."""
+    """A time such as 2026-11-20, 2026-11-20T18:30 or 2026-11-20T18:30:00+01:00. Without a zone it is UTC."""
 
     name = "time"
 
@@ -27,11 +27,11 @@ class Moment(click.ParamType[datetime]):
             moment = datetime.fromisoformat(str(value))
             return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
         except (ValueError, OverflowError):
-            self.fail(f"{value!r} is not a time; write 2026-11-20 or 2026-11-20T18:30+01:00", param, ctx)
+            self.fail(f"invalid time {value!r}; write 2026-11-20 or 2026-11-20T18:30+01:00", param, ctx)
 
 
 class NotificationId(click.IntRange):
-    """An id. A number that no database can hold becomes the highest one that it can: no notification has that."""
+    """An id. A number above `HIGHEST_ID`, which SQLite cannot store, becomes `HIGHEST_ID`: no notification has that id."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:  # noqa: D102
         number: int = super().convert(value, param, ctx)
@@ -51,7 +51,7 @@ def selection_options(command: Callable[..., None]) -> Callable[..., None]:
                 type=NOTIFICATION_ID,
                 multiple=True,
                 metavar="N",
-                help="This notification; repeatable.",
+                help="The notification N; repeatable.",
             ),
             click.option(
                 "--from-id", type=NOTIFICATION_ID, metavar="N", help="Notifications from this id on."
@@ -72,7 +72,7 @@ def selection_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def make_selection(ids: tuple[int, ...], **criteria: Any) -> "Selection":
-    """Return the selection that the values of `selection_options` make; without values, everything."""
+    """Return the selection for the values of `selection_options`; without values, everything."""
     from gatherer.inbox.base import Selection
 
     return Selection(ids=frozenset(ids) if ids else None, **criteria)

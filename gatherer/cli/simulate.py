@@ -7,26 +7,26 @@ from typing import Any
 
 import click
 
-SEEDS = 10_000  # a seed that people can type again
+SEEDS = 10_000  # how many seeds to choose from: short enough to type
 
 
 @click.command("simulate")
 @click.option(
-    "--url", metavar="URL", help="Where to post: the whole callback URL, with its key if it has one."
+    "--url", metavar="URL", help="The whole callback URL of the receiver, with its key if it has one."
 )
 @click.option(
     "--endpoint", metavar="NAME", help="Take URL, secrets and tokens from this endpoint of the configuration."
 )
 @click.option(
     "--count", type=click.IntRange(min=1), default=100, show_default=True, metavar="N",
-    help="How many messages the campaign has; each leads to several updates.",
+    help="The number of messages in the campaign; each leads to several updates.",
 )  # fmt: skip
 @click.option(
     "--rate", type=click.FloatRange(min=0, min_open=True), metavar="N", help="At most N requests a second."
 )
 @click.option(
     "--connections", type=click.IntRange(1, 64), default=4, show_default=True, metavar="N",
-    help="How many requests are in flight at the same time.",
+    help="The number of requests in flight at the same time.",
 )  # fmt: skip
 @click.option(
     "--seed", type=click.IntRange(min=0), metavar="N", help="The same seed makes the same campaign."
@@ -42,7 +42,7 @@ SEEDS = 10_000  # a seed that people can type again
 )  # fmt: skip
 @click.option(
     "--bearer-token", envvar="GATHERER_BEARER_TOKEN", show_envvar=True, metavar="TOKEN",
-    help="Send it in the Authorization header.",
+    help="Send this token in the Authorization header.",
 )  # fmt: skip
 @click.option(
     "--basic",
@@ -51,7 +51,7 @@ SEEDS = 10_000  # a seed that people can type again
     metavar="USER:PASSWORD",
     help="HTTP Basic authentication.",
 )
-@click.option("--header", "headers", multiple=True, metavar="NAME:VALUE", help="One more header; repeatable.")
+@click.option("--header", "headers", multiple=True, metavar="NAME:VALUE", help="Another header; repeatable.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as one JSON object.")
 @click.pass_obj
 def command(
@@ -73,8 +73,8 @@ def command(
 ) -> None:
     """Post a made-up campaign to a receiver, as Meta would, to test an installation.
 
-    Receipts, failures with real error codes, reactions and replies; out of order, in batches, some of them
-    more than once, and one body that is not JSON. The resulting rows are marked is_test.
+    The campaign has receipts, failures with real error codes, reactions and replies: out of order, in batches,
+    some more than once, and one body that is not JSON. The resulting rows are marked is_test.
 
     \b
     Exit codes: 3 the server refuses the authentication or the requests;
@@ -95,7 +95,7 @@ def command(
         raise click.BadParameter("expected a number of requests a second", param_hint="'--rate'")
     for text in (url, app_secret, bearer_token, basic, *headers):
         if text is not None and not _is_text(text):
-            raise click.UsageError("an option is not text: it has bytes that are not UTF-8")
+            raise click.UsageError("an option contains bytes that are not UTF-8")
     from gatherer.app.resources import load
     from gatherer.cli.output import print_json, progress_bar
     from gatherer.simulation import campaign, destination, sender

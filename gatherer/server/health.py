@@ -1,4 +1,4 @@
-"""`/healthz` and `/readyz`: whether the process lives, and whether it can store notifications just now."""
+"""`/healthz` and `/readyz`: whether the process runs, and whether it can store notifications at present."""
 
 from collections.abc import Callable
 from http import HTTPStatus
@@ -20,11 +20,13 @@ _NO_STORE: Final = ("Cache-Control", "no-store")
 
 
 def answering(handle: Handler, refusal_reason: Callable[[], str | None]) -> Handler:
-    """Return `handle` with the two paths answered before it, without authentication: they tell nothing.
+    """Return a handler that answers the two paths and leaves every other request to `handle`.
+
+    The paths need no authentication: the responses reveal nothing but the status.
 
     Args:
         handle: answers every other request.
-        refusal_reason: returns why nothing can be stored at present, None if it can; it is not sent.
+        refusal_reason: returns why notifications cannot be stored at present, None if they can. It is not sent.
 
     """
 
@@ -40,5 +42,5 @@ def answering(handle: Handler, refusal_reason: Callable[[], str | None]) -> Hand
 
 
 def not_found(request: Request) -> Response:  # noqa: ARG001
-    """Answer that there is nothing at this path."""
+    """Return the response 404."""
     return error_response(HTTPStatus.NOT_FOUND)

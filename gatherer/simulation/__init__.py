@@ -1,1 +1,1 @@
-"""A made-up campaign, as Meta would report it: its request bodies, and a client that posts them."""
+"""A simulated campaign: the request bodies with which Meta would report it, and a client that sends them."""

@@ -1,6 +1,6 @@
-"""The webhooks of one campaign, made up from a seed: the same seed, count and start give the same bytes.
+"""The webhooks of one simulated campaign, generated from a seed: equal seed, count and start give equal bytes.
 
-Its people do not exist. All its bodies carry the account and the number of the tests in Meta's dashboard, so
+Its people do not exist. All bodies have the account and the phone number of the tests in Meta's dashboard, so
 that the decoder marks the rows as tests.
 """
 
@@ -16,19 +16,19 @@ from gatherer.model import timestamps
 from gatherer.simulation import meta_payload, phrases
 
 WAVE: Final = (
-    500  # messages whose webhooks are shuffled together: what memory holds, however long the campaign
+    500  # messages whose webhooks are shuffled together; it bounds the memory, however long the campaign is
 )
-SENDING_SECONDS: Final = 3600.0  # it takes an hour to send
+SENDING_SECONDS: Final = 3600.0  # from the first message to the last
 CLIENT_REFERENCE: Final = "gatherer-simulation/urn-"
 
-# What happens to a hundred messages. Every hundred has this mix, in another order.
+# The events of a hundred messages. Every hundred has this mix, in another order.
 OUTCOMES: Final = {
     "failed": 3,  # at once
     "sent, failed": 3,
     "sent": 5,
     "sent, delivered": 29,
     "sent, delivered, read": 32,
-    "sent, read": 5,  # WhatsApp leaves out the delivered when both happen at once
+    "sent, read": 5,  # WhatsApp leaves out "delivered" when both happen at once
     "sent, delivered, read, text": 7,
     "sent, delivered, read, button": 5,
     "sent, delivered, read, list": 3,
@@ -37,29 +37,29 @@ OUTCOMES: Final = {
     "sent, delivered, read, reaction, changed": 2,
     "sent, delivered, read, reaction, removed": 1,
 }
-KINDS: Final = {  # of response, where the outcome has another name
+KINDS: Final = {  # the kind of response, where the event has another name
     **dict.fromkeys(("text", "button", "list", "flow"), "replied"),
     **dict.fromkeys(("reaction", "changed", "removed"), "reacted"),
 }
-LATER: Final = {
+MEAN_DELAYS: Final = {  # of an event after the one before it, in seconds
     "sent": 1,
     "failed": 20,
     "delivered": 8,
     "read": 1800,
     "changed": 15,
     "removed": 40,
-}  # seconds
-ANSWERED_AFTER: Final = 400.0
-BATCHES: Final = ((1, 1, 14), (2, 8, 4), (9, 40, 2))  # smallest, largest, weight
-SEVERAL_ENTRIES_FROM: Final = 12  # updates in one body
-REDELIVERED: Final = 0.05  # of the bodies, byte for byte
-REBATCHED: Final = 0.04  # of the updates, once more in another body
+}
+MEAN_ANSWER_DELAY: Final = 400.0  # the same for every other event
+BATCH_SIZES: Final = ((1, 1, 14), (2, 8, 4), (9, 40, 2))  # smallest, largest, weight
+TWO_ENTRIES_FROM: Final = 12  # updates in one body: from so many on, it has two entries
+REDELIVERED: Final = 0.05  # share of the bodies that are sent again, byte for byte
+REBATCHED: Final = 0.04  # share of the updates that are sent again in another body
 
 PRICING: Final = {"billable": True, "pricing_model": "PMP", "type": "regular", "category": "marketing"}
 
 
 class Update(NamedTuple):
-    """One element of `statuses` or `messages`, and the contact that goes with it."""
+    """One element of `statuses` or `messages`, and the contact that belongs to it."""
 
     array: str
     element: dict[str, Any]
@@ -68,20 +68,20 @@ class Update(NamedTuple):
 
 @dataclass(kw_only=True)
 class Campaign:
-    """The bodies to post, and the responses that they must lead to."""
+    """The bodies of the requests, and the responses that they must lead to."""
 
     count: int  # messages
     seed: int
     start: datetime  # when the first message was sent
-    malformed: bool = True  # with one body that is not JSON
+    malformed: bool = True  # whether one body is not JSON
     responses: Counter[str] = field(
         default_factory=Counter
     )  # facts by kind; complete when `bodies` is exhausted
     repeated: int = 0  # bodies and updates that repeat earlier ones
 
     def bodies(self) -> Iterator[bytes]:
-        """Yield the bodies in the order in which to post them. To be called once."""
-        chance = random.Random(self.seed)  # noqa: S311 - nothing here is a secret
+        """Yield the bodies in the order in which to send them. To be called once."""
+        chance = random.Random(self.seed)  # noqa: S311 - the simulation has no secrets
         outcomes: list[str] = []
         for first in range(0, self.count, WAVE):
             updates: list[Update] = []
@@ -99,80 +99,79 @@ class Campaign:
             yield from bodies
 
     def _batched(self, chance: random.Random, updates: list[Update]) -> list[bytes]:
-        """Return `updates` in random order, in bodies of one to many, some of them more than once."""
-        again = chance.sample(updates, k=round(len(updates) * REBATCHED))
-        updates = updates + again
+        """Return bodies with `updates` in random order; each has one or more, and some updates are in two bodies."""
+        repeated = chance.sample(updates, k=round(len(updates) * REBATCHED))
+        updates = updates + repeated
         chance.shuffle(updates)
         bodies = []
         while updates:
-            [(least, most, _)] = chance.choices(BATCHES, [weight for *_, weight in BATCHES])
-            size = chance.randint(least, most)
+            [(smallest, largest, _)] = chance.choices(BATCH_SIZES, [weight for *_, weight in BATCH_SIZES])
+            size = chance.randint(smallest, largest)
             batch, updates = updates[:size], updates[size:]
-            half = len(batch) // 2 if len(batch) >= SEVERAL_ENTRIES_FROM else 0
+            half = len(batch) // 2 if len(batch) >= TWO_ENTRIES_FROM else 0
             parts = [part for part in (batch[:half], batch[half:]) if part]
             bodies.append(meta_payload.encode(meta_payload.envelope(*[_values(part) for part in parts])))
         redelivered = chance.sample(bodies, k=max(1, round(len(bodies) * REDELIVERED)))
         for body in redelivered:
             bodies.insert(chance.randrange(len(bodies) + 1), body)
-        self.repeated += len(again) + len(redelivered)
+        self.repeated += len(repeated) + len(redelivered)
         return bodies
 
 
 def yesterday() -> datetime:
-    """Return nine o'clock yesterday (UTC): all of a campaign that started then has happened by now."""
+    """Return nine o'clock yesterday (UTC): all events of a campaign that started then are in the past."""
     midnight = timestamps.now().replace(hour=0, minute=0, second=0, microsecond=0)
     return midnight - timedelta(hours=15)
 
 
 class _Message:
-    """One message of the campaign, the person it went to, and what happened."""
+    """One message of the campaign, its recipient, and its events."""
 
     def __init__(
-        self, chance: random.Random, number: int, seed: int, sent_at: datetime, happened: list[str]
+        self, chance: random.Random, number: int, seed: int, sent_at: datetime, events: list[str]
     ) -> None:
         self._chance = chance
-        self._happened = happened
+        self._events = events
         self._at = sent_at
-        phone = f"1555{(seed * 7919 + number) % 10_000_000:07}"  # 555: numbers that are assigned to no person
-        self._phone: str | None = (
-            phone if chance.random() > 0.04 else None
-        )  # the rest: people with a username
+        phone = f"1555{(seed * 7919 + number) % 10_000_000:07}"  # area code 555 is not assigned to people
+        # WhatsApp does not report the number of a person with a username.
+        self._phone: str | None = phone if chance.random() > 0.04 else None
         self._user_id = f"{chance.choice(phrases.COUNTRIES)}.{chance.randrange(10**19, 10**20)}"
         self._name = chance.choice(phrases.NAMES)
         self._reference = f"{CLIENT_REFERENCE}{number:07}"
         self._id = meta_payload.message_id(phone, chance.randbytes(9), outgoing=True)
         self._about = {"from": meta_payload.TEST_BUSINESS_PHONE, "id": self._id}
-        self.kinds = [KINDS.get(what, what) for what in happened]
+        self.kinds = [KINDS.get(event, event) for event in events]
 
     def updates(self) -> Iterator[Update]:
-        """Yield what is reported about the message, in the order in which it happened."""
-        for what in self._happened:
-            after = self._chance.expovariate(1 / LATER.get(what, ANSWERED_AFTER))
-            self._at += timedelta(seconds=1 + after)
-            match KINDS.get(what):
+        """Yield the updates about the message, in the order of its events."""
+        for event in self._events:
+            delay = self._chance.expovariate(1 / MEAN_DELAYS.get(event, MEAN_ANSWER_DELAY))
+            self._at += timedelta(seconds=1 + delay)
+            match KINDS.get(event):
                 case "replied":
-                    yield self._answer(**_REPLIES[what](self))
+                    yield self._answer(**_REPLIES[event](self))
                 case "reacted":
-                    yield self._answer(type="reaction", reaction=self._reaction(what))
+                    yield self._answer(type="reaction", reaction=self._reaction(event))
                 case _:
-                    yield self._status(what)
+                    yield self._status(event)
 
-    def _status(self, word: str) -> Update:
-        status: dict[str, Any] = {"id": self._id, "status": word, "timestamp": self._timestamp()}
+    def _status(self, event: str) -> Update:
+        status: dict[str, Any] = {"id": self._id, "status": event, "timestamp": self._timestamp()}
         if self._phone is not None:
             status["recipient_id"] = self._phone
-        if word != "failed" or self._phone is None:
+        if event != "failed" or self._phone is None:
             status["recipient_user_id"] = self._user_id
         status["biz_opaque_callback_data"] = self._reference
-        if word == "sent" or word == ("delivered" if "delivered" in self._happened else "read"):
+        if event == "sent" or event == ("delivered" if "delivered" in self._events else "read"):
             status["pricing"] = PRICING
-        if word == "failed":
+        if event == "failed":
             [(code, title, details, _)] = self._chance.choices(
                 phrases.FAILURES, [weight for *_, weight in phrases.FAILURES]
             )
             error = {"code": code, "title": title, "message": title, "error_data": {"details": details}}
             status["errors"] = [error | {"href": phrases.ERROR_PAGE}]
-        return Update("statuses", status, None if word == "failed" else self._contact())
+        return Update("statuses", status, None if event == "failed" else self._contact())
 
     def _answer(self, **content: Any) -> Update:
         random_part = self._chance.randbytes(9)
@@ -185,14 +184,14 @@ class _Message:
         contact = self._contact() | {"profile": {"name": self._name}}
         return Update("messages", message | content, contact)
 
-    def _reaction(self, what: str) -> dict[str, str]:
+    def _reaction(self, event: str) -> dict[str, str]:
         reaction = {"message_id": self._id}
-        return reaction if what == "removed" else reaction | {"emoji": self._chance.choice(phrases.EMOJI)}
+        return reaction if event == "removed" else reaction | {"emoji": self._chance.choice(phrases.EMOJI)}
 
     def text_reply(self) -> dict[str, Any]:
-        """Return the content of an answer that was written."""
+        """Return the content of a written answer."""
         text = {"type": "text", "text": {"body": self._chance.choice(phrases.REPLIES)}}
-        # Most people just write; a person who swipes the message quotes it.
+        # Most people write without quoting the message.
         return text | ({"context": self._about} if self._chance.random() < 0.4 else {})
 
     def button_reply(self) -> dict[str, Any]:
@@ -203,21 +202,21 @@ class _Message:
     def list_reply(self) -> dict[str, Any]:
         """Return the content of a choice from a list."""
         row, title, description = self._chance.choice(phrases.LIST_ROWS)
-        chosen = {"id": row, "title": title} | ({"description": description} if description else {})
-        return self._interactive("list_reply", chosen)
+        reply = {"id": row, "title": title} | ({"description": description} if description else {})
+        return self._interactive("list_reply", reply)
 
     def flow_reply(self) -> dict[str, Any]:
-        """Return the content of a form that was filled in."""
+        """Return the content of a completed form."""
         answers = {
             "screen_0_rating": self._chance.choice(phrases.RATINGS),
             "screen_0_comment": self._chance.choice(phrases.COMMENTS),
             "flow_token": self._reference,
         }
-        completed = {"response_json": json.dumps(answers), "body": "Sent", "name": "flow"}
-        return self._interactive("nfm_reply", completed)
+        reply = {"response_json": json.dumps(answers), "body": "Sent", "name": "flow"}
+        return self._interactive("nfm_reply", reply)
 
-    def _interactive(self, what: str, chosen: dict[str, str]) -> dict[str, Any]:
-        return {"context": self._about, "type": "interactive", "interactive": {"type": what, what: chosen}}
+    def _interactive(self, kind: str, reply: dict[str, str]) -> dict[str, Any]:
+        return {"context": self._about, "type": "interactive", "interactive": {"type": kind, kind: reply}}
 
     def _contact(self) -> dict[str, Any]:
         number = {"wa_id": self._phone} if self._phone is not None else {}
@@ -239,9 +238,9 @@ def _values(updates: list[Update]) -> list[meta_payload.Value]:
     """Return `updates` as Meta groups them: statuses together, messages together, each with their contacts."""
     values = []
     for array in ("statuses", "messages"):
-        chosen = [update for update in updates if update.array == array]
-        if chosen:
-            contacts = {str(update.contact): update.contact for update in chosen if update.contact}
-            elements = [update.element for update in chosen]
+        members = [update for update in updates if update.array == array]
+        if members:
+            contacts = {str(update.contact): update.contact for update in members if update.contact}
+            elements = [update.element for update in members]
             values.append(meta_payload.value(contacts=list(contacts.values()), **{array: elements}))
     return values

@@ -1,4 +1,4 @@
-"""Where a simulated campaign is posted to, and with which credentials."""
+"""The URL to which a simulated campaign is sent, and the credentials of its requests."""
 
 import base64
 import dataclasses
@@ -10,12 +10,13 @@ from gatherer.config import Configuration, Endpoint
 from gatherer.model.errors import ConfigurationError
 from gatherer.providers.signatures import HUB_SECRETS
 
-_EVERYWHERE: Final = {"0.0.0.0": "127.0.0.1", "::": "::1", "*": "127.0.0.1"}  # noqa: S104 - listened at → reached at
+# A server that listens at all addresses is reached at the loopback address.
+_ALL_ADDRESSES: Final = {"0.0.0.0": "127.0.0.1", "::": "::1", "*": "127.0.0.1"}  # noqa: S104
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Destination:
-    """A URL to post to, and what every request carries."""
+    """A URL, and the credentials of every request to it."""
 
     url: str
     app_secret: str | None = None  # signs the body
@@ -37,29 +38,29 @@ def of_url(url: str) -> Destination:
     """
     try:
         parts = urlsplit(url)
-        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        is_valid = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:
-        usable = False
-    if not usable:
+        is_valid = False
+    if not is_valid:
         raise ConfigurationError("--url must be a whole URL, as in http://127.0.0.1:8080/webhook/whatsapp")
     return Destination(url=url)
 
 
 def of_endpoint(configuration: Configuration, name: str, url: str | None = None) -> Destination:
-    """Return how to post to the endpoint `name` of `configuration`, which was loaded with its secrets.
+    """Return the destination for the endpoint `name`.
 
     Args:
-        configuration: what `gatherer serve` runs with.
+        configuration: that of `gatherer serve`, loaded with its secrets.
         name: of the endpoint.
-        url: another way to it, such as the public address of a web server in front.
+        url: another URL of the endpoint, such as that of a web server in front.
 
     Raises:
         ConfigurationError: there is no such endpoint, or its port is not known.
 
     """
-    endpoint = next((e for e in configuration.endpoint if e.name == name), None)
+    endpoint = next((endpoint for endpoint in configuration.endpoint if endpoint.name == name), None)
     if endpoint is None:
-        names = ", ".join(e.name for e in configuration.endpoint) or "none"
+        names = ", ".join(endpoint.name for endpoint in configuration.endpoint) or "none"
         raise ConfigurationError(f"the configuration has no endpoint {name!r}; it has: {names}")
     if url is None:
         server = configuration.server
@@ -67,7 +68,7 @@ def of_endpoint(configuration: Configuration, name: str, url: str | None = None)
             raise ConfigurationError(
                 "the server chooses its port when it starts (port = 0): give its address with --url"
             )
-        host = _EVERYWHERE.get(server.host, server.host)
+        host = _ALL_ADDRESSES.get(server.host, server.host)
         url = f"http://{f'[{host}]' if ':' in host else host}:{server.port}{endpoint.url_path}"
     return dataclasses.replace(
         of_url(url),

@@ -1,4 +1,4 @@
-"""The bytes that Meta would send: its envelope, its way of escaping, its signature.
+"""Request bodies as Meta sends them: its envelope, its JSON escapes, its signature.
 
 https://developers.facebook.com/docs/messenger-platform/webhooks#validate-payloads
 """
@@ -10,7 +10,8 @@ import json
 from collections.abc import Sequence
 from typing import Any, Final
 
-# What the Test button of Meta's dashboard sends. The decoder marks rows from this account as tests.
+# The account and phone number that the Test button of Meta's dashboard uses. The decoder marks rows from this account
+# as tests.
 TEST_ACCOUNT: Final = "0"
 TEST_PHONE_NUMBER_ID: Final = "123456123"
 TEST_BUSINESS_PHONE: Final = "16505551111"
@@ -19,12 +20,12 @@ Value = dict[str, Any]
 
 
 def encode(payload: object) -> bytes:
-    r"""Return `payload` as Meta writes JSON: `\u` escapes in lower case, and `\/` for every slash."""
+    r"""Return `payload` in Meta's form of JSON: `\u` escapes in lower case, and `\/` for every slash."""
     return json.dumps(payload, ensure_ascii=True, separators=(",", ":")).replace("/", "\\/").encode("ascii")
 
 
 def envelope(*entries: Sequence[Value]) -> dict[str, Any]:
-    """Return one notification with `entries`, each of which has the values of its changes."""
+    """Return one notification with `entries`; each is a list of the values of its changes."""
     return {
         "object": "whatsapp_business_account",
         "entry": [
@@ -35,21 +36,28 @@ def envelope(*entries: Sequence[Value]) -> dict[str, Any]:
 
 
 def value(*, contacts: Sequence[Value] = (), **elements: Sequence[Value]) -> Value:
-    """Return the value of a change of the field `messages`: our number, then `elements` by name."""
+    """Return the value of a change of the field `messages`: the business number, `contacts`, and `elements` by name."""
     metadata = {"display_phone_number": TEST_BUSINESS_PHONE, "phone_number_id": TEST_PHONE_NUMBER_ID}
-    about = {"messaging_product": "whatsapp", "metadata": metadata}
-    return (
-        about | ({"contacts": list(contacts)} if contacts else {}) | {n: list(e) for n, e in elements.items()}
-    )
+    result: Value = {"messaging_product": "whatsapp", "metadata": metadata}
+    if contacts:
+        result["contacts"] = list(contacts)
+    return result | {name: list(array) for name, array in elements.items()}
 
 
 def signature(body: bytes, app_secret: str) -> str:
-    """Return the header `X-Hub-Signature-256` for `body`."""
+    """Return the value of the header `X-Hub-Signature-256` for `body`."""
     return "sha256=" + hmac.digest(app_secret.encode(), body, hashlib.sha256).hex()
 
 
 def message_id(phone: str, random: bytes, *, outgoing: bool) -> str:
-    """Return an id built as WhatsApp builds them: base64 of the person's number, the direction, 9 bytes."""
+    """Return a message id in WhatsApp's form: Base64 of the person's number, the direction and 9 bytes.
+
+    Args:
+        phone: the number of the person.
+        random: 9 bytes.
+        outgoing: whether the business sent the message.
+
+    """
     number = phone.encode("ascii")
     direction = b"\x11" if outgoing else b"\x12"
     unique = random.hex().upper().encode("ascii")

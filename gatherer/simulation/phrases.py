@@ -1,8 +1,8 @@
-"""What people in a simulated campaign write, tap and send, and why some messages never reach them."""
+"""Texts, emoji, buttons, forms and names of the people in a simulated campaign, and the errors of failed messages."""
 
 from typing import Final
 
-# As in real replies: accents, emoji of several code points, slashes, quotes, scripts of two directions.
+# As in real replies: accents, emoji of several code points, slashes, quotes, scripts of both directions.
 REPLIES: Final = (
     "Yes please, tell me more!",
     "Thanks 😊",

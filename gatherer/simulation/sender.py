@@ -1,4 +1,4 @@
-"""A client that posts bodies as a provider does: signed, several at a time, again after a 503."""
+"""A client that sends requests like a provider: signed, several at a time, and repeated after a 503."""
 
 import threading
 import time
@@ -18,7 +18,7 @@ from gatherer.model.errors import ConfigurationError, GathererError, TemporaryEr
 from gatherer.simulation import meta_payload
 from gatherer.simulation.destination import Destination
 
-TIMEOUT_SECONDS: Final = (5, 30)  # to connect, to answer
+TIMEOUT_SECONDS: Final = (5, 30)  # to connect, and for the response
 ATTEMPTS: Final = 6
 FIRST_WAIT_SECONDS: Final = 0.5  # doubled after every attempt, unless the server says how long to wait
 LONGEST_WAIT_SECONDS: Final = 30.0
@@ -30,25 +30,25 @@ class DeliveryRefusedError(GathererError):
 
 
 class _StoppedError(Exception):
-    """A thread stops because another one has failed."""
+    """A thread stops because another thread has failed."""
 
 
 @dataclass(kw_only=True)
 class Delivery:
-    """What the server answered, and how fast."""
+    """The responses of the server, and their latencies."""
 
-    statuses: Counter[int] = field(default_factory=Counter)  # final answers by HTTP status
+    statuses: Counter[int] = field(default_factory=Counter)  # final responses by HTTP status
     retried: int = 0  # attempts beyond the first
     seconds: float = 0.0
-    latencies: list[float] = field(default_factory=list)  # seconds of every answered attempt
+    latencies: list[float] = field(default_factory=list)  # seconds of each attempt that got a response
 
     @property
     def requests(self) -> int:
-        """The number of bodies with a final answer."""
+        """The number of bodies with a final response."""
         return self.statuses.total()
 
     def percentile(self, share: float) -> float:
-        """Return the latency in seconds that `share` (0…1) of the answers did not exceed."""
+        """Return the latency in seconds that a `share` (0…1) of the responses did not exceed."""
         ordered = sorted(self.latencies)
         return ordered[min(len(ordered) - 1, int(len(ordered) * share))] if ordered else 0.0
 
@@ -65,11 +65,11 @@ class Delivery:
         }
 
     def check(self) -> None:
-        """Raise :class:`DeliveryRefusedError` unless every answer was 200, as a provider expects."""
-        refused = {status: number for status, number in self.statuses.items() if status != HTTPStatus.OK}
-        if refused:
-            listed = ", ".join(f"{number} with {status}" for status, number in sorted(refused.items()))
-            raise DeliveryRefusedError(f"the server did not accept everything: {listed}")
+        """Raise :class:`DeliveryRefusedError` unless every response was 200, as a provider expects."""
+        refusals = {status: number for status, number in self.statuses.items() if status != HTTPStatus.OK}
+        if refusals:
+            counts = ", ".join(f"{number} with {status}" for status, number in sorted(refusals.items()))
+            raise DeliveryRefusedError(f"the server did not accept every request: {counts}")
 
 
 def post_bodies(
@@ -80,14 +80,14 @@ def post_bodies(
     connections: int = 4,
     progress: Callable[[int], None] = lambda posted: None,
 ) -> Delivery:
-    """Post `bodies` in their order, and return what the server answered.
+    """Post `bodies` in their order, and return the figures of the responses.
 
     Args:
-        bodies: what to post, byte for byte.
-        destination: where to.
-        rate: requests per second at most; None: as fast as the server answers.
-        connections: how many requests are in flight at the same time.
-        progress: called after every final answer with the number of answers.
+        bodies: of the requests, sent byte for byte.
+        destination: the URL and the credentials.
+        rate: requests per second at most; None: as fast as the server responds.
+        connections: the number of requests in flight at the same time.
+        progress: called after each final response with the number of responses.
 
     Raises:
         ConfigurationError: no webhook is received at this URL.
@@ -115,7 +115,7 @@ def post_bodies(
         except _StoppedError:
             return
         except BaseException:
-            stop.set()  # the other threads finish their request, and take no more
+            stop.set()  # the other threads finish their request and take no further body
             raise
 
     with ThreadPoolExecutor(connections, thread_name_prefix="simulate") as pool:
@@ -130,7 +130,7 @@ def post_bodies(
 
 
 def _paced(bodies: Iterable[bytes], rate: float | None) -> Iterator[bytes]:
-    """Yield `bodies`, the n-th not before n / `rate` seconds are over."""
+    """Yield `bodies`, number n not before n / `rate` seconds have passed."""
     started = time.perf_counter()
     for number, body in enumerate(bodies):
         if rate is not None:
@@ -144,7 +144,7 @@ def _session(destination: Destination) -> requests.Session:
     # As bytes: requests would raise an error for text outside Latin-1.
     session.headers.update({name: value.encode() for name, value in destination.headers.items()})
     if urlsplit(destination.url).hostname in LOOPBACK:
-        session.trust_env = False  # no proxy between this machine and itself
+        session.trust_env = False  # ignore proxy settings: the server is on this machine
     for scheme in ("http://", "https://"):
         session.mount(scheme, HTTPAdapter(pool_connections=1, pool_maxsize=1, max_retries=0))
     return session
@@ -158,7 +158,7 @@ def _post(
     lock: threading.Lock,
     stop: threading.Event,
 ) -> int:
-    """Post `body` until there is a final answer, and return its status."""
+    """Post `body` until there is a final response, and return its status."""
     headers = {"Content-Type": "application/json"}
     if destination.app_secret is not None:
         headers["X-Hub-Signature-256"] = meta_payload.signature(body, destination.app_secret)
@@ -178,7 +178,7 @@ def _post(
                 "(REQUESTS_CA_BUNDLE names a file with your own authority)"
             ) from None
         except (requests.exceptions.InvalidURL, requests.exceptions.InvalidHeader, UnicodeError) as error:
-            raise ConfigurationError(f"nothing can be posted there: {error}") from None
+            raise ConfigurationError(f"requests to this URL are not possible: {error}") from None
         except requests.exceptions.RequestException as error:
             # If the server has answered before, it may be restarting.
             if not delivery.latencies or attempt == ATTEMPTS - 1:

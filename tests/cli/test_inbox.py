@@ -123,19 +123,19 @@ LINE = json.dumps({"received_at": "2026-11-01T00:00:00Z", "endpoint": "e", "prov
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (b"no json", "line 3 is no JSON"),
-        (b"[]", "is no JSON object"),
-        (b"[" * 100_000, "is no JSON"),
-        (b"\xff", "is no JSON"),
-        ({"received_at": "yesterday"}, "has no received_at"),
-        ({"endpoint": None}, "has no endpoint"),
-        ({"provider": 7}, "has no provider"),
-        ({"headers": {}}, "has a headers that is no text"),
-        ({"body": None}, "has no body, or two"),
-        ({"body": None, "body_base64": "!"}, "has a body that cannot be read"),
-        ({"body": "\ud83d"}, "has a body that cannot be read"),
-        ({"remote": "\ud83d"}, "half of a character"),
-        ({"sha256": "00"}, "has been changed since it was exported"),
+        (b"no json", "line 3: not valid JSON"),
+        (b"[]", "not a JSON object"),
+        (b"[" * 100_000, "not valid JSON"),
+        (b"\xff", "not valid JSON"),
+        ({"received_at": "yesterday"}, "received_at is missing or not a time"),
+        ({"endpoint": None}, "endpoint is missing"),
+        ({"provider": 7}, "provider is missing"),
+        ({"headers": {}}, "headers is not a string"),
+        ({"body": None}, "either body or body_base64"),
+        ({"body": None, "body_base64": "!"}, "the body cannot be decoded"),
+        ({"body": "\ud83d"}, "the body cannot be decoded"),
+        ({"remote": "\ud83d"}, "unpaired surrogate"),
+        ({"sha256": "00"}, "was changed after the export"),
     ],
 )
 def test_a_line_that_is_no_notification_is_named_and_nothing_is_imported(folder, change, said):
@@ -154,8 +154,8 @@ def test_a_line_that_is_no_notification_is_named_and_nothing_is_imported(folder,
         (("import",), 2, "Missing argument"),
         (("import", "missing.ndjson"), 2, "missing.ndjson cannot be read"),
         (("import", "--raw", "x"), 2, "--raw needs --endpoint"),
-        (("import", "--endpoint", "apteco", "x"), 2, "go with --raw"),
-        (("import", "--raw", "--endpoint", "other", "x"), 2, "say its --provider"),
+        (("import", "--endpoint", "apteco", "x"), 2, "need --raw"),
+        (("import", "--raw", "--endpoint", "other", "x"), 2, "add --provider"),
         (("import", "--raw", "--endpoint", "other", "--provider", "nobody", "x"), 2, "nobody"),
         (("export", "--raw", "gatherer.toml"), 2, "is a file"),
         (("backup", "missing/x.db"), 2, "cannot be written"),
@@ -222,13 +222,13 @@ def test_a_backup_put_in_place_is_served_and_gathered_on(folder):
 
 def test_consumers_are_shown_and_forgotten(folder):
     path = folder / "inbox.db"
-    assert "nobody has gathered" in inbox(folder, "consumers")
+    assert "has no consumer yet" in inbox(folder, "consumers")
     consumers.acknowledge(path, "reports", identity(path), 4)
     consumers.acknowledge(path, "old", "another", 4)
     (consumers.folder(path) / "odd.json").write_text("")
     found = {one["consumer"]: one for one in json.loads(inbox(folder, "consumers", "--json"))}
     assert (found["reports"]["acknowledged"], found["reports"]["behind"]) == (4, 2)
-    assert found["old"]["state"] == "of another inbox"
+    assert found["old"]["state"] == "read another inbox"
     assert "nothing is purged" in found["odd"]["state"]
     assert "reports" in inbox(folder, "consumers", "--forget", "odd")
     assert "it has: old, reports" in inbox(folder, "consumers", "--forget", "odd", code=2)

@@ -209,8 +209,8 @@ def test_the_rate_is_kept(tmp_path: Path) -> None:
         (404, 2, "no webhook is received"),
         (405, 2, "no webhook is received"),
         (308, 2, "redirection"),
-        (500, 3, "did not accept everything"),
-        (202, 3, "did not accept everything"),
+        (500, 3, "did not accept every request"),
+        (202, 3, "did not accept every request"),
         (503, 75, "kept answering 503"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Which requests an endpoint accepts: all configured ways must pass, each compared in constant time."""
+"""Authentication of the requests to an endpoint: all configured checks must pass, each in constant time."""
 
 import base64
 import binascii
@@ -10,11 +10,11 @@ from gatherer.config import Endpoint
 from gatherer.providers.signatures import BodyCheck, Headers, SignatureSettings, equals_any, header_bytes
 from gatherer.server.webhook.proxy_headers import belongs
 
-HeaderCheck = Callable[[Headers, str], bool]  # of the headers and the client's address
+HeaderCheck = Callable[[Headers, str], bool]  # takes the headers and the address of the client
 
 
 class Authentication:
-    """What a request to one endpoint has to prove."""
+    """The checks that a request to one endpoint has to pass."""
 
     def __init__(self, endpoint: Endpoint) -> None:
         """Prepare the checks that `endpoint` configures.
@@ -47,21 +47,21 @@ class Authentication:
         return self._verify_token is not None
 
     def url(self, rest: str) -> bool:
-        """Tell whether `rest`, what follows the endpoint's path in the URL, is the configured key."""
+        """Return whether `rest`, the part of the URL after the path of the endpoint, is the configured key."""
         if self._url_key is None:
             return rest == ""
         return hmac.compare_digest(rest.encode("utf-8", "replace"), b"/" + self._url_key)
 
     def headers(self, headers: Headers, sender: str) -> bool:
-        """Tell whether the headers of a request from the address `sender` pass."""
+        """Return whether the headers of a request from the address `sender` pass all checks."""
         return all([check(headers, sender) for check in self._header_checks])
 
     def body(self, headers: Headers, body: bytes, url: str) -> bool:
-        """Tell whether the signature in `headers` belongs to `body`, the bytes as received at `url`."""
+        """Return whether `headers` have the signature of `body`, the bytes received at `url`."""
         return all([check(headers, body, url) for check in self._body_checks])
 
     def handshake(self, query: Mapping[str, str]) -> bool:
-        """Tell whether `query` is a handshake with the right verify token."""
+        """Return whether `query` is a handshake with the right verify token."""
         token = query.get("hub.verify_token", "").encode("utf-8", "replace")
         return (
             self._verify_token is not None
@@ -71,10 +71,10 @@ class Authentication:
 
 
 def _signature_settings(endpoint: Endpoint) -> SignatureSettings:
-    """Return what the provider's check of a signature may need of the configuration of `endpoint`."""
-    secrets = {name: [secret.reveal() for secret in listed] for name, listed in endpoint.secrets.items()}
+    """Return the part of the configuration of `endpoint` that the signature check of its provider may need."""
+    secrets = {name: [secret.reveal() for secret in values] for name, values in endpoint.secrets.items()}
     return SignatureSettings(
-        secrets={name: listed for name, listed in secrets.items() if listed},
+        secrets={name: values for name, values in secrets.items() if values},
         public_url=endpoint.public_url,
         url_key=endpoint.url_key.reveal() if endpoint.url_key else None,
         basic=f"{endpoint.basic.user}:{endpoint.basic.password.reveal()}" if endpoint.basic else None,
@@ -97,10 +97,10 @@ def _basic(user: str, password: str) -> HeaderCheck:
     def check(headers: Headers, _sender: str) -> bool:
         scheme, _, encoded = (headers.get("Authorization") or "").partition(" ")
         try:
-            given = base64.b64decode(header_bytes(encoded.strip()), validate=True)
+            credentials = base64.b64decode(header_bytes(encoded.strip()), validate=True)
         except binascii.Error:
-            given = b""
-        return hmac.compare_digest(given, accepted) and scheme.lower() == "basic"
+            credentials = b""
+        return hmac.compare_digest(credentials, accepted) and scheme.lower() == "basic"
 
     return check
 

@@ -1,4 +1,4 @@
-"""Summarises with what a client tried to authenticate: names and forms, never values. Operators set it up from that."""
+"""Describes the credentials in a request: names and forms, never values. The operator configures the endpoint from it."""
 
 import re
 from collections.abc import Iterable
@@ -61,8 +61,8 @@ def describe(headers: Iterable[tuple[str, str]], query: str, url_key: str) -> li
 
     Args:
         headers: names and values as received.
-        query: what follows the ? of the URL.
-        url_key: what follows the path of the endpoint in the URL.
+        query: the part of the URL after the ?.
+        url_key: the part of the URL after the path of the endpoint.
 
     """
     lines = []
@@ -92,7 +92,7 @@ def _name(name: str) -> str:
 
 
 def _credentials(value: str) -> str:
-    """Return the form of the value of a header, with the scheme or algorithm before it."""
+    """Return the form of a header value, after its scheme or algorithm."""
     scheme, space, rest = value.partition(" ")
     if space and scheme.lower() in _SCHEMES:
         return f"{scheme.capitalize()}, {_form(rest)}"
@@ -103,6 +103,7 @@ def _credentials(value: str) -> str:
 
 
 def _form(value: str) -> str:
+    """Return the length of `value`, and the kind of characters in it."""
     kind = next((f", {name}" for name, pattern in _FORMS if pattern.fullmatch(value)), "")
     return _length(value) + kind
 

@@ -1,4 +1,4 @@
-"""The address of the client, also behind proxies that pass it on in a header."""
+"""The address of the client, also if proxies in front pass it on in `X-Forwarded-For`."""
 
 import ipaddress
 from collections.abc import Sequence
@@ -9,13 +9,13 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 def sender(peer: str, forwarded_for: Sequence[str], trusted: tuple[Network, ...]) -> str:
-    """Return the address of the client, as far as trusted proxies vouch for it.
+    """Return the address of the client: the last one in the headers that is not a trusted proxy's, else `peer`.
 
     Args:
         peer: the address at the other end of the connection.
-        forwarded_for: the `X-Forwarded-For` headers in their order. A proxy adds the address it was
-            called from to the last header, or in a further header; IIS adds the port, too.
-        trusted: the networks of the proxies whose headers count.
+        forwarded_for: the `X-Forwarded-For` headers in their order. A proxy appends the address of its client to
+            the last header, or adds a header; IIS appends the port as well.
+        trusted: the networks of the proxies whose headers are believed.
 
     """
     if not forwarded_for:
@@ -32,7 +32,7 @@ def sender(peer: str, forwarded_for: Sequence[str], trusted: tuple[Network, ...]
 
 
 def belongs(address: str, networks: tuple[Network, ...]) -> bool:
-    """Tell whether `address` is in one of `networks`; an IPv4 address mapped to IPv6 counts as IPv4."""
+    """Return whether `address` is in one of `networks`. An IPv4 address mapped to IPv6 counts as IPv4."""
     parsed = _parse(address)
     return parsed is not None and any(parsed in network for network in networks)
 
