@@ -1,14 +1,17 @@
 """The benchmarks run, however briefly, and print what they promise."""
 
 import json
+import runpy
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 
 from tests.server_process import ROOT
+from tests.targets.test_contract import response
 
 
 def bench(name: str, *options: str, codes: tuple[int, ...] = (0,)) -> dict[str, Any]:
@@ -25,6 +28,22 @@ def test_gather() -> None:
     figures = bench("gather", "--count", "300")
     assert min(figures[name] for name in figures if name.endswith("_per_second")) > 0
     assert figures["ratio_to_floor"] > 0
+
+
+def test_sqlserver_loads_into_a_heap_with_the_statements_of_the_target(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Without a server: the statements are recorded."""
+    monkeypatch.syspath_prepend(ROOT / "scripts" / "benchmarks")
+    namespace = runpy.run_path(str(ROOT / "scripts" / "benchmarks" / "sqlserver.py"))
+    assert namespace["_heap"]("[x].heap").startswith("CREATE TABLE [x].heap (")
+    connection = mock.MagicMock()
+    connection.cursor.return_value.nextset.return_value = False
+    namespace["by_openjson"](connection, "[x].heap", [response(b"k" * 16)])
+    [(statement, rows)] = [call.args for call in connection.cursor.return_value.execute.call_args_list]
+    assert "INSERT INTO [x].heap" in statement
+    assert "#" not in statement
+    assert len(json.loads(rows)) == 1
 
 
 @pytest.mark.nightly

@@ -38,6 +38,7 @@ from gatherer.targets.sqlserver.driver import find
 from gatherer.targets.sqlserver.session import Session
 from gatherer.targets.sqlserver.staging import as_row, chunks, encode
 from gatherer.targets.sqlserver.target import SQLServerTarget
+from gatherer.targets.sqlserver.upsert import staging
 
 DRIVER_NAME: Final = "ODBC Driver 18 for SQL Server"
 VARIABLE: Final = "GATHERER_TEST_SQLSERVER"
@@ -87,13 +88,13 @@ def _names() -> list[str]:
 
 def _heap(name: str) -> str:
     """Return the statement that makes a heap with the columns of the staged rows."""
-    create, *_ = schema.batches("upsert_response", "x")
+    create, _ = staging(Response)
     return create.replace("#response", name)
 
 
 def by_openjson(connection: Any, name: str, rows: Sequence[Response]) -> None:
     """Load by one OPENJSON … WITH parameter for every 2 000 rows: what the target does."""
-    _, stage, *_ = schema.batches("upsert_response", "x")
+    _, stage = staging(Response)
     # The statement that the target stages with, into the heap.
     insert = stage.replace("DELETE FROM #response;", "").replace("#response", name)
     cursor = connection.cursor()
