@@ -103,7 +103,7 @@ STATES: Final[tuple[tuple[str, Category], ...]] = (
 # What to do, added to the server's own words.
 ADVICE: Final[dict[int, str]] = dict.fromkeys(
     (229, 230, 262, 297, 300, 916, 15247, 15151),
-    "grant the rights in config/sqlserver/grants.sql; `gatherer target check` lists what is missing",
+    "grant the rights that `gatherer config sample grants.sql` prints; `gatherer target check` lists what is missing",
 ) | {
     208: "`gatherer schema check` lists what is missing, `gatherer schema apply` creates it",
     207: "`gatherer schema check` lists what is missing, `gatherer schema apply` creates it",

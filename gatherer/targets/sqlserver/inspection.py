@@ -55,7 +55,7 @@ def _inspect(session: Session, schema_name: str) -> dict[str, Any]:
     problems = [f"schema {schema_name}: {state.problem}"] if state.problem else []
     problems += [f"the login may not {right} in {schema_name}.{table}" for table, right in missing]
     if missing:
-        problems.append("grant the rights with config/sqlserver/grants.sql")
+        problems.append("grant the rights that `gatherer config sample grants.sql` prints")
     offset, round_trip = _clock(session)
     if abs(offset) > 60:
         problems.append(f"the server's clock differs by {offset:.0f} s: one of the two machines is wrong")

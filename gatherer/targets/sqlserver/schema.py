@@ -20,7 +20,7 @@ _GO: Final = re.compile(r"^\s*GO\s*;?\s*$", re.MULTILINE | re.IGNORECASE)
 _COMMENT: Final = re.compile(r"^\s*--.*\n?", re.MULTILINE)
 _BARE: Final = re.compile(r"\$\(bare:([^()]*)\)")
 _CREATED: Final = re.compile(r"^CREATE (?:TABLE|VIEW) \[\w+\]\.(\w+)", re.MULTILINE)
-_NOT_VISIBLE: Final = "or this login may not see them: config/sqlserver/grants.sql"
+_NOT_VISIBLE: Final = "or this login may not see them: `gatherer config sample grants.sql` prints the rights"
 _TYPES: Final = {"integer": "bigint", "real": "float", "boolean": "bit", "time": "datetime2(3)"}
 
 
