@@ -117,6 +117,11 @@ def test_links_to_files_lead_to_files() -> None:
             assert (document.parent / target).is_file(), target
 
 
+def test_the_readme_is_short() -> None:
+    """Everything else is in docs/."""
+    assert len((ROOT / "README.rst").read_text(encoding="utf-8").splitlines()) <= 200
+
+
 def test_the_newest_version_in_the_changelog_is_that_of_the_package() -> None:
     """And every version has a date, newest first."""
     text = (ROOT / "CHANGELOG.rst").read_text(encoding="utf-8")

@@ -5,7 +5,8 @@ Set-up
     send HTTP Basic or a header of its own: the form has no signature. A relay that passes the requests of Meta on
     unchanged passes on Meta's signature: put the App Secret into `app_secrets`. A new API key drops the URL at
     some services: set it again. `sent` receipts are off there by default (`sent_status`).
-    For 360dialog's Cloud API use the provider `meta` with header authentication; both understand both.
+    For 360dialog's Cloud API use the provider `meta` with header authentication. Both providers understand both
+    forms, told apart request by request: a number that moves from one API to the other keeps its URL.
 
 Mapping
     `statuses[]` → sent, delivered, read, failed, played. `messages[]` → replied, reacted, edited, revoked.

@@ -49,13 +49,12 @@ class MarkupError(Exception):
 
 
 def pages() -> list[Page]:
-    """Return the pages that are written by hand."""
-    texts = {path: path.read_text(encoding="utf-8") for path in sorted(DOCS.rglob("*.rst"))}
-    return [
-        parse(path.relative_to(DOCS).with_suffix("").as_posix(), text)
-        for path, text in texts.items()
-        if not text.startswith(_GENERATED)
-    ]
+    """Return the README, and the pages of docs/ that are written by hand."""
+    names = {DOCS.parent / "README.rst": "README"} | {
+        path: path.relative_to(DOCS).with_suffix("").as_posix() for path in sorted(DOCS.rglob("*.rst"))
+    }
+    texts = {name: path.read_text(encoding="utf-8") for path, name in names.items()}
+    return [parse(name, text) for name, text in texts.items() if not text.startswith(_GENERATED)]
 
 
 def parse(name: str, text: str) -> Page:
