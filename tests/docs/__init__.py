@@ -5,7 +5,8 @@ All literal text of a page is in `code-block` directives. The language decides a
 `sh`
     Runs with bash, in a shell of the page: folders, variables and files of earlier blocks are there. The page is
     the work of root on a machine of its own: system folders can be changed, and the network has this machine alone.
-    Commands that need systemd are in `stand_ins`: they start the real units, without their sandbox.
+    Commands in `stand_ins` come first on the PATH: those that need systemd, which start the real units without their
+    sandbox, and those that set up what a page takes for granted.
 `sql`
     Runs in an SQLite target that a campaign has filled.
 `tsql`

@@ -56,6 +56,11 @@ def test_a_block_has_its_text_its_marks_and_its_output() -> None:
     assert (second.text, second.marks) == ("systemctl start it\n", {"not run": "no server here"})
 
 
+def test_a_page_names_the_programs_that_its_test_needs() -> None:
+    assert parse("page", "Title\n=====\n\n.. needs: curl, nginx\n").needs == ("curl", "nginx")
+    assert parse("page", PAGE).needs == ()
+
+
 @pytest.mark.parametrize(
     "text",
     [
