@@ -1,4 +1,4 @@
-"""A run: what it promises about order, repetition, interruption, and inboxes that are not the same."""
+"""A run of `gather`: order, repetition, interruption, and inboxes that were replaced."""
 
 import json
 import shutil
@@ -40,7 +40,7 @@ from tests.factories import (
 )
 from tests.waiting import wait_until
 
-# One of everything, with redeliveries that contradict each other and elements that cannot be decoded.
+# Every kind of record, contradictory redeliveries, and elements that cannot be decoded.
 CAMPAIGN = [
     receipts("wamid.A", "wamid.B", "wamid.C"),
     receipts("wamid.A", word="delivered"),
@@ -68,13 +68,13 @@ ASIDE = ("inbox_id", "notification_id", "received_at")
 
 
 def gather(folder: Path, **options: int) -> Summary:
-    """Gather once from `folder`'s inbox into its target."""
+    """Run `gather` once, from the inbox in `folder` into the target beside it."""
     inbox, target = folder / "inbox.db", folder / "responses.db"
     with closing(LocalInbox(inbox)) as source, closing(SQLiteTarget(target)) as destination:
         return gather_inbox(source, destination, **options)
 
 
-def test_a_run_brings_everything_and_a_second_one_nothing(tmp_path: Path) -> None:
+def test_a_run_writes_every_record_and_a_second_run_writes_none(tmp_path: Path) -> None:
     fill_inbox(tmp_path / "inbox.db", CAMPAIGN)
     first = gather(tmp_path)
     assert first.read == len(CAMPAIGN)
@@ -95,7 +95,7 @@ def test_a_run_brings_everything_and_a_second_one_nothing(tmp_path: Path) -> Non
     assert all_rows(tmp_path / "responses.db") == before
 
 
-def test_one_bad_element_never_costs_its_siblings(tmp_path: Path) -> None:
+def test_an_undecodable_element_does_not_affect_its_siblings(tmp_path: Path) -> None:
     mixed = envelope(
         value(statuses=[status("wamid.A"), 7, {"id": True, "status": "sent"}, status("wamid.B")]),
         value(messages=["junk", text("wamid.R")]),
@@ -104,39 +104,39 @@ def test_one_bad_element_never_costs_its_siblings(tmp_path: Path) -> None:
     gather(tmp_path)
     target = tmp_path / "responses.db"
     assert {row["message_id"] for row in rows(target)} == {"wamid.A", "wamid.B", "wamid.R"}
-    refused = rows(target, "rejected")
-    assert {row["path"] for row in refused} == {
+    rejections = rows(target, "rejected")
+    assert {row["path"] for row in rejections} == {
         "$.entry[0].changes[0].value.statuses[1]",
         "$.entry[0].changes[0].value.statuses[2]",
         "$.entry[0].changes[1].value.messages[0]",
     }
-    assert all(row["reason"] for row in refused)
+    assert all(row["reason"] for row in rejections)
 
 
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-def test_order_and_repetition_do_not_matter(
+def test_rows_do_not_depend_on_order_or_repetition_of_notifications(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
 ) -> None:
     """Any permutation of any multiset of notifications, in any split into runs, gives the same rows."""
-    posts = data.draw(st.lists(st.sampled_from(CAMPAIGN), min_size=1, max_size=8))
+    bodies = data.draw(st.lists(st.sampled_from(CAMPAIGN), min_size=1, max_size=8))
     tables = []
-    for shuffled in (posts, data.draw(st.permutations(posts + posts[: data.draw(st.integers(0, 4))]))):
+    for shuffled in (bodies, data.draw(st.permutations(bodies + bodies[: data.draw(st.integers(0, 4))]))):
         folder = tmp_path_factory.mktemp("order")
         for part in _split(shuffled, data.draw(st.integers(1, 4))):
             fill_inbox(folder / "inbox.db", part)
             gather(folder)
-        # The order of arrival is what differs: with it the time of receipt and who came first.
+        # The order of arrival differs, and with it the time of receipt and the first notification.
         tables.append(all_rows(folder / "responses.db", aside=ASIDE))
     assert _without_times_of_receipt(tables[0]) == _without_times_of_receipt(tables[1])
 
 
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(order=st.permutations(range(len(CAMPAIGN))), batch=st.integers(1, 4))
-def test_the_order_of_applying_does_not_matter_to_any_column(
+def test_no_column_depends_on_the_order_of_applying(
     tmp_path_factory: pytest.TempPathFactory, order: list[int], batch: int
 ) -> None:
-    """The same notifications of one inbox, applied in any order by replay, give the same rows to the last column."""
+    """The notifications of an inbox give the same rows, to the last column, if `replay` applies them in any order."""
     from gatherer.inbox.base import Selection
     from gatherer.pipeline.replay import replay_notifications
 
@@ -148,20 +148,20 @@ def test_the_order_of_applying_does_not_matter_to_any_column(
         for start in range(0, len(order), batch):
             ids = frozenset(number + 1 for number in order[start : start + batch])
             replay_notifications(inbox, target, Selection(ids=ids))
-        assert target.position(inbox.identity) is None, "a replay leaves the position alone"
+        assert target.position(inbox.identity) is None, "a replay does not change the position"
     assert all_rows(shuffled) == all_rows(folder / "responses.db")
 
 
-def _split(posts: list[bytes], parts: int) -> list[list[bytes]]:
-    size = -(-len(posts) // parts)
-    return [posts[start : start + size] for start in range(0, len(posts), size)]
+def _split(bodies: list[bytes], parts: int) -> list[list[bytes]]:
+    size = -(-len(bodies) // parts)
+    return [bodies[start : start + size] for start in range(0, len(bodies), size)]
 
 
 def _without_times_of_receipt(
     tables: dict[str, list[dict[str, object]]],
 ) -> dict[str, list[dict[str, object]]]:
-    for found in tables.values():
-        for row in found:
+    for records in tables.values():
+        for row in records:
             if row.get("occurred_at_source") == "receipt":
                 row.pop("occurred_at")
     return tables
@@ -176,17 +176,17 @@ def test_a_batch_is_bounded_by_rows_and_by_bytes(tmp_path: Path, monkeypatch: py
         summary = gather_inbox(source, destination, progress=lambda done, total: seen.append(done))
     assert summary.read == len(CAMPAIGN)
     assert max(b - a for a, b in zip([0, *seen], seen, strict=False)) <= 4
-    assert len(seen) > len(CAMPAIGN) / 4, "some batches were cut by their bytes"
+    assert len(seen) > len(CAMPAIGN) / 4, "some batches reached the limit of bytes"
 
 
-def test_limit_stops_and_the_next_run_goes_on(tmp_path: Path) -> None:
+def test_a_run_stops_at_the_limit_and_the_next_one_continues(tmp_path: Path) -> None:
     fill_inbox(tmp_path / "inbox.db", CAMPAIGN)
     assert gather(tmp_path, limit=3).position == 3
     assert gather(tmp_path, limit=3).position == 6
     assert gather(tmp_path).position == len(CAMPAIGN)
 
 
-def test_a_target_restored_from_an_older_copy_refills_by_itself(tmp_path: Path) -> None:
+def test_a_target_restored_from_an_older_copy_catches_up(tmp_path: Path) -> None:
     target = tmp_path / "responses.db"
     fill_inbox(tmp_path / "inbox.db", CAMPAIGN[:6])
     gather(tmp_path)
@@ -203,7 +203,7 @@ def test_a_target_restored_from_an_older_copy_refills_by_itself(tmp_path: Path) 
     assert all_rows(target) == expected
 
 
-def test_an_inbox_that_was_reset_under_its_identity_stops_the_run(tmp_path: Path) -> None:
+def test_a_run_fails_when_the_inbox_was_restored_from_an_older_copy(tmp_path: Path) -> None:
     inbox = tmp_path / "inbox.db"
     fill_inbox(inbox, CAMPAIGN[:2])
     shutil.copy(inbox, tmp_path / "old.db")
@@ -216,7 +216,9 @@ def test_an_inbox_that_was_reset_under_its_identity_stops_the_run(tmp_path: Path
     fill_inbox(inbox, [])
     with pytest.raises(InboxError, match="up to notification 6, but it ends at 2"):
         gather(tmp_path)
-    fill_inbox(inbox, CAMPAIGN[6:])  # it grows past the position, with other notifications under the old ids
+    fill_inbox(
+        inbox, CAMPAIGN[6:]
+    )  # the inbox grows past the position, with other notifications under the old ids
     with pytest.raises(InboxError, match="notification 6 of this inbox is not the one"):
         gather(tmp_path)
     assert all_rows(tmp_path / "responses.db") == before
@@ -231,7 +233,7 @@ def test_a_new_inbox_is_gathered_from_its_start(tmp_path: Path) -> None:
     assert gather(tmp_path).read == len(CAMPAIGN) - 6
 
 
-def test_a_gap_made_by_purging_is_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_run_reports_purged_notifications(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     inbox = tmp_path / "inbox.db"
     fill_inbox(inbox, CAMPAIGN)
     gather(tmp_path, limit=2)
@@ -243,7 +245,7 @@ def test_a_gap_made_by_purging_is_reported(tmp_path: Path, caplog: pytest.LogCap
     assert "3 notifications (3 to 5) were purged" in caplog.text
 
 
-def test_gather_reads_while_the_inbox_is_written_and_while_it_is_not(tmp_path: Path) -> None:
+def test_gather_reads_while_a_server_writes_and_after_it_has_ended(tmp_path: Path) -> None:
     inbox = tmp_path / "inbox.db"
     fill_inbox(inbox, CAMPAIGN[:1])
     writing = threading.Thread(
@@ -285,23 +287,23 @@ print(seen)
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
 @pytest.mark.parametrize("stride", [pytest.param(9), pytest.param(1, marks=pytest.mark.nightly)])
-def test_kill_9_of_a_run_at_every_step_loses_and_doubles_nothing(tmp_path: Path, stride: int) -> None:
-    """Killed before its n-th SQL statement for n = 1, 2, 3 …, the runs after it end with the right rows."""
-    (tmp_path / "calm").mkdir()
-    fill_inbox(tmp_path / "calm" / "inbox.db", CAMPAIGN)
-    gather(tmp_path / "calm")
-    expected = all_rows(tmp_path / "calm" / "responses.db")
+def test_kill_9_at_any_statement_of_a_run_loses_and_duplicates_no_row(tmp_path: Path, stride: int) -> None:
+    """A run is killed before its n-th SQL statement, for n = 1, 2, 3 …; the next run ends with the right rows."""
+    (tmp_path / "complete").mkdir()
+    fill_inbox(tmp_path / "complete" / "inbox.db", CAMPAIGN)
+    gather(tmp_path / "complete")
+    expected = all_rows(tmp_path / "complete" / "responses.db")
     fatal, killed = 1, 0
     while True:
         folder = tmp_path / str(fatal)
         folder.mkdir()
-        for file in inbox_files(tmp_path / "calm"):
+        for file in inbox_files(tmp_path / "complete"):
             shutil.copy(file, folder)
         command = [sys.executable, "-c", KILLED_AT_STATEMENT, str(folder), str(fatal)]
-        ended = subprocess.run(command, capture_output=True, timeout=60, check=False)
-        if ended.returncode == 0:
+        result = subprocess.run(command, capture_output=True, timeout=60, check=False)
+        if result.returncode == 0:
             break
-        assert ended.returncode == -signal.SIGKILL, ended.stderr.decode()
+        assert result.returncode == -signal.SIGKILL, result.stderr.decode()
         killed += 1
         gather(folder)
         assert all_rows(folder / "responses.db") == expected
@@ -317,9 +319,9 @@ def test_kill_9_of_a_run_at_every_step_loses_and_doubles_nothing(tmp_path: Path,
 def test_the_json_summary_is_one_object(tmp_path: Path) -> None:
     configure(tmp_path)
     fill_inbox(tmp_path / "inbox.db", CAMPAIGN)
-    ended = run(tmp_path, "gather", "--json")
-    assert ended.returncode == 0, ended.stderr.decode()
-    summary = json.loads(ended.stdout)
+    result = run(tmp_path, "gather", "--json")
+    assert result.returncode == 0, result.stderr.decode()
+    summary = json.loads(result.stdout)
     assert summary["read"] == summary["position"] == len(CAMPAIGN)
     assert summary["inserted"]["sent"] == 4
     assert summary["rejected"] == 5
@@ -327,19 +329,19 @@ def test_the_json_summary_is_one_object(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="LOUD: only Linux has /dev/full")
-def test_an_output_on_a_full_disk_is_one_line_and_costs_nothing(tmp_path: Path) -> None:
+def test_a_full_disk_under_the_output_is_one_error_line_and_loses_no_row(tmp_path: Path) -> None:
     configure(tmp_path)
     fill_inbox(tmp_path / "inbox.db", CAMPAIGN)
     command = [sys.executable, "-m", "gatherer", "gather", "--json"]
     with Path("/dev/full").open("wb") as full:
-        ended = subprocess.run(command, cwd=tmp_path, stdout=full, stderr=subprocess.PIPE, check=False)
-    assert ended.returncode == 75
-    assert b"Error: the output could not be written: No space left on device" in ended.stderr
-    assert b"defect" not in ended.stderr
+        result = subprocess.run(command, cwd=tmp_path, stdout=full, stderr=subprocess.PIPE, check=False)
+    assert result.returncode == 75
+    assert b"Error: the output could not be written: No space left on device" in result.stderr
+    assert b"defect" not in result.stderr
     assert len(rows(tmp_path / "responses.db")) > 4
 
 
-def test_fail_on_rejected_exits_1_once(tmp_path: Path) -> None:
+def test_fail_on_rejected_exits_1_only_for_new_rejections(tmp_path: Path) -> None:
     configure(tmp_path)
     fill_inbox(tmp_path / "inbox.db", [b"junk"])
     assert run(tmp_path, "gather", "--fail-on-rejected").returncode == 1
@@ -351,12 +353,12 @@ def test_a_dry_run_counts_and_writes_nothing(tmp_path: Path) -> None:
     fill_inbox(tmp_path / "inbox.db", CAMPAIGN)
     summary = json.loads(call(tmp_path, "gather", "--dry-run", "--json").stdout)
     assert summary["inserted"]["sent"] == 4
-    assert not list(tmp_path.glob("responses.db*[!k]")), "nothing is left behind but the lock"
+    assert not list(tmp_path.glob("responses.db*[!k]")), "only the lock file remains"
     assert json.loads(call(tmp_path, "gather", "--json").stdout)["read"] == len(CAMPAIGN)
 
 
 @contextmanager
-def _held_since(folder: Path, ago: timedelta) -> Iterator[None]:
+def _run_lock_held(folder: Path, ago: timedelta) -> Iterator[None]:
     lock = folder / "responses.db.gather.lock"
     with exclusive(lock):
         since = timestamps.iso(timestamps.now() - ago)
@@ -365,19 +367,19 @@ def _held_since(folder: Path, ago: timedelta) -> Iterator[None]:
         yield
 
 
-def test_a_second_gather_says_who_is_at_it(tmp_path: Path) -> None:
+def test_a_second_gather_names_the_running_process(tmp_path: Path) -> None:
     configure(tmp_path)
     fill_inbox(tmp_path / "inbox.db", CAMPAIGN)
-    with _held_since(tmp_path, timedelta(minutes=5)):
-        ended = run(tmp_path, "gather")
-        assert ended.returncode == 0
-        assert b"process 4711 on app-server" in ended.stdout
+    with _run_lock_held(tmp_path, timedelta(minutes=5)):
+        result = run(tmp_path, "gather")
+        assert result.returncode == 0
+        assert b"process 4711 on app-server" in result.stdout
         assert not (tmp_path / "responses.db").exists()
-    with _held_since(tmp_path, timedelta(minutes=61)):
-        ended = run(tmp_path, "gather")
-        assert ended.returncode == 75
-        assert b"more than an hour" in ended.stderr
-        assert b"4711" in ended.stderr
+    with _run_lock_held(tmp_path, timedelta(minutes=61)):
+        result = run(tmp_path, "gather")
+        assert result.returncode == 75
+        assert b"more than an hour" in result.stderr
+        assert b"4711" in result.stderr
     assert b"gathered" in call(tmp_path, "gather").stdout
 
 
@@ -394,44 +396,44 @@ def test_a_second_gather_says_who_is_at_it(tmp_path: Path) -> None:
         (["extra"], 2, b"unexpected extra argument"),
     ],
 )
-def test_wrong_options_get_one_clear_line(
+def test_invalid_options_are_usage_errors(
     tmp_path: Path, arguments: list[str], code: int, words: bytes
 ) -> None:
     configure(tmp_path)
     fill_inbox(tmp_path / "inbox.db", [])
-    ended = call(tmp_path, "gather", *arguments)
-    assert ended.returncode == code
-    assert words in ended.stderr
-    assert b"Traceback" not in ended.stderr
+    result = call(tmp_path, "gather", *arguments)
+    assert result.returncode == code
+    assert words in result.stderr
+    assert b"Traceback" not in result.stderr
 
 
-def test_what_cannot_be_used_is_named_and_exits_3(tmp_path: Path) -> None:
+def test_an_unusable_inbox_or_target_is_reported_with_exit_code_3(tmp_path: Path) -> None:
     configure(tmp_path)
-    ended = call(tmp_path, "gather")
-    assert (ended.returncode, b"gatherer serve" in ended.stderr) == (3, True), "no inbox yet"
+    result = call(tmp_path, "gather")
+    assert (result.returncode, b"gatherer serve" in result.stderr) == (3, True), "no inbox yet"
     (tmp_path / "inbox.db").write_bytes(b"this is not a database, but it is long enough to be looked at" * 20)
-    ended = call(tmp_path, "gather")
-    assert (ended.returncode, ended.stderr.count(b"\n")) == (3, 1), ended.stderr
+    result = call(tmp_path, "gather")
+    assert (result.returncode, result.stderr.count(b"\n")) == (3, 1), result.stderr
     (tmp_path / "inbox.db").unlink()
     fill_inbox(tmp_path / "inbox.db", CAMPAIGN)
     with closing(sqlite3.connect(tmp_path / "responses.db")) as connection, connection:
-        connection.execute("CREATE TABLE somebody_elses (x)")
-    ended = call(tmp_path, "gather")
-    assert (ended.returncode, b"not a gatherer target" in ended.stderr) == (3, True)
+        connection.execute("CREATE TABLE other (x)")
+    result = call(tmp_path, "gather")
+    assert (result.returncode, b"not a gatherer target" in result.stderr) == (3, True)
 
 
-def test_a_folder_that_cannot_be_written_is_no_defect(tmp_path: Path) -> None:
+def test_an_unwritable_lock_file_is_reported_with_exit_code_3(tmp_path: Path) -> None:
     configure(tmp_path)
     fill_inbox(tmp_path / "inbox.db", CAMPAIGN)
-    (tmp_path / "responses.db.gather.lock").mkdir()  # as little of a file as one of another account
-    ended = call(tmp_path, "gather")
-    assert (ended.returncode, ended.stderr.count(b"\n")) == (3, 1), ended.stderr
-    assert b"gather.lock cannot be written" in ended.stderr
+    (tmp_path / "responses.db.gather.lock").mkdir()  # a folder is as unwritable as a file of another account
+    result = call(tmp_path, "gather")
+    assert (result.returncode, result.stderr.count(b"\n")) == (3, 1), result.stderr
+    assert b"gather.lock cannot be written" in result.stderr
     (tmp_path / "responses.db.gather.lock").rmdir()
     assert call(tmp_path, "gather").returncode == 0
 
 
-def test_a_locked_target_exits_75_and_nothing_is_lost(
+def test_a_locked_target_is_a_temporary_error_and_loses_no_notification(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from gatherer.model.errors import TemporaryError
@@ -449,7 +451,7 @@ def test_a_locked_target_exits_75_and_nothing_is_lost(
     assert gather(tmp_path).read == len(CAMPAIGN) - 1
 
 
-def test_a_schedule_gathers_now_and_again_and_stops_on_sigterm(tmp_path: Path) -> None:
+def test_a_schedule_continues_after_a_failed_run_and_stops_on_sigterm(tmp_path: Path) -> None:
     configure(tmp_path)
     fill_inbox(tmp_path / "inbox.db", [receipts("wamid.1")])
     command = [sys.executable, "-u", "-m", "gatherer", "gather", "--every", "1s"]
@@ -462,9 +464,9 @@ def test_a_schedule_gathers_now_and_again_and_stops_on_sigterm(tmp_path: Path) -
             _wait_for_rows(tmp_path / "responses.db", 1)
             fill_inbox(tmp_path / "inbox.db", [receipts("wamid.2")])
             _wait_for_rows(tmp_path / "responses.db", 2)
-            shutil.move(tmp_path / "inbox.db", tmp_path / "away.db")  # the next run fails …
+            shutil.move(tmp_path / "inbox.db", tmp_path / "away.db")  # the next run fails,
             wait_until(lambda: b"the run failed" in log.read_bytes())
-            shutil.move(tmp_path / "away.db", tmp_path / "inbox.db")  # … and the one after it comes
+            shutil.move(tmp_path / "away.db", tmp_path / "inbox.db")  # and the run after it succeeds
             fill_inbox(tmp_path / "inbox.db", [receipts("wamid.3")])
             _wait_for_rows(tmp_path / "responses.db", 3)
             process.send_signal(signal.SIGTERM)
@@ -475,8 +477,8 @@ def test_a_schedule_gathers_now_and_again_and_stops_on_sigterm(tmp_path: Path) -
     assert b"Traceback" not in log.read_bytes()
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="signals are sent in another way there")
-def test_a_schedule_that_is_told_twice_stops_as_cleanly(tmp_path: Path) -> None:
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows sends signals differently")
+def test_a_schedule_stops_cleanly_after_repeated_signals(tmp_path: Path) -> None:
     configure(tmp_path)
     fill_inbox(tmp_path / "inbox.db", [receipts("wamid.1")])
     command = [sys.executable, "-u", "-m", "gatherer", "gather", "--every", "1h"]
@@ -502,7 +504,7 @@ def _wait_for_rows(path: Path, count: int) -> None:
     wait_until(written, f"there are not {count} rows")
 
 
-def test_a_run_is_written_down_even_if_it_failed(tmp_path: Path) -> None:
+def test_a_failed_run_is_recorded(tmp_path: Path) -> None:
     configure(tmp_path)
     fill_inbox(tmp_path / "inbox.db", CAMPAIGN)
     call(tmp_path, "gather")

@@ -1,4 +1,4 @@
-"""Replay: manual recovery that can be repeated, and that mends what a decoder once got wrong."""
+"""Replay: recovery that an operator can repeat, and that corrects rows of a faulty decoder."""
 
 import json
 import sqlite3
@@ -21,7 +21,7 @@ from tests.factories import (
     value,
 )
 
-POSTS = [
+BODIES = [
     receipts("wamid.A"),
     receipts("wamid.B"),
     envelope(value(statuses=[status("wamid.A", biz_opaque_callback_data="spring")])),
@@ -32,17 +32,17 @@ POSTS = [
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A folder with an inbox of five notifications that have been gathered."""
+    """A folder with an inbox of five gathered notifications."""
     configure(tmp_path)
-    fill_inbox(tmp_path / "inbox.db", POSTS)
+    fill_inbox(tmp_path / "inbox.db", BODIES)
     assert call(tmp_path, "gather").returncode == 0
     return tmp_path
 
 
 def replay(folder: Path, *arguments: str) -> dict[str, object]:
-    ended = call(folder, "replay", "--json", *arguments)
-    assert ended.returncode == 0, ended.stderr.decode()
-    summary: dict[str, object] = json.loads(ended.stdout)
+    result = call(folder, "replay", "--json", *arguments)
+    assert result.returncode == 0, result.stderr.decode()
+    summary: dict[str, object] = json.loads(result.stdout)
     return summary
 
 
@@ -63,7 +63,7 @@ def tamper(folder: Path, statement: str) -> None:
         (["--until", "2026-09-21T16:13:21+02:00"], 1),
         (["--since", "2026-09-21", "--until", "2026-09-22"], 5),
         (["--endpoint", "apteco"], 5),
-        (["--endpoint", "nobody"], 0),
+        (["--endpoint", "unknown"], 0),
         (["--rejected"], 1),
         (["--id", "99"], 0),
         (["--id", "9223372036854775808"], 0),
@@ -71,7 +71,7 @@ def tamper(folder: Path, statement: str) -> None:
         (["--to-id", "9223372036854775808"], 5),
     ],
 )
-def test_notifications_are_chosen_and_change_nothing_that_is_right(
+def test_replay_of_selected_notifications_does_not_change_correct_rows(
     folder: Path, choice: list[str], read: int
 ) -> None:
     before = all_rows(folder / "responses.db")
@@ -79,33 +79,33 @@ def test_notifications_are_chosen_and_change_nothing_that_is_right(
     assert all_rows(folder / "responses.db") == before
 
 
-def test_replay_brings_back_rows_that_the_target_lost(folder: Path) -> None:
+def test_replay_restores_missing_rows(folder: Path) -> None:
     before = all_rows(folder / "responses.db")
     tamper(folder, "DELETE FROM response WHERE kind = 'replied'")
     assert replay(folder, "--all")["inserted"] == {"replied": 1}
     assert all_rows(folder / "responses.db") == before
 
 
-def test_the_position_stays_where_it_is(folder: Path) -> None:
+def test_replay_does_not_move_the_position(folder: Path) -> None:
     fill_inbox(folder / "inbox.db", [receipts("wamid.C")])
     replay(folder, "--all")
     assert json.loads(call(folder, "gather", "--json").stdout)["read"] == 1
 
 
-def test_rebuild_mends_rows_that_a_decoder_got_wrong(folder: Path) -> None:
-    """A wrong value smaller than the right one would survive any merge, and a wrong key would stay for ever."""
+def test_rebuild_corrects_rows_of_a_faulty_decoder(folder: Path) -> None:
+    """A wrong value that is smaller than the right one survives every merge, and a wrong key stays forever."""
     before = all_rows(folder / "responses.db")
     tamper(folder, "UPDATE response SET reply_text = '' WHERE kind = 'replied'")
     tamper(folder, "UPDATE response SET key = x'00', message_id = 'wrong' WHERE message_id = 'wamid.B'")
     replay(folder, "--all")
     assert all_rows(folder / "responses.db") != before
     summary = replay(folder, "--all", "--rebuild")
-    assert summary["removed"] == 5  # four responses with the wrong one, and a rejection
+    assert summary["removed"] == 5  # four responses, including the wrong one, and a rejection
     assert all_rows(folder / "responses.db") == before
 
 
-def test_rebuild_keeps_what_other_notifications_said(folder: Path) -> None:
-    """Notification 1 brought the row first, 3 filled its reference: rebuilding 1 alone must not lose that."""
+def test_rebuild_preserves_values_from_other_notifications(folder: Path) -> None:
+    """Notification 1 created the row, notification 3 added its reference: rebuilding 1 alone must not lose it."""
     before = all_rows(folder / "responses.db")
     replay(folder, "--id", "1", "--rebuild")
     assert all_rows(folder / "responses.db") == before
@@ -113,16 +113,16 @@ def test_rebuild_keeps_what_other_notifications_said(folder: Path) -> None:
     assert row["client_reference"] == "spring"
 
 
-def test_rebuild_of_rejected_notifications_loses_none(folder: Path) -> None:
+def test_rebuild_of_rejected_notifications_preserves_the_rejections(folder: Path) -> None:
     before = all_rows(folder / "responses.db")
     summary = replay(folder, "--rejected", "--rebuild")
     assert (summary["read"], summary["removed"], summary["rejected"]) == (1, 1, 1)
     assert all_rows(folder / "responses.db") == before
 
 
-def test_another_provider_resolves_what_was_rejected(tmp_path: Path) -> None:
+def test_replay_with_another_provider_resolves_rejections(tmp_path: Path) -> None:
     configure(tmp_path)
-    fill_inbox(tmp_path / "inbox.db", [receipts("wamid.A")], provider="nobody")
+    fill_inbox(tmp_path / "inbox.db", [receipts("wamid.A")], provider="unknown")
     call(tmp_path, "gather")
     assert [row["reason_class"] for row in rows(tmp_path / "responses.db", "rejected")] == [
         "unknown_provider"
@@ -134,7 +134,7 @@ def test_another_provider_resolves_what_was_rejected(tmp_path: Path) -> None:
     assert replay(tmp_path, "--rejected")["read"] == 0
 
 
-def test_rejected_notifications_are_replayed_even_when_the_inbox_is_gone(folder: Path) -> None:
+def test_rejected_notifications_can_be_replayed_without_the_inbox(folder: Path) -> None:
     for file in inbox_files(folder):
         file.unlink()
     assert replay(folder, "--rejected")["read"] == 1
@@ -160,8 +160,8 @@ def test_a_dry_run_changes_nothing(folder: Path) -> None:
         (["--all", "--provider", "pigeon"], b"no provider 'pigeon'"),
     ],
 )
-def test_wrong_options_get_one_clear_line(folder: Path, arguments: list[str], words: bytes) -> None:
-    ended = call(folder, "replay", *arguments)
-    assert ended.returncode == 2
-    assert words in ended.stderr
-    assert b"Traceback" not in ended.stderr
+def test_invalid_options_are_usage_errors(folder: Path, arguments: list[str], words: bytes) -> None:
+    result = call(folder, "replay", *arguments)
+    assert result.returncode == 2
+    assert words in result.stderr
+    assert b"Traceback" not in result.stderr
