@@ -1,4 +1,4 @@
-"""The command line as a whole: quick to answer, complete, and clear about what is wrong."""
+"""The command line as a whole: fast help, complete help texts, clear usage errors."""
 
 import json
 import subprocess
@@ -24,50 +24,50 @@ HEAVY = (
 )
 
 
-def test_help_imports_nothing_that_takes_time() -> None:
-    """`gatherer --help` answers at once because libraries are imported where they are used."""
-    asked = [["--version"], ["--help"], *([name, "--help"] for name in COMMANDS)]
+def test_help_imports_no_heavy_library() -> None:
+    """`gatherer --help` is fast because libraries are imported where they are used."""
+    command_lines = [["--version"], ["--help"], *([name, "--help"] for name in COMMANDS)]
     program = (
         "import json, sys\n"
         "from gatherer.cli import main\n"
-        f"for arguments in {asked!r}:\n"
+        f"for arguments in {command_lines!r}:\n"
         "    sys.argv = ['gatherer', *arguments]\n"
         "    try:\n        main()\n"
         "    except SystemExit:\n"
         f"        heavy = [name for name in {HEAVY!r} if name in sys.modules]\n"
-        "        print(json.dumps({'asked': arguments, 'heavy': heavy}))\n"
+        "        print(json.dumps({'arguments': arguments, 'heavy': heavy}))\n"
     )
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
-    told = [json.loads(line) for line in result.stdout.splitlines() if line.startswith(b'{"asked"')]
-    assert told == [{"asked": arguments, "heavy": []} for arguments in asked]
+    results = [json.loads(line) for line in result.stdout.splitlines() if line.startswith(b'{"arguments"')]
+    assert results == [{"arguments": arguments, "heavy": []} for arguments in command_lines]
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_each_command_says_what_it_does_and_each_option_too(name: str) -> None:
+def test_each_command_and_option_has_a_help_text(name: str) -> None:
     command = gatherer.get_command(click.Context(gatherer), name)
     assert command is not None
     commands = list(command.commands.values()) if isinstance(command, click.Group) else [command]
-    for one in commands:
-        assert one.help
-        assert "Example" in one.help
-        options = [parameter for parameter in one.params if isinstance(parameter, click.Option)]
+    for subcommand in commands:
+        assert subcommand.help
+        assert "Example" in subcommand.help
+        options = [parameter for parameter in subcommand.params if isinstance(parameter, click.Option)]
         assert [option.name for option in options if not option.help] == []
 
 
-def test_every_command_has_the_example_of_a_working_command_line() -> None:
-    """The examples in the help texts are accepted by the parser."""
+def test_the_examples_in_help_texts_are_valid_command_lines() -> None:
+    """The parser accepts each example."""
     for name in COMMANDS:
         command = gatherer.get_command(click.Context(gatherer), name)
         assert command is not None
-        for one in list(command.commands.values()) if isinstance(command, click.Group) else [command]:
-            for line in (one.help or "").splitlines():
+        for subcommand in list(command.commands.values()) if isinstance(command, click.Group) else [command]:
+            for line in (subcommand.help or "").splitlines():
                 example = line.removeprefix("Examples:").removeprefix("Example:").strip()
                 if example.startswith("gatherer "):
                     parse(example.partition(" > ")[0].split()[1:])
 
 
 def parse(arguments: list[str]) -> None:
-    """Parse a command line without running it; raises what the parser has against it."""
+    """Parse a command line without running it; raises the usage error of the parser."""
     command: click.Command = gatherer
     context: click.Context | None = None
     rest = [argument.strip('"') for argument in arguments]
@@ -84,7 +84,7 @@ def parse(arguments: list[str]) -> None:
     "arguments",
     [("nope",), ("--nope",), ("--log-level", "loud", "status"), ("serv",), ("gather", "--every", "5x")],
 )
-def test_a_wrong_command_line_exits_2_with_one_error(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+def test_an_invalid_command_line_exits_2_with_one_error(tmp_path: Path, arguments: tuple[str, ...]) -> None:
     result = run(tmp_path, *arguments)
     assert result.returncode == 2
     assert result.stdout == b""

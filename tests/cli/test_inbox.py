@@ -1,4 +1,4 @@
-"""`gatherer inbox …`: what it shows, what it takes out and back in, what it refuses."""
+"""`gatherer inbox …`: list, show, export, import, backup, purge, check."""
 
 import json
 import os
@@ -28,14 +28,14 @@ ODD = [
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A configuration, and an inbox of odd bodies."""
+    """A folder with a configuration and an inbox of odd bodies."""
     configure(tmp_path)
     fill_inbox(tmp_path / "inbox.db", ODD)
     return tmp_path
 
 
 def inbox(folder: Path, *arguments: str, stdin: bytes = b"", code: int = 0) -> str:
-    """Run `gatherer inbox` with `arguments`; return what it prints: errors, when it is to fail."""
+    """Run `gatherer inbox` with `arguments`; return its output, or its errors if `code` is not 0."""
     result = call(folder, "inbox", *arguments, stdin=stdin)
     assert result.returncode == code, result
     if code:
@@ -49,16 +49,16 @@ def identity(path: Path) -> str:
         return opened.identity
 
 
-def test_notifications_are_listed_as_chosen(folder):
-    listed = [json.loads(line) for line in inbox(folder, "list", "--json").splitlines()]
-    assert [one["id"] for one in listed] == [1, 2, 3, 4, 5, 6]
-    assert [one["bytes"] for one in listed] == [len(body) for body in ODD]
-    assert listed[1]["received_at"] == timestamps.iso(timestamps.from_milliseconds(RECEIVED_AT + 1000))
+def test_list_shows_the_selected_notifications(folder):
+    records = [json.loads(line) for line in inbox(folder, "list", "--json").splitlines()]
+    assert [record["id"] for record in records] == [1, 2, 3, 4, 5, 6]
+    assert [record["bytes"] for record in records] == [len(body) for body in ODD]
+    assert records[1]["received_at"] == timestamps.iso(timestamps.from_milliseconds(RECEIVED_AT + 1000))
     assert len(inbox(folder, "list", "--from-id", "2", "--limit", "3").splitlines()) == 3
     assert inbox(folder, "list", "--endpoint", "other") == ""
 
 
-def test_one_notification_is_shown_and_its_bytes_are_exact(folder):
+def test_show_prints_the_exact_bytes_of_a_notification(folder):
     shown = json.loads(inbox(folder, "show", "6"))
     assert (shown["id"], shown["endpoint"], shown["body"].encode()) == (6, "apteco", ODD[5])
     for number, body in enumerate(ODD, start=1):
@@ -66,7 +66,7 @@ def test_one_notification_is_shown_and_its_bytes_are_exact(folder):
     assert "its ids go from 1 to 6" in inbox(folder, "show", "7", code=2)
 
 
-def test_what_is_exported_and_imported_elsewhere_is_the_same(folder, tmp_path_factory):
+def test_an_export_imported_into_another_inbox_gives_the_same_rows(folder, tmp_path_factory):
     elsewhere = tmp_path_factory.mktemp("elsewhere")
     configure(elsewhere)
     fill_inbox(elsewhere / "inbox.db", [])
@@ -76,13 +76,13 @@ def test_what_is_exported_and_imported_elsewhere_is_the_same(folder, tmp_path_fa
     columns = "received_at, endpoint, provider, remote, content_type, headers, body"
     assert rows(elsewhere / "inbox.db", columns) == rows(folder / "inbox.db", columns)
     assert [body for *_, body in rows(elsewhere / "inbox.db", columns)] == ODD
-    for one in (folder, elsewhere):
-        assert call(one, "gather").returncode == 0
+    for directory in (folder, elsewhere):
+        assert call(directory, "gather").returncode == 0
     aside = ("inbox_id",)
     assert all_rows(folder / "responses.db", aside=aside) == all_rows(elsewhere / "responses.db", aside=aside)
 
 
-def test_what_is_imported_where_it_came_from_doubles_no_row(folder):
+def test_an_export_imported_into_its_own_inbox_duplicates_no_row(folder):
     call(folder, "gather")
     before = all_rows(folder / "responses.db")
     exported = folder / "x.ndjson"
@@ -93,10 +93,10 @@ def test_what_is_imported_where_it_came_from_doubles_no_row(folder):
     assert all_rows(folder / "responses.db") == before
 
 
-def test_raw_files_go_out_and_come_back(folder):
+def test_raw_bodies_can_be_exported_and_imported(folder):
     inbox(folder, "export", "--raw", "bodies", "--to-id", "4")
     files = sorted((folder / "bodies").iterdir())
-    assert [one.read_bytes() for one in files] == ODD[:4]
+    assert [file.read_bytes() for file in files] == ODD[:4]
     assert "exist" in inbox(folder, "export", "--raw", "bodies", "--to-id", "4", code=2)
     inbox(folder, "import", "--raw", "--endpoint", "apteco", *map(str, files))
     stored = rows(folder / "inbox.db", "received_at, endpoint, provider, body")
@@ -121,7 +121,7 @@ LINE = json.dumps({"received_at": "2026-11-01T00:00:00Z", "endpoint": "e", "prov
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (b"no json", "line 3: not valid JSON"),
         (b"[]", "not a JSON object"),
@@ -138,25 +138,25 @@ LINE = json.dumps({"received_at": "2026-11-01T00:00:00Z", "endpoint": "e", "prov
         ({"sha256": "00"}, "was changed after the export"),
     ],
 )
-def test_a_line_that_is_no_notification_is_named_and_nothing_is_imported(folder, change, said):
+def test_an_invalid_line_is_reported_and_nothing_is_imported(folder, change, message):
     bad = change if isinstance(change, bytes) else json.dumps(json.loads(LINE) | change).encode()
     (folder / "x.ndjson").write_bytes(b"\xef\xbb\xbf" + LINE.encode() + b"\r\n\n" + bad + b"\n")
     error = inbox(folder, "import", "x.ndjson", code=2)
-    assert said in error
+    assert message in error
     assert "x.ndjson, line 3" in error
     assert "nothing was imported" in error
     assert len(rows(folder / "inbox.db", "id")) == 6
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "said"),
+    ("arguments", "code", "message"),
     [
         (("import",), 2, "Missing argument"),
         (("import", "missing.ndjson"), 2, "missing.ndjson cannot be read"),
         (("import", "--raw", "x"), 2, "--raw needs --endpoint"),
         (("import", "--endpoint", "apteco", "x"), 2, "need --raw"),
         (("import", "--raw", "--endpoint", "other", "x"), 2, "add --provider"),
-        (("import", "--raw", "--endpoint", "other", "--provider", "nobody", "x"), 2, "nobody"),
+        (("import", "--raw", "--endpoint", "other", "--provider", "pigeon", "x"), 2, "pigeon"),
         (("export", "--raw", "gatherer.toml"), 2, "is a file"),
         (("backup", "missing/x.db"), 2, "cannot be written"),
         (("backup", "inbox.db"), 2, "never replaces"),
@@ -172,22 +172,22 @@ def test_a_line_that_is_no_notification_is_named_and_nothing_is_imported(folder,
         (("show", "0"), 2, "0"),
     ],
 )
-def test_what_cannot_be_done_is_said_in_words(folder, arguments, code, said):
+def test_invalid_arguments_are_explained_and_change_nothing(folder, arguments, code, message):
     before = rows(folder / "inbox.db")
-    assert said in inbox(folder, *arguments, code=code)
+    assert message in inbox(folder, *arguments, code=code)
     assert rows(folder / "inbox.db") == before
 
 
 @pytest.mark.parametrize(
     "command", ["list", "export", "check", "purge", "consumers", "backup x.db", "import -"]
 )
-def test_without_an_inbox_that_is_said_and_none_is_made(tmp_path, command):
+def test_a_missing_inbox_is_reported_and_not_created(tmp_path, command):
     configure(tmp_path)
     assert "there is no inbox" in inbox(tmp_path, *command.split(), code=3)
-    assert sorted(one.name for one in tmp_path.iterdir()) == ["gatherer.toml"]
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["gatherer.toml"]
 
 
-def test_while_serve_runs_what_writes_is_refused_and_what_reads_works(tmp_path):
+def test_reading_commands_work_and_writing_commands_fail_while_serve_runs(tmp_path):
     with run_server(tmp_path) as server, Load(server.port, clients=2) as load:
         load.wait_for(200)
         for command in (("purge",), ("import", "-")):
@@ -201,16 +201,16 @@ def test_while_serve_runs_what_writes_is_refused_and_what_reads_works(tmp_path):
     with closing(sqlite3.connect(tmp_path / "copy.db")) as copy:
         assert copy.execute("PRAGMA integrity_check").fetchone() == ("ok",)
         assert copy.execute("PRAGMA journal_mode").fetchone() == ("delete",)
-    assert sorted(one.name for one in tmp_path.glob("copy.db*")) == ["copy.db"]
+    assert sorted(file.name for file in tmp_path.glob("copy.db*")) == ["copy.db"]
 
 
-def test_a_backup_put_in_place_is_served_and_gathered_on(folder):
+def test_a_restored_backup_can_be_served_and_gathered(folder):
     inbox(folder, "backup", "copy_%Y.db")
     (copy,) = folder.glob("copy_*.db")
     assert call(folder, "gather").returncode == 0
-    for one in folder.glob("inbox.db*"):
-        if one.is_file():
-            one.unlink()
+    for file in folder.glob("inbox.db*"):
+        if file.is_file():
+            file.unlink()
     copy.rename(folder / "inbox.db")
     with run_server(folder) as server:
         assert server.post(receipts("wamid.c")).status == 200
@@ -220,21 +220,21 @@ def test_a_backup_put_in_place_is_served_and_gathered_on(folder):
     assert json.loads(result.stdout)["read"] == 1
 
 
-def test_consumers_are_shown_and_forgotten(folder):
+def test_consumers_are_listed_and_can_be_forgotten(folder):
     path = folder / "inbox.db"
     assert "has no consumer yet" in inbox(folder, "consumers")
     consumers.acknowledge(path, "reports", identity(path), 4)
     consumers.acknowledge(path, "old", "another", 4)
     (consumers.folder(path) / "odd.json").write_text("")
-    found = {one["consumer"]: one for one in json.loads(inbox(folder, "consumers", "--json"))}
-    assert (found["reports"]["acknowledged"], found["reports"]["behind"]) == (4, 2)
-    assert found["old"]["state"] == "read another inbox"
-    assert "nothing is purged" in found["odd"]["state"]
+    states = {record["consumer"]: record for record in json.loads(inbox(folder, "consumers", "--json"))}
+    assert (states["reports"]["acknowledged"], states["reports"]["behind"]) == (4, 2)
+    assert states["old"]["state"] == "read another inbox"
+    assert "nothing is purged" in states["odd"]["state"]
     assert "reports" in inbox(folder, "consumers", "--forget", "odd")
     assert "it has: old, reports" in inbox(folder, "consumers", "--forget", "odd", code=2)
 
 
-def test_a_purge_by_hand_does_what_serve_would(folder):
+def test_the_purge_command_purges_as_serve_does(folder):
     path = folder / "inbox.db"
     with (folder / "gatherer.toml").open("a") as configuration:
         configuration.write("[inbox]\nkeep_days = 1\nkeep_days_at_most = 2\n")
@@ -268,7 +268,7 @@ def test_a_purge_by_hand_does_what_serve_would(folder):
         ("UPDATE inbox SET purged_to = 0", []),
     ],
 )
-def test_missing_notifications_are_found(folder, damage, gaps):
+def test_check_finds_missing_notifications(folder, damage, gaps):
     with closing(sqlite3.connect(folder / "inbox.db")) as connection:
         connection.execute(damage)
         connection.commit()
@@ -277,7 +277,7 @@ def test_missing_notifications_are_found(folder, damage, gaps):
     assert json.loads(result.stdout)["gaps"] == gaps
 
 
-def test_a_damaged_page_is_found(folder):
+def test_check_finds_a_damaged_page(folder):
     path = folder / "inbox.db"
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -289,19 +289,19 @@ def test_a_damaged_page_is_found(folder):
     inbox(folder, "check", code=3)
 
 
-def test_a_backup_of_a_large_inbox_holds_no_request_up(tmp_path):
-    """A request while the copy is made is answered at once."""
+def test_a_backup_of_a_large_inbox_delays_no_request(tmp_path):
+    """The server responds at once to requests during the backup."""
     fill_inbox(tmp_path / "inbox.db", (os.urandom(100_000) for _ in range(600)))
     with run_server(tmp_path) as server:
         import threading
 
-        copying = threading.Thread(target=run, args=(tmp_path, "inbox", "backup", "copy.db"))
-        copying.start()
+        backup = threading.Thread(target=run, args=(tmp_path, "inbox", "backup", "copy.db"))
+        backup.start()
         slowest = 0.0
-        while copying.is_alive():
-            begun = time.monotonic()
+        while backup.is_alive():
+            started = time.monotonic()
             assert server.post(b"{}").status == 200
-            slowest = max(slowest, time.monotonic() - begun)
-        copying.join()
+            slowest = max(slowest, time.monotonic() - started)
+        backup.join()
     assert slowest < BUSY_SECONDS
     assert len(rows(tmp_path / "copy.db", "id")) >= 600

@@ -1,4 +1,4 @@
-"""Logs: one line per event, on standard error or in a file, and no more of one kind than the disk can take."""
+"""Logs: one line per event, on standard error or in a file, limited in number and size."""
 
 import importlib
 import logging
@@ -15,20 +15,20 @@ from gatherer.server.webhook.handler import WebhookHandler
 from tests.factories import configure, fill_inbox, receipts, run
 
 
-def test_a_log_file_takes_what_standard_error_would(tmp_path: Path) -> None:
+def test_the_log_goes_to_the_log_file_instead_of_standard_error(tmp_path: Path) -> None:
     configure(tmp_path)
     fill_inbox(tmp_path / "inbox.db", [receipts("wamid.A")])
-    ended = run(tmp_path, "--log-file", "gatherer.log", "serve", "--port-that-is-none")
-    assert ended.returncode == 2
-    ended = run(tmp_path, "--log-level", "debug", "--log-file", "gatherer.log", "status")
-    assert ended.stderr == b""
+    result = run(tmp_path, "--log-file", "gatherer.log", "serve", "--no-such-option")
+    assert result.returncode == 2
+    result = run(tmp_path, "--log-level", "debug", "--log-file", "gatherer.log", "status")
+    assert result.stderr == b""
     assert (tmp_path / "gatherer.log").exists()
 
 
-def test_a_log_file_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
-    ended = run(tmp_path, "--log-file", "nowhere/gatherer.log", "status")
-    assert ended.returncode == 2
-    assert ended.stderr.decode().splitlines() == [
+def test_an_unwritable_log_file_is_one_error_line(tmp_path: Path) -> None:
+    result = run(tmp_path, "--log-file", "nowhere/gatherer.log", "status")
+    assert result.returncode == 2
+    assert result.stderr.decode().splitlines() == [
         "Error: --log-file nowhere/gatherer.log cannot be written: No such file or directory"
     ]
 
@@ -45,9 +45,7 @@ def _restored_logging() -> object:
 
 
 @pytest.mark.usefixtures("_restored_logging")
-def test_a_log_file_is_rotated_and_a_bounded_number_kept(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_log_files_are_rotated_and_bounded_in_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(logs, "MAX_FILE_BYTES", 1000)
     logs.set_up("info", tmp_path / "gatherer.log")
     for number in range(200):
@@ -59,9 +57,9 @@ def test_a_log_file_is_rotated_and_a_bounded_number_kept(
 
 
 @pytest.mark.usefixtures("_restored_logging")
-def test_no_input_can_forge_a_line(tmp_path: Path) -> None:
+def test_a_line_break_in_a_value_cannot_forge_a_log_line(tmp_path: Path) -> None:
     logs.set_up("info", tmp_path / "gatherer.log")
-    logging.getLogger("gatherer").info("said %s", "x\n2026-11-21T12:00:00.000Z ERROR forged\u2028\x1b[2J")
+    logging.getLogger("gatherer").info("received %s", "x\n2026-11-21T12:00:00.000Z ERROR forged\u2028\x1b[2J")
     assert len((tmp_path / "gatherer.log").read_text(encoding="utf-8").splitlines()) == 1
 
 
@@ -75,7 +73,7 @@ def server_loggers() -> list[logging.Logger]:
 
 
 @pytest.mark.usefixtures("_restored_logging")
-def test_every_module_that_clients_reach_is_limited(tmp_path: Path) -> None:
+def test_lines_that_clients_cause_are_limited_in_every_module(tmp_path: Path) -> None:
     """Fails if a module is renamed or moved so that the limit no longer reaches its lines."""
     loggers = server_loggers()
     names = {logger.name for logger in loggers}
@@ -90,7 +88,7 @@ def test_every_module_that_clients_reach_is_limited(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("_restored_logging")
-def test_lines_that_no_client_causes_are_not_limited(tmp_path: Path) -> None:
+def test_lines_of_a_run_are_not_limited(tmp_path: Path) -> None:
     logs.set_up("info", tmp_path / "gatherer.log")
     for number in range(logs.LIMITED_LINES * 2):
         logging.getLogger("gatherer.pipeline.gather").warning("event %d of a long run", number)
@@ -98,7 +96,7 @@ def test_lines_that_no_client_causes_are_not_limited(tmp_path: Path) -> None:
     assert text.count("of a long run") == logs.LIMITED_LINES * 2
 
 
-def test_lines_of_one_kind_are_limited_and_counted() -> None:
+def test_suppressed_lines_of_one_kind_are_counted() -> None:
     limit = logs.RateLimit(logs.LIMITED_LOGGER)
     logger = logging.getLogger(f"{logs.LIMITED_LOGGER}.test")
 
@@ -110,4 +108,4 @@ def test_lines_of_one_kind_are_limited_and_counted() -> None:
     assert sum(filtered(1000 + n / 1000) is not None for n in range(5000)) == logs.LIMITED_LINES
     assert filtered(1011) == f"401 to x (and {5000 - logs.LIMITED_LINES} more like it before)"
     assert filtered(1011.5) == "401 to x"
-    assert filtered(900) is not None, "and the clock may go back"
+    assert filtered(900) is not None, "the clock may go back"

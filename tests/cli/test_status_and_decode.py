@@ -1,4 +1,4 @@
-"""`status` says where things stand; `decode` says what a payload means without touching anything."""
+"""`status` reports the state of inbox and target; `decode` prints the records of a payload and stores nothing."""
 
 import json
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 from tests.factories import call, configure, envelope, fill_inbox, reaction, receipts, run, status, value
 
 
-def test_status_counts_what_waits_and_how_long(tmp_path: Path) -> None:
+def test_status_reports_the_backlog_and_its_age(tmp_path: Path) -> None:
     configure(tmp_path)
     fill_inbox(tmp_path / "inbox.db", [receipts("wamid.A"), receipts("wamid.B"), b"junk"])
     state = json.loads(call(tmp_path, "status", "--json").stdout)
@@ -25,8 +25,8 @@ def test_status_counts_what_waits_and_how_long(tmp_path: Path) -> None:
     assert state["target"]["rejected_open"] == 1
 
 
-def test_status_creates_nothing(tmp_path: Path) -> None:
-    """Asked by root before the first run, it must not leave a file that the service cannot write."""
+def test_status_creates_no_files(tmp_path: Path) -> None:
+    """If root runs it before the first run, it must not leave a file that the service cannot write."""
     configure(tmp_path)
     fill_inbox(tmp_path / "inbox.db", [receipts("wamid.A")])
     before = {path.name for path in tmp_path.iterdir()}
@@ -35,7 +35,7 @@ def test_status_creates_nothing(tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} == before
 
 
-def test_status_is_readable_by_people(tmp_path: Path) -> None:
+def test_status_prints_text_without_json(tmp_path: Path) -> None:
     configure(tmp_path)
     fill_inbox(tmp_path / "inbox.db", [receipts("wamid.A")])
     call(tmp_path, "gather")
@@ -52,35 +52,35 @@ def test_decode_prints_a_line_for_each_record_and_rejection(tmp_path: Path) -> N
         )
     )
     (tmp_path / "post.json").write_bytes(body)
-    ended = call(tmp_path, "decode", "meta", "post.json", "--json")
-    assert ended.returncode == 0
-    failed, rejected, reacted = map(json.loads, ended.stdout.splitlines())
+    result = call(tmp_path, "decode", "meta", "post.json", "--json")
+    assert result.returncode == 0
+    failed, rejected, reacted = map(json.loads, result.stdout.splitlines())
     assert (failed["kind"], failed["message_id"], failed["error_code"]) == ("failed", "wamid.A", 131026)
     assert (failed["phone"], failed["occurred_at"]) == ("+15550001111", "2026-09-21T14:13:20.000Z")
     assert (rejected["kind"], rejected["path"]) == ("rejected", "$.entry[0].changes[0].value.statuses[1]")
     assert (reacted["emoji"], reacted["about_message_id"]) == ("👍", "wamid.A")
     assert not (tmp_path / "responses.db").exists()
     brief = run(tmp_path, "decode", "meta", stdin=body).stdout.splitlines()
-    wanted = "key kind message_id about_message_id phone user_id occurred_at emoji reply_text error_code"
+    expected = "key kind message_id about_message_id phone user_id occurred_at emoji reply_text error_code"
     for line in brief:
-        assert set(wanted.split()) <= set(json.loads(line))
+        assert set(expected.split()) <= set(json.loads(line))
 
 
-def test_decode_exits_0_whatever_the_content(tmp_path: Path) -> None:
+def test_decode_exits_0_for_any_content(tmp_path: Path) -> None:
     for junk in (b"", b"\xff\xfe{\x00}\x00", b"[" * 100_000, b"null", b'{"entry":null}'):
-        ended = call(tmp_path, "decode", "meta", "-", stdin=junk)
-        assert ended.returncode == 0, junk[:20]
-        assert b"Traceback" not in ended.stderr
+        result = call(tmp_path, "decode", "meta", "-", stdin=junk)
+        assert result.returncode == 0, junk[:20]
+        assert b"Traceback" not in result.stderr
 
 
-def test_decode_names_what_it_cannot_use(tmp_path: Path) -> None:
-    ended = call(tmp_path, "decode", "pigeon", "-")
-    assert (ended.returncode, b"no provider 'pigeon'" in ended.stderr) == (2, True)
-    ended = call(tmp_path, "decode", "meta", "nowhere.json")
-    assert (ended.returncode, b"nowhere.json" in ended.stderr) == (2, True)
+def test_decode_reports_an_unknown_provider_or_file(tmp_path: Path) -> None:
+    result = call(tmp_path, "decode", "pigeon", "-")
+    assert (result.returncode, b"no provider 'pigeon'" in result.stderr) == (2, True)
+    result = call(tmp_path, "decode", "meta", "nowhere.json")
+    assert (result.returncode, b"nowhere.json" in result.stderr) == (2, True)
 
 
-def test_providers_lists_what_each_can_report_and_how_it_behaves(tmp_path: Path) -> None:
+def test_providers_lists_the_capabilities_of_each_provider(tmp_path: Path) -> None:
     matrix = json.loads(run(tmp_path, "providers", "--json").stdout)
     meta = next(row for row in matrix if row["provider"] == "meta")
     assert meta["reports"].startswith("sent, delivered, read, failed, reacted, replied")
@@ -90,9 +90,9 @@ def test_providers_lists_what_each_can_report_and_how_it_behaves(tmp_path: Path)
     assert "X-Hub-Signature-256" in printed
 
 
-def test_providers_tells_how_to_set_one_up(tmp_path: Path) -> None:
+def test_providers_prints_the_page_of_a_provider(tmp_path: Path) -> None:
     printed = call(tmp_path, "providers", "meta").stdout.decode()
     for heading in ("Set-up", "Mapping", "Quirks"):
         assert heading in printed
-    ended = call(tmp_path, "providers", "pigeon")
-    assert (ended.returncode, b"no provider 'pigeon'" in ended.stderr) == (2, True)
+    result = call(tmp_path, "providers", "pigeon")
+    assert (result.returncode, b"no provider 'pigeon'" in result.stderr) == (2, True)
