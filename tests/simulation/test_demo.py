@@ -1,4 +1,4 @@
-"""`gatherer demo`: the whole path, without any configuration, and honest about what it finds."""
+"""`gatherer demo`: the path from request to row, without a configuration, with proofs that can fail."""
 
 import json
 import os
@@ -16,51 +16,51 @@ from tests.waiting import wait_until
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 
-def test_it_shows_the_whole_path_and_leaves_nothing_behind(tmp_path: Path) -> None:
+def test_demo_shows_every_step_and_removes_its_files(tmp_path: Path) -> None:
     temporary = tmp_path / "temporary"
     temporary.mkdir()
     variables = {"TMPDIR": str(temporary), "TEMP": str(temporary), "TMP": str(temporary)}
     result = run(tmp_path, "demo", "--count", "120", **variables)
-    said = result.stdout.decode()
-    assert result.returncode == 0, said
+    output = result.stdout.decode()
+    assert result.returncode == 0, output
     for words in (
         "gatherer serve", "gatherer gather", "sent", "delivered", "read", "failed", "reacted", "replied", "131026",
         "rejected", "a second run changes nothing", "posting the whole campaign again changes nothing",
         "gatherer init",
     ):  # fmt: skip
-        assert words in said
-    assert said.count("yes  ") == 5
-    assert " NO " not in said
+        assert words in output
+    assert output.count("yes  ") == 5
+    assert " NO " not in output
     assert b"Traceback" not in result.stderr
     assert list(temporary.iterdir()) == []
     assert [path.name for path in tmp_path.iterdir()] == ["temporary"]
 
 
-def test_its_figures_are_what_the_tables_say(tmp_path: Path) -> None:
-    result = run(tmp_path, "demo", "--count", "80", "--directory", "kept", "--json")
+def test_the_figures_of_the_demo_match_the_tables(tmp_path: Path) -> None:
+    result = run(tmp_path, "demo", "--count", "80", "--directory", "demo", "--json")
     assert result.returncode == 0, result.stderr
-    told = json.loads(result.stdout)
-    responses = rows(tmp_path / "kept" / "responses.db")
-    for kind, number in told["kinds"].items():
+    figures = json.loads(result.stdout)
+    responses = rows(tmp_path / "demo" / "responses.db")
+    for kind, number in figures["kinds"].items():
         assert number == sum(row["kind"] == kind for row in responses)
-    assert sum(told["kinds"].values()) == len(responses) == told["tests"]
-    assert sum(number for *_, number in told["failures"]) == told["kinds"]["failed"]
-    assert all(told["proofs"].values())
+    assert sum(figures["kinds"].values()) == len(responses) == figures["tests"]
+    assert sum(number for *_, number in figures["failures"]) == figures["kinds"]["failed"]
+    assert all(figures["proofs"].values())
 
 
-def test_what_it_leaves_in_a_folder_is_a_working_set_up(tmp_path: Path) -> None:
-    assert run(tmp_path, "demo", "--count", "20", "--directory", "kept").returncode == 0
-    configured = ("--config", "kept/gatherer.toml")
+def test_the_directory_of_the_demo_is_a_working_installation(tmp_path: Path) -> None:
+    assert run(tmp_path, "demo", "--count", "20", "--directory", "demo").returncode == 0
+    configured = ("--config", "demo/gatherer.toml")
     state = json.loads(call(tmp_path, *configured, "status", "--json").stdout)
     assert state["inbox"]["backlog"] == 0
-    again = json.loads(call(tmp_path, *configured, "gather", "--json").stdout)
-    assert again["read"] == 0
+    second_run = json.loads(call(tmp_path, *configured, "gather", "--json").stdout)
+    assert second_run["read"] == 0
     assert call(tmp_path, *configured, "config", "check").returncode == 0
 
 
-def test_a_proof_that_fails_is_told_and_is_an_error(tmp_path: Path) -> None:
-    """Rows that change between the runs are noticed: the digest covers every column of every row."""
-    demo = Demo(tmp_path / "kept", count=20, seed=1)
+def test_the_figures_change_with_any_changed_row(tmp_path: Path) -> None:
+    """The digest covers every column of every row, so a proof fails if a second run changes a row."""
+    demo = Demo(tmp_path / "demo", count=20, seed=1)
     with demo.server() as address:
         demo.post(address, lambda _done, _total: None)
         demo.gather(lambda _done, _total: None)
@@ -75,11 +75,11 @@ def test_a_proof_that_fails_is_told_and_is_an_error(tmp_path: Path) -> None:
     assert demo.figures().kinds == before.kinds
 
 
-@pytest.mark.skipif(
-    sys.platform == "win32", reason="a test cannot press Ctrl-C there without pressing it for all"
-)
+@pytest.mark.skipif(sys.platform == "win32", reason="on Windows, Ctrl-C reaches all processes of the console")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_when_interrupted_it_stops_the_server_and_cleans_up(tmp_path: Path, number: signal.Signals) -> None:
+def test_an_interrupted_demo_stops_its_server_and_removes_its_files(
+    tmp_path: Path, number: signal.Signals
+) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "gatherer", "demo", "--count", "5000"],
         cwd=ROOT, env=os.environ | {"TMPDIR": str(tmp_path)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
@@ -95,7 +95,7 @@ def test_when_interrupted_it_stops_the_server_and_cleans_up(tmp_path: Path, numb
     assert list(tmp_path.iterdir()) == []
 
 
-def test_when_killed_its_server_stops_too(tmp_path: Path) -> None:
+def test_the_server_stops_when_the_demo_is_killed(tmp_path: Path) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "gatherer", "demo", "--count", "5000", "--directory", "shown"],
         cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
@@ -106,7 +106,7 @@ def test_when_killed_its_server_stops_too(tmp_path: Path) -> None:
     finally:
         process.kill()
         process.wait()
-    wait_until(lambda: not holder.exists())  # serve takes it away when it lets go of the inbox
+    wait_until(lambda: not holder.exists())  # serve removes the file when it releases the inbox
 
 
 @pytest.mark.parametrize(
@@ -121,14 +121,12 @@ def test_when_killed_its_server_stops_too(tmp_path: Path) -> None:
         ("demo", "surplus"),
     ],
 )
-def test_wrong_input_ends_with_a_clear_line_and_exit_code_2(
-    tmp_path: Path, arguments: tuple[str, ...]
-) -> None:
+def test_invalid_input_is_a_usage_error(tmp_path: Path, arguments: tuple[str, ...]) -> None:
     (tmp_path / "occupied").mkdir()
     (tmp_path / "occupied" / "file").write_text("mine", encoding="utf-8")
     result = call(tmp_path, *arguments)
-    said = result.stderr.decode()
-    assert result.returncode == 2, said
-    assert "Traceback" not in said
-    assert "Error: " in said
+    output = result.stderr.decode()
+    assert result.returncode == 2, output
+    assert "Traceback" not in output
+    assert "Error: " in output
     assert [path.name for path in (tmp_path / "occupied").iterdir()] == ["file"]

@@ -1,4 +1,4 @@
-"""`gatherer simulate`: what Meta would post, as Meta would post it, to a receiver that may be anything."""
+"""`gatherer simulate`: the requests that Meta sends, to any receiver."""
 
 import http.server
 import json
@@ -29,7 +29,7 @@ def campaign(count: int = 200, seed: int = 1, **more: Any) -> Campaign:
 
 
 def decoded(bodies: list[bytes]) -> dict[bytes, Record | Rejected]:
-    """Return what the decoder makes of `bodies`, each fact once."""
+    """Return the records and rejections in `bodies`, by key."""
     return {
         fact.key: fact
         for number, body in enumerate(bodies, start=1)
@@ -37,19 +37,19 @@ def decoded(bodies: list[bytes]) -> dict[bytes, Record | Rejected]:
     }
 
 
-def test_the_same_seed_makes_the_same_bytes_and_another_one_does_not() -> None:
+def test_the_seed_determines_the_bytes() -> None:
     assert list(campaign().bodies()) == list(campaign().bodies())
     assert not set(campaign().bodies()) & set(campaign(seed=2).bodies())
 
 
-def test_everything_of_a_campaign_is_in_it() -> None:
-    """Receipts, failures with real codes, reactions changed and taken back, replies of each type, repetitions."""
-    made = campaign()
-    bodies = list(made.bodies())
+def test_a_campaign_contains_every_kind_of_response() -> None:
+    """Receipts, failures with real codes, changed and removed reactions, replies of each type, redeliveries."""
+    simulated = campaign()
+    bodies = list(simulated.bodies())
     facts = decoded(bodies)
     responses = [fact for fact in facts.values() if isinstance(fact, Response)]
     kinds = Counter(str(response.kind) for response in responses)
-    assert made.responses.items() <= kinds.items()
+    assert simulated.responses.items() <= kinds.items()
     assert {"sent", "delivered", "read", "failed", "reacted", "replied"} <= kinds.keys()
     assert {r.reply_type for r in responses if r.kind == "replied"} == {"text", "button", "list", "flow"}
     reactions = Counter(r.about_message_id for r in responses if r.kind == "reacted")
@@ -59,19 +59,19 @@ def test_everything_of_a_campaign_is_in_it() -> None:
     assert any(r.phone is None and r.user_id for r in responses)
     assert sum(isinstance(fact, Rejected) for fact in facts.values()) == 1
     assert len(bodies) > len(set(bodies))
-    assert made.repeated > len(bodies) - len(set(bodies))
+    assert simulated.repeated > len(bodies) - len(set(bodies))
 
 
-def test_everything_is_marked_as_a_test() -> None:
+def test_every_record_is_marked_as_a_test() -> None:
     facts = decoded(list(campaign().bodies())).values()
     assert all(fact.is_test for fact in facts if not isinstance(fact, Rejected))
 
 
-def test_the_updates_are_out_of_order_and_in_batches() -> None:
-    made = campaign(malformed=False)
+def test_updates_arrive_out_of_order_and_in_batches() -> None:
+    simulated = campaign(malformed=False)
     sizes: list[int] = []
     times: list[int] = []
-    for body in made.bodies():
+    for body in simulated.bodies():
         elements = re.findall(rb'"timestamp":"(\d+)"', body)
         sizes.append(len(elements))
         times += map(int, elements)
@@ -81,14 +81,14 @@ def test_the_updates_are_out_of_order_and_in_batches() -> None:
     assert max(times) < START.timestamp() + 86_400
 
 
-def test_a_large_campaign_is_made_as_it_is_posted() -> None:
-    """A campaign of any size fits into memory: the first post comes at once."""
+def test_a_large_campaign_is_generated_as_it_is_sent() -> None:
+    """A campaign of any size fits into memory: the first body is available at once."""
     began = time.process_time()
     next(campaign(count=10_000_000).bodies())
     assert time.process_time() - began < 5, "seconds of the processor, however busy the machine is"
 
 
-def test_bodies_are_escaped_and_signed_as_meta_does() -> None:
+def test_bodies_are_escaped_and_signed_as_meta_does_it() -> None:
     body = meta_payload.encode({"text": "é/😂"})
     assert body == rb'{"text":"\u00e9\/\ud83d\ude02"}'
     assert json.loads(body) == {"text": "é/😂"}
@@ -98,7 +98,7 @@ def test_bodies_are_escaped_and_signed_as_meta_does() -> None:
     )
 
 
-def test_against_the_real_server_everything_is_taken_in_and_gathered(tmp_path: Path) -> None:
+def test_the_server_accepts_a_campaign_and_gather_writes_its_records(tmp_path: Path) -> None:
     with run_server(tmp_path) as server:
         url = f"http://127.0.0.1:{server.port}{PATH}"
         arguments = ("simulate", "--url", url, "--count", "60", "--seed", "3", "--json")
@@ -111,13 +111,13 @@ def test_against_the_real_server_everything_is_taken_in_and_gathered(tmp_path: P
         assert gathered["read"] == summary["requests"]
         assert summary["responses"].items() <= gathered["inserted"].items()
         assert gathered["rejected"] == 1
-        again = call(tmp_path, *arguments, "--app-secret", SECRET)
-        assert again.returncode == 0
+        second = call(tmp_path, *arguments, "--app-secret", SECRET)
+        assert second.returncode == 0
         repeated = json.loads(call(tmp_path, "gather", "--json").stdout)
     assert (repeated["read"], repeated["inserted"], repeated["rejected"]) == (summary["requests"], {}, 0)
 
 
-def test_with_endpoint_nobody_types_a_secret(tmp_path: Path) -> None:
+def test_endpoint_takes_the_secrets_from_the_configuration(tmp_path: Path) -> None:
     endpoint = (
         'name = "e"\nprovider = "meta"\npath = "/e"\napp_secrets = ["one", "two"]\nurl_key = "key"\n'
         'bearer_tokens = ["token"]\napi_key = { header = "X-Key", value = "välue" }\n'
@@ -128,18 +128,25 @@ def test_with_endpoint_nobody_types_a_secret(tmp_path: Path) -> None:
         for name, url in (("e", f"{base}/e/key"), ("b", f"{base}/b")):
             result = call(tmp_path, "simulate", "--endpoint", name, "--url", url, "--count", "3")
             assert result.returncode == 0, result.stderr
-        # By hand it is the same.
-        given = ("--app-secret-file", "secret.txt", "--bearer-token", "token", "--header", "X-Key: välue")
+        # The same credentials work as options.
+        credentials = (
+            "--app-secret-file",
+            "secret.txt",
+            "--bearer-token",
+            "token",
+            "--header",
+            "X-Key: välue",
+        )
         (tmp_path / "secret.txt").write_text("two\n", encoding="utf-8")
-        by_hand = call(tmp_path, "simulate", "--url", f"{base}/e/key", "--count", "3", *given)
-        assert by_hand.returncode == 0, by_hand.stderr
-        basic_by_hand = call(
+        with_options = call(tmp_path, "simulate", "--url", f"{base}/e/key", "--count", "3", *credentials)
+        assert with_options.returncode == 0, with_options.stderr
+        basic_with_options = call(
             tmp_path, "simulate", "--url", f"{base}/b", "--count", "3", "--basic", "u:pässword"
         )
-        assert basic_by_hand.returncode == 0, basic_by_hand.stderr
+        assert basic_with_options.returncode == 0, basic_with_options.stderr
 
 
-def test_the_url_of_an_endpoint_follows_from_the_configuration(tmp_path: Path) -> None:
+def test_endpoint_takes_the_url_from_the_configuration(tmp_path: Path) -> None:
     with run_server(tmp_path) as server:
         configured = (tmp_path / "gatherer.toml").read_text(encoding="utf-8")
         (tmp_path / "gatherer.toml").write_text(
@@ -149,12 +156,12 @@ def test_the_url_of_an_endpoint_follows_from_the_configuration(tmp_path: Path) -
     assert result.returncode == 0, result.stderr
 
 
-Answer = Callable[[int], tuple[int, dict[str, str]]]
+Responder = Callable[[int], tuple[int, dict[str, str]]]
 
 
 @contextmanager
-def web_server(answer: Answer) -> Iterator[tuple[str, list[float]]]:
-    """Run a web server whose n-th answer is `answer(n)`. Yields its URL and the times of the requests."""
+def web_server(responder: Responder) -> Iterator[tuple[str, list[float]]]:
+    """Run a web server whose n-th response is `responder(n)`. Yield its URL and the times of the requests."""
     times: list[float] = []
 
     class Handler(http.server.BaseHTTPRequestHandler):
@@ -163,7 +170,7 @@ def web_server(answer: Answer) -> Iterator[tuple[str, list[float]]]:
         def do_POST(self) -> None:
             self.rfile.read(int(self.headers["Content-Length"]))
             times.append(time.monotonic())
-            status, headers = answer(len(times))
+            status, headers = responder(len(times))
             self.send_response(status)
             for name, value in ({"Content-Length": "0"} | headers).items():
                 self.send_header(name, value)
@@ -183,7 +190,7 @@ def web_server(answer: Answer) -> Iterator[tuple[str, list[float]]]:
         server.server_close()
 
 
-def test_after_a_503_it_posts_again_when_it_was_told_to(tmp_path: Path) -> None:
+def test_a_request_is_repeated_after_the_retry_after_of_a_503(tmp_path: Path) -> None:
     with web_server(lambda n: (503, {"Retry-After": "1"}) if n == 1 else (200, {})) as (url, times):
         result = call(tmp_path, "simulate", "--url", url, "--count", "2", "--connections", "1", "--json")
     assert result.returncode == 0, result.stderr
@@ -193,7 +200,7 @@ def test_after_a_503_it_posts_again_when_it_was_told_to(tmp_path: Path) -> None:
     assert times[1] - times[0] >= 1
 
 
-def test_the_rate_is_kept(tmp_path: Path) -> None:
+def test_requests_are_sent_at_the_given_rate(tmp_path: Path) -> None:
     with web_server(lambda _: (200, {})) as (url, times):
         started = time.monotonic()
         call(tmp_path, "simulate", "--url", url, "--count", "80", "--rate", "20")
@@ -214,16 +221,16 @@ def test_the_rate_is_kept(tmp_path: Path) -> None:
         (503, 75, "kept answering 503"),
     ],
 )
-def test_what_a_server_answers_decides_the_exit_code(
+def test_the_status_code_of_the_server_decides_the_exit_code(
     tmp_path: Path, status: int, code: int, words: str
 ) -> None:
     headers = {"Retry-After": "0"} if status == 503 else {}
     with web_server(lambda _: (status, headers)) as (url, _):
         result = call(tmp_path, "simulate", "--url", url, "--count", "3")
     assert result.returncode == code
-    said = result.stderr.decode()
-    assert words in said
-    assert said.count("\n") == 1
+    errors = result.stderr.decode()
+    assert words in errors
+    assert errors.count("\n") == 1
 
 
 def test_a_wrong_secret_exits_3(tmp_path: Path) -> None:
@@ -250,24 +257,24 @@ CONFIGURATION = (
         (("--url", "http://127.0.0.1:1/", "--count", "0"), 2),
         (("--url", "http://127.0.0.1:1/", "--rate", "0"), 2),
         (("--url", "http://127.0.0.1:1/", "--rate", "nan"), 2),
-        (("--url", "http://127.0.0.1:1/", "--app-secret", "\udcff"), 2),  # a byte that is no UTF-8
-        (("--url", "http://127.0.0.1:1/", "--basic", "nobody"), 2),
+        (("--url", "http://127.0.0.1:1/", "--app-secret", "\udcff"), 2),  # a byte that is not UTF-8
+        (("--url", "http://127.0.0.1:1/", "--basic", "no-colon"), 2),
         (("--url", "http://127.0.0.1:1/", "--header", "nothing"), 2),
         (("--url", "http://127.0.0.1:1/", "--header", "A: b\nC: d"), 2),
         (("--url", "http://127.0.0.1:1/", "--basic", "a:b", "--bearer-token", "c"), 2),
         (("--url", "http://127.0.0.1:1/", "--app-secret", "a", "--app-secret-file", "gatherer.toml"), 2),
         (("--url", "http://127.0.0.1:1/", "--app-secret-file", "none"), 2),
         (("--endpoint", "nope"), 2),
-        (("--endpoint", "a"), 2),  # the configuration does not say which port it is
+        (("--endpoint", "a"), 2),  # the configuration has port 0
         (("--url", "http://127.0.0.1:1/"), 75),
         (("--url", "http://nowhere.invalid/"), 75),
     ],
 )
-def test_wrong_input_ends_with_a_clear_line(tmp_path: Path, arguments: tuple[str, ...], code: int) -> None:
+def test_invalid_input_is_an_error_in_one_line(tmp_path: Path, arguments: tuple[str, ...], code: int) -> None:
     (tmp_path / "gatherer.toml").write_text(CONFIGURATION, encoding="utf-8")
     result = call(tmp_path, "simulate", *arguments)
-    said = result.stderr.decode()
-    assert result.returncode == code, said
+    errors = result.stderr.decode()
+    assert result.returncode == code, errors
     assert result.stdout == b""
-    assert "Traceback" not in said
-    assert said.splitlines()[-1].startswith("Error: ")
+    assert "Traceback" not in errors
+    assert errors.splitlines()[-1].startswith("Error: ")
