@@ -1,4 +1,4 @@
-"""Two deliveries of one fact: the result never depends on their order, grouping or number."""
+"""Merging deliveries of the same fact: the result does not depend on their order, grouping or number."""
 
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -41,44 +41,44 @@ responses = st.builds(
 
 
 @given(responses, responses)
-def test_merging_is_commutative(one: Response, other: Response) -> None:
-    assert merge(one, other) == merge(other, one)
+def test_merging_is_commutative(first: Response, second: Response) -> None:
+    assert merge(first, second) == merge(second, first)
 
 
 @given(responses, responses, responses)
-def test_merging_is_associative(one: Response, two: Response, three: Response) -> None:
-    assert merge(merge(one, two), three) == merge(one, merge(two, three))
+def test_merging_is_associative(first: Response, second: Response, third: Response) -> None:
+    assert merge(merge(first, second), third) == merge(first, merge(second, third))
 
 
 @given(responses, responses)
-def test_merging_is_idempotent(one: Response, other: Response) -> None:
-    assert merge(one, one) == one
-    both = merge(one, other)
-    assert merge(both, one) == both == merge(both, other)
+def test_merging_is_idempotent(first: Response, second: Response) -> None:
+    assert merge(first, first) == first
+    merged_response = merge(first, second)
+    assert merge(merged_response, first) == merged_response == merge(merged_response, second)
 
 
 @given(st.lists(responses, min_size=2, max_size=4))
-def test_folding_in_any_order_is_the_same(deliveries: list[Response]) -> None:
+def test_fold_does_not_depend_on_the_order(deliveries: list[Response]) -> None:
     results = [fold(order) for order in permutations(deliveries)]
     assert all(result == results[0] for result in results)
     assert len(results[0]) == 1
 
 
 @given(responses, responses)
-def test_columns_that_belong_together_come_from_one_delivery(one: Response, other: Response) -> None:
-    both = merge(one, other)
+def test_columns_that_belong_together_come_from_one_delivery(first: Response, second: Response) -> None:
+    merged_response = merge(first, second)
     for group in TOGETHER:
-        merged = [getattr(both, name) for name in group]
-        assert merged in ([getattr(one, name) for name in group], [getattr(other, name) for name in group])
+        merged = [getattr(merged_response, name) for name in group]
+        assert merged in ([getattr(first, name) for name in group], [getattr(second, name) for name in group])
 
 
 @given(responses, responses)
-def test_what_one_delivery_knows_is_never_lost(one: Response, other: Response) -> None:
-    both = merge(one, other)
+def test_no_value_of_a_delivery_is_lost(first: Response, second: Response) -> None:
+    merged_response = merge(first, second)
     grouped = {name for group in TOGETHER for name in group}
     for name in set(Response.__struct_fields__) - grouped:
-        known = [value for value in (getattr(one, name), getattr(other, name)) if value is not None]
-        assert getattr(both, name) == (min(known) if known else None)
+        values = [value for value in (getattr(first, name), getattr(second, name)) if value is not None]
+        assert getattr(merged_response, name) == (min(values) if values else None)
 
 
 def response(**columns: object) -> Response:
@@ -89,42 +89,42 @@ def response(**columns: object) -> Response:
     return msgspec.structs.replace(base, **columns)
 
 
-def test_the_elements_own_time_beats_the_entrys_and_receipt_however_late() -> None:
+def test_the_time_of_the_element_wins_over_entry_and_receipt_even_if_later() -> None:
     own = response(occurred_at=NOON + timedelta(days=1), occurred_at_source="element")
     entry = response(occurred_at=NOON + timedelta(hours=1), occurred_at_source="entry")
     assert merge(merge(response(), entry), own).occurred_at == own.occurred_at
     assert merge(own, response()).occurred_at_source == "element"
 
 
-def test_of_two_times_of_one_source_the_earlier_stands() -> None:
+def test_the_earlier_of_two_times_of_the_same_source_wins() -> None:
     late = response(occurred_at=NOON + timedelta(seconds=1), occurred_at_source="element")
     early = response(occurred_at_source="element")
     assert merge(late, early).occurred_at == NOON
 
 
-def test_the_first_receipt_stays_the_first_receipt() -> None:
-    again = response(received_at=NOON + timedelta(hours=1), notification_id=2, endpoint="aaa")
-    assert merge(again, response()) == response()
+def test_the_first_notification_of_a_fact_is_preserved() -> None:
+    redelivered = response(received_at=NOON + timedelta(hours=1), notification_id=2, endpoint="aaa")
+    assert merge(redelivered, response()) == response()
 
 
-def test_nothing_known_is_filled_and_nothing_filled_is_emptied() -> None:
+def test_an_empty_text_is_a_value_and_none_is_not() -> None:
     full = response(profile_name="Robin", emoji="")
     assert merge(response(), full) == full == merge(full, response())
     assert merge(full, response(emoji="x")).emoji == ""
 
 
 def test_all_error_columns_come_from_one_delivery() -> None:
-    one = response(errors="[1]", error_code=9, error_title="z")
-    other = response(errors="[2]", error_code=1, error_title="a")
-    assert merge(one, other) == one == merge(other, one)
+    first = response(errors="[1]", error_code=9, error_title="z")
+    second = response(errors="[2]", error_code=1, error_title="a")
+    assert merge(first, second) == first == merge(second, first)
 
 
-def test_different_facts_stay_apart_in_order_of_first_appearance() -> None:
-    other = response(key=b"a" * 16)
-    assert fold([response(), other, response(notification_id=2), other]) == [response(), other]
+def test_fold_keeps_different_facts_apart_in_order_of_first_appearance() -> None:
+    second = response(key=b"a" * 16)
+    assert fold([response(), second, response(notification_id=2), second]) == [response(), second]
 
 
-def test_a_key_can_be_computed_by_others_as_well() -> None:
+def test_a_key_can_be_computed_outside_gatherer() -> None:
     """In T-SQL: CONVERT(binary(16), HASHBYTES('SHA2_256', CONCAT('whatsapp', CHAR(31), 'read', CHAR(31), 'wamid.1', CHAR(31))))."""
     assert (
         make_key("whatsapp", "read", "wamid.1").hex()

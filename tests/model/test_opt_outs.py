@@ -1,4 +1,4 @@
-"""Opt-out words: the whole of a reply, however it is written, and beside the reply itself."""
+"""Opt-out keywords: a reply that equals one, in any notation, gives an opt-out beside the reply."""
 
 from pathlib import Path
 
@@ -21,11 +21,11 @@ from tests.factories import (
 
 
 def kinds(body: str, **message: object) -> list[Kind]:
-    """Return the kinds of response that a message saying `body` amounts to."""
-    post = envelope(value(messages=[text("wamid.R", body, **message)]))
+    """Return the kinds of response that a message with the text `body` gives."""
+    request_body = envelope(value(messages=[text("wamid.R", body, **message)]))
     return sorted(
         record.kind
-        for record in decode_batch([notification(post)], frozenset()).records
+        for record in decode_batch([notification(request_body)], frozenset()).records
         if isinstance(record, Response)
     )
 
@@ -48,18 +48,18 @@ def kinds(body: str, **message: object) -> list[Kind]:
         "ＳＴＯＰ",
     ],
 )
-def test_a_reply_that_is_a_keyword_is_an_opt_out_as_well(words: str) -> None:
+def test_a_reply_that_equals_a_keyword_is_also_an_opt_out(words: str) -> None:
     assert kinds(words) == [Kind.OPTED_OUT, Kind.REPLIED]
 
 
 @pytest.mark.parametrize(
     "words", ["please stop", "stop by tomorrow", "nonstop", "", "🛑", "s t o p", "stop" * 100]
 )
-def test_a_reply_that_merely_contains_one_is_not(words: str) -> None:
+def test_a_reply_that_merely_contains_a_keyword_is_no_opt_out(words: str) -> None:
     assert kinds(words) == [Kind.REPLIED]
 
 
-def test_a_tapped_button_counts_and_a_caption_does_not() -> None:
+def test_a_tapped_button_is_an_opt_out_and_a_caption_is_not() -> None:
     assert kinds("", type="button", button={"text": "Stop promotions", "payload": "x"}) == [
         Kind.OPTED_OUT,
         Kind.REPLIED,
@@ -67,9 +67,9 @@ def test_a_tapped_button_counts_and_a_caption_does_not() -> None:
     assert kinds("", type="image", image={"id": "1", "caption": "STOP"}) == [Kind.REPLIED]
 
 
-def test_the_opt_out_says_who_when_and_where() -> None:
-    post = envelope(value(messages=[text("wamid.R", "Stop", context={"id": "wamid.A"})]))
-    replied, opted_out = decode_batch([notification(post)], frozenset()).records
+def test_an_opt_out_has_the_person_time_and_message_of_the_reply() -> None:
+    request_body = envelope(value(messages=[text("wamid.R", "Stop", context={"id": "wamid.A"})]))
+    replied, opted_out = decode_batch([notification(request_body)], frozenset()).records
     assert isinstance(opted_out, Response)
     assert isinstance(replied, Response)
     assert opted_out.key != replied.key
@@ -83,32 +83,32 @@ def test_the_opt_out_says_who_when_and_where() -> None:
         "is_test",
     ):
         assert getattr(opted_out, name) == getattr(replied, name)
-    again = decode_batch([notification(post, 2)], frozenset()).records
-    assert again[1].key == opted_out.key, "a redelivery is the same opt-out"
+    redelivered = decode_batch([notification(request_body, 2)], frozenset()).records
+    assert redelivered[1].key == opted_out.key, "a redelivery is the same opt-out"
 
 
-def test_each_endpoint_has_its_own_words(tmp_path: Path) -> None:
+def test_keywords_are_configured_per_endpoint(tmp_path: Path) -> None:
     configure(tmp_path, CONFIGURATION + 'opt_out_keywords = ["Schluss jetzt"]\n')
-    posts = [
+    bodies = [
         envelope(value(messages=[text(f"wamid.{words}", words)])) for words in ("schluss, jetzt!", "STOP")
     ]
-    fill_inbox(tmp_path / "inbox.db", posts)
+    fill_inbox(tmp_path / "inbox.db", bodies)
     fill_inbox(
         tmp_path / "inbox.db", [envelope(value(messages=[text("wamid.E", "STOP")]))], endpoint="elsewhere"
     )
     assert call(tmp_path, "gather").returncode == 0
     opted_out = [row["message_id"] for row in rows(tmp_path / "responses.db") if row["kind"] == "opted_out"]
     assert sorted(opted_out) == ["wamid.E", "wamid.schluss, jetzt!"], (
-        "the default words hold where none are configured"
+        "the default keywords apply where none are configured"
     )
 
 
-def test_no_keywords_switch_it_off(tmp_path: Path) -> None:
+def test_an_empty_list_of_keywords_disables_opt_outs(tmp_path: Path) -> None:
     configure(tmp_path, CONFIGURATION + "opt_out_keywords = []\n")
     fill_inbox(tmp_path / "inbox.db", [envelope(value(messages=[text("wamid.R", "STOP")]))])
     call(tmp_path, "gather")
     assert [row["kind"] for row in rows(tmp_path / "responses.db")] == ["replied"]
 
 
-def test_the_default_words_survive_their_own_normalisation() -> None:
+def test_normalised_default_keywords_are_distinct() -> None:
     assert len(opt_outs.normalised(opt_outs.DEFAULT_KEYWORDS)) == len(opt_outs.DEFAULT_KEYWORDS)

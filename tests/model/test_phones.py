@@ -1,4 +1,4 @@
-"""Phone numbers: E.164 or nothing, never a guess."""
+"""Phone numbers: E.164 or None, never a guess."""
 
 import pytest
 from hypothesis import given
@@ -20,7 +20,7 @@ from gatherer.model.phones import e164
         "+1\u00a0555\u00a0000\u00a01111",
     ],
 )
-def test_every_way_to_write_a_number_is_one_number(raw: str) -> None:
+def test_every_notation_of_a_number_gives_its_e164_form(raw: str) -> None:
     assert e164(raw) == "+15550001111"
 
 
@@ -28,12 +28,12 @@ def test_every_way_to_write_a_number_is_one_number(raw: str) -> None:
     "raw", [None, "", "+", "123456", "1234567890123456", "call me", "US.10000000000000000001", "١٥٥٥٠٠٠١١١١",
             "²²²²²²²²", "1555000111x", "Y2FwaV9ncm91cDpGQUtF", "0x1555000"]
 )  # fmt: skip
-def test_what_is_no_international_number_is_none(raw: str | None) -> None:
+def test_invalid_numbers_are_none(raw: str | None) -> None:
     assert e164(raw) is None
 
 
 @given(st.text())
-def test_a_result_is_always_a_plus_and_seven_to_fifteen_digits(raw: str) -> None:
+def test_every_result_is_a_plus_sign_and_seven_to_fifteen_digits(raw: str) -> None:
     phone = e164(raw)
     assert phone is None or (
         phone[0] == "+" and phone[1:].isascii() and phone[1:].isdigit() and 8 <= len(phone) <= 16
@@ -42,17 +42,17 @@ def test_a_result_is_always_a_plus_and_seven_to_fifteen_digits(raw: str) -> None
 
 
 @pytest.mark.parametrize(
-    ("one", "other"),
+    ("first", "second"),
     [
         ("+5511987654321", "+551187654321"),
         ("+5215512345678", "+525512345678"),
         ("+5491123456789", "+541123456789"),
     ],
 )
-def test_one_account_may_have_two_spellings(one: str, other: str) -> None:
-    assert phones.spellings(one) == phones.spellings(other) == {one, other}
+def test_both_spellings_of_an_account_are_known(first: str, second: str) -> None:
+    assert phones.spellings(first) == phones.spellings(second) == {first, second}
 
 
 @pytest.mark.parametrize("number", ["+4917012345678", "+551134567890", "+5511234567", "+5212345", "+5411234"])
-def test_most_have_one(number: str) -> None:
+def test_most_numbers_have_one_spelling(number: str) -> None:
     assert phones.spellings(number) == {number}

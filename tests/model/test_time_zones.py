@@ -18,16 +18,18 @@ from tests.factories import CONFIGURATION, call, configure, envelope, fill_inbox
     ["UTC", "Europe/London", "Asia/Kolkata", "America/Sao_Paulo", "Australia/Lord_Howe", "Africa/Casablanca"],
 )
 def test_intervals_agree_with_the_zone_at_every_change(name: str) -> None:
-    found = time_zones.intervals(name)
-    assert (found[0].starts_at, found[-1].ends_at) == (time_zones.BEGINNING, time_zones.END)
-    for one, two in pairwise(found):
-        assert one.ends_at == two.starts_at
-        assert one.offset_minutes != two.offset_minutes
+    intervals = time_zones.intervals(name)
+    assert (intervals[0].starts_at, intervals[-1].ends_at) == (time_zones.BEGINNING, time_zones.END)
+    for interval, following in pairwise(intervals):
+        assert interval.ends_at == following.starts_at
+        assert interval.offset_minutes != following.offset_minutes
     zone = ZoneInfo(name)
-    for interval in found[1:]:
-        for moment in (interval.starts_at, interval.starts_at - timedelta(minutes=1)):
-            (right,) = [one for one in found if one.starts_at <= moment < one.ends_at]
-            assert moment.astimezone(zone).utcoffset() == timedelta(minutes=right.offset_minutes)
+    for changed in intervals[1:]:
+        for moment in (changed.starts_at, changed.starts_at - timedelta(minutes=1)):
+            (current,) = [
+                interval for interval in intervals if interval.starts_at <= moment < interval.ends_at
+            ]
+            assert moment.astimezone(zone).utcoffset() == timedelta(minutes=current.offset_minutes)
     assert datetime(2026, 7, 1, tzinfo=UTC).astimezone(zone).utcoffset() is not None
 
 
@@ -38,8 +40,8 @@ def local_times(folder: Path) -> list[str]:
         ]
 
 
-def test_the_view_follows_the_configured_zone(tmp_path: Path) -> None:
-    """Just before and just after London's clocks go back on 25 October 2026 at 01:00 UTC."""
+def test_the_view_uses_the_configured_time_zone(tmp_path: Path) -> None:
+    """Just before and just after clocks in London go back, on 25 October 2026 at 01:00 UTC."""
     change = int(datetime(2026, 10, 25, 1, tzinfo=UTC).timestamp())
     fill_inbox(
         tmp_path / "inbox.db",
@@ -54,10 +56,13 @@ def test_the_view_follows_the_configured_zone(tmp_path: Path) -> None:
     assert local_times(tmp_path) == ["2026-10-25 06:29:00.000", "2026-10-25 06:30:00.000"]
 
 
-def test_a_zone_that_does_not_exist_is_refused(tmp_path: Path) -> None:
+def test_an_unknown_time_zone_is_rejected(tmp_path: Path) -> None:
     configure(tmp_path, '[target]\ntime_zone = "Europe/Lundon"\n' + CONFIGURATION)
-    ended = call(tmp_path, "gather")
-    assert (ended.returncode, b"target.time_zone: there is no time zone 'Europe/Lundon'" in ended.stderr) == (
+    result = call(tmp_path, "gather")
+    assert (
+        result.returncode,
+        b"target.time_zone: there is no time zone 'Europe/Lundon'" in result.stderr,
+    ) == (
         2,
         True,
     )
