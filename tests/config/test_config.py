@@ -1,4 +1,4 @@
-"""The configuration: every error at once, at the path of its key; secrets never shown."""
+"""The configuration: all errors together, each with the path of its key; secrets are never printed."""
 
 import json
 import os
@@ -33,7 +33,7 @@ def problems(folder: Path, text: str) -> list[str]:
     return caught.value.problems
 
 
-def test_an_empty_file_has_all_defaults_and_paths_beside_it(tmp_path: Path) -> None:
+def test_an_empty_file_gives_all_defaults_and_paths_beside_it(tmp_path: Path) -> None:
     loaded = load(tmp_path, "")
     assert (loaded.server.host, loaded.server.port) == ("127.0.0.1", 8080)
     assert (loaded.server.max_body_bytes, loaded.server.body_timeout_seconds) == (4_194_304, 10)
@@ -42,8 +42,8 @@ def test_an_empty_file_has_all_defaults_and_paths_beside_it(tmp_path: Path) -> N
     assert loaded.target.path == tmp_path / "responses.db"
 
 
-def test_every_error_is_reported_at_once_with_the_path_of_its_key(tmp_path: Path) -> None:
-    found = problems(
+def test_all_errors_are_reported_together_each_with_the_path_of_its_key(tmp_path: Path) -> None:
+    errors = problems(
         tmp_path,
         """
         [server]
@@ -74,7 +74,7 @@ def test_every_error_is_reported_at_once_with_the_path_of_its_key(tmp_path: Path
         unauthenticated = true
         """,
     )
-    where = [problem.partition(": ")[0] for problem in found]
+    keys_in_error = [problem.partition(": ")[0] for problem in errors]
     for expected in (
         "server.port",
         "server.prot",
@@ -96,18 +96,18 @@ def test_every_error_is_reported_at_once_with_the_path_of_its_key(tmp_path: Path
         "endpoint[2].allow_ips[0]",
         "endpoint[2]",
     ):
-        assert expected in where, expected
-    assert all("\n" not in problem for problem in found)
-    assert "did you mean port?" in " ".join(found)
-    assert "did you mean password?" in " ".join(found)
+        assert expected in keys_in_error, expected
+    assert all("\n" not in problem for problem in errors)
+    assert "did you mean port?" in " ".join(errors)
+    assert "did you mean password?" in " ".join(errors)
 
 
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ('[inbox]\npath = "C:\\temp\\new.db"', "single quotes"),  # a tabulator and a line break to TOML
+        ('[inbox]\npath = "C:\\temp\\new.db"', "single quotes"),  # a tab and a line break in TOML
         ('[inbox]\npath = "C:\\Users\\me.db"', "single quotes"),  # half a code point
-        ('[inbox]\npath = "C:\\data\\me.db"', "single quotes"),  # an escape that is none
+        ('[inbox]\npath = "C:\\data\\me.db"', "single quotes"),  # an invalid escape
         (ENDPOINT + 'app_secrets = [{ file = "C:\\temp\\secret" }]', "single quotes"),
         ("[inbox]\npath = ''", "name of a file"),
         ("[inbox]\npath = '~no-such-account/inbox.db'", "inbox.path: the home of"),
@@ -140,7 +140,7 @@ def test_a_mistake_is_explained(tmp_path: Path, text: str, words: str) -> None:
     assert any(words in problem for problem in problems(tmp_path, text))
 
 
-def test_windows_paths_in_single_quotes_stay_as_they_are(tmp_path: Path) -> None:
+def test_windows_paths_in_single_quotes_are_not_changed(tmp_path: Path) -> None:
     loaded = load(tmp_path, "[inbox]\npath = 'C:\\temp\\new.db'")
     assert str(loaded.inbox.path).endswith("C:\\temp\\new.db")
 
@@ -151,20 +151,20 @@ def test_a_byte_order_mark_is_accepted(tmp_path: Path) -> None:
     assert resources.load(path, secrets=True).server.port == 81
 
 
-def test_what_is_no_utf_8_or_not_there_is_one_clear_line(tmp_path: Path) -> None:
+def test_a_missing_or_unreadable_file_is_one_error_line(tmp_path: Path) -> None:
     path = tmp_path / "gatherer.toml"
     path.write_text("[server]\n", encoding="utf-16")
-    for wrong, words in (
+    for invalid_path, words in (
         (path, "UTF-16"),
         (tmp_path / "none.toml", "gatherer init"),
         (tmp_path, "cannot be read"),
     ):
         with pytest.raises(ConfigurationError, match=words) as caught:
-            resources.load(wrong, secrets=False)
+            resources.load(invalid_path, secrets=False)
         assert "\n" not in str(caught.value)
 
 
-def test_secrets_come_from_the_file_itself_the_environment_or_another_file(
+def test_secrets_are_read_from_the_configuration_the_environment_or_a_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GATHERER_TEST_SECRET", "from the environment")
@@ -178,7 +178,7 @@ def test_secrets_come_from_the_file_itself_the_environment_or_another_file(
     ]
 
 
-def test_a_secret_may_lie_in_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_secret_file_may_be_in_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("USERPROFILE", str(tmp_path / "home"))
     (tmp_path / "home").mkdir()
@@ -187,8 +187,8 @@ def test_a_secret_may_lie_in_the_home_folder(tmp_path: Path, monkeypatch: pytest
     assert endpoint.secrets["app_secrets"][0].reveal() == "at home"
 
 
-def test_without_secrets_nothing_has_to_be_there(tmp_path: Path) -> None:
-    """`gather` runs on a machine that has none of them."""
+def test_unused_secrets_need_not_exist(tmp_path: Path) -> None:
+    """`gather` runs on a machine without the secrets of the endpoints."""
     text = ENDPOINT + 'app_secrets = [{ env = "GATHERER_NOT_SET" }, { file = "none.txt" }]'
     [endpoint] = load(tmp_path, text, secrets=False).endpoint
     with pytest.raises(ConfigurationError, match="without its secrets"):
@@ -202,7 +202,7 @@ SECRETS = ENDPOINT + (
 
 
 @pytest.mark.parametrize("form", [(), ("--json",)])
-def test_show_hides_every_secret_and_resolves_the_rest(tmp_path: Path, form: tuple[str, ...]) -> None:
+def test_show_hides_secrets_and_resolves_paths(tmp_path: Path, form: tuple[str, ...]) -> None:
     configure(tmp_path, SECRETS)
     result = call(tmp_path, "config", "show", *form)
     assert result.returncode == 0
@@ -214,7 +214,7 @@ def test_show_hides_every_secret_and_resolves_the_rest(tmp_path: Path, form: tup
     assert endpoint["basic"] == {"user": "sender", "password": "********"}
 
 
-def test_errors_never_repeat_a_secret(tmp_path: Path) -> None:
+def test_errors_do_not_contain_secrets(tmp_path: Path) -> None:
     configure(
         tmp_path, SECRETS + 'bearer_tokens = ["HUSH-6"]\nunauthenticated = "HUSH-7"\nsecret = "HUSH-8"\n'
     )
@@ -223,7 +223,7 @@ def test_errors_never_repeat_a_secret(tmp_path: Path) -> None:
     assert b"HUSH" not in result.stderr
 
 
-def test_check_says_ok_and_what_is_unwise(tmp_path: Path) -> None:
+def test_check_reports_ok_and_prints_warnings(tmp_path: Path) -> None:
     path = configure(
         tmp_path,
         '[server]\nhost = "0.0.0.0"\n'
@@ -253,15 +253,15 @@ def test_check_says_ok_and_what_is_unwise(tmp_path: Path) -> None:
         ('[privacy]\nkey = "CHANGE-ME-PRIVACY-KEY"', "privacy.key is still the placeholder of the example"),
     ],
 )
-def test_what_is_unwise_is_a_warning_and_no_error(tmp_path: Path, text: str, words: str) -> None:
+def test_a_risky_setting_is_a_warning(tmp_path: Path, text: str, words: str) -> None:
     path = configure(tmp_path, text)
     assert any(
         words in warning for warning in config_warnings.warnings(resources.load(path, secrets=True), path)
     )
 
 
-def test_every_secret_that_is_still_the_placeholder_is_a_warning(tmp_path: Path) -> None:
-    """The warnings walk the whole configuration: none of its secrets is missed."""
+def test_every_placeholder_left_as_a_secret_is_a_warning(tmp_path: Path) -> None:
+    """The warnings cover every secret in the configuration."""
     placeholder = '"CHANGE-ME-0123456789"'
     text = f"""
         [server]
@@ -332,7 +332,7 @@ def test_a_careful_configuration_has_no_warnings(tmp_path: Path) -> None:
     assert config_warnings.warnings(resources.load(path, secrets=True), path) == []
 
 
-def test_check_as_json(tmp_path: Path) -> None:
+def test_check_prints_json(tmp_path: Path) -> None:
     configure(tmp_path, OPEN)
     good = call(tmp_path, "config", "check", "--json")
     assert good.returncode == 0
@@ -354,11 +354,13 @@ def test_check_as_json(tmp_path: Path) -> None:
         (("config", "check", "--nope"), 2),
         (("--config", "none.toml", "config", "check"), 2),
         (("--config", ".", "config", "show"), 2),
-        (("config", "show"), 2),  # there is none in this folder
+        (("config", "show"), 2),  # the folder has no configuration
         (("config", "example", "surplus"), 2),
     ],
 )
-def test_wrong_input_ends_with_a_clear_line(tmp_path: Path, arguments: tuple[str, ...], code: int) -> None:
+def test_invalid_input_is_an_error_without_traceback(
+    tmp_path: Path, arguments: tuple[str, ...], code: int
+) -> None:
     result = call(tmp_path, *arguments)
     assert result.returncode == code
     assert result.stdout == b""
@@ -366,7 +368,7 @@ def test_wrong_input_ends_with_a_clear_line(tmp_path: Path, arguments: tuple[str
     assert result.stderr
 
 
-def test_the_configuration_is_found_by_option_then_environment_then_here(tmp_path: Path) -> None:
+def test_the_option_wins_over_the_environment_and_the_current_folder(tmp_path: Path) -> None:
     for number, name in enumerate(("option", "environment", "gatherer"), start=81):
         (tmp_path / f"{name}.toml").write_text(f"[server]\nport = {number}\n", encoding="utf-8")
     show = ("config", "show", "--json")
@@ -378,7 +380,7 @@ def test_the_configuration_is_found_by_option_then_environment_then_here(tmp_pat
 
 
 def test_the_example_is_valid_and_complete(tmp_path: Path) -> None:
-    """What `config example` prints has every key that there is, and can be used as it stands."""
+    """`config example` prints every key, and a configuration that is valid unchanged."""
     result = call(tmp_path, "config", "example")
     text = result.stdout.decode()
     assert text.replace("\r\n", "\n") == EXAMPLE.read_text(encoding="utf-8")
@@ -408,34 +410,34 @@ def test_the_example_is_valid_and_complete(tmp_path: Path) -> None:
 
 def test_the_example_shows_the_defaults(tmp_path: Path) -> None:
     text = EXAMPLE.read_text(encoding="utf-8")
-    plain, example = load(tmp_path, ""), load(tmp_path, text)
-    assert (example.server, example.inbox, example.target) == (plain.server, plain.inbox, plain.target)
-    assert (example.quarantine, example.admin) == (plain.quarantine, plain.admin)
+    default, example = load(tmp_path, ""), load(tmp_path, text)
+    assert (example.server, example.inbox, example.target) == (default.server, default.inbox, default.target)
+    assert (example.quarantine, example.admin) == (default.quarantine, default.admin)
 
 
-def _without(text: str, section: str = "#[target]") -> tuple[str, str]:
-    """Return the example without its commented `section` (the target in SQL Server), and that section, switched on."""
+def _split_off(text: str, section: str = "#[target]") -> tuple[str, str]:
+    """Return the example without its commented `section` (by default the SQL Server target), and that section, enabled."""
     start = text.index(f"\n{section}\n") + 1
     end = text.index("\n\n", start)
     block = text[start:end]
     return text[:start] + text[end:], "\n".join(line[1:] for line in block.splitlines())
 
 
-def test_the_target_in_sql_server_of_the_example_works(
+def test_the_sql_server_target_of_the_example_is_valid(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     text = EXAMPLE.read_text(encoding="utf-8")
-    _, target = _without(text)
+    _, target = _split_off(text)
     monkeypatch.setenv("GATHERER_SQL_PASSWORD", "p;w{d}")
     monkeypatch.setenv("GATHERER_SQL_CONNECTION", "Server=sql02;Database=D;Trusted_Connection=yes")
     whole = [line for line in target.splitlines() if not line.startswith("connection")]
     integrated = [line for line in whole if not line.startswith(("user", "password"))]
     loaded = load(tmp_path, "\n".join(integrated)).target
     assert isinstance(loaded, config.SQLServerTarget)
-    bare = load(tmp_path, '[target]\nkind = "sqlserver"\nserver = "s"\ndatabase = "d"').target
+    default = load(tmp_path, '[target]\nkind = "sqlserver"\nserver = "s"\ndatabase = "d"').target
     shown = ("server", "database", "driver", "time_zone", "keep_days")
-    assert loaded.model_dump(exclude=set(shown)) == bare.model_dump(exclude=set(shown)), (
-        "the defaults are shown"
+    assert loaded.model_dump(exclude=set(shown)) == default.model_dump(exclude=set(shown)), (
+        "the example shows the defaults"
     )
     sql = "\n".join(whole).replace('"integrated"', '"sql"')
     text = connection_string(load(tmp_path, sql))
@@ -450,19 +452,19 @@ def connection_string(configuration: config.Configuration) -> str:
     return connection.complete([("Driver", "d"), *(pair for pair in pairs if pair[0] != "Driver")], [])
 
 
-def test_the_two_machines_of_the_example_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_two_machines_of_the_example_are_valid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = EXAMPLE.read_text(encoding="utf-8")
     for name in ("pull_token", "pull_admin_token"):
         monkeypatch.setenv(f"GATHERER_{name.upper()}", "a secret value")
         (tmp_path / f"{name}.txt").write_text("a secret value", encoding="utf-8")
-    pull = load(tmp_path, _without(text, "#[pull]")[1]).pull
+    pull = load(tmp_path, _split_off(text, "#[pull]")[1]).pull
     assert pull is not None
-    bare = load(tmp_path, "[pull]\ntokens = ['t']").pull
-    assert bare is not None
-    assert (bare.host, bare.port) == ("127.0.0.1", pull.port), "the defaults are shown, or said"
-    _, both = _without(text, "#[[inbox]]")
+    default = load(tmp_path, "[pull]\ntokens = ['t']").pull
+    assert default is not None
+    assert (default.host, default.port) == ("127.0.0.1", pull.port), "the example shows the defaults"
+    _, section = _split_off(text, "#[[inbox]]")
     for left_out in ("ca", "pin"):
-        lines = [line for line in both.splitlines() if not line.startswith(left_out)]
+        lines = [line for line in section.splitlines() if not line.startswith(left_out)]
         inboxes = load(tmp_path, "\n".join(lines)).named_inboxes
         assert list(inboxes) == ["web1", "here"]
         assert isinstance(inboxes["web1"], config.OfferedInbox)
@@ -470,7 +472,7 @@ def test_the_two_machines_of_the_example_work(tmp_path: Path, monkeypatch: pytes
 
 
 @pytest.mark.parametrize(
-    ("text", "says"),
+    ("text", "message"),
     [
         ("[inbox]\nurl = 'https://x'", "inbox.url: an inbox of another machine: write [[inbox]]"),
         ("inbox = []", "inbox: List should have at least 1 item"),
@@ -517,14 +519,16 @@ def test_the_two_machines_of_the_example_work(tmp_path: Path, monkeypatch: pytes
         ("[pull]\ntokens = 't'", "pull.tokens: must be a list"),
     ],
 )
-def test_every_error_of_two_machines_is_at_its_key(tmp_path: Path, text: str, says: str) -> None:
-    found = problems(tmp_path, text)
-    assert any(problem.startswith(says) for problem in found), found
-    assert len(found) == len(set(found)) <= 2
+def test_errors_in_pull_and_named_inboxes_have_the_path_of_their_key(
+    tmp_path: Path, text: str, message: str
+) -> None:
+    errors = problems(tmp_path, text)
+    assert any(problem.startswith(message) for problem in errors), errors
+    assert len(errors) == len(set(errors)) <= 2
 
 
 @pytest.mark.parametrize(
-    ("written", "says"),
+    ("notation", "message"),
     [
         ("{ text = 90, rows = 30 }", "target.keep_days: a deleted row has no text"),
         ("90", "target.keep_days: must be a table"),
@@ -535,18 +539,22 @@ def test_every_error_of_two_machines_is_at_its_key(tmp_path: Path, text: str, sa
     ],
 )
 @pytest.mark.parametrize("kind", ["sqlite", "sqlserver"])
-def test_every_error_of_what_is_kept_is_at_its_key(
-    tmp_path: Path, kind: str, written: str, says: str
+def test_errors_in_keep_days_have_the_path_of_their_key(
+    tmp_path: Path, kind: str, notation: str, message: str
 ) -> None:
-    target = f"[target]\nkind = '{kind}'\nkeep_days = {written}\n"
-    (found,) = problems(tmp_path, target + "connection = 'Server=s'" * (kind == "sqlserver"))
-    assert found.startswith(says)
+    target = f"[target]\nkind = '{kind}'\nkeep_days = {notation}\n"
+    (problem,) = problems(tmp_path, target + "connection = 'Server=s'" * (kind == "sqlserver"))
+    assert problem.startswith(message)
 
 
-def test_nothing_is_too_old_unless_it_says_so(tmp_path: Path) -> None:
-    for written, kept in (("", (None, None)), ("text = 90", (90, None)), ("text = 7, rows = 7", (7, 7))):
-        days = load(tmp_path, f"[target]\nkeep_days = {{ {written} }}").target.keep_days
-        assert (days.text, days.rows) == kept
+def test_retention_of_the_target_is_off_by_default(tmp_path: Path) -> None:
+    for notation, expected_days in (
+        ("", (None, None)),
+        ("text = 90", (90, None)),
+        ("text = 7, rows = 7", (7, 7)),
+    ):
+        days = load(tmp_path, f"[target]\nkeep_days = {{ {notation} }}").target.keep_days
+        assert (days.text, days.rows) == expected_days
     assert load(tmp_path, "").target.keep_days == days.__class__()
 
 
@@ -560,14 +568,14 @@ def test_nothing_is_too_old_unless_it_says_so(tmp_path: Path) -> None:
         "sha256 Fingerprint=" + ":".join(["AB"] * 32),
     ],
 )
-def test_a_pin_may_be_written_as_tools_print_it(tmp_path: Path, pin: str) -> None:
+def test_a_pin_is_accepted_in_the_notation_of_common_tools(tmp_path: Path, pin: str) -> None:
     text = f"[[inbox]]\nname = 'a'\nurl = 'https://x'\ntoken = 't'\npin = '{pin}'"
-    found = load(tmp_path, text).named_inboxes["a"]
-    assert isinstance(found, config.OfferedInbox)
-    assert found.pin == "ab" * 32
+    inbox = load(tmp_path, text).named_inboxes["a"]
+    assert isinstance(inbox, config.OfferedInbox)
+    assert inbox.pin == "ab" * 32
 
 
-def test_each_machine_needs_its_own_secrets_of_the_two_only(tmp_path: Path) -> None:
+def test_each_machine_needs_only_its_own_pull_secrets(tmp_path: Path) -> None:
     text = (
         "[pull]\ntokens = [{ env = 'GATHERER_NO' }]\n"
         "[[inbox]]\nname = 'a'\nurl = 'https://x'\ntoken = { env = 'GATHERER_NEITHER' }\n"
@@ -581,7 +589,7 @@ def test_each_machine_needs_its_own_secrets_of_the_two_only(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("keys", "where"),
+    ("keys", "keys_in_error"),
     [
         ("", ["target.server", "target.database"]),
         ("server = 's'", ["target.database"]),
@@ -602,14 +610,14 @@ def test_each_machine_needs_its_own_secrets_of_the_two_only(tmp_path: Path) -> N
         ),
     ],
 )
-def test_every_error_of_a_target_in_sql_server_is_at_its_key(
-    tmp_path: Path, keys: str, where: list[str]
+def test_errors_in_a_sql_server_target_have_the_path_of_their_key(
+    tmp_path: Path, keys: str, keys_in_error: list[str]
 ) -> None:
-    found = problems(tmp_path, f'[target]\nkind = "sqlserver"\n{keys}\n')
-    assert [problem.partition(":")[0] for problem in found] == where
+    errors = problems(tmp_path, f'[target]\nkind = "sqlserver"\n{keys}\n')
+    assert [problem.partition(":")[0] for problem in errors] == keys_in_error
 
 
-def test_the_web_server_needs_no_secret_of_the_target_and_a_run_none_of_the_endpoints(
+def test_serve_needs_no_secret_of_the_target_and_a_run_none_of_the_endpoints(
     tmp_path: Path,
 ) -> None:
     text = (
@@ -626,12 +634,12 @@ def test_the_web_server_needs_no_secret_of_the_target_and_a_run_none_of_the_endp
     assert "GATHERER_NO" in call(tmp_path, "config", "show").stdout.decode()
 
 
-def test_each_commented_key_of_the_example_works_when_it_is_switched_on(
+def test_each_commented_key_of_the_example_is_valid_when_enabled(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    text, _ = _without(EXAMPLE.read_text(encoding="utf-8"))
-    text, _ = _without(text, "#[pull]")
-    text, _ = _without(text, "#[[inbox]]")
+    text, _ = _split_off(EXAMPLE.read_text(encoding="utf-8"))
+    text, _ = _split_off(text, "#[pull]")
+    text, _ = _split_off(text, "#[[inbox]]")
     keys = [
         line
         for line in text.splitlines()
@@ -648,28 +656,28 @@ def test_each_commented_key_of_the_example_works_when_it_is_switched_on(
         monkeypatch.setenv(name, "a secret value")
     (tmp_path / "bearer_token.txt").write_text("token", encoding="utf-8")
     for key in keys:
-        switched_on = text.replace(key, key[1:])
+        enabled = text.replace(key, key[1:])
         if key.startswith(("#tls_", "#client_")):  # neither has an effect without the other
-            switched_on = text.replace("\n#tls_", "\ntls_").replace("\n#client_", "\nclient_")
+            enabled = text.replace("\n#tls_", "\ntls_").replace("\n#client_", "\nclient_")
         declaring = [name for name in providers.names() if key[1:].split()[0] in providers.get(name).secrets]
         if declaring:
-            switched_on = switched_on.replace('provider = "meta"', f'provider = "{declaring[0]}"')
+            enabled = enabled.replace('provider = "meta"', f'provider = "{declaring[0]}"')
         if "unauthenticated" in key:
-            switched_on = switched_on.replace("url_key =", "#url_key =")
-        load(tmp_path, switched_on)
+            enabled = enabled.replace("url_key =", "#url_key =")
+        load(tmp_path, enabled)
 
 
-def test_a_token_that_can_be_guessed_is_advised_against(tmp_path: Path) -> None:
+def test_a_guessable_token_is_a_warning(tmp_path: Path) -> None:
     text = "[pull]\ntokens = ['short']\n[[inbox]]\nname = 'a'\nurl = 'https://x'\ntoken = 'CHANGE-ME-AND-SO-ON'\n"
     path = configure(tmp_path, text + OPEN)
-    warned = " ".join(config_warnings.warnings(resources.load(path, secrets=True), path))
-    assert "pull.tokens[0] is short" in warned
-    assert "inbox[0].token is still the placeholder of the example" in warned
+    warnings = " ".join(config_warnings.warnings(resources.load(path, secrets=True), path))
+    assert "pull.tokens[0] is short" in warnings
+    assert "inbox[0].token is still the placeholder of the example" in warnings
 
 
-def test_an_unencrypted_or_unverified_target_is_advised_against(tmp_path: Path) -> None:
+def test_an_unencrypted_or_unverified_target_is_a_warning(tmp_path: Path) -> None:
     keys = 'server = "s"\ndatabase = "d"\nencrypt = false\ntrust_server_certificate = true\n'
     path = configure(tmp_path, f'[target]\nkind = "sqlserver"\n{keys}' + OPEN)
-    warned = " ".join(config_warnings.warnings(resources.load(path, secrets=True), path))
-    assert "target.encrypt" in warned
-    assert "target.trust_server_certificate" in warned
+    warnings = " ".join(config_warnings.warnings(resources.load(path, secrets=True), path))
+    assert "target.encrypt" in warnings
+    assert "target.trust_server_certificate" in warnings

@@ -1,4 +1,4 @@
-"""`gatherer init`: a configuration that works, written once, readable by its owner alone."""
+"""`gatherer init`: writes a valid configuration once, readable only by its owner."""
 
 import os
 import re
@@ -14,46 +14,46 @@ from tests.factories import call, run
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 
-def test_what_it_writes_works_and_is_private(tmp_path: Path) -> None:
+def test_init_writes_a_valid_private_configuration(tmp_path: Path) -> None:
     result = run(tmp_path, "init", "--directory", "here")
     assert result.returncode == 0, result.stderr
     path = tmp_path / "here" / "gatherer.toml"
     assert os.name != "posix" or stat.S_IMODE(path.stat().st_mode) == 0o600
     [endpoint] = load(path, secrets=True).endpoint
-    said = result.stdout.decode()
+    output = result.stdout.decode()
     assert endpoint.verify_token is not None
-    assert endpoint.verify_token.reveal() in said
-    assert endpoint.url_path in said
+    assert endpoint.verify_token.reveal() in output
+    assert endpoint.url_path in output
     for words in ("messages", "subscribed_apps", "app_secrets", "Callback URL", "Verify token"):
-        assert words in said
+        assert words in output
     assert run(tmp_path, "--config", str(path), "config", "check").stderr == b""
 
 
-def test_the_secrets_are_new_each_time(tmp_path: Path) -> None:
-    found = set()
+def test_init_generates_new_secrets_each_time(tmp_path: Path) -> None:
+    secrets = set()
     for name in ("one", "two"):
         call(tmp_path, "init", "--directory", name)
         [endpoint] = load(tmp_path / name / "gatherer.toml", secrets=True).endpoint
         assert endpoint.verify_token is not None
         assert endpoint.url_key is not None
-        found |= {endpoint.verify_token.reveal(), endpoint.url_key.reveal()}
-    assert len(found) == 4
-    assert all(re.fullmatch(r"[A-Za-z0-9_-]{32}", secret) for secret in found)
+        secrets |= {endpoint.verify_token.reveal(), endpoint.url_key.reveal()}
+    assert len(secrets) == 4
+    assert all(re.fullmatch(r"[A-Za-z0-9_-]{32}", secret) for secret in secrets)
 
 
-def test_it_never_overwrites_unless_told_and_then_keeps_the_old_one(tmp_path: Path) -> None:
+def test_init_overwrites_only_with_force_and_keeps_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "gatherer.toml"
     path.write_text("# mine\n", encoding="utf-8")
-    refused = call(tmp_path, "init")
-    assert refused.returncode == 2
-    assert b"--force" in refused.stderr
+    result = call(tmp_path, "init")
+    assert result.returncode == 2
+    assert b"--force" in result.stderr
     assert path.read_text(encoding="utf-8") == "# mine\n"
     assert call(tmp_path, "init", "--force").returncode == 0
     assert (tmp_path / "gatherer.toml.old").read_text(encoding="utf-8") == "# mine\n"
     assert len(load(path, secrets=True).endpoint) == 1
 
 
-def test_the_public_url_and_the_folder_of_the_data_are_taken_over(tmp_path: Path) -> None:
+def test_init_uses_the_given_public_url_and_data_folder(tmp_path: Path) -> None:
     result = call(tmp_path, "init", "--public-url", "https://hooks.example.org/", "--data", "it's data")
     assert result.returncode == 0, result.stderr
     loaded = load(tmp_path / "gatherer.toml", secrets=True)
@@ -68,7 +68,7 @@ def test_the_public_url_and_the_folder_of_the_data_are_taken_over(tmp_path: Path
     "path",
     [r"C:\temp\new\inbox.db", r"\\server\share\inbox.db", "it's.db", 'a "quoted" one.db', r"C:\it's\x.db"],
 )
-def test_any_path_survives_being_written_as_toml(path: str) -> None:
+def test_any_path_survives_a_round_trip_through_toml(path: str) -> None:
     import tomllib
 
     assert tomllib.loads(f"path = {example.literal(path)}") == {"path": path}
@@ -90,7 +90,7 @@ def test_any_path_survives_being_written_as_toml(path: str) -> None:
         ("--public-url", "https://hooks.example.org/?x=1"),
     ],
 )
-def test_wrong_input_ends_with_a_clear_line_and_writes_nothing(
+def test_invalid_input_is_a_usage_error_and_writes_no_file(
     tmp_path: Path, arguments: tuple[str, ...]
 ) -> None:
     (tmp_path / "file").write_text("a file", encoding="utf-8")
@@ -101,7 +101,7 @@ def test_wrong_input_ends_with_a_clear_line_and_writes_nothing(
     assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
 
 
-def test_the_option_config_is_not_for_init(tmp_path: Path) -> None:
+def test_init_rejects_the_config_option(tmp_path: Path) -> None:
     result = call(tmp_path, "--config", "x.toml", "init")
     assert result.returncode == 2
     assert b"--directory" in result.stderr

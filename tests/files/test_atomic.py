@@ -1,4 +1,4 @@
-"""Files that appear complete or not at all."""
+"""Atomic writes: a file appears complete or not at all."""
 
 import os
 import stat
@@ -11,14 +11,14 @@ from gatherer.files import atomic
 from gatherer.files.atomic import atomic_write
 
 
-def test_the_name_appears_with_the_whole_content_and_nothing_is_left_beside_it(tmp_path: Path) -> None:
+def test_the_file_appears_with_its_whole_content_and_no_draft_remains(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     with atomic_write(path) as draft:
         draft.write("{\n")
         assert not path.exists()
         draft.write("}")
-    assert path.read_bytes() == b"{\n}", "no line end is changed"
-    assert [found.name for found in tmp_path.iterdir()] == ["a.json"]
+    assert path.read_bytes() == b"{\n}", "line ends are unchanged"
+    assert [file.name for file in tmp_path.iterdir()] == ["a.json"]
 
 
 @pytest.mark.parametrize("durable", [True, False])
@@ -29,17 +29,17 @@ def test_an_interrupted_write_leaves_the_old_file(tmp_path: Path, *, durable: bo
         draft.write("half")
         raise KeyboardInterrupt
     assert path.read_text(encoding="utf-8") == "old"
-    assert [found.name for found in tmp_path.iterdir()] == ["a.json"]
+    assert [file.name for file in tmp_path.iterdir()] == ["a.json"]
 
 
-def test_a_discarded_draft_leaves_nothing(tmp_path: Path) -> None:
+def test_a_discarded_draft_leaves_no_files(tmp_path: Path) -> None:
     with atomic_write(tmp_path / "a.json") as draft:
         draft.discard()
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("links", [True, False])
-def test_without_replace_a_file_that_appeared_meanwhile_stays(
+def test_without_replace_an_existing_file_is_preserved(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, links: bool
 ) -> None:
     def refuse(self: Path, target: Path) -> None:
@@ -55,7 +55,7 @@ def test_without_replace_a_file_that_appeared_meanwhile_stays(
     with pytest.raises(FileExistsError), atomic_write(path, replace=False) as draft:
         draft.write("second")
     assert path.read_text(encoding="utf-8") == "first"
-    assert [found.name for found in tmp_path.iterdir()] == ["a.json"]
+    assert [file.name for file in tmp_path.iterdir()] == ["a.json"]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such modes")
@@ -64,14 +64,14 @@ def test_the_mode_is_independent_of_the_umask(tmp_path: Path, mode: int) -> None
     before = os.umask(0o077 if mode == 0o660 else 0)
     try:
         with atomic_write(tmp_path / "a.json", mode=mode) as draft:
-            assert stat.S_IMODE(draft.path.stat().st_mode) == mode, "also while it is being written"
+            assert stat.S_IMODE(draft.path.stat().st_mode) == mode, "the mode also holds for the draft"
     finally:
         os.umask(before)
     assert stat.S_IMODE((tmp_path / "a.json").stat().st_mode) == mode
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows cannot open a folder")
-def test_content_and_name_are_on_disk_when_the_block_ends(
+def test_content_and_name_are_synced_when_the_block_ends(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     synchronised: list[tuple[bool, bool]] = []
@@ -84,7 +84,7 @@ def test_content_and_name_are_on_disk_when_the_block_ends(
     monkeypatch.setattr(atomic.os, "fsync", fsync)
     with atomic_write(path) as draft:
         draft.write("x")
-    assert synchronised == [(False, False), (True, True)], "first the content, then the name"
+    assert synchronised == [(False, False), (True, True)], "the content is synced before the name"
     with atomic_write(path, durable=False) as draft:
         draft.write("y")
     assert len(synchronised) == 2

@@ -1,4 +1,4 @@
-"""What every account on the machine can read or change is told at the start; on Windows by the access control list."""
+"""Warnings of files that every account can read or change: by mode, on Windows by access control list."""
 
 import sys
 from pathlib import Path
@@ -10,7 +10,7 @@ from gatherer.files.permissions import every_account_can
 from tests.certificates import Authority
 from tests.server_process import ENDPOINT, run_server
 
-posix = pytest.mark.skipif(sys.platform == "win32", reason="LOUD: modes are not looked at on Windows")
+posix = pytest.mark.skipif(sys.platform == "win32", reason="LOUD: Windows has no modes")
 PRIVATE = "D:PAI(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)(A;OICI;0x1301bf;;;LS)"
 
 
@@ -18,21 +18,21 @@ PRIVATE = "D:PAI(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)(A;OICI;0x1301bf;;;LS)"
     ("descriptor", "readable", "writable"),
     [
         (PRIVATE, False, False),
-        ("O:BAG:SYD:AI(A;ID;FA;;;BA)(A;ID;0x1200a9;;;BU)", True, False),  # what C:\\ hands down
+        ("O:BAG:SYD:AI(A;ID;FA;;;BA)(A;ID;0x1200a9;;;BU)", True, False),  # inherited from C:\\
         ("D:AI(A;ID;0x1301bf;;;AU)", True, True),
         ("D:(A;;FR;;;WD)", True, False),
         ("D:(A;;FA;;;WD)", True, True),
         ("D:(A;;GW;;;AN)", False, True),
         ("D:(A;;FRFW;;;S-1-5-21-1-2-3-1001)", False, False),
         ("D:(D;;FA;;;WD)(A;;FA;;;BA)", False, False),
-        ("D:(A;OICIIO;FA;;;BU)(A;;FA;;;BA)", False, False),  # only for what is made inside
+        ("D:(A;OICIIO;FA;;;BU)(A;;FA;;;BA)", False, False),  # only for new files inside
         ("D:NO_ACCESS_CONTROL", True, True),
         ("", True, True),
         ("D:", False, False),  # an empty list allows nothing
         ("D:PS:(AU;SAFA;FA;;;WD)", False, False),  # an audit entry is no access
     ],
 )
-def test_an_access_control_list_tells_what_every_account_can_do(descriptor, readable, writable):
+def test_access_of_every_account_is_read_from_an_access_control_list(descriptor, readable, writable):
     assert every_account_can(descriptor) == (readable, writable)
 
 
@@ -48,7 +48,7 @@ def test_an_access_control_list_tells_what_every_account_can_do(descriptor, read
         ("D:(A;OICI;0x1301ff;;;AU)", True),
     ],
 )
-def test_a_folder_in_which_every_account_can_delete_files_differs_from_one_for_new_files(
+def test_permission_to_delete_files_in_a_folder_differs_from_permission_to_create_them(
     descriptor, replaceable
 ):
     assert every_account_can(descriptor, of_folder=True)[1] is replaceable
@@ -66,7 +66,7 @@ def test_a_folder_in_which_every_account_can_delete_files_differs_from_one_for_n
         (0o666, ["read", "changed"]),
     ],
 )
-def test_a_mode_tells_what_every_account_can_do(tmp_path, mode, words):
+def test_access_of_every_account_is_read_from_the_mode(tmp_path, mode, words):
     path = tmp_path / "file"
     path.touch()
     path.chmod(mode)
@@ -82,7 +82,7 @@ def test_a_mode_tells_what_every_account_can_do(tmp_path, mode, words):
 
 
 @pytest.mark.skipif(sys.platform != "win32", reason="LOUD: needs Windows: its access control lists")
-def test_on_windows_a_real_list_is_read(tmp_path: Path) -> None:
+def test_the_access_control_list_of_a_real_file_is_read_on_windows(tmp_path: Path) -> None:
     import subprocess
 
     path = tmp_path / "file"
@@ -94,7 +94,7 @@ def test_on_windows_a_real_list_is_read(tmp_path: Path) -> None:
 
 
 @posix
-def test_serve_reports_which_of_its_files_every_account_can_read_or_change(tmp_path):
+def test_serve_warns_of_files_that_every_account_can_read_or_change(tmp_path):
     with run_server(tmp_path) as server:
         assert "every account" not in server.log()
         server.stop()
@@ -123,4 +123,4 @@ def test_serve_reports_which_of_its_files_every_account_can_read_or_change(tmp_p
     for name in ("gatherer.toml", "pull.pem"):
         assert f"{name} can be changed by every account" in log
     assert "pull.pem can be read" not in log
-    assert "gatherer.toml can be read" not in log, "there is no secret in it"
+    assert "gatherer.toml can be read" not in log, "it contains no secret"
