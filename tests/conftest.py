@@ -1,4 +1,4 @@
-"""What holds for all tests."""
+"""Settings for all tests."""
 
 import compileall
 import os
@@ -8,31 +8,31 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-# No deadline per example: the machines of a continuous integration are slow and shared.
+# No deadline per example: CI machines are slow and shared.
 settings.register_profile("gatherer", deadline=None)
 settings.load_profile("gatherer")
 
-# A shell's background jobs ignore Ctrl-C, and so would every program that the tests start and interrupt.
+# Background jobs of a shell ignore SIGINT, and so would every program that the tests start.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the option that writes the snapshots of rendered SQL anew."""
-    parser.addoption("--update-snapshots", action="store_true", help="write the snapshots in tests/ anew")
+    """Add the option that rewrites the snapshots of rendered SQL."""
+    parser.addoption("--update-snapshots", action="store_true", help="rewrite the snapshots in tests/")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Have gatherer compiled once, as an installed one is, and not by each of the many processes that are started.
+    """Compile gatherer once, as pip does, instead of in each process that the tests start.
 
-    They do not do it themselves where PYTHONDONTWRITEBYTECODE is set, as in many containers.
+    Where PYTHONDONTWRITEBYTECODE is set, as in many containers, no process would cache the result.
     """
     if not hasattr(config, "workerinput"):  # once, not in each process of the test run
         compileall.compile_dir(Path(__file__).parent.parent / "gatherer", quiet=2)
 
 
 @pytest.fixture(autouse=True)
-def _no_settings_of_the_developer(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a developer's shell has set for gatherer is no part of a test."""
+def _clear_gatherer_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Remove the settings for gatherer from the environment of the developer."""
     for name in [name for name in os.environ if name.startswith("GATHERER_")]:
         monkeypatch.delenv(name)

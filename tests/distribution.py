@@ -1,4 +1,4 @@
-"""Builds the distribution `whatsapp-gatherer`, and a wheelhouse with it."""
+"""Build the distribution `whatsapp-gatherer`, and a wheelhouse that contains it."""
 
 import os
 import shutil
@@ -15,7 +15,7 @@ PIP_SECONDS = 280  # the package index may be slow
 
 @dataclass(frozen=True, kw_only=True)
 class Build:
-    """What `python -m build` made of a fresh clone."""
+    """The files that `python -m build` created from a fresh clone."""
 
     source: Path  # the clone
     sdist: Path
@@ -23,8 +23,8 @@ class Build:
 
 
 def command(*arguments: str | Path, cwd: Path, seconds: float = 120) -> str:
-    """Run a command outside of this checkout, and return what it prints. Fails if it fails."""
-    # pip takes a checkout in PYTHONPATH for an installed package.
+    """Run a command outside this checkout and return its output; fail if the command fails."""
+    # pip treats a checkout in PYTHONPATH as an installed package.
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     result = subprocess.run(
         arguments,
@@ -41,9 +41,9 @@ def command(*arguments: str | Path, cwd: Path, seconds: float = 120) -> str:
 
 
 def build(source: Path) -> Build:
-    """Build source distribution and wheel in `source`, an empty folder that becomes a repository.
+    """Build source distribution and wheel in `source`, an empty folder.
 
-    It gets the files of this clone with their present content, in one commit.
+    The folder becomes a repository with the files of this clone, in their current state, in one commit.
     """
     if shutil.which("git") is None or not (ROOT / ".git").exists():
         pytest.skip("needs git and a clone")
@@ -63,6 +63,6 @@ def build(source: Path) -> Build:
 
 
 def fill_wheelhouse(folder: Path, *requirements: str | Path) -> None:
-    """Put wheels of `requirements` and everything they need into `folder`, from the package index."""
+    """Download wheels of `requirements` and their dependencies from the package index into `folder`."""
     pip = (sys.executable, "-m", "pip", "wheel", "--quiet", "--wheel-dir", folder)
     command(*pip, *requirements, cwd=folder, seconds=PIP_SECONDS)

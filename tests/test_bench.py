@@ -1,4 +1,4 @@
-"""The benchmarks run, however briefly, and print what they promise."""
+"""Each benchmark runs briefly and prints the figures that its documentation lists."""
 
 import json
 import runpy
@@ -14,18 +14,18 @@ from tests.server_process import ROOT
 from tests.targets.test_contract import response
 
 
-def bench(name: str, *options: str, codes: tuple[int, ...] = (0,)) -> dict[str, Any]:
+def run_benchmark(name: str, *options: str, codes: tuple[int, ...] = (0,)) -> dict[str, Any]:
     script = ROOT / "scripts" / "benchmarks" / f"{name}.py"
-    ended = subprocess.run(
+    result = subprocess.run(
         [sys.executable, str(script), *options], check=False, stdout=subprocess.PIPE, cwd=ROOT
     )
-    assert ended.returncode in codes
-    figures: dict[str, Any] = json.loads(ended.stdout)
+    assert result.returncode in codes
+    figures: dict[str, Any] = json.loads(result.stdout)
     return figures
 
 
-def test_gather() -> None:
-    figures = bench("gather", "--count", "300")
+def test_the_gather_benchmark_measures_rates() -> None:
+    figures = run_benchmark("gather", "--count", "300")
     assert min(figures[name] for name in figures if name.endswith("_per_second")) > 0
     assert figures["ratio_to_floor"] > 0
 
@@ -47,28 +47,28 @@ def test_sqlserver_loads_into_a_heap_with_the_statements_of_the_target(
 
 
 @pytest.mark.nightly
-def test_decode() -> None:
-    assert bench("decode")
+def test_the_decode_benchmark_runs() -> None:
+    assert run_benchmark("decode")
 
 
 @pytest.mark.nightly
-def test_pull() -> None:
-    figures = bench("pull", "--count", "300")
+def test_the_pull_benchmark_loses_no_webhook() -> None:
+    figures = run_benchmark("pull", "--count", "300")
     assert figures["webhooks_not_200"] == 0
     assert figures["ratio_to_local"] > 0
 
 
 @pytest.mark.nightly
-def test_soak() -> None:
-    figures = bench("soak", "--minutes", "0.2", "--rate", "100", codes=(0, 1))  # 1: a slow machine
+def test_the_soak_benchmark_loses_and_duplicates_no_record() -> None:
+    figures = run_benchmark("soak", "--minutes", "0.2", "--rate", "100", codes=(0, 1))  # 1: a slow machine
     assert figures["records"]["acknowledged"] > 100
     assert (figures["records"]["lost"], figures["records"]["doubled"]) == (0, 0)
 
 
 @pytest.mark.nightly
-def test_ingest(tmp_path: Path) -> None:
+def test_the_ingest_benchmark_measures_all_servers(tmp_path: Path) -> None:
     pytest.importorskip("waitress", reason="LOUD: waitress is not installed, the benchmark was not tried")
-    figures = bench("ingest", "--seconds", "0.2", "--rounds", "2", "--folder", str(tmp_path))
+    figures = run_benchmark("ingest", "--seconds", "0.2", "--rounds", "2", "--folder", str(tmp_path))
     for connections in (64, 256):
         measured = figures[f"{connections}_connections"]
         assert measured["durable"]["per_second"] > 0

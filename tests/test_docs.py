@@ -1,4 +1,4 @@
-"""The documentation says what the program does, and the samples are accepted by it."""
+"""The documentation matches the program, and the samples are valid."""
 
 import ast
 import configparser
@@ -76,7 +76,7 @@ def test_each_key_of_the_configuration_has_a_description() -> None:
 
 
 def test_the_reference_of_the_configuration_has_each_key_of_the_example() -> None:
-    """And the example has each key of the reference."""
+    """Both have the same keys."""
     reference = documentation.generated_pages()[documentation.DOCS / "reference" / "configuration.rst"]
     described = set(re.findall(r"^   \* - ``([a-z_]+)``$", reference, re.MULTILINE))
     written = set(re.findall(r"^#?([a-z_]+) = ", example.text(), re.MULTILINE))
@@ -97,12 +97,12 @@ def test_the_reference_of_the_tables_has_each_table_and_column() -> None:
         assert names >= {column.name for column in known}, name
 
 
-def test_each_command_of_the_documents_exists() -> None:
-    """No text speaks of a command that is not there."""
+def test_each_command_in_the_documents_exists() -> None:
+    """No document mentions a command that does not exist."""
     for document in documentation.documents():
         text = document.read_text(encoding="utf-8")
-        said = re.findall(r"(?:``|^ +)gatherer (?:--config \S+ )?([a-z]+)\b", text, re.MULTILINE)
-        assert set(said) <= {*COMMANDS}
+        commands = re.findall(r"(?:``|^ +)gatherer (?:--config \S+ )?([a-z]+)\b", text, re.MULTILINE)
+        assert set(commands) <= {*COMMANDS}
 
 
 def test_each_exit_code_is_documented() -> None:
@@ -111,7 +111,7 @@ def test_each_exit_code_is_documented() -> None:
     assert {str(code) for code in {0, 1, 70, *codes}} <= set(re.findall(r"^(\d+) ", table, re.MULTILINE))
 
 
-def test_links_to_files_lead_to_files() -> None:
+def test_links_to_files_are_valid() -> None:
     for document in documentation.documents():
         for target in re.findall(r"`[^`]+ <([^>:]+)>`_", document.read_text(encoding="utf-8")):
             assert (document.parent / target).is_file(), target
@@ -151,14 +151,14 @@ def test_each_sample_is_described_by_the_page_that_its_folder_links_to(folder: P
     ] == []
 
 
-def test_the_configuration_in_the_samples_is_where_the_documents_put_it() -> None:
+def test_the_samples_use_the_configuration_path_of_the_documents() -> None:
     for path in (*UNITS, LINUX / "gatherer.cron"):
         for named in re.findall(r"--config (\S+)", path.read_text(encoding="utf-8")):
             assert named == f"/etc/gatherer/{config.DEFAULT_NAME}"
 
 
 @pytest.mark.parametrize("path", UNITS, ids=lambda path: path.name)
-def test_each_unit_is_well_formed_and_explained(path: Path) -> None:
+def test_each_unit_is_valid_and_commented(path: Path) -> None:
     unit = configparser.RawConfigParser(strict=True, comment_prefixes=("#",), delimiters=("=",))
     unit.optionxform = str  # type: ignore[assignment,method-assign]
     unit.read_string(path.read_text(encoding="utf-8"))
@@ -172,9 +172,7 @@ def test_each_unit_is_well_formed_and_explained(path: Path) -> None:
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs systemd")
 @pytest.mark.parametrize("with_drop_ins", [False, True])
-def test_systemd_reports_no_error_in_the_units_nor_in_the_drop_ins_of_the_page(
-    tmp_path: Path, with_drop_ins: bool
-) -> None:
+def test_systemd_accepts_the_units_and_the_drop_ins_of_the_page(tmp_path: Path, with_drop_ins: bool) -> None:
     for path in UNITS:
         text = path.read_text(encoding="utf-8")
         (tmp_path / path.name).write_text(
@@ -194,8 +192,8 @@ def test_systemd_reports_no_error_in_the_units_nor_in_the_drop_ins_of_the_page(
         timeout=60,
         check=False,
     )
-    about_ours = [line for line in result.stderr.splitlines() if "gatherer" in line]
-    assert about_ours == []
+    messages = [line for line in result.stderr.splitlines() if "gatherer" in line]
+    assert messages == []
 
 
 def drop_ins_of_the_page() -> dict[str, str]:
@@ -210,24 +208,24 @@ def test_the_crontab_line_is_accepted() -> None:
     from apscheduler.triggers.cron import CronTrigger
 
     *_, line = (LINUX / "gatherer.cron").read_text(encoding="utf-8").splitlines()
-    found = re.fullmatch(r"((?:\S+ ){5})gatherer (\S+) (.*?) >> \S+", line)
-    assert found is not None
-    CronTrigger.from_crontab(found[1].strip())
-    parse(found[3].split())
+    match = re.fullmatch(r"((?:\S+ ){5})gatherer (\S+) (.*?) >> \S+", line)
+    assert match is not None
+    CronTrigger.from_crontab(match[1].strip())
+    parse(match[3].split())
 
 
 @pytest.mark.parametrize("path", TASKS, ids=lambda path: path.name)
-def test_each_task_is_well_formed_and_its_command_line_accepted(path: Path) -> None:
+def test_each_task_is_valid_and_so_is_its_command_line(path: Path) -> None:
     raw = path.read_bytes()
-    assert raw.isascii()  # so that it means the same in every encoding
-    assert not raw.startswith(b"<?xml")  # no encoding that would be wrong after a conversion to UTF-16
+    assert raw.isascii()  # the file means the same in every encoding
+    assert not raw.startswith(b"<?xml")  # a declared encoding would be wrong after a conversion to UTF-16
     task = ElementTree.fromstring(raw.decode().encode("utf-16"))
     assert task.tag == f"{TASK}Task"
 
     def text(name: str) -> str:
-        found = task.findtext(f".//{TASK}{name}")
-        assert found is not None, name
-        return found
+        match = task.findtext(f".//{TASK}{name}")
+        assert match is not None, name
+        return match
 
     assert text("MultipleInstancesPolicy") == "IgnoreNew"
     assert text("StartWhenAvailable") == "true"
@@ -254,15 +252,15 @@ def test_the_windows_service_is_accepted() -> None:
     parse((service.findtext("arguments") or "").split())
 
 
-def test_the_two_machines_of_the_samples_are_accepted_and_fit_together(
+def test_the_samples_for_two_machines_are_valid_and_match(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("META_VERIFY_TOKEN", "META_APP_SECRET"):
-        monkeypatch.setenv(name, "a secret of somebody")
+        monkeypatch.setenv(name, "a secret value")
     for name in ("web.toml", "app.toml"):
         shutil.copy(TWO_MACHINES / name, tmp_path)
     for name in ("pull_token.txt", "privacy_key.txt"):
-        (tmp_path / name).write_text("a secret that nobody guesses", encoding="ascii")
+        (tmp_path / name).write_text("a secret of sufficient length", encoding="ascii")
     web = config.load(tmp_path / "web.toml", secrets=True)
     app = config.load(tmp_path / "app.toml", secrets=True)
     inbox = app.named_inboxes["web1"]
@@ -310,25 +308,25 @@ def test_each_line_of_the_page_on_troubleshooting_is_one_that_the_program_prints
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
-def test_the_scripts_say_in_one_line_that_python_is_too_old(name: str, tmp_path: Path) -> None:
+def test_each_script_reports_an_old_python_in_one_line(name: str, tmp_path: Path) -> None:
     script = (ROOT / "scripts" / name).read_text(encoding="utf-8")
     old = script.replace("sys.version_info < (3, 11)", "sys.version_info < (99, 0)")
     assert old != script
     (tmp_path / name).write_text(old, encoding="utf-8")
-    assert_refused(tmp_path / name, sys.executable)
+    assert_reports_old_python(tmp_path / name, sys.executable)
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
-def test_python_3_10_can_read_the_scripts_that_far(name: str) -> None:
+def test_each_script_reports_python_3_10_in_one_line(name: str) -> None:
     python = shutil.which("python3.10")
     # A version manager has commands for versions that are installed, but not active.
     if python is None or subprocess.run([python, "-c", ""], capture_output=True, check=False).returncode:
         pytest.skip("this machine has no Python 3.10")
-    assert_refused(ROOT / "scripts" / name, python)
+    assert_reports_old_python(ROOT / "scripts" / name, python)
 
 
-def assert_refused(script: Path, python: str) -> None:
-    """Run `script` with `python`: it ends with 1 and one line."""
+def assert_reports_old_python(script: Path, python: str) -> None:
+    """Run `script` with `python`: it exits with 1 and prints one line."""
     result = subprocess.run([python, script], capture_output=True, text=True, check=False)
     assert result.returncode == 1
     assert result.stderr.startswith("gatherer needs Python 3.11 or later, and this is ")

@@ -70,14 +70,14 @@ def test_git_status_is_clean_after_a_build(build: distribution.Build) -> None:
     assert command("git", "status", "--porcelain", cwd=build.source) == ""
 
 
-def test_the_wheel_has_every_file_of_the_package_and_every_sample(build: distribution.Build) -> None:
+def test_the_wheel_contains_every_file_of_the_package_and_every_sample(build: distribution.Build) -> None:
     """Modules, SQL scripts, the example configuration, the type marker, the samples of config/."""
     samples = {name for name in tracked(build, "config") if not name.endswith(".rst")}
-    wanted = tracked(build, "gatherer") | {
+    expected = tracked(build, "gatherer") | {
         name.replace("config/", "gatherer/config/samples/", 1) for name in samples
     }
     packaged = {name for name in wheel_names(build) if name.startswith("gatherer/")}
-    assert packaged == wanted
+    assert packaged == expected
     assert {
         "gatherer/py.typed",
         "gatherer/config/example.toml",
@@ -87,11 +87,11 @@ def test_the_wheel_has_every_file_of_the_package_and_every_sample(build: distrib
     } <= packaged
 
 
-def test_the_wheel_has_nothing_else(build: distribution.Build) -> None:
+def test_the_wheel_contains_no_other_files(build: distribution.Build) -> None:
     assert {name.partition("/")[0] for name in wheel_names(build)} == {"gatherer", INFORMATION}
 
 
-def test_the_source_distribution_has_what_a_build_needs(build: distribution.Build) -> None:
+def test_the_source_distribution_contains_the_files_of_a_build(build: distribution.Build) -> None:
     top = f"whatsapp_gatherer-{__version__}/"
     with tarfile.open(build.sdist) as archive:
         names = {name.removeprefix(top) for name in archive.getnames()}
@@ -170,7 +170,7 @@ def test_an_editable_install_reads_the_samples_of_the_checkout(
 
 @pytest.mark.nightly
 @pytest.mark.parametrize("minor", range(11, 15))
-def test_each_supported_python_of_this_machine_runs_it(
+def test_each_supported_python_on_this_machine_runs_gatherer(
     build: distribution.Build, minor: int, tmp_path: Path
 ) -> None:
     python = shutil.which(f"python3.{minor}")

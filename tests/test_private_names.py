@@ -1,4 +1,4 @@
-"""gatherer uses no private name of a class or module that is not its own: those change without notice."""
+"""gatherer uses no private names of other packages: they change without notice."""
 
 import ast
 import importlib
@@ -30,12 +30,12 @@ def _tree(module: str) -> ast.Module:
 
 
 @cache
-def _own() -> set[str]:
+def _own_names() -> set[str]:
     """Return the names that gatherer defines."""
-    return {name for module in MODULES for name in _defined(_tree(module))}
+    return {name for module in MODULES for name in _defined_names(_tree(module))}
 
 
-def _defined(tree: ast.AST) -> Iterator[str]:
+def _defined_names(tree: ast.AST) -> Iterator[str]:
     """Yield the names that `tree` defines: variables, functions, classes, attributes, slots."""
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
@@ -48,7 +48,7 @@ def _defined(tree: ast.AST) -> Iterator[str]:
             yield node.value
 
 
-def _used(tree: ast.AST) -> Iterator[str]:
+def _used_private_names(tree: ast.AST) -> Iterator[str]:
     """Yield the private names that `tree` uses as attributes, or imports."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute) and _is_private(node.attr):
@@ -57,42 +57,50 @@ def _used(tree: ast.AST) -> Iterator[str]:
             yield from (alias.name for alias in node.names if _is_private(alias.name))
 
 
-def _inherited(cls: type) -> set[str]:
-    """Return the private names that `cls` inherits from classes of others."""
+def _inherited_private_names(cls: type) -> set[str]:
+    """Return the private names that `cls` inherits from classes of other packages."""
     names: set[str] = set()
     for base in cls.__mro__[1:]:
         if base.__module__.partition(".")[0] in ("gatherer", "builtins"):
             continue
         names.update(vars(base))
         try:
-            names.update(_defined(ast.parse(textwrap.dedent(inspect.getsource(base)))))
-        except (OSError, TypeError, SyntaxError):  # written in C: its names are in vars()
+            names.update(_defined_names(ast.parse(textwrap.dedent(inspect.getsource(base)))))
+        except (OSError, TypeError, SyntaxError):  # a class in C: its names are in vars()
             continue
     return {name for name in names if _is_private(name)}
 
 
-def _foreign(classes: list[type]) -> list[str]:
-    """Return the private names of other classes' that `classes` use on themselves."""
-    found = []
+def _foreign_names(classes: list[type]) -> list[str]:
+    """Return the private names of inherited classes that `classes` use on themselves."""
+    names = []
     for cls in classes:
         tree = ast.parse(textwrap.dedent(inspect.getsource(cls)))
-        found += [f"{cls.__name__}.{name}" for name in sorted(_inherited(cls) & set(_used(tree)))]
-    return found
+        names += [
+            f"{cls.__name__}.{name}"
+            for name in sorted(_inherited_private_names(cls) & set(_used_private_names(tree)))
+        ]
+    return names
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_no_private_name_of_others_is_used(module: str) -> None:
-    assert set(_used(_tree(module))) - _own() == set()
+def test_no_private_name_of_another_class_or_module_is_used(module: str) -> None:
+    assert set(_used_private_names(_tree(module))) - _own_names() == set()
     members = vars(importlib.import_module(module)).values()
-    assert _foreign([each for each in members if inspect.isclass(each) and each.__module__ == module]) == []
+    assert (
+        _foreign_names(
+            [member for member in members if inspect.isclass(member) and member.__module__ == module]
+        )
+        == []
+    )
 
 
-def test_a_private_name_of_a_base_class_is_found() -> None:
-    """As the guards of an earlier version used them."""
+def test_the_check_finds_a_private_name_of_a_base_class() -> None:
+    """An example of such a use, on a base class of the standard library."""
     import asyncio
 
     class Task(asyncio.Queue):  # type: ignore[type-arg]
         def is_waiting(self) -> bool:
             return bool(self._getters)
 
-    assert _foreign([Task]) == ["Task._getters"]
+    assert _foreign_names([Task]) == ["Task._getters"]
