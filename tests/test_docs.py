@@ -98,8 +98,10 @@ def test_the_reference_of_the_tables_has_each_table_and_column() -> None:
 
 
 def test_each_command_in_the_documents_exists() -> None:
-    """No document mentions a command that does not exist."""
+    """No document but the changelog, which also names former commands, mentions a command that does not exist."""
     for document in documentation.documents():
+        if document.name == "CHANGELOG.rst":
+            continue
         text = document.read_text(encoding="utf-8")
         commands = re.findall(r"(?:``|^ +)gatherer (?:--config \S+ )?([a-z]+)\b", text, re.MULTILINE)
         assert set(commands) <= {*COMMANDS}
