@@ -1,4 +1,4 @@
-"""Who is let in makes room for others at any moment, and leaves nothing behind; on our event loop and on asyncio's."""
+"""Accepted connections can be evicted at any moment and are released completely; on our event loop and on asyncio's."""
 
 import asyncio
 import contextlib
@@ -19,7 +19,7 @@ from tests.certificates import Authority
 from tests.server_process import encode_post
 from tests.waiting import until
 
-PLACES = 20
+MAX_CONNECTIONS = 20
 Run = Callable[[Coroutine[Any, Any, None]], None]
 
 
@@ -27,16 +27,16 @@ Run = Callable[[Coroutine[Any, Any, None]], None]
 def run(request, caplog) -> Run:
     """Run a coroutine on an event loop, and make sure that nothing was logged as an error."""
 
-    def running(play: Coroutine[Any, Any, None]) -> None:
+    def run_scenario(scenario: Coroutine[Any, Any, None]) -> None:
         with asyncio.Runner(loop_factory=request.param) as runner:
-            runner.run(asyncio.wait_for(play, 60))
-        assert [one.getMessage() for one in caplog.records if one.levelname == "ERROR"] == []
+            runner.run(asyncio.wait_for(scenario, 60))
+        assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []
 
-    return running
+    return run_scenario
 
 
 class Client:
-    """A client in the event loop of the server: what it does happens in a turn of its own."""
+    """A client in the event loop of the server: each of its actions takes a turn of its own."""
 
     def __init__(self, port: int) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port))
@@ -65,7 +65,7 @@ async def turns(count: int) -> None:
 
 @asynccontextmanager
 async def opened(places: int, **more: Any) -> AsyncIterator[tuple[ListeningServer, int, asyncio.Event]]:
-    """A server whose requests are answered once the event is set; no connection is left at the end."""
+    """A server that responds once the event is set; at the end, every connection is closed."""
     answer = asyncio.Event()
 
     async def respond() -> Response:
@@ -86,16 +86,16 @@ async def opened(places: int, **more: Any) -> AsyncIterator[tuple[ListeningServe
     await server.clear()
 
 
-def test_newcomers_make_room_for_each_other_in_any_turn_of_the_event_loop(run):
-    """All other places are taken by requests that wait for us, so nobody else can."""
+def test_a_new_connection_evicts_an_older_idle_one_in_any_turn_of_the_event_loop(run):
+    """Pending requests occupy all other connections, and those are not evicted."""
 
-    async def play() -> None:
-        async with opened(PLACES + 1) as (server, port, answer):
+    async def scenario() -> None:
+        async with opened(MAX_CONNECTIONS + 1) as (server, port, answer):
             with ExitStack() as clients:
-                busy = [clients.enter_context(closing(Client(port))) for _ in range(PLACES)]
+                busy = [clients.enter_context(closing(Client(port))) for _ in range(MAX_CONNECTIONS)]
                 for client in busy:
                     client.send(encode_post(b"x"))
-                await until(lambda: server.busy_connections == PLACES)
+                await until(lambda: server.busy_connections == MAX_CONNECTIONS)
                 idle = []
                 for count in [*range(8), 20] * 4:
                     idle.append(clients.enter_context(closing(Client(port))))
@@ -104,20 +104,20 @@ def test_newcomers_make_room_for_each_other_in_any_turn_of_the_event_loop(run):
                 for client in idle:  # the last of them is closed when the server has accepted `last`
                     with contextlib.suppress(ConnectionError):
                         assert await client.received() == b""
-                assert server.connections == PLACES + 1
+                assert server.connections == MAX_CONNECTIONS + 1
                 answer.set()
                 last.send(encode_post(b"x"))
                 for client in [*busy, last]:
                     assert b" 200 " in await client.received()
 
-    run(play())
+    run(scenario())
 
 
-def test_a_post_that_is_there_makes_no_room_in_any_turn_of_the_event_loop(run):
-    async def play() -> None:
-        async with opened(PLACES) as (server, port, answer):
+def test_a_connection_with_a_request_is_never_evicted_in_any_turn_of_the_event_loop(run):
+    async def scenario() -> None:
+        async with open_server(MAX_CONNECTIONS) as (server, port, answer):
             with ExitStack() as clients:
-                busy = [clients.enter_context(closing(Client(port))) for _ in range(PLACES - 1)]
+                busy = [clients.enter_context(closing(Client(port))) for _ in range(MAX_CONNECTIONS - 1)]
                 for client in busy:
                     client.send(encode_post(b"x"))
                 for count in range(12):
@@ -133,24 +133,24 @@ def test_a_post_that_is_there_makes_no_room_in_any_turn_of_the_event_loop(run):
                 for client in busy:
                     assert b" 200 " in await client.received()
 
-    run(play())
+    run(scenario())
 
 
-def test_what_is_no_http_is_answered_before_the_connection_ends(run):
-    """And not reset: that can cost the client the answer."""
+def test_malformed_http_is_answered_before_the_connection_closes(run):
+    """A reset could cost the client the response."""
 
-    async def play() -> None:
-        async with opened(PLACES) as (_, port, _):
+    async def scenario() -> None:
+        async with opened(MAX_CONNECTIONS) as (_, port, _):
             for request in [b"no HTTP at all\r\n\r\n", b"GET / HTTP/1.1\r\nX: " + b"y" * 20_000] * 15:
                 with closing(Client(port)) as client:
                     client.send(request)
                     assert b"HTTP/1.1 4" in await client.received()
                     assert await client.received() == b""
 
-    run(play())
+    run(scenario())
 
 
-def test_clients_that_never_say_goodbye_keep_no_place(run, tmp_path):
+def test_connections_without_close_notify_are_released(run, tmp_path):
     authority = Authority(tmp_path)
     authority.issue()
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -166,7 +166,7 @@ def test_clients_that_never_say_goodbye_keep_no_place(run, tmp_path):
         assert b" 404 " in secured.recv(4096)
         return secured
 
-    async def play() -> None:
+    async def scenario() -> None:
         async with opened(5, handle=refuse, tls=tls) as (server, port, _):
             with ExitStack() as left_open:
                 for _ in range(40):
@@ -175,19 +175,19 @@ def test_clients_that_never_say_goodbye_keep_no_place(run, tmp_path):
                 with contextlib.suppress(OSError):
                     left_open.close()
 
-    run(play())
+    run(scenario())
 
 
-def test_whoever_cannot_be_let_in_keeps_no_place_and_is_told_of(caplog):
+def test_a_connection_that_cannot_be_accepted_is_released_and_logged(caplog):
     def broken() -> ssl.SSLContext:
         raise ValueError("no context")
 
-    async def play() -> None:
-        async with opened(PLACES, tls=broken) as (_, port, _):
+    async def scenario() -> None:
+        async with opened(MAX_CONNECTIONS, tls=broken) as (_, port, _):
             with closing(Client(port)) as client:
                 with contextlib.suppress(ConnectionError):
                     assert await client.received() == b""
 
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
-        runner.run(asyncio.wait_for(play(), 30))
-    assert [one.getMessage() for one in caplog.records] == ["a connection could not be accepted"]
+        runner.run(asyncio.wait_for(scenario(), 30))
+    assert [record.getMessage() for record in caplog.records] == ["a connection could not be accepted"]

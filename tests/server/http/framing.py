@@ -1,15 +1,15 @@
-"""Requests with a malformed, ambiguous or unusual framing, the answers to each, and what is stored of it."""
+"""Requests with a malformed, ambiguous or unusual framing, the responses to each, and the bodies that are stored."""
 
 
 class Case:
-    """What is `sent` on one connection, the status codes of the answers, and the bodies that are `stored`."""
+    """The bytes `sent` on one connection, the status codes of the responses, and the bodies that are `stored`."""
 
     def __init__(self, sent: bytes, answers: list[int], *stored: bytes) -> None:
         self.sent, self.answers, self.stored = sent, answers, list(stored)
 
 
 def _post(*lines: str, body: str = "", line: str = "POST /open HTTP/1.1") -> bytes:
-    return "".join(f"{one}\r\n" for one in (line, "Host: x", *lines, "")).encode("latin-1") + body.encode(
+    return "".join(f"{field}\r\n" for field in (line, "Host: x", *lines, "")).encode("latin-1") + body.encode(
         "latin-1"
     )
 
@@ -73,7 +73,7 @@ CASES = {
     "a chunk size with 0x": Case(_post(_CHUNKED, body="0x1\r\nx\r\n0\r\n\r\n"), [400]),
     "a chunk size with a space": Case(_post(_CHUNKED, body="1 \r\nx\r\n0\r\n\r\n"), [400]),
     "a chunk size beyond 64 bits": Case(_post(_CHUNKED, body=f"{'f' * 17}\r\nx\r\n0\r\n\r\n"), [400]),
-    "a chunk size that is none": Case(_post(_CHUNKED, body="zz\r\nx\r\n0\r\n\r\n"), [400]),
+    "an invalid chunk size": Case(_post(_CHUNKED, body="zz\r\nx\r\n0\r\n\r\n"), [400]),
     "a chunk without its size": Case(_post(_CHUNKED, body="\r\nx\r\n0\r\n\r\n"), [400]),
     "a chunk that ends with LF": Case(_post(_CHUNKED, body="1\nx\r\n0\r\n\r\n"), [400]),
     "a chunk longer than its size": Case(_post(_CHUNKED, body="1\r\nxyz\r\n0\r\n\r\n"), [400]),
@@ -197,7 +197,7 @@ CASES = {
     ),
 }
 
-# nginx takes these, and passes them on with a framing of its own.
+# nginx accepts these and forwards them with a framing of its own.
 TAKEN_BY_NGINX = {
     "a length as a trailer": "it drops trailers",
     "a chunk size with a space": "it skips spaces",

@@ -1,4 +1,4 @@
-"""Answers come in order, once, and whole, however the client sends and reads; on our event loop and on asyncio's."""
+"""Responses are in order, single and complete, however the client sends and reads; on our event loop and on asyncio's."""
 
 import asyncio
 import contextlib
@@ -19,7 +19,7 @@ from gatherer.server.http.server import loop_factory
 from tests.server_process import WINDOWS
 from tests.waiting import until
 
-Play = Callable[[], Coroutine[Any, Any, None]]
+Scenario = Callable[[], Coroutine[Any, Any, None]]
 GET = b"GET /%d HTTP/1.1\r\nHost: x\r\n\r\n"
 POST = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc"
 DATE = re.compile(rb"Date: [^\r]*\r\n")
@@ -27,15 +27,15 @@ DATE = re.compile(rb"Date: [^\r]*\r\n")
 
 @pytest.fixture(params=[loop_factory(), asyncio.new_event_loop], ids=["ours", "of asyncio"])
 def run(request: Any) -> Iterator[Callable[[Coroutine[Any, Any, None]], None]]:
-    def running(play: Coroutine[Any, Any, None]) -> None:
+    def run_scenario(scenario: Coroutine[Any, Any, None]) -> None:
         with asyncio.Runner(loop_factory=request.param) as runner:
-            runner.run(asyncio.wait_for(play, 60))
+            runner.run(asyncio.wait_for(scenario, 60))
 
-    return running
+    return run_scenario
 
 
 class Echo:
-    """Answers with the body that it gets."""
+    """Respond with the body of the request."""
 
     def __init__(self, answer: Callable[[bytes], Reply] = lambda body: Response(body=body)) -> None:
         self._answer = answer
@@ -52,7 +52,7 @@ class Echo:
 
 @contextlib.asynccontextmanager
 async def served(handle: Handler, **limits: Any) -> AsyncIterator[tuple[ListeningServer, int]]:
-    """Serve `handle`; at the end every connection is gone."""
+    """Serve `handle`; at the end, every connection is closed."""
     server = ListeningServer(
         Listener(handle=handle, host="127.0.0.1", port=0, limits=ConnectionLimits(**limits))
     )
@@ -66,7 +66,7 @@ async def served(handle: Handler, **limits: Any) -> AsyncIterator[tuple[Listenin
 
 
 async def exchange(port: int, sent: bytes, *, half_close: bool = False) -> bytes:
-    """Send all of `sent`, and return what comes back until the server closes."""
+    """Send `sent` and return all bytes received until the server closes."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(sent)
     if half_close:
@@ -87,7 +87,7 @@ def test_pipelined_requests_are_answered_in_their_order_whichever_is_ready_first
         replies.append(asyncio.get_running_loop().create_future())
         return replies[-1]
 
-    async def play() -> None:
+    async def scenario() -> None:
         async with served(handle) as (_, port):
             sent = b"".join(GET % number for number in range(5))
             answer = asyncio.create_task(exchange(port, sent, half_close=True))
@@ -97,10 +97,10 @@ def test_pipelined_requests_are_answered_in_their_order_whichever_is_ready_first
                 await asyncio.sleep(0.01)
             assert bodies(await answer) == [b"0", b"1", b"2", b"3", b"4"]
 
-    run(play())
+    run(scenario())
 
 
-def test_a_client_that_has_closed_its_side_gets_its_answer(run) -> None:
+def test_a_client_that_has_half_closed_its_connection_gets_its_response(run) -> None:
     def handle(request: Request) -> Reply | Exchange:
         async def late() -> Response:
             await asyncio.sleep(0.2)
@@ -108,45 +108,45 @@ def test_a_client_that_has_closed_its_side_gets_its_answer(run) -> None:
 
         return Echo(lambda body: asyncio.get_running_loop().create_task(late()))
 
-    async def play() -> None:
+    async def scenario() -> None:
         async with served(handle) as (_, port):
             assert bodies(await exchange(port, POST, half_close=True)) == [b"late"]
             assert await exchange(port, POST[:-1], half_close=True) == b"", (
-                "a body that is not whole has none"
+                "an incomplete body gets no response"
             )
 
-    run(play())
+    run(scenario())
 
 
-def test_no_more_is_read_than_may_wait_for_its_answer(run) -> None:
-    """And all of it is answered, when the client reads on."""
-    begun: list[asyncio.Future[Response]] = []
+def test_reading_stops_at_the_limit_of_pipelined_requests(run) -> None:
+    """All requests are answered once the client continues to read."""
+    started: list[asyncio.Future[Response]] = []
 
     def handle(request: Request) -> Reply:
-        begun.append(asyncio.get_running_loop().create_future())
-        return begun[-1]
+        started.append(asyncio.get_running_loop().create_future())
+        return started[-1]
 
-    async def play() -> None:
+    async def scenario() -> None:
         async with served(handle) as (_, port):
             count = 20_000
             answer = asyncio.create_task(exchange(port, (GET % 1) * count + POST, half_close=True))
-            await until(lambda: len(begun) >= MAX_PIPELINED)
+            await until(lambda: len(started) >= MAX_PIPELINED)
             await asyncio.sleep(0.1)  # in which the server could read on
             in_one_read = connection_module.READ_BYTES // len(GET % 1) + 1
-            assert len(begun) < MAX_PIPELINED + in_one_read
+            assert len(started) < MAX_PIPELINED + in_one_read
             done = 0
             while not answer.done():
-                for reply in begun[done:]:
+                for reply in started[done:]:
                     reply.set_result(Response())
                     done += 1
                 await asyncio.sleep(0)
             assert (await answer).count(b"HTTP/1.1 200 ") == count + 1
 
-    run(play())
+    run(scenario())
 
 
-@pytest.mark.skipif(WINDOWS, reason="LOUD: the buffers of sockets are as large as Windows likes")
-def test_a_client_that_reads_no_answers_is_not_read_either_and_closed(run, monkeypatch) -> None:
+@pytest.mark.skipif(WINDOWS, reason="LOUD: Windows ignores the requested size of socket buffers")
+def test_a_client_that_reads_no_responses_is_disconnected(run, monkeypatch) -> None:
     monkeypatch.setattr(connection_module, "STALLED_SECONDS", 0.5)
     answered = 0
 
@@ -155,7 +155,7 @@ def test_a_client_that_reads_no_answers_is_not_read_either_and_closed(run, monke
         answered += 1
         return Response(body=b"x" * 10_000)
 
-    async def play() -> None:
+    async def scenario() -> None:
         async with served(handle, send_buffer_bytes=4096) as (server, port):
             with socket.socket() as client:
                 client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -170,7 +170,7 @@ def test_a_client_that_reads_no_answers_is_not_read_either_and_closed(run, monke
                         await asyncio.sleep(0.01)
             assert 0 < answered < 2 * connection_module.READ_BYTES // len(GET % 1)
 
-    run(play())
+    run(scenario())
 
 
 # --- streams
@@ -192,7 +192,7 @@ def test_a_stream_is_sent_in_chunks_and_the_next_request_is_answered_after_it(ru
     def handle(request: Request) -> Response:
         return Response(body=_parts(3, ended) if request.target == "/1" else b"next")
 
-    async def play() -> None:
+    async def scenario() -> None:
         async with served(handle) as (_, port):
             received = await exchange(port, GET % 1 + GET % 2, half_close=True)
             head, _, body = received.partition(b"\r\n\r\n")
@@ -201,11 +201,11 @@ def test_a_stream_is_sent_in_chunks_and_the_next_request_is_answered_after_it(ru
             assert received.endswith(b"\r\n\r\nnext")
             assert ended == [3]
 
-    run(play())
+    run(scenario())
 
 
 def test_a_stream_to_http_1_0_ends_with_the_connection(run) -> None:
-    async def play() -> None:
+    async def scenario() -> None:
         async with served(lambda request: Response(body=_parts(3, []))) as (_, port):
             received = await exchange(port, b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")
             head, _, body = received.partition(b"\r\n\r\n")
@@ -213,13 +213,13 @@ def test_a_stream_to_http_1_0_ends_with_the_connection(run) -> None:
             assert b"Connection: close" in head
             assert body == b"x" * 3000
 
-    run(play())
+    run(scenario())
 
 
-def test_a_stream_waits_for_its_client_and_ends_with_it(run) -> None:
+def test_a_stream_waits_for_a_slow_client_and_ends_when_it_disconnects(run) -> None:
     ended: list[int] = []
 
-    async def play() -> None:
+    async def scenario() -> None:
         async with served(
             lambda request: Response(body=_parts(10_000, ended, 10_000)), send_buffer_bytes=4096
         ) as (_, port):
@@ -230,43 +230,43 @@ def test_a_stream_waits_for_its_client_and_ends_with_it(run) -> None:
             assert ended == []
             writer.transport.abort()
         assert len(ended) == 1
-        assert ended[0] < 5000, "most of it was never made"
+        assert ended[0] < 5000, "most of the stream was never produced"
 
-    run(play())
+    run(scenario())
 
 
 @pytest.mark.parametrize("error", [ConnectionAbortedError, ValueError])
-def test_a_stream_that_breaks_off_has_no_end(run, caplog, error) -> None:
+def test_an_aborted_stream_has_no_last_chunk(run, caplog, error) -> None:
     async def broken() -> AsyncGenerator[bytes, None]:
         yield b"x"
         raise error
 
-    async def play() -> None:
+    async def scenario() -> None:
         async with served(lambda request: Response(body=broken())) as (_, port):
             assert (await exchange(port, GET % 1)).endswith(b"\r\n\r\n1\r\nx\r\n")
 
-    run(play())
+    run(scenario())
     errors = [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR]
     assert errors == ([] if error is ConnectionAbortedError else ["a response broke off"])
 
 
-# --- the small print
+# --- details of HTTP
 
 
-def test_head_is_answered_without_a_body(run) -> None:
-    async def play() -> None:
+def test_a_head_request_gets_no_body(run) -> None:
+    async def scenario() -> None:
         async with served(lambda request: Response(body=b"four")) as (_, port):
             received = await exchange(port, b"HEAD / HTTP/1.1\r\n\r\n" + GET % 1, half_close=True)
             assert received.count(b"Content-Length: 4\r\n") == 2
             assert bodies(received) == [b"", b"four"]
 
-    run(play())
+    run(scenario())
 
 
-def test_a_client_is_told_whether_its_connection_stays(run) -> None:
-    async def play() -> None:
+def test_the_connection_header_says_whether_the_connection_stays_open(run) -> None:
+    async def scenario() -> None:
         async with served(lambda request: Response()) as (_, port):
-            for line, header, told in (
+            for line, header, expected in (
                 (b"GET / HTTP/1.1", b"", b""),
                 (b"GET / HTTP/1.1", b"Connection: close\r\n", b"Connection: close"),
                 (b"GET / HTTP/1.0", b"", b"Connection: close"),
@@ -275,13 +275,13 @@ def test_a_client_is_told_whether_its_connection_stays(run) -> None:
                 reader, writer = await asyncio.open_connection("127.0.0.1", port)
                 writer.write(line + b"\r\n" + header + b"\r\n")
                 head = await reader.readuntil(b"\r\n\r\n")
-                assert re.findall(rb"Connection: [a-z-]+", head) == ([told] if told else [])
+                assert re.findall(rb"Connection: [a-z-]+", head) == ([expected] if expected else [])
                 writer.close()
 
-    run(play())
+    run(scenario())
 
 
-def test_the_go_ahead_for_a_body_comes_after_the_answers_before_it(run) -> None:
+def test_100_continue_is_sent_after_the_preceding_responses(run) -> None:
     first: list[asyncio.Future[Response]] = []
 
     def handle(request: Request) -> Reply | Exchange:
@@ -290,7 +290,7 @@ def test_the_go_ahead_for_a_body_comes_after_the_answers_before_it(run) -> None:
         first.append(asyncio.get_running_loop().create_future())
         return first[-1]
 
-    async def play() -> None:
+    async def scenario() -> None:
         async with served(handle) as (_, port):
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             expecting = POST[:-3].replace(b"Host", b"Expect: 100-continue\r\nHost")
@@ -303,10 +303,10 @@ def test_the_go_ahead_for_a_body_comes_after_the_answers_before_it(run) -> None:
             writer.write(b"abc")
             assert (await reader.readuntil(b"abc")).startswith(b"HTTP/1.1 200 ")
             writer.write(expecting + b"abc")
-            assert (await reader.readuntil(b"abc")).startswith(b"HTTP/1.1 200 "), "it is there already"
+            assert (await reader.readuntil(b"abc")).startswith(b"HTTP/1.1 200 "), "the body is already there"
             writer.close()
 
-    run(play())
+    run(scenario())
 
 
 def _raise(*_: object) -> Response:
@@ -323,21 +323,21 @@ def _failed_future(_: object) -> asyncio.Future[Response]:
     "handle", [_raise, _failed_future, lambda request: Echo(_raise), lambda request: Echo(_failed_future)]
 )
 def test_a_defect_of_the_handler_is_answered_and_logged(run, caplog, handle) -> None:
-    async def play() -> None:
+    async def scenario() -> None:
         async with served(handle) as (_, port):
             received = await exchange(port, POST)
             assert received.startswith(b"HTTP/1.1 503 ")
             assert b"Retry-After: 5" in received
             assert b"secret" not in received
 
-    run(play())
+    run(scenario())
     assert "a request could not be handled" in [record.getMessage() for record in caplog.records]
 
 
-def test_what_still_arrives_after_the_last_answer_does_not_cost_the_client_the_answer(run) -> None:
-    """Closing a socket with unread bytes resets the connection, and the client may never see what was sent."""
+def test_a_client_that_is_still_sending_receives_the_last_response(run) -> None:
+    """Closing a socket with unread bytes resets the connection, and the client may lose the response."""
 
-    async def play() -> None:
+    async def scenario() -> None:
         async with served(lambda request: error_response(HTTPStatus.UNAUTHORIZED, close=True)) as (_, port):
             head = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3000000\r\n\r\n"
             for _ in range(5):
@@ -351,7 +351,7 @@ def test_what_still_arrives_after_the_last_answer_does_not_cost_the_client_the_a
                 assert (await reader.read()).startswith(b"HTTP/1.1 401 ")
                 writer.close()
 
-    run(play())
+    run(scenario())
 
 
 def test_all_that_is_being_answered_when_the_server_stops_gets_its_answer(run) -> None:
@@ -361,7 +361,7 @@ def test_all_that_is_being_answered_when_the_server_stops_gets_its_answer(run) -
         replies.append(asyncio.get_running_loop().create_future())
         return replies[-1]
 
-    async def play() -> None:
+    async def scenario() -> None:
         async with served(handle) as (server, port):
             answer = asyncio.create_task(exchange(port, GET % 1 + GET % 2))
             while len(replies) < 2:
@@ -376,11 +376,11 @@ def test_all_that_is_being_answered_when_the_server_stops_gets_its_answer(run) -
             assert received.count(b"Connection: close") == 1
             assert server.busy_connections == 0
 
-    run(play())
+    run(scenario())
 
 
 def test_the_answer_after_which_the_server_stops_ends_its_connection(run) -> None:
-    async def play() -> None:
+    async def scenario() -> None:
         async with served(lambda request: Response()) as (server, port):
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             writer.write(GET % 1)
@@ -390,4 +390,4 @@ def test_the_answer_after_which_the_server_stops_ends_its_connection(run) -> Non
             assert b"Connection: close" in await reader.read()
             writer.close()
 
-    run(play())
+    run(scenario())

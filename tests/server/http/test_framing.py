@@ -1,4 +1,4 @@
-"""Each framing has one answer, and nothing is stored of a request that another server could frame differently."""
+"""Each framing has one response, and a request that another server could frame differently is not stored."""
 
 import contextlib
 import re
@@ -44,8 +44,8 @@ def nginx(server: ServerProcess, tmp_path_factory: pytest.TempPathFactory) -> It
     if program is None:
         pytest.skip("LOUD: nginx is not installed, nothing was compared with it")
     folder = tmp_path_factory.mktemp("nginx")
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
     (folder / "nginx.conf").write_text(NGINX.format(folder=folder, server=server.port, port=port))
     with subprocess.Popen([program, "-c", folder / "nginx.conf", "-p", folder]) as process:
         try:
@@ -61,8 +61,8 @@ def _listens(port: int) -> bool:
     return False
 
 
-def _answers(port: int, sent: bytes) -> list[int]:
-    """Return the status codes of the answers to `sent`, until the connection is closed."""
+def _status_codes(port: int, sent: bytes) -> list[int]:
+    """Send `sent` and return the status codes of all responses until the connection is closed."""
     received = b""
     with socket.create_connection(("127.0.0.1", port), 20) as connection:
         with contextlib.suppress(OSError):  # closed before everything is sent
@@ -78,14 +78,14 @@ def _stored(server: ServerProcess, before: int) -> list[bytes]:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_each_framing_has_its_answer(server: ServerProcess, name: str) -> None:
+def test_each_framing_gets_its_response(server: ServerProcess, name: str) -> None:
     case, before = CASES[name], len(server.bodies())
-    assert _answers(server.port, case.sent) == case.answers
+    assert _status_codes(server.port, case.sent) == case.answers
     assert _stored(server, before) == case.stored
 
 
 @pytest.mark.parametrize("name", [name for name, case in CASES.items() if len(case.sent) < 1000])
-def test_in_small_pieces_a_framing_has_the_same_answer(server: ServerProcess, name: str) -> None:
+def test_a_framing_in_small_pieces_gets_the_same_response(server: ServerProcess, name: str) -> None:
     """The parser keeps its state from one read to the next."""
     case, before = CASES[name], len(server.bodies())
     received = b""
@@ -99,16 +99,16 @@ def test_in_small_pieces_a_framing_has_the_same_answer(server: ServerProcess, na
             while part := connection.recv(65536):
                 received += part
     answers = [int(code) for code in re.findall(rb"HTTP/1\.1 (\d{3}) ", received)]
-    assert answers == case.answers or (not answers and case.answers == [400])  # a reset overtook the answer
+    assert answers == case.answers or (not answers and case.answers == [400])  # a reset overtook the response
     assert _stored(server, before) == case.stored
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_nginx_in_front_passes_nothing_on_that_is_framed_differently(
+def test_a_request_through_nginx_is_stored_with_the_same_framing_or_not_at_all(
     server: ServerProcess, nginx: int, name: str
 ) -> None:
     case, before = CASES[name], len(server.bodies())
-    answers = _answers(nginx, case.sent)
+    answers = _status_codes(nginx, case.sent)
     stored = _stored(server, before)
-    assert len(stored) == answers.count(200), "one answer for each request that is taken"
+    assert len(stored) == answers.count(200), "one response for each accepted request"
     assert stored in ([b"x"] if name in TAKEN_BY_NGINX else case.stored, [])

@@ -1,4 +1,4 @@
-"""What the gathering side makes of every answer that is not the one it asked for."""
+"""How a gatherer handles every response other than the requested one."""
 
 import json
 from typing import Any
@@ -16,19 +16,19 @@ from gatherer.model.retry import RetryPolicy
 
 URL = "https://web1.example.org:8443/gatherer"
 QUICK = RetryPolicy(attempts=3, first_wait_seconds=0.001, longest_wait_seconds=0.002)
-ABOUT = {"protocol": 1, "gatherer": "1", "inbox_id": "abc", "first_id": 1, "last_id": 2}
+DESCRIPTION = {"protocol": 1, "gatherer": "1", "inbox_id": "abc", "first_id": 1, "last_id": 2}
 ROWS = [
     (1, 1_790_000_000_000, "a", "meta", b"one", None, None, None, None),
     (2, 1_790_000_000_000, "a", "meta", b"two", None, None, None, None),
 ]
 
 
-def about(**changes: Any) -> dict[str, Any]:
-    body = json.dumps(ABOUT | changes).encode()
+def description(**changes: Any) -> dict[str, Any]:
+    body = json.dumps(DESCRIPTION | changes).encode()
     return {"body": body, "headers": {"Content-Digest": protocol.digest(body)}}
 
 
-def opened() -> RemoteInbox:
+def open_inbox() -> RemoteInbox:
     return RemoteInbox("web1", Address(url=URL, token="t"), retry_policy=QUICK)
 
 
@@ -42,11 +42,11 @@ TRANSIENT = [408, 425, 429, 500, 502, 503, 504]
 
 
 @pytest.mark.parametrize("status", TRANSIENT)
-def test_what_will_pass_is_tried_again(server: Any, status: int) -> None:
+def test_a_temporary_status_is_retried(server: Any, status: int) -> None:
     server.get(f"{URL}/v1/inbox", status=status, headers={"Retry-After": "0"})
     server.get(f"{URL}/v1/inbox", status=status)
-    server.get(f"{URL}/v1/inbox", **about())
-    opened().close()
+    server.get(f"{URL}/v1/inbox", **description())
+    open_inbox().close()
     assert len(server.calls) == 3
 
 
@@ -61,18 +61,18 @@ def test_what_will_pass_is_tried_again(server: Any, status: int) -> None:
         requests.exceptions.SSLError("EOF occurred in violation of protocol"),
     ],
 )
-def test_a_network_that_fails_is_temporary(server: Any, failure: Exception) -> None:
+def test_a_network_error_is_temporary(server: Any, failure: Exception) -> None:
     server.get(f"{URL}/v1/inbox", body=failure)
     with pytest.raises(
         TemporaryError, match=r"inbox web1 at https://web1.*tried 3 times, nothing is lost"
     ) as raised:
-        opened()
+        open_inbox()
     assert raised.value.exit_code == 75
     assert len(server.calls) == 3
 
 
 @pytest.mark.parametrize(
-    ("answer", "says"),
+    ("answer", "message"),
     [
         ({"status": 401}, "401: the token is not one of its"),
         ({"status": 403, "body": "<html>blocked", "content_type": "text/html"}, "403: a proxy or firewall"),
@@ -94,59 +94,61 @@ def test_a_network_that_fails_is_temporary(server: Any, failure: Exception) -> N
         ),
         ({"status": 299, "body": "?"}, "not that of a .pull. of a gatherer"),
         ({"status": 418}, "answered 418"),
-        (about(protocol=2), "that this one understands"),
-        (about(last_id=None), "that this one understands"),
+        (description(protocol=2), "that this one understands"),
+        (description(last_id=None), "that this one understands"),
     ],
 )
-def test_what_will_not_pass_is_said_once_and_clearly(server: Any, answer: dict[str, Any], says: str) -> None:
+def test_a_permanent_failure_is_reported_without_a_retry(
+    server: Any, answer: dict[str, Any], message: str
+) -> None:
     server.get(f"{URL}/v1/inbox", **answer)
-    with pytest.raises(InboxError, match=says) as raised:
-        opened()
+    with pytest.raises(InboxError, match=message) as raised:
+        open_inbox()
     assert raised.value.exit_code == 3
     assert len(server.calls) == 1
     assert "\n" not in str(raised.value)
 
 
-def test_the_token_goes_to_the_server_alone_whatever_netrc_says(
+def test_netrc_does_not_replace_the_token(
     server: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "netrc").write_text("machine web1.example.org login a password b\n", encoding="ascii")
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
-    server.get(f"{URL}/v1/inbox", **about())
-    opened().close()
+    server.get(f"{URL}/v1/inbox", **description())
+    open_inbox().close()
     assert server.calls[0].request.headers["Authorization"] == "Bearer t"
 
 
-def test_a_damaged_description_is_asked_for_again(server: Any) -> None:
-    good = about()
+def test_a_damaged_description_is_requested_again(server: Any) -> None:
+    good = description()
     server.get(f"{URL}/v1/inbox", body=good["body"].replace(b"2", b"9"), headers=good["headers"])
     server.get(f"{URL}/v1/inbox", **good)
-    assert opened().last_id() == 2
+    assert open_inbox().last_id() == 2
 
 
-def test_only_what_has_not_come_is_asked_for_again(server: Any) -> None:
-    server.get(f"{URL}/v1/inbox", **about())
+def test_only_missing_notifications_are_requested_again(server: Any) -> None:
+    server.get(f"{URL}/v1/inbox", **description())
     end = protocol.of_end(protocol.End(inbox_id="abc", count=1, last_id=2))
     server.get(f"{URL}/v1/notifications", body=protocol.of_batch(ROWS[:1]) + b"GNB1 and then it was cut")
     server.get(f"{URL}/v1/notifications", body=protocol.of_batch(ROWS[1:]) + end)
-    inbox = opened()
+    inbox = open_inbox()
     assert [n.body for n in inbox.read(0, Bounds(rows=10, bytes=100))] == [b"one", b"two"]
-    asked = [call.request.params for call in server.calls[1:]]
-    assert [(p["after"], p["rows"], p["bytes"]) for p in asked] == [("0", "10", "100"), ("1", "9", "97")]
+    parameters = [call.request.params for call in server.calls[1:]]
+    assert [(p["after"], p["rows"], p["bytes"]) for p in parameters] == [("0", "10", "100"), ("1", "9", "97")]
 
 
-def test_a_page_of_a_proxy_instead_of_notifications_is_not_taken_for_some(server: Any) -> None:
-    server.get(f"{URL}/v1/inbox", **about())
+def test_a_page_of_a_proxy_is_not_read_as_notifications(server: Any) -> None:
+    server.get(f"{URL}/v1/inbox", **description())
     server.get(f"{URL}/v1/notifications", body="<html>" + "Sign in, please. " * 10)
     with pytest.raises(TemporaryError, match="not a response of gatherer"):
-        opened().read(0, Bounds())
+        open_inbox().read(0, Bounds())
 
 
-def test_another_inbox_in_its_place_ends_the_run(server: Any) -> None:
-    server.get(f"{URL}/v1/inbox", **about())
+def test_a_replaced_inbox_ends_the_run(server: Any) -> None:
+    server.get(f"{URL}/v1/inbox", **description())
     server.get(f"{URL}/v1/notifications", status=409)
     with pytest.raises(TemporaryError, match="another inbox replaced it"):
-        opened().read(0, Bounds())
+        open_inbox().read(0, Bounds())
 
 
 @pytest.mark.parametrize(
@@ -155,9 +157,9 @@ def test_another_inbox_in_its_place_ends_the_run(server: Any) -> None:
 def test_an_acknowledgement_never_fails_a_run(
     server: Any, answer: dict[str, Any], caplog: pytest.LogCaptureFixture
 ) -> None:
-    server.get(f"{URL}/v1/inbox", **about())
+    server.get(f"{URL}/v1/inbox", **description())
     server.post(f"{URL}/v1/acknowledgement", **answer)
-    inbox = opened()
+    inbox = open_inbox()
     inbox.acknowledge("target", 2)
     inbox.acknowledge("target", 2)
     assert caplog.text.count("delays purging") == 1

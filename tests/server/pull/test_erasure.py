@@ -1,4 +1,4 @@
-"""Through the pull listener, holders of an admin token can have people erased, and nobody else."""
+"""Erasure through the pull listener: only an admin token permits it."""
 
 import base64
 import http.client
@@ -19,7 +19,7 @@ from tests.factories import fill_inbox
 from tests.server.pull.pull_server import TOKEN, PullServer, run_pull_server
 
 ADMIN = "token-of-the-administrator"
-BODIES = [b"about somebody", b"about others"]
+BODIES = [b"about a person", b"about another person"]
 
 
 @pytest.fixture
@@ -29,34 +29,34 @@ def pull_server(tmp_path: Path) -> Iterator[PullServer]:
         yield pull_server
 
 
-def post(
+def send_erasure(
     pull_server: PullServer,
     content: bytes,
     token: str | None = ADMIN,
     *,
     method: str = "POST",
-    said: str = "",
+    content_digest: str = "",
 ) -> int:
     context = ssl.create_default_context(cafile=str(pull_server.ca))
     with closing(
         http.client.HTTPSConnection("127.0.0.1", pull_server.port, context=context, timeout=30)
     ) as connection:
-        headers = {"Content-Digest": said or digest(content)}
+        headers = {"Content-Digest": content_digest or digest(content)}
         if token is not None:
             headers["Authorization"] = f"Bearer {token}"
         connection.request(method, "/v1/erasure", content, headers)
         return connection.getresponse().status
 
 
-def asking(pull_server: PullServer, body: bytes = b"") -> bytes:
+def erasure_request(pull_server: PullServer, body: bytes = b"") -> bytes:
     with closing(pull_server.open()) as inbox:
         identity = inbox.identity
-    wanted = [[1, body_key(BODIES[0]).hex(), base64.b64encode(body).decode()]]
-    return json.dumps({"inbox_id": identity, "notifications": wanted}).encode()
+    notifications = [[1, body_key(BODIES[0]).hex(), base64.b64encode(body).decode()]]
+    return json.dumps({"inbox_id": identity, "notifications": notifications}).encode()
 
 
-def test_it_is_done_when_it_is_answered(pull_server: PullServer) -> None:
-    assert post(pull_server, asking(pull_server, b"rest")) == 200
+def test_the_redaction_is_complete_when_the_response_is_sent(pull_server: PullServer) -> None:
+    assert send_erasure(pull_server, erasure_request(pull_server, b"rest")) == 200
     assert pull_server.server.bodies() == [b"rest", BODIES[1]]
     with closing(pull_server.open(admin_token="old-token")) as inbox:
         assert (
@@ -67,17 +67,17 @@ def test_it_is_done_when_it_is_answered(pull_server: PullServer) -> None:
 
 
 @pytest.mark.parametrize("token", [None, "", TOKEN, "wrong"])
-def test_the_admin_token_is_needed(pull_server: PullServer, token: str | None) -> None:
-    assert post(pull_server, asking(pull_server), token) == 401
+def test_an_erasure_requires_an_admin_token(pull_server: PullServer, token: str | None) -> None:
+    assert send_erasure(pull_server, erasure_request(pull_server), token) == 401
     assert pull_server.server.bodies() == BODIES
 
 
-def test_what_is_no_such_request_is_refused_and_changes_nothing(pull_server: PullServer) -> None:
-    good = asking(pull_server)
-    assert post(pull_server, good, method="GET") == 405
-    assert post(pull_server, good, said="sha-256=:AAAA:") == 400
-    assert post(pull_server, good[:-1]) == 400
-    for bad in (
+def test_an_invalid_request_is_rejected_and_changes_nothing(pull_server: PullServer) -> None:
+    good = erasure_request(pull_server)
+    assert send_erasure(pull_server, good, method="GET") == 405
+    assert send_erasure(pull_server, good, content_digest="sha-256=:AAAA:") == 400
+    assert send_erasure(pull_server, good[:-1]) == 400
+    for invalid in (
         b"",
         b"[]",
         b"{}",
@@ -85,17 +85,20 @@ def test_what_is_no_such_request_is_refused_and_changes_nothing(pull_server: Pul
         good.replace(b"[[1", b'[["x"'),
         good.replace(b'""]]', b'"%"]]'),
         b"[" * 200_000,
-        *(good.replace(b"[[1", b"[[" + bad) for bad in (b"0", b"1e400", b"Infinity", b"9223372036854775808")),
+        *(
+            good.replace(b"[[1", b"[[" + invalid)
+            for invalid in (b"0", b"1e400", b"Infinity", b"9223372036854775808")
+        ),
     ):
-        assert post(pull_server, bad) == 400, bad
+        assert send_erasure(pull_server, invalid) == 400, invalid
     identity = json.loads(good)["inbox_id"].encode()
-    assert post(pull_server, good.replace(identity, b"0" * 32)) == 409
-    assert post(pull_server, good + b" " * 64_000_000) == 413
+    assert send_erasure(pull_server, good.replace(identity, b"0" * 32)) == 409
+    assert send_erasure(pull_server, good + b" " * 64_000_000) == 413
     assert pull_server.server.bodies() == BODIES
-    assert post(pull_server, good) == 200
+    assert send_erasure(pull_server, good) == 200
 
 
-def test_where_no_admin_token_is_set_nobody_is_admitted(tmp_path: Path) -> None:
+def test_without_admin_tokens_every_erasure_is_rejected(tmp_path: Path) -> None:
     fill_inbox(tmp_path / "inbox.db", BODIES)
     with run_pull_server(tmp_path) as pull_server, closing(pull_server.open(admin_token=TOKEN)) as inbox:
         with pytest.raises(InboxError, match="not one of its \\[pull\\] admin_tokens"):
@@ -103,7 +106,7 @@ def test_where_no_admin_token_is_set_nobody_is_admitted(tmp_path: Path) -> None:
         assert pull_server.server.bodies() == BODIES
 
 
-def test_a_server_that_goes_away_is_said_to_be_away(tmp_path: Path) -> None:
+def test_a_server_that_has_stopped_is_a_temporary_error(tmp_path: Path) -> None:
     fill_inbox(tmp_path / "inbox.db", BODIES)
     with run_pull_server(tmp_path, pull=f'admin_tokens = ["{ADMIN}"]\n') as pull_server:
         inbox = pull_server.open(admin_token=ADMIN)

@@ -1,4 +1,4 @@
-"""Whatever happens to an answer on its way, what comes out of it is whole and right, or Damaged."""
+"""A response that was damaged on its way is read correctly or raises CorruptFrameError."""
 
 import io
 import os
@@ -28,7 +28,7 @@ ROWS: list[Row] = [
 ]
 
 
-def answer(*batches: list[Row], end: protocol.End | None = None) -> bytes:
+def response(*batches: list[Row], end: protocol.End | None = None) -> bytes:
     last = batches[-1][-1][0] if batches else None
     end = end or protocol.End(inbox_id=INBOX, count=sum(map(len, batches)), last_id=last)
     return b"".join(map(protocol.of_batch, batches)) + protocol.of_end(end)
@@ -38,57 +38,57 @@ def read(data: bytes, after: int = 0) -> list[list[Row]]:
     return list(protocol.read(io.BytesIO(data).read, inbox_id=INBOX, after=after))
 
 
-def test_what_was_sent_comes_out() -> None:
-    assert read(answer(ROWS[:2], ROWS[2:])) == [ROWS[:2], ROWS[2:]]
-    assert read(answer()) == []
+def test_frames_survive_a_round_trip() -> None:
+    assert read(response(ROWS[:2], ROWS[2:])) == [ROWS[:2], ROWS[2:]]
+    assert read(response()) == []
 
 
-WHOLE = answer(ROWS[:2], ROWS[2:])
+WHOLE = response(ROWS[:2], ROWS[2:])
 
 
 @given(st.integers(0, len(WHOLE) - 1))
-def test_an_answer_that_was_cut_off_anywhere_is_noticed(length: int) -> None:
+def test_a_truncated_response_is_detected(length: int) -> None:
     with pytest.raises(protocol.CorruptFrameError):
         read(WHOLE[:length])
 
 
 @given(st.integers(0, len(WHOLE) - 1), st.integers(1, 255))
-def test_any_changed_byte_is_noticed_and_nothing_wrong_comes_out(place: int, change: int) -> None:
+def test_any_changed_byte_is_detected_and_no_wrong_row_is_read(place: int, change: int) -> None:
     damaged = bytearray(WHOLE)
     damaged[place] ^= change
-    found: list[list[Row]] = []
+    batches: list[list[Row]] = []
     with pytest.raises(protocol.CorruptFrameError):
-        found.extend(protocol.read(io.BytesIO(bytes(damaged)).read, inbox_id=INBOX, after=0))
-    assert found == [ROWS[:2], ROWS[2:]][: len(found)]
+        batches.extend(protocol.read(io.BytesIO(bytes(damaged)).read, inbox_id=INBOX, after=0))
+    assert batches == [ROWS[:2], ROWS[2:]][: len(batches)]
 
 
 @given(st.binary(max_size=200))
-def test_anything_else_is_noticed(data: bytes) -> None:
+def test_arbitrary_bytes_are_rejected(data: bytes) -> None:
     with pytest.raises(protocol.CorruptFrameError):
         read(data)
 
 
 @pytest.mark.parametrize(
-    "wrong",
+    "frames",
     [
-        answer(ROWS[2:], ROWS[:2]),  # out of order
-        answer(ROWS, ROWS),  # twice
+        response(ROWS[2:], ROWS[:2]),  # out of order
+        response(ROWS, ROWS),  # twice
         protocol.of_batch(ROWS[:2])
         + protocol.of_end(protocol.End(inbox_id=INBOX, count=3, last_id=9)),  # one missing
-        answer(ROWS, end=protocol.End(inbox_id="another", count=3, last_id=9)),
+        response(ROWS, end=protocol.End(inbox_id="another", count=3, last_id=9)),
     ],
 )
-def test_whole_frames_in_the_wrong_place_are_noticed(wrong: bytes) -> None:
+def test_misplaced_frames_are_detected(frames: bytes) -> None:
     with pytest.raises(protocol.CorruptFrameError):
-        read(wrong)
+        read(frames)
 
 
-def test_what_was_not_asked_for_is_noticed() -> None:
+def test_rows_outside_the_request_are_rejected() -> None:
     with pytest.raises(protocol.CorruptFrameError, match="order"):
         read(WHOLE, after=3)
 
 
-def test_a_frame_that_unpacks_without_end_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_frame_that_decompresses_beyond_the_limit_is_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(protocol, "MAX_PAYLOAD_BYTES", 20_000)
     with pytest.raises(protocol.CorruptFrameError, match="too large"):
-        read(answer([(1, 1, "a", "meta", bytes(1_000_000), None, None, None, None)]))
+        read(response([(1, 1, "a", "meta", bytes(1_000_000), None, None, None, None)]))

@@ -1,4 +1,4 @@
-"""Who is let in, and how failures are counted."""
+"""Which tokens are accepted, and how failures are counted."""
 
 import pytest
 
@@ -36,7 +36,7 @@ def test_failures_are_counted_per_address_and_forgotten_after_the_window() -> No
     assert failures.add("192.0.2.1") == 1
 
 
-def test_a_host_with_many_addresses_is_one() -> None:
+def test_the_addresses_of_an_ipv6_network_are_counted_as_one() -> None:
     failures = FailureCounter()
     assert [failures.add(f"2001:db8::{i:x}") for i in range(1, 4)] == [1, 2, 3]
     assert failures.add("2001:db8:0:1::1") == 1
@@ -49,4 +49,4 @@ def test_the_memory_for_addresses_is_bounded() -> None:
     for i in range(MAX_ADDRESSES + 100):
         failures.add(f"2001:db8:{i:x}::1")
     assert len(failures._windows) == MAX_ADDRESSES
-    assert failures.add("2001:db8:0::1") == 1, "the oldest is forgotten"
+    assert failures.add("2001:db8:0::1") == 1, "the oldest address is dropped"
