@@ -64,7 +64,7 @@ async def turns(count: int) -> None:
 
 
 @asynccontextmanager
-async def opened(places: int, **more: Any) -> AsyncIterator[tuple[ListeningServer, int, asyncio.Event]]:
+async def open_server(places: int, **more: Any) -> AsyncIterator[tuple[ListeningServer, int, asyncio.Event]]:
     """A server that responds once the event is set; at the end, every connection is closed."""
     answer = asyncio.Event()
 
@@ -90,7 +90,7 @@ def test_a_new_connection_evicts_an_older_idle_one_in_any_turn_of_the_event_loop
     """Pending requests occupy all other connections, and those are not evicted."""
 
     async def scenario() -> None:
-        async with opened(MAX_CONNECTIONS + 1) as (server, port, answer):
+        async with open_server(MAX_CONNECTIONS + 1) as (server, port, answer):
             with ExitStack() as clients:
                 busy = [clients.enter_context(closing(Client(port))) for _ in range(MAX_CONNECTIONS)]
                 for client in busy:
@@ -140,7 +140,7 @@ def test_malformed_http_is_answered_before_the_connection_closes(run):
     """A reset could cost the client the response."""
 
     async def scenario() -> None:
-        async with opened(MAX_CONNECTIONS) as (_, port, _):
+        async with open_server(MAX_CONNECTIONS) as (_, port, _):
             for request in [b"no HTTP at all\r\n\r\n", b"GET / HTTP/1.1\r\nX: " + b"y" * 20_000] * 15:
                 with closing(Client(port)) as client:
                     client.send(request)
@@ -167,7 +167,7 @@ def test_connections_without_close_notify_are_released(run, tmp_path):
         return secured
 
     async def scenario() -> None:
-        async with opened(5, handle=refuse, tls=tls) as (server, port, _):
+        async with open_server(5, handle=refuse, tls=tls) as (server, port, _):
             with ExitStack() as left_open:
                 for _ in range(40):
                     left_open.enter_context(await asyncio.to_thread(visit, port))
@@ -183,7 +183,7 @@ def test_a_connection_that_cannot_be_accepted_is_released_and_logged(caplog):
         raise ValueError("no context")
 
     async def scenario() -> None:
-        async with opened(MAX_CONNECTIONS, tls=broken) as (_, port, _):
+        async with open_server(MAX_CONNECTIONS, tls=broken) as (_, port, _):
             with closing(Client(port)) as client:
                 with contextlib.suppress(ConnectionError):
                     assert await client.received() == b""

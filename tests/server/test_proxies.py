@@ -44,8 +44,8 @@ BELOW = OPEN.replace('"/open"', '"/webhook/open"')
 def server(tmp_path: Path) -> Iterator[ServerProcess]:
     folder = tmp_path / "serve"
     folder.mkdir()
-    with run_server(folder, ENDPOINT, BELOW, ALLOWED) as running:
-        yield running
+    with run_server(folder, ENDPOINT, BELOW, ALLOWED) as process:
+        yield process
 
 
 @pytest.fixture

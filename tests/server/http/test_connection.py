@@ -51,7 +51,7 @@ class Echo:
 
 
 @contextlib.asynccontextmanager
-async def served(handle: Handler, **limits: Any) -> AsyncIterator[tuple[ListeningServer, int]]:
+async def run_listener(handle: Handler, **limits: Any) -> AsyncIterator[tuple[ListeningServer, int]]:
     """Serve `handle`; at the end, every connection is closed."""
     server = ListeningServer(
         Listener(handle=handle, host="127.0.0.1", port=0, limits=ConnectionLimits(**limits))
@@ -88,7 +88,7 @@ def test_pipelined_requests_are_answered_in_their_order_whichever_is_ready_first
         return replies[-1]
 
     async def scenario() -> None:
-        async with served(handle) as (_, port):
+        async with run_listener(handle) as (_, port):
             sent = b"".join(GET % number for number in range(5))
             answer = asyncio.create_task(exchange(port, sent, half_close=True))
             await until(lambda: len(replies) == 5)
@@ -109,7 +109,7 @@ def test_a_client_that_has_half_closed_its_connection_gets_its_response(run) -> 
         return Echo(lambda body: asyncio.get_running_loop().create_task(late()))
 
     async def scenario() -> None:
-        async with served(handle) as (_, port):
+        async with run_listener(handle) as (_, port):
             assert bodies(await exchange(port, POST, half_close=True)) == [b"late"]
             assert await exchange(port, POST[:-1], half_close=True) == b"", (
                 "an incomplete body gets no response"
@@ -127,7 +127,7 @@ def test_reading_stops_at_the_limit_of_pipelined_requests(run) -> None:
         return started[-1]
 
     async def scenario() -> None:
-        async with served(handle) as (_, port):
+        async with run_listener(handle) as (_, port):
             count = 20_000
             answer = asyncio.create_task(exchange(port, (GET % 1) * count + POST, half_close=True))
             await until(lambda: len(started) >= MAX_PIPELINED)
@@ -156,7 +156,7 @@ def test_a_client_that_reads_no_responses_is_disconnected(run, monkeypatch) -> N
         return Response(body=b"x" * 10_000)
 
     async def scenario() -> None:
-        async with served(handle, send_buffer_bytes=4096) as (server, port):
+        async with run_listener(handle, send_buffer_bytes=4096) as (server, port):
             with socket.socket() as client:
                 client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
                 client.connect(("127.0.0.1", port))
@@ -176,37 +176,37 @@ def test_a_client_that_reads_no_responses_is_disconnected(run, monkeypatch) -> N
 # --- streams
 
 
-async def _parts(count: int, ended: list[int], size: int = 1000) -> AsyncGenerator[bytes, None]:
+async def _parts(count: int, sent_parts: list[int], size: int = 1000) -> AsyncGenerator[bytes, None]:
     sent = 0
     try:
         for _ in range(count):
             yield b"x" * size
             sent += 1
     finally:
-        ended.append(sent)
+        sent_parts.append(sent)
 
 
 def test_a_stream_is_sent_in_chunks_and_the_next_request_is_answered_after_it(run) -> None:
-    ended: list[int] = []
+    sent_parts: list[int] = []
 
     def handle(request: Request) -> Response:
-        return Response(body=_parts(3, ended) if request.target == "/1" else b"next")
+        return Response(body=_parts(3, sent_parts) if request.target == "/1" else b"next")
 
     async def scenario() -> None:
-        async with served(handle) as (_, port):
+        async with run_listener(handle) as (_, port):
             received = await exchange(port, GET % 1 + GET % 2, half_close=True)
             head, _, body = received.partition(b"\r\n\r\n")
             assert b"Transfer-Encoding: chunked" in head
             assert body.startswith((b"3e8\r\n" + b"x" * 1000 + b"\r\n") * 3 + b"0\r\n\r\nHTTP/1.1 200 OK\r\n")
             assert received.endswith(b"\r\n\r\nnext")
-            assert ended == [3]
+            assert sent_parts == [3]
 
     run(scenario())
 
 
 def test_a_stream_to_http_1_0_ends_with_the_connection(run) -> None:
     async def scenario() -> None:
-        async with served(lambda request: Response(body=_parts(3, []))) as (_, port):
+        async with run_listener(lambda request: Response(body=_parts(3, []))) as (_, port):
             received = await exchange(port, b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")
             head, _, body = received.partition(b"\r\n\r\n")
             assert b"chunked" not in head
@@ -217,20 +217,20 @@ def test_a_stream_to_http_1_0_ends_with_the_connection(run) -> None:
 
 
 def test_a_stream_waits_for_a_slow_client_and_ends_when_it_disconnects(run) -> None:
-    ended: list[int] = []
+    sent_parts: list[int] = []
 
     async def scenario() -> None:
-        async with served(
-            lambda request: Response(body=_parts(10_000, ended, 10_000)), send_buffer_bytes=4096
+        async with run_listener(
+            lambda request: Response(body=_parts(10_000, sent_parts, 10_000)), send_buffer_bytes=4096
         ) as (_, port):
             reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1000)
             writer.write(GET % 1)
             await reader.readexactly(1000)
             await asyncio.sleep(0.3)
-            assert ended == []
+            assert sent_parts == []
             writer.transport.abort()
-        assert len(ended) == 1
-        assert ended[0] < 5000, "most of the stream was never produced"
+        assert len(sent_parts) == 1
+        assert sent_parts[0] < 5000, "most of the stream was never produced"
 
     run(scenario())
 
@@ -242,7 +242,7 @@ def test_an_aborted_stream_has_no_last_chunk(run, caplog, error) -> None:
         raise error
 
     async def scenario() -> None:
-        async with served(lambda request: Response(body=broken())) as (_, port):
+        async with run_listener(lambda request: Response(body=broken())) as (_, port):
             assert (await exchange(port, GET % 1)).endswith(b"\r\n\r\n1\r\nx\r\n")
 
     run(scenario())
@@ -255,7 +255,7 @@ def test_an_aborted_stream_has_no_last_chunk(run, caplog, error) -> None:
 
 def test_a_head_request_gets_no_body(run) -> None:
     async def scenario() -> None:
-        async with served(lambda request: Response(body=b"four")) as (_, port):
+        async with run_listener(lambda request: Response(body=b"four")) as (_, port):
             received = await exchange(port, b"HEAD / HTTP/1.1\r\n\r\n" + GET % 1, half_close=True)
             assert received.count(b"Content-Length: 4\r\n") == 2
             assert bodies(received) == [b"", b"four"]
@@ -265,7 +265,7 @@ def test_a_head_request_gets_no_body(run) -> None:
 
 def test_the_connection_header_says_whether_the_connection_stays_open(run) -> None:
     async def scenario() -> None:
-        async with served(lambda request: Response()) as (_, port):
+        async with run_listener(lambda request: Response()) as (_, port):
             for line, header, expected in (
                 (b"GET / HTTP/1.1", b"", b""),
                 (b"GET / HTTP/1.1", b"Connection: close\r\n", b"Connection: close"),
@@ -291,7 +291,7 @@ def test_100_continue_is_sent_after_the_preceding_responses(run) -> None:
         return first[-1]
 
     async def scenario() -> None:
-        async with served(handle) as (_, port):
+        async with run_listener(handle) as (_, port):
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             expecting = POST[:-3].replace(b"Host", b"Expect: 100-continue\r\nHost")
             writer.write(GET % 1 + expecting)
@@ -324,7 +324,7 @@ def _failed_future(_: object) -> asyncio.Future[Response]:
 )
 def test_a_defect_of_the_handler_is_answered_and_logged(run, caplog, handle) -> None:
     async def scenario() -> None:
-        async with served(handle) as (_, port):
+        async with run_listener(handle) as (_, port):
             received = await exchange(port, POST)
             assert received.startswith(b"HTTP/1.1 503 ")
             assert b"Retry-After: 5" in received
@@ -338,7 +338,10 @@ def test_a_client_that_is_still_sending_receives_the_last_response(run) -> None:
     """Closing a socket with unread bytes resets the connection, and the client may lose the response."""
 
     async def scenario() -> None:
-        async with served(lambda request: error_response(HTTPStatus.UNAUTHORIZED, close=True)) as (_, port):
+        async with run_listener(lambda request: error_response(HTTPStatus.UNAUTHORIZED, close=True)) as (
+            _,
+            port,
+        ):
             head = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3000000\r\n\r\n"
             for _ in range(5):
                 reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -362,7 +365,7 @@ def test_all_that_is_being_answered_when_the_server_stops_gets_its_answer(run) -
         return replies[-1]
 
     async def scenario() -> None:
-        async with served(handle) as (server, port):
+        async with run_listener(handle) as (server, port):
             answer = asyncio.create_task(exchange(port, GET % 1 + GET % 2))
             while len(replies) < 2:
                 await asyncio.sleep(0.01)
@@ -381,7 +384,7 @@ def test_all_that_is_being_answered_when_the_server_stops_gets_its_answer(run) -
 
 def test_the_answer_after_which_the_server_stops_ends_its_connection(run) -> None:
     async def scenario() -> None:
-        async with served(lambda request: Response()) as (server, port):
+        async with run_listener(lambda request: Response()) as (server, port):
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             writer.write(GET % 1)
             assert b"Connection" not in await reader.readuntil(b"\r\n\r\n")

@@ -33,8 +33,8 @@ http {{
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    with run_server(tmp_path_factory.mktemp("serve"), OPEN, server=SETTINGS) as running:
-        yield running
+    with run_server(tmp_path_factory.mktemp("serve"), OPEN, server=SETTINGS) as process:
+        yield process
 
 
 @pytest.fixture(scope="module")

@@ -141,5 +141,5 @@ class AlteringProxy:
 @contextmanager
 def altering_proxy(port: int, alter: Callable[[int, int, bytes], bytes | None]) -> Iterator[AlteringProxy]:
     """Run a proxy for the duration of the block."""
-    with closing(AlteringProxy(port, alter)) as running:
-        yield running
+    with closing(AlteringProxy(port, alter)) as process:
+        yield process

@@ -1,4 +1,4 @@
-"""Through real sockets and TLS: what the pull listener gives, to whom, and that nothing gets lost on the way."""
+"""The pull listener through real sockets and TLS: responses, tokens, and recovery from network errors."""
 
 import http.client
 import json
@@ -44,18 +44,18 @@ BODIES = [
 def pull_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PullServer]:
     folder = tmp_path_factory.mktemp("pull_server")
     fill_inbox(folder / "inbox.db", BODIES)
-    with run_pull_server(folder) as running:
-        yield running
+    with run_pull_server(folder) as process:
+        yield process
 
 
 ANY = Bounds()
 
 
 def drain(inbox: Inbox, bounds: Bounds = ANY) -> list[Notification]:
-    found: list[Notification] = []
-    while batch := inbox.read(found[-1].id if found else 0, bounds):
-        found += batch
-    return found
+    notifications: list[Notification] = []
+    while batch := inbox.read(notifications[-1].id if notifications else 0, bounds):
+        notifications += batch
+    return notifications
 
 
 def local(pull_server: PullServer) -> list[Notification]:
@@ -67,7 +67,7 @@ def local(pull_server: PullServer) -> list[Notification]:
     "bounds", [Bounds(), Bounds(rows=7), Bounds(bytes=1), Bounds(rows=700, bytes=100_000)]
 )
 def test_a_remote_inbox_reads_as_the_local_one(pull_server: PullServer, bounds: Bounds) -> None:
-    """Bytes, metadata, order, and the bounds of each batch."""
+    """They agree in bytes, metadata, order, and the bounds of each batch."""
     if bounds.bytes == 1:
         with closing(pull_server.open()) as inbox:
             assert [[n.id for n in inbox.read(after, bounds)] for after in range(4)] == [[1], [2], [3], [4]]
@@ -109,19 +109,19 @@ def test_a_remote_inbox_reads_as_the_local_one(pull_server: PullServer, bounds: 
 )
 def test_a_remote_inbox_selects_as_the_local_one(pull_server: PullServer, selection: Selection) -> None:
     with closing(pull_server.open()) as inbox, closing(LocalInbox(pull_server.folder / "inbox.db")) as beside:
-        found = [n for batch in inbox.select(selection, Bounds()) for n in batch]
-        assert found == [n for batch in beside.select(selection, Bounds()) for n in batch]
+        selected = [n for batch in inbox.select(selection, Bounds()) for n in batch]
+        assert selected == [n for batch in beside.select(selection, Bounds()) for n in batch]
 
 
-def test_a_single_notification_can_be_had(pull_server: PullServer) -> None:
+def test_a_single_notification_can_be_read(pull_server: PullServer) -> None:
     with closing(pull_server.open()) as inbox:
-        found = inbox.get(3)
-        assert found is not None
-        assert found.body == BODIES[2]
+        notification = inbox.get(3)
+        assert notification is not None
+        assert notification.body == BODIES[2]
         assert inbox.get(10**9) is None
 
 
-def test_a_remote_inbox_is_read_on_while_it_grows(tmp_path: Path) -> None:
+def test_a_remote_inbox_can_be_read_while_it_grows(tmp_path: Path) -> None:
     with run_pull_server(tmp_path, OPEN) as pull_server, closing(pull_server.open()) as inbox:
         assert (inbox.last_id(), inbox.first_id(), inbox.read(0, Bounds())) == (0, None, [])
         for number in range(5):
@@ -129,11 +129,11 @@ def test_a_remote_inbox_is_read_on_while_it_grows(tmp_path: Path) -> None:
             assert [n.body for n in inbox.read(number, Bounds())] == [b"%d" % number]
 
 
-# --- on the way -----------------------------------------------------------------------------------
+# --- network errors -----------------------------------------------------------------------------------
 
 
-def test_a_connection_cut_again_and_again_costs_nothing(pull_server: PullServer) -> None:
-    """Cut in the middle of the stream; what has come whole is kept, and not asked for again."""
+def test_reading_resumes_after_repeated_disconnections(pull_server: PullServer) -> None:
+    """The stream is cut in the middle; complete batches are used and not requested again."""
 
     def cut(number: int, offset: int, data: bytes) -> bytes | None:
         return None if number <= 4 and offset > 400_000 else data
@@ -144,8 +144,8 @@ def test_a_connection_cut_again_and_again_costs_nothing(pull_server: PullServer)
         assert between.connections >= 3
 
 
-def test_bytes_changed_on_the_way_are_noticed_without_tls(tmp_path: Path) -> None:
-    """TLS would notice by itself; behind a web server on the same machine there is none on the last part."""
+def test_changed_bytes_are_detected_without_tls(tmp_path: Path) -> None:
+    """TLS detects changes by itself, but the connection from a web server on the same machine has no TLS."""
     fill_inbox(tmp_path / "inbox.db", BODIES)
     changed = []
 
@@ -164,7 +164,7 @@ def test_bytes_changed_on_the_way_are_noticed_without_tls(tmp_path: Path) -> Non
     assert changed
 
 
-def test_an_answer_that_always_ends_early_is_given_up_and_nothing_is_made_of_it(
+def test_a_response_that_is_always_truncated_is_a_temporary_error(
     pull_server: PullServer,
 ) -> None:
     with altering_proxy(
@@ -175,38 +175,38 @@ def test_an_answer_that_always_ends_early_is_given_up_and_nothing_is_made_of_it(
                 inbox.read(3, Bounds())
 
 
-def test_a_server_restarted_in_the_middle_costs_nothing(tmp_path: Path) -> None:
+def test_reading_resumes_after_a_restart_of_the_server(tmp_path: Path) -> None:
     folder = tmp_path / "web1"
     folder.mkdir()
     fill_inbox(folder / "inbox.db", BODIES)
     with run_pull_server(folder) as first:
         inbox = first.open()
-        found = inbox.read(0, Bounds(rows=100))
+        notifications = inbox.read(0, Bounds(rows=100))
         first.server.kill()
-    again: list[Any] = []
+    restarts: list[Any] = []
 
-    def bring_back() -> None:
+    def restart() -> None:
         with run_pull_server(folder, port=first.port):
-            again.append(True)
+            restarts.append(True)
             finished.wait(30)
 
     finished = threading.Event()
-    thread = threading.Thread(target=bring_back)
+    thread = threading.Thread(target=restart)
     with closing(inbox):
         inbox._client.retry_policy = replace(client.RETRY_POLICY, attempts=20, longest_wait_seconds=0.5)
         thread.start()
         try:
-            while batch := inbox.read(found[-1].id, Bounds(rows=100)):
-                found += batch
+            while batch := inbox.read(notifications[-1].id, Bounds(rows=100)):
+                notifications += batch
         finally:
             finished.set()
             thread.join(30)
-    assert again
-    assert found == local(first)
+    assert restarts
+    assert notifications == local(first)
 
 
-def test_an_inbox_replaced_in_the_middle_is_noticed(tmp_path: Path) -> None:
-    """The server goes on with a new file; the run ends, and the next one begins with the new inbox."""
+def test_a_reader_notices_that_the_inbox_was_replaced(tmp_path: Path) -> None:
+    """The server continues with a new file; the run ends, and the next one starts with the new inbox."""
     fill_inbox(tmp_path / "inbox.db", BODIES[:2])
     with run_pull_server(tmp_path, OPEN) as pull_server, closing(pull_server.open()) as inbox:
         assert len(inbox.read(0, Bounds(rows=1))) == 1
@@ -221,8 +221,8 @@ def test_an_inbox_replaced_in_the_middle_is_noticed(tmp_path: Path) -> None:
             assert [n.body for n in drain(new)] == [b"new"]
 
 
-def test_a_proxy_that_speaks_http_1_0_gets_it_all(tmp_path: Path) -> None:
-    """As nginx does unless it is told otherwise: the end of the answer is the end of the connection."""
+def test_a_proxy_that_speaks_http_1_0_receives_the_whole_response(tmp_path: Path) -> None:
+    """nginx does so by default: the response ends with the connection."""
     import io
     import socket
 
@@ -248,7 +248,7 @@ def test_a_proxy_that_speaks_http_1_0_gets_it_all(tmp_path: Path) -> None:
         assert [row[4] for row in rows] == BODIES
 
 
-def test_what_came_ahead_is_not_taken_for_something_else(pull_server: PullServer) -> None:
+def test_prefetched_notifications_are_not_returned_for_another_position(pull_server: PullServer) -> None:
     with closing(pull_server.open()) as inbox:
         assert [n.id for n in inbox.read(0, Bounds(rows=5))] == [1, 2, 3, 4, 5]
         assert [n.id for n in inbox.read(100, Bounds(rows=2))] == [101, 102]
@@ -256,10 +256,10 @@ def test_what_came_ahead_is_not_taken_for_something_else(pull_server: PullServer
         assert [n.id for n in inbox.read(103, Bounds(rows=50))] != []
 
 
-# --- who may --------------------------------------------------------------------------------------
+# --- tokens and certificates --------------------------------------------------------------------------------------
 
 
-def ask(
+def send_request(
     pull_server: PullServer, path: str, method: str = "GET", body: bytes | None = None, **headers: str
 ) -> Any:
     context = ssl.create_default_context(cafile=str(pull_server.ca))
@@ -271,32 +271,32 @@ def ask(
         return answer.status, dict(answer.headers), answer.read()
 
 
-def test_a_wrong_token_gets_nothing_and_is_never_logged(tmp_path: Path) -> None:
+def test_a_wrong_token_is_rejected_and_never_logged(tmp_path: Path) -> None:
     with run_pull_server(tmp_path) as pull_server:
         with pytest.raises(InboxError, match=r"401.*the token is not one of its \[pull\] tokens"):
             pull_server.open(token="wrong-and-secret")
         for path in ("/v1/inbox", "/", "/v1/notifications?inbox_id=x", "/webhook/meta"):
-            status, headers, body = ask(pull_server, path, Authorization="Bearer wrong-and-secret")
+            status, headers, body = send_request(pull_server, path, Authorization="Bearer wrong-and-secret")
             assert (status, headers["WWW-Authenticate"]) == (401, "Bearer")
             assert b"secret" not in body
-        assert ask(pull_server, "/v1/inbox", Authorization=f"Basic {TOKEN}")[0] == 401
-        assert ask(pull_server, "/v1/inbox", Authorization="")[0] == 401
+        assert send_request(pull_server, "/v1/inbox", Authorization=f"Basic {TOKEN}")[0] == 401
+        assert send_request(pull_server, "/v1/inbox", Authorization="")[0] == 401
         log = pull_server.server.log()
         assert "pull: 401 to 127.0.0.1" in log
         assert "secret" not in log
         assert TOKEN not in log
 
 
-def test_failures_are_limited_and_who_has_a_token_is_not(tmp_path: Path) -> None:
+def test_failed_attempts_are_limited_and_a_valid_token_is_not(tmp_path: Path) -> None:
     with run_pull_server(tmp_path) as pull_server:
-        statuses = [ask(pull_server, "/v1/inbox", Authorization="Bearer x")[0] for _ in range(14)]
+        statuses = [send_request(pull_server, "/v1/inbox", Authorization="Bearer x")[0] for _ in range(14)]
         assert statuses == [401] * 10 + [429] * 4
         assert send_request(pull_server, "/v1/inbox")[0] == 200
         assert pull_server.server.log().count("pull: ") == 11, "responses with 429 are logged once"
 
 
-def test_a_token_is_exchanged_without_a_gap(tmp_path: Path) -> None:
-    """Both are accepted while the new one is on its way to the gatherers."""
+def test_a_token_can_be_rotated_without_interruption(tmp_path: Path) -> None:
+    """Both tokens are accepted until every gatherer has the new one."""
     with run_pull_server(tmp_path, tokens=("the-old-one", "the-new-one")) as pull_server:
         for token in ("the-old-one", "the-new-one"):
             pull_server.open(token=token).close()
@@ -306,7 +306,7 @@ def test_a_token_is_exchanged_without_a_gap(tmp_path: Path) -> None:
             pull_server.open(token="the-old-one")
 
 
-def test_the_server_is_known_by_its_certificate(pull_server: PullServer, tmp_path: Path) -> None:
+def test_the_certificate_of_the_server_is_verified(pull_server: PullServer, tmp_path: Path) -> None:
     pull_server.open(ca=None, pin=pull_server.pin).close()
     write_certificates(tmp_path)
     with pytest.raises(InboxError, match="its certificate is not accepted"):
@@ -319,7 +319,7 @@ def test_the_server_is_known_by_its_certificate(pull_server: PullServer, tmp_pat
         pull_server.open(ca=tmp_path / "missing.pem")
 
 
-def test_no_environment_variable_makes_another_certificate_good(
+def test_environment_variables_do_not_change_the_trusted_certificate(
     pull_server: PullServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_certificates(tmp_path)
@@ -329,62 +329,62 @@ def test_no_environment_variable_makes_another_certificate_good(
 
 
 def test_https_proxy_is_honoured(pull_server: PullServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The proxy opens a tunnel; the certificate is still the server's."""
+    """The proxy opens a tunnel; the client still verifies the certificate of the server."""
     import socket
 
-    asked: list[bytes] = []
-    listening = socket.create_server(("127.0.0.1", 0))
+    requests: list[bytes] = []
+    listener = socket.create_server(("127.0.0.1", 0))
 
     def tunnel() -> None:
-        client, _ = listening.accept()
-        asked.append(client.recv(65536).partition(b" HTTP")[0])
+        client, _ = listener.accept()
+        requests.append(client.recv(65536).partition(b" HTTP")[0])
         server = socket.create_connection(("127.0.0.1", pull_server.port))
         client.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
 
-        def pump(one: socket.socket, other: socket.socket) -> None:
+        def forward(source: socket.socket, destination: socket.socket) -> None:
             with suppress(OSError):  # the other direction has closed it
-                while data := one.recv(65536):
-                    other.sendall(data)
-            other.close()
+                while data := source.recv(65536):
+                    destination.sendall(data)
+            destination.close()
 
-        threading.Thread(target=pump, args=(client, server), daemon=True).start()
-        pump(server, client)
+        threading.Thread(target=forward, args=(client, server), daemon=True).start()
+        forward(server, client)
 
     threading.Thread(target=tunnel, daemon=True).start()
-    monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{listening.getsockname()[1]}")
+    monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{listener.getsockname()[1]}")
     monkeypatch.setenv("no_proxy", "")
-    with closing(listening), closing(pull_server.open(ca=None, pin=pull_server.pin)) as inbox:
+    with closing(listener), closing(pull_server.open(ca=None, pin=pull_server.pin)) as inbox:
         assert inbox.last_id() == len(BODIES)
-    assert asked == [f"CONNECT 127.0.0.1:{pull_server.port}".encode()]
+    assert requests == [f"CONNECT 127.0.0.1:{pull_server.port}".encode()]
 
 
 # --- acknowledgements and the rest of the protocol ----------------------------------------------
 
 
-def test_an_acknowledgement_is_kept_where_purging_looks(tmp_path: Path) -> None:
+def test_an_acknowledgement_is_stored_for_the_purge(tmp_path: Path) -> None:
     fill_inbox(tmp_path / "inbox.db", BODIES[:3])
     with run_pull_server(tmp_path) as pull_server, closing(pull_server.open()) as inbox:
         inbox.acknowledge("target-1", 2)
         inbox.acknowledge("target-2", 0)
-        known = {one.name: one for one in consumers.read_all(tmp_path / "inbox.db")}
-        assert (known["target-1"].notification_id, known["target-1"].inbox_id) == (2, inbox.identity)
-        assert known["target-2"].notification_id == 0
+        positions = {consumer.name: consumer for consumer in consumers.read_all(tmp_path / "inbox.db")}
+        assert (positions["target-1"].notification_id, positions["target-1"].inbox_id) == (2, inbox.identity)
+        assert positions["target-2"].notification_id == 0
         inbox.acknowledge("target-1", 4)
         assert consumers.read_all(tmp_path / "inbox.db")[0].notification_id == 2, (
             "there is no notification 4 yet"
         )
 
 
-def test_an_acknowledgement_that_fails_costs_nothing(
+def test_a_failed_acknowledgement_is_logged_once_and_loses_nothing(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     fill_inbox(tmp_path / "inbox.db", BODIES[:3])
     with run_pull_server(tmp_path) as pull_server:
-        (tmp_path / "inbox.db.consumers").write_text("in the way", encoding="ascii")
+        (tmp_path / "inbox.db.consumers").write_text("a file in place of the folder", encoding="ascii")
         with closing(pull_server.open()) as inbox:
             inbox.acknowledge("target-1", 2)
             inbox.acknowledge("target-1", 3)
-    assert caplog.text.count("delays purging") == 1, "it is said once"
+    assert caplog.text.count("delays purging") == 1, "the warning is logged once"
 
 
 @pytest.mark.parametrize(
@@ -402,24 +402,26 @@ def test_an_acknowledgement_that_fails_costs_nothing(
         b'{"inbox_id": "ID", "consumer": "a", "notification_id": 1' + b" " * 10_000 + b"}",
     ],
 )
-def test_an_acknowledgement_that_is_none_is_refused(pull_server: PullServer, content: bytes) -> None:
+def test_an_invalid_acknowledgement_is_rejected(pull_server: PullServer, content: bytes) -> None:
     from gatherer.inbox.remote.protocol import digest
 
-    identity = json.loads(ask(pull_server, "/v1/inbox")[2])["inbox_id"]
+    identity = json.loads(send_request(pull_server, "/v1/inbox")[2])["inbox_id"]
     content = content.replace(b"ID", identity.encode())
-    status, _, _ = ask(pull_server, "/v1/acknowledgement", "POST", content, Content_Digest=digest(content))
+    status, _, _ = send_request(
+        pull_server, "/v1/acknowledgement", "POST", content, Content_Digest=digest(content)
+    )
     assert status == (400 if len(content) < 4096 else 413)
     assert not (pull_server.folder / "inbox.db.consumers").exists()
 
 
-def test_an_acknowledgement_without_its_checksum_or_for_another_inbox_is_refused(
+def test_an_acknowledgement_without_checksum_or_for_another_inbox_is_rejected(
     pull_server: PullServer,
 ) -> None:
     from gatherer.inbox.remote.protocol import digest
 
     content = b'{"inbox_id": "another", "consumer": "a", "notification_id": 1}'
-    assert ask(pull_server, "/v1/acknowledgement", "POST", content)[0] == 400
-    answer = ask(pull_server, "/v1/acknowledgement", "POST", content, Content_Digest=digest(content))
+    assert send_request(pull_server, "/v1/acknowledgement", "POST", content)[0] == 400
+    answer = send_request(pull_server, "/v1/acknowledgement", "POST", content, Content_Digest=digest(content))
     assert answer[0] == 409
 
 
@@ -439,25 +441,23 @@ def test_an_acknowledgement_without_its_checksum_or_for_another_inbox_is_refused
         ("/v1/acknowledgement", 405),
     ],
 )
-def test_what_is_not_understood_is_refused_in_one_line(
-    pull_server: PullServer, path: str, status: int
-) -> None:
-    found, headers, body = ask(pull_server, path)
-    assert found == status
+def test_an_invalid_request_is_rejected_in_one_line(pull_server: PullServer, path: str, status: int) -> None:
+    received_status, headers, body = send_request(pull_server, path)
+    assert received_status == status
     assert body.count(b"\n") == 1
     assert "no-store" in headers["Cache-Control"]
 
 
-def test_the_inbox_is_not_offered_to_the_public_listener_nor_webhooks_taken_here(
+def test_the_public_listener_serves_no_inbox_and_the_pull_listener_no_webhooks(
     pull_server: PullServer,
 ) -> None:
     assert pull_server.server.exchange(b"GET /v1/inbox HTTP/1.1\r\nHost: x\r\n\r\n").status == 404
-    assert ask(pull_server, "/webhook/meta", "POST", b"{}")[0] == 404
+    assert send_request(pull_server, "/webhook/meta", "POST", b"{}")[0] == 404
 
 
-def test_one_reader_that_stops_reading_does_not_stop_the_others(pull_server: PullServer) -> None:
+def test_a_reader_that_stops_reading_does_not_block_the_others(pull_server: PullServer) -> None:
     context = ssl.create_default_context(cafile=str(pull_server.ca))
-    identity = json.loads(ask(pull_server, "/v1/inbox")[2])["inbox_id"]
+    identity = json.loads(send_request(pull_server, "/v1/inbox")[2])["inbox_id"]
     request = f"GET /v1/notifications?inbox_id={identity} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}\r\n\r\n"
     with closing(socket_to(pull_server, context)) as idle:
         idle.sendall(request.encode())
@@ -475,7 +475,7 @@ def socket_to(pull_server: PullServer, context: ssl.SSLContext) -> ssl.SSLSocket
 
 
 @pytest.mark.parametrize(
-    ("keys", "says"),
+    ("keys", "message"),
     [
         ("host = '0.0.0.0'\ntokens = ['a']", "pull: other machines can reach 0.0.0.0"),
         ("tokens = []", "pull.tokens"),
@@ -484,8 +484,8 @@ def socket_to(pull_server: PullServer, context: ssl.SSLContext) -> ssl.SSLSocket
         ("tokens = ['a']\ntls_certificate = 'gatherer.toml'\ntls_key = 'gatherer.toml'", "gatherer.toml"),
     ],
 )
-def test_a_pull_listener_that_cannot_be_safe_does_not_start(tmp_path: Path, keys: str, says: str) -> None:
-    code, said = run_failing_server(tmp_path, server=f"port = 0\n[pull]\nport = 0\n{keys}\n")
+def test_an_unsafe_pull_listener_does_not_start(tmp_path: Path, keys: str, message: str) -> None:
+    code, log = run_failing_server(tmp_path, server=f"port = 0\n[pull]\nport = 0\n{keys}\n")
     assert code == 2
-    assert says in said
-    assert "Traceback" not in said
+    assert message in log
+    assert "Traceback" not in log
