@@ -9,6 +9,9 @@ Set-up
 Mapping
     `status.groupName` PENDING → sent, DELIVERED → delivered, UNDELIVERABLE, EXPIRED and REJECTED → failed;
     `seenAt` → read. Incoming messages → replied, REACTION → reacted (REMOVED: taken back).
+    Results in the form of the Messages API (`event`, `sender`, `destination`, `content[]`) become the same records
+    as those of the older form (`from`, `to`, `message`). Of a message of several parts, the first part of a known
+    type fills the columns; the others stay in the details. An explicit `channel` decides whether it is WhatsApp's.
     A marketing preference STOP → opted_out, RESUME → opted_in.
     Other events: PENDING_ACCEPTED (Infobip has it, WhatsApp not yet), deletions (`deletedAt`), templates,
     payments, changed identities, unsupported messages, other channels such as SMS, and words not known here.
@@ -33,6 +36,7 @@ from gatherer.providers.elements import (
     dig,
     identifier,
     integer,
+    items,
     mapping,
     object_of,
     person_columns,
@@ -52,7 +56,7 @@ Object: TypeAlias = dict[str, Any]
 
 # A result is an element of `results`: a report on a message of ours, a message of a person, or a notice.
 # The parts of any result that columns hold. Everything else goes into the details.
-IN_COLUMNS: Final = frozenset({"messageId", "to", "from", "callbackData"})
+IN_COLUMNS: Final = frozenset({"messageId", "to", "from", "sender", "destination", "callbackData"})
 
 _WHATSAPP_ID: Final = re.compile(r"wamid\.|(AB|gB)[EG]G[\w+/=-]{12}", re.ASCII)
 
@@ -86,6 +90,8 @@ def _decode_result(origin: Origin, result: Any) -> Record:
         raise ElementError("a result must be an object")
     if (event := _event_of_another_channel(origin, result)) is not None:
         return event
+    if type(result.get("content")) is list:
+        return _decode_answer(origin, result)
     for name, decode_result in SHAPES:
         if result.get(name) is not None:
             return decode_result(origin, result)
@@ -95,12 +101,12 @@ def _decode_result(origin: Origin, result: Any) -> Record:
 
 def _event_of_another_channel(origin: Origin, result: Object) -> OtherEvent | None:
     """Return the other event of a result of another channel, such as SMS; None for a result of WhatsApp's."""
-    channel = text(result.get("channel")) or text(result.get("integrationType")) or "WHATSAPP"
-    if result.get("smsCount") is not None:  # an SMS that Infobip sent instead
-        channel = "SMS"
+    channel = text(result.get("channel")) or text(result.get("integrationType"))
+    if not channel:  # smsCount: an SMS that Infobip sent instead
+        channel = "WHATSAPP" if result.get("smsCount") is None else "SMS"
     if channel.upper() == "WHATSAPP":
         return None
-    columns = person_columns(result.get("from" if result.get("receivedAt") else "to"))
+    columns = person_columns(_sender(result) if result.get("receivedAt") else _recipient(result))
     columns["message_id"] = text(result.get("messageId"))
     shared = _event_columns(columns, result.get("receivedAt") or result.get("doneAt")) | {"id_space": NAME}
     return other(origin, result, channel.lower(), text(dig(result, "status.name")), **shared)
@@ -133,6 +139,16 @@ def _event_columns(columns: Object, claimed: object) -> Any:
     return {"id_space": _id_space(shared["message_id"]), "at": claimed, **shared}
 
 
+def _sender(result: Object) -> Any:
+    """Return the number that sent the message: `sender` in the Messages API, `from` in the older form."""
+    return result.get("sender") or result.get("from")
+
+
+def _recipient(result: Object) -> Any:
+    """Return the number that the message went to: `destination` in the Messages API, `to` in the older form."""
+    return result.get("destination") or result.get("to")
+
+
 def _id_space(message_id: str | None) -> str:
     """Return the id space of the service that gave out `message_id`."""
     return WHATSAPP if message_id is not None and _WHATSAPP_ID.match(message_id) else NAME
@@ -152,9 +168,9 @@ DELIVERY_IN_COLUMNS: Final = IN_COLUMNS | {"status", "error"}
 
 
 def _decode_delivery(origin: Origin, report: Object) -> Record:
-    """Return the record of a delivery report. `to` is the person."""
+    """Return the record of a delivery report. The recipient is the person."""
     message_id = identifier(report.get("messageId"), "messageId")
-    columns = person_columns(report.get("to")) | {"message_id": message_id}
+    columns = person_columns(_recipient(report)) | {"message_id": message_id}
     status, error = mapping(report["status"]), mapping(report.get("error"))
     name = text(status.get("name"))
     group = text(status.get("groupName")) or GROUPS.get(integer(status.get("groupId")) or 0) or name
@@ -169,7 +185,7 @@ def _decode_delivery(origin: Origin, report: Object) -> Record:
         columns |= _error_columns(error, status)
     else:
         rest |= {"status": name, "error": error if integer(error.get("id")) else None}  # 0 is NO_ERROR
-    columns["business_phone"] = e164(text(report.get("from")))
+    columns["business_phone"] = e164(text(_sender(report)))
     return _response(origin, kind, report, report.get(time), columns, rest)
 
 
@@ -188,14 +204,15 @@ def _error_columns(error: Object, status: Object) -> Object:
 def _decode_seen(origin: Origin, report: Object) -> Record:
     """Return the record of a seen report: the person read our message.
 
-    Older pages show `to` alone, which is the person. Newer ones call `from` the “number which sent the message”
-    and `to` the “registered WhatsApp business number”, with sample numbers that say the opposite. Where both are
-    there, the record has no phone.
+    In the Messages API, `destination` is the person. Of the older form, older pages show `to` alone, which is the
+    person. Newer ones call `from` the “number which sent the message” and `to` the “registered WhatsApp business
+    number”, with sample numbers that say the opposite. Where both are there, the record has no phone.
     """
     columns: Object = {"message_id": identifier(report.get("messageId"), "messageId")}
     rest = {part: report[part] for part in report if part not in IN_COLUMNS and part != "seenAt"}
-    if report.get("from") is None:
-        columns |= person_columns(report.get("to"))
+    if report.get("from") is None or report.get("sender") or report.get("destination"):
+        columns |= person_columns(_recipient(report))
+        columns["business_phone"] = e164(text(_sender(report)))
     else:
         rest |= {"from": report["from"], "to": report.get("to")}
     return _response(origin, Kind.READ, report, report["seenAt"], columns, rest)
@@ -204,44 +221,65 @@ def _decode_seen(origin: Origin, report: Object) -> Record:
 def _decode_deleted(origin: Origin, report: Object) -> Record:
     """Return the other event of a deletion. No page says whether ours or the person's own message was deleted."""
     message_id = identifier(report.get("messageId"), "messageId")
-    columns = person_columns(report.get("to")) | {"message_id": message_id}
+    columns = person_columns(_recipient(report)) | {"message_id": message_id}
     shared = _event_columns(columns, report["deletedAt"])
     return other(origin, report, "statuses", "deleted", f"{message_id}\x1fdeleted", **shared)
 
 
 # Incoming messages
 
-# `message.type` → our reply_type, where the text for a person stands, where the text for a program stands
-# (WHOLE: the message as a whole)
-WHOLE: Final = "*"
+# `type` of the message, or of a part of `content[]` → our reply_type, where the text for a person stands, where the
+# text for a program stands (WHOLE: the message as a whole). The first of several places that has a value counts.
+WHOLE: Final = ("*",)
 MEDIA: Final = ("IMAGE", "VIDEO", "AUDIO", "VOICE", "DOCUMENT", "STICKER")
-TYPES: Final[dict[str, tuple[str, tuple[str, ...], str | None]]] = {
-    "TEXT": ("text", ("text",), None),
-    "BUTTON": ("button", ("text",), "payload"),  # the quick-reply button of a template
-    "INTERACTIVE_BUTTON_REPLY": ("button", ("title",), "id"),
-    "INTERACTIVE_LIST_REPLY": ("list", ("title",), "id"),
-    "INTERACTIVE_FLOW_REPLY": ("flow", ("text",), "response"),  # an object; elsewhere it is JSON in a string
+BUTTON: Final = ("button", ("text", "title"), ("payload", "id"))
+LIST: Final = ("list", ("text", "title"), ("id",))
+FLOW: Final = ("flow", ("text",), ("response",))  # an object, or JSON in a string
+TYPES: Final[dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]]] = {
+    "TEXT": ("text", ("text",), ()),
+    "URL": ("url", ("text", "url"), ("url",)),
+    "BUTTON": BUTTON,  # the quick-reply button of a template
+    "BUTTON_REPLY": BUTTON,
+    "INTERACTIVE_BUTTON_REPLY": BUTTON,
+    "LIST_REPLY": LIST,
+    "INTERACTIVE_LIST_REPLY": LIST,
+    "FLOW_RESPONSE": FLOW,
+    "INTERACTIVE_FLOW_REPLY": FLOW,
     "INTERACTIVE_CALL_PERMISSION_REPLY": ("call_permission", ("callPermissionReply.response",), WHOLE),
     "LOCATION": ("location", ("name", "address"), WHOLE),
-    "CONTACT": ("contacts", (), "contacts"),
+    "CONTACT": ("contacts", (), ("contacts",)),
     "ORDER": ("order", ("text",), WHOLE),
-    "INFECTED_CONTENT": ("infected_content", (), None),  # the person sent something; Infobip keeps it back
-    **{name: (name.lower(), ("caption",), None) for name in MEDIA},
+    "INFECTED_CONTENT": ("infected_content", (), ()),  # the person sent something; Infobip keeps it back
+    "FILE": ("document", ("caption", "text"), ()),
+    **{name: (name.lower(), ("caption", "text"), ()) for name in MEDIA},
 }
-ANSWER_IN_COLUMNS: Final = IN_COLUMNS | {"message", "receivedAt", "integrationType", "channel", "contact"}
+ANSWER_IN_COLUMNS: Final = IN_COLUMNS | {
+    "message",
+    "content",
+    "receivedAt",
+    "integrationType",
+    "channel",
+    "contact",
+}
 MESSAGE_IN_COLUMNS: Final = frozenset({"type", "context"})
 
 _LAST_PART: Final = re.compile(r"([^/?#]+)/?(?:[?#].*)?\Z")  # of a media URL: …/senders/{number}/media/{id}
 
 
 def _decode_answer(origin: Origin, result: Object) -> Record:
-    """Return the record of what a person sent: a reply, or a reaction. `from` is the person."""
+    """Return the record of what a person sent: a reply, or a reaction. The sender is the person.
+
+    The message is the object `message`, or in the Messages API the first part of `content[]` of a known type. Several
+    parts have one id, so they are one message.
+    """
     message_id = identifier(result.get("messageId"), "messageId")
-    message, contact = mapping(result.get("message")), mapping(result.get("contact"))
-    context = mapping(message.get("context"))
-    message_type = (text(message.get("type")) or "").upper()
+    parts = items(result.get("message")) + items(result.get("content"))
+    message = mapping(next((part for part in parts if _type_of(part)), parts[0] if parts else None))
+    contact = mapping(result.get("contact"))
+    context = mapping(message.get("context")) or mapping(result.get("context"))
+    message_type = _type_of(message) or (text(message.get("type")) or "").upper()
     # Since 2026 a contact also has userId, phoneNumber and username.
-    columns = person_columns(result.get("from") or contact.get("phoneNumber"), text(contact.get("userId")))
+    columns = person_columns(_sender(result) or contact.get("phoneNumber"), text(contact.get("userId")))
     columns["message_id"] = message_id
     if message_type == "REACTION":
         kind, emoji = Kind.REACTED, message.get("emoji")
@@ -254,22 +292,30 @@ def _decode_answer(origin: Origin, result: Object) -> Record:
         columns |= content
     else:
         shared = _event_columns(columns, result.get("receivedAt"))
-        return other(origin, result, "messages", message_type or None, message_id, **shared)
+        name = message_type or text(result.get("event"))
+        return other(origin, result, "messages", name, message_id, **shared)
     paired = reference(result.get("pairedMessageId"), "pairedMessageId")
     columns["about_message_id"] = reference(context.get("id"), "context.id") or paired
-    columns["business_phone"] = e164(text(result.get("to")))
+    columns["business_phone"] = e164(text(_recipient(result)))
     columns["profile_name"] = text(contact.get("name"))
     rest = {part: result[part] for part in result if part not in ANSWER_IN_COLUMNS}
     rest["message"] = {
         part: message[part] for part in message if part not in in_columns | MESSAGE_IN_COLUMNS
     } or None
+    rest["content"] = [part for part in parts if part is not message and part != {}] or None
     rest["contact"] = {part: contact[part] for part in contact if part not in ("name", "userId")} or None
     rest["context"] = {part: context[part] for part in context if part != "id"} or None
     return _response(origin, kind, result, result.get("receivedAt"), columns, rest)
 
 
+def _type_of(part: object) -> str | None:
+    """Return the type of a message, or of a part of one, in capitals; None if it is not known."""
+    message_type = (text(mapping(part).get("type")) or "").upper()
+    return message_type if message_type in TYPES or message_type == "REACTION" else None
+
+
 def _read_content(
-    message: Object, reply_type: str, readable: tuple[str, ...], payload: str | None
+    message: Object, reply_type: str, readable: tuple[str, ...], payload: tuple[str, ...]
 ) -> tuple[Object, set[str]]:
     """Return the reply columns of `message`, and the names of its parts that they hold in full."""
     readable_path = next((path for path in readable if text(dig(message, path))), "")
@@ -278,11 +324,12 @@ def _read_content(
         whole = {part: message[part] for part in message if part not in MESSAGE_IN_COLUMNS}
         columns["reply_payload"] = as_json(whole)
         return columns, set(whole)
-    if payload is not None:
-        columns["reply_payload"] = verbatim(message.get(payload))
+    payload_path = next((path for path in payload if message.get(path)), "")
+    if payload_path:
+        columns["reply_payload"] = verbatim(message[payload_path])
     elif url := text(message.get("url")):
         columns["media_id"] = last[1] if (last := _LAST_PART.search(url)) else url
-    return columns, {readable_path, payload or ""}
+    return columns, {readable_path, payload_path}
 
 
 # Notices

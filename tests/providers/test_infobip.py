@@ -6,6 +6,7 @@ from itertools import permutations
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from gatherer.model import merge
 from gatherer.model.records import Kind, OtherEvent, Reason, Record, Rejected, Response
@@ -260,3 +261,43 @@ def test_any_value_in_any_field_costs_only_its_own_result(junk: Any) -> None:
 )
 def test_the_envelope_may_be_missing_or_empty(body: bytes, kinds: list[type]) -> None:
     assert [type(fact) for fact in infobip.decode(notification(body, "infobip"))] == kinds
+
+
+def test_both_forms_of_one_message_become_the_same_record() -> None:
+    """The names of the keys differ, and so does where the message stands; a mixture is understood too."""
+    common = {"messageId": "FAKE1", "receivedAt": "2026-09-21T14:13:21.000+0000"}
+    older = {"from": "447700900123", "to": "447700900999"}
+    newer = {"sender": "447700900123", "destination": "447700900999"}
+    message = {"type": "TEXT", "text": "yes"}
+    forms = [
+        common | numbers | content
+        for numbers in (older, newer)
+        for content in ({"message": message}, {"content": [message]}, {"content": message, "event": "MO"})
+    ]
+    records = [replace(response(**form), details=None) for form in forms]
+    assert records[0].reply_text == "yes"
+    assert records == [records[0]] * len(forms)
+
+
+@pytest.mark.parametrize("channel", ["SMS", "VIBER_BM", "RCS"])
+@pytest.mark.parametrize("element", ["report", "message"])
+def test_another_channel_is_never_a_response(channel: str, element: str) -> None:
+    result: dict[str, Any] = {
+        "messageId": "FAKE1",
+        "channel": channel,
+        "sender": "x",
+        "destination": "447700900123",
+    }
+    if element == "report":
+        result |= {"status": {"groupName": "DELIVERED"}, "doneAt": "2026-09-21T14:13:21.000+0000"}
+    else:
+        result |= {"content": [{"type": "TEXT", "text": "yes"}], "receivedAt": "2026-09-21T14:13:21.000+0000"}
+    (event,) = decode(result)
+    assert isinstance(event, OtherEvent)
+    assert event.family == channel.lower()
+
+
+def test_an_explicit_channel_outweighs_a_count_of_sms() -> None:
+    report = {"messageId": "FAKE1", "to": "447700900123", "status": {"groupName": "DELIVERED"}, "smsCount": 1}
+    assert decode(report)[0].table == "other_event"
+    assert decode({**report, "channel": "WHATSAPP"})[0].table == "response"
