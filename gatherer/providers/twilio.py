@@ -9,7 +9,8 @@ Set-up
     connection is tried again.
 
 Mapping
-    `MessageStatus` sent, delivered, read → the same; undelivered and failed → failed. `EventType` READ → read.
+    `MessageStatus` sent, delivered, read → the same; undelivered and failed → failed. `EventType` READ → read;
+    beside a status that is understood, any other `EventType` changes nothing, and without one it stands in for it.
     Incoming messages → replied: text, media, button, list, flow, location, call_permission, contacts.
     `MessageType` reaction → reacted, should Twilio ever send one: its pages know none.
     queued, accepted, sending, scheduled, canceled and every unknown word are other events, and so are requests
@@ -70,6 +71,7 @@ KINDS: Final = {
     # Every other word is an other event: Twilio alone has the message then, or has given up on it.
 }
 INBOUND: Final = frozenset({"received", "receiving"})  # only in SmsStatus
+STATUSES: Final = INBOUND | KINDS.keys()
 
 # MessageSid has had three names; Twilio sends all three with the same value [I].
 IDS: Final = ("MessageSid", "SmsSid", "SmsMessageSid")
@@ -82,9 +84,7 @@ CONTENT: Final = frozenset({"Body", "NumMedia", "ButtonPayload", "ListId", "Lati
 
 # The parameters that columns hold, in their values or in their names. All others go into the details.
 WHO: Final = frozenset({"AccountSid", "From", "To", "ChannelPrefix", "ProfileName", "ExternalUserId"})
-WHAT: Final = frozenset(
-    {"MessageStatus", "SmsStatus", "EventType", "MessageType", "OriginalRepliedMessageSid"}
-)
+WHAT: Final = frozenset({"MessageStatus", "SmsStatus", "MessageType", "OriginalRepliedMessageSid"})
 COUNTS: Final = frozenset({"NumMedia", "NumSegments", "ReferralNumMedia"})  # of other parameters
 IN_COLUMNS: Final = WHO | WHAT | COUNTS | {*IDS, "ApiVersion"}
 ERRORS: Final = ("ErrorCode", "ErrorMessage", "ChannelStatusMessage")
@@ -113,20 +113,18 @@ def _decode_form(origin: Origin, form: Form) -> Record:
 
     """
     sid = next((form[name] for name in IDS if form.get(name)), None)
-    event = text(form.get("EventType"))
+    event = (text(form.get("EventType")) or "").lower()
+    status = form.get("MessageStatus") or form.get("SmsStatus")
+    understood = (text(status) or "").lower() in STATUSES
     has_other_id = sid is None and any(form.get(name) for name in OTHER_IDS)
-    if has_other_id or event not in (
-        None,
-        "",
-        "READ",
-    ):  # a conversation's onMessageAdded has a MessageSid too
-        name = event or text(form.get("CallStatus"))
+    # A conversation's onMessageAdded has a MessageSid too, but no status.
+    if has_other_id or (event and event not in KINDS and not understood):
+        name = text(form.get("EventType")) or text(form.get("CallStatus"))
         return other(origin, form, "events", name, id_space=NAME)
     message_id = identifier(sid, "MessageSid")
-    word = form.get("MessageStatus") or form.get("SmsStatus")
-    if word is None and not CONTENT.isdisjoint(form):
-        word = "received"
-    word = identifier(word, "MessageStatus").lower()
+    if status is None and not CONTENT.isdisjoint(form):
+        status = "received"
+    word = identifier(status or event, "MessageStatus").lower()
     inbound = word in INBOUND
     channel, columns = _person(form, "From" if inbound else "To")
     business_phone = e164(_address(form.get("To" if inbound else "From"))[1])
@@ -140,7 +138,9 @@ def _decode_form(origin: Origin, form: Form) -> Record:
         return other(origin, form, channel, word, f"{message_id}\x1f{word}", **_event_columns(columns))
     if inbound:
         return _decode_answer(origin, form, columns)
-    kind = Kind.READ if event == "READ" and word in ("sent", "delivered", "read") else KINDS.get(word)
+    kind = KINDS.get(word) or KINDS.get(event)
+    if event == "read" and kind in (Kind.SENT, Kind.DELIVERED):  # the status may still be the one before
+        kind = Kind.READ
     if kind is None:
         return other(origin, form, "statuses", word, f"{message_id}\x1f{word}", **_event_columns(columns))
     in_columns: tuple[str, ...] = ()
@@ -150,6 +150,8 @@ def _decode_form(origin: Origin, form: Form) -> Record:
     rest = _rest(form, in_columns, columns["phone"])
     if word != kind:
         rest["MessageStatus"] = word
+    if KINDS.get(event) is kind:
+        rest.pop("EventType", None)
     return _response(origin, kind, columns, rest)
 
 
