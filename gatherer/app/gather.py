@@ -187,7 +187,7 @@ def apply_retention(settings: config.Target, target: Target) -> RetentionResult:
     A target that was opened with `dry_run` only counts them.
 
     Raises:
-        GathererError: the target refuses, or is not available just now. What was gathered stays.
+        GathererError: the target refuses, or is not available at present. What was gathered stays.
 
     """
     now, keep_days = timestamps.now(), settings.keep_days

@@ -51,7 +51,7 @@ def serve(configuration: Configuration, *, announce: Callable[[str], None]) -> N
         raise ConfigurationError("there is no [[endpoint]] to receive at")
     for endpoint in configuration.endpoint:
         if endpoint.unauthenticated:
-            log.warning("endpoint %s is unauthenticated: any client can post to it", endpoint.name)
+            log.warning("endpoint %s is unauthenticated: any client can send requests to it", endpoint.name)
     tls = server_tls(configuration.server)
     metrics = _metrics(configuration.admin)
     observer = metrics or Observer()

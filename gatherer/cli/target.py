@@ -18,7 +18,7 @@ def check(config_path: Path | None, *, as_json: bool) -> None:
     """Connect to the target, and print the problems that would prevent a run. Writes nothing.
 
     Driver, encryption, server version, version of the tables, rights of the login, difference of the
-    clocks, round-trip time. Exits 3 if something is wrong, 75 if it cannot be reached just now.
+    clocks, round-trip time. Exits 3 if something is wrong, 75 if it cannot be reached at present.
 
     \b
     Example: gatherer target check --json

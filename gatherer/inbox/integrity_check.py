@@ -1,4 +1,4 @@
-"""Checking an inbox: its pages, and its ids, which ascend by one. Only the oldest notifications are ever purged."""
+"""Checks the pages and the ids of an inbox. Ids ascend by one, and purging removes only the oldest notifications."""
 
 import sqlite3
 from dataclasses import dataclass, field

@@ -111,7 +111,7 @@ class InboxMaintenance:
 
 
 def purge_for_space(path: Path, connection: sqlite3.Connection) -> None:
-    """Purge the oldest notifications that every consumer has, whatever their age: the inbox at `path` is full.
+    """Purge the oldest notifications that every consumer has, even if they are young: the inbox at `path` is full.
 
     Raises:
         sqlite3.Error: the file cannot be written.

@@ -50,7 +50,7 @@ def write_responses(target: Target, query: Export, layout: Layout, write: Callab
 
     Raises:
         TargetError: the target cannot be read.
-        TemporaryError: the target is not available just now.
+        TemporaryError: the target is not available at present.
 
     """
     if layout.format == "ferg":
@@ -70,7 +70,7 @@ def write_file(target: Target, query: Export, layout: Layout, path: Path, *, rep
     Raises:
         ConfigurationError: the file exists, and `replace` is not set.
         TargetError: the target cannot be read, or the file cannot be written.
-        TemporaryError: the target is not available just now.
+        TemporaryError: the target is not available at present.
 
     """
     try:

@@ -62,7 +62,7 @@ def gather_inbox(
     Raises:
         InboxError: the inbox is not the one that was gathered before, or cannot be read.
         TargetError: the target refuses the rows.
-        TemporaryError: inbox or target is not available just now; nothing is lost.
+        TemporaryError: the inbox or the target is not available at present; nothing is lost.
 
     """
     started_at, clock = timestamps.now(), time.perf_counter()

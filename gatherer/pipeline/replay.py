@@ -58,7 +58,7 @@ def replay_notifications(
     Raises:
         InboxError: the inbox cannot be read.
         TargetError: the target refuses the rows.
-        TemporaryError: inbox or target is not available just now; nothing is lost.
+        TemporaryError: the inbox or the target is not available at present; nothing is lost.
 
     """
     clock = time.perf_counter()

@@ -80,7 +80,7 @@ def items(value: object) -> list[Any]:
 
 
 def integer(value: object) -> int | None:
-    """Return `value` as a whole number that fits 63 bits; numeric text counts. None if it is none."""
+    """Return `value`, a number or numeric text, as an integer that fits 63 bits; None if that is not possible."""
     if type(value) is str:
         try:
             value = int(value)
@@ -92,7 +92,7 @@ def integer(value: object) -> int | None:
 
 
 def number(value: object) -> float | None:
-    """Return `value` as a number; numeric text counts. None if it is none."""
+    """Return `value`, a number or numeric text, as a float; None if that is not possible."""
     if type(value) is str or type(value) is int or type(value) is float:
         try:
             result = float(value)

@@ -42,7 +42,7 @@ DECODERS: Final[dict[str, DecodeElement]] = {
     **{name: events.decoder_of(layout) for name, layout in events.LAYOUTS.items()},
 }
 RECEIPTS_AND_ANSWERS: Final = frozenset({"statuses", "messages"})
-# What concerns the elements but is none
+# Keys that are not elements but describe them
 AROUND: Final = frozenset(["messaging_product", "metadata", "contacts", "business_phone"])
 
 # Fields whose `messages` are no news: history is months old, echoes are our own.

@@ -43,7 +43,7 @@ CHANGES_OF_MESSAGES: Final = frozenset({"edit", "keep_in_chat", "pin", "poll_upd
 
 
 def decode_message(origin: Origin, message: Any) -> Record:
-    """Return the answer in one element of `messages[]`, or an other event if it is none.
+    """Return the record of one element of `messages[]`: an answer, or an other event.
 
     Raises:
         ElementError: it has no id, or an id of the wrong type.

@@ -61,7 +61,7 @@ PRICES: Final = frozenset(["category", "pricing_model", "type", "billable"])
 
 
 def decode_status(origin: Origin, status: Any) -> Record:
-    """Return the receipt in one element of `statuses[]`, or an other event if it is none.
+    """Return the record of one element of `statuses[]`: a receipt, or an other event.
 
     Raises:
         ElementError: it has no id or no status, or an id of the wrong type.

@@ -63,9 +63,11 @@ def parse(content: bytes, path: Path) -> Validity:
         names = x509.SubjectAlternativeName([])
     except (ValueError, x509.DuplicateExtension, x509.InvalidVersion, x509.UnsupportedGeneralNameType):
         raise CertificateReadError(f"{path} holds no certificate in PEM form") from None
-    found = [*names.get_values_for_type(x509.DNSName), *map(str, names.get_values_for_type(x509.IPAddress))]
+    addresses = map(str, names.get_values_for_type(x509.IPAddress))
     return Validity(
-        names=tuple(found), not_before=own.not_valid_before_utc, not_after=own.not_valid_after_utc
+        names=(*names.get_values_for_type(x509.DNSName), *addresses),
+        not_before=own.not_valid_before_utc,
+        not_after=own.not_valid_after_utc,
     )
 
 

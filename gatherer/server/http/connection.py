@@ -95,7 +95,7 @@ class Connection(asyncio.BufferedProtocol):
             self._abort()
 
     def connection_lost(self, exc: BaseException | None) -> None:  # noqa: ARG002
-        """Forget the connection. What the handler is doing for it goes on; a stream ends."""
+        """Forget the connection. The handler completes its work for it; a stream is cancelled."""
         self._pool.remove(self)
         self._transport = self._parser = self._receiving = None
         self._pending.clear()
@@ -133,7 +133,7 @@ class Connection(asyncio.BufferedProtocol):
         self._regulate()
 
     def _regulate(self) -> None:
-        """Read on while there is room for answers."""
+        """Read only while responses can be queued and the client reads them."""
         full = self._paused is not None or len(self._pending) >= MAX_PIPELINED
         transport = self._transport
         if full is self._reads and transport is not None and not transport.is_closing():
@@ -422,5 +422,5 @@ class Connection(asyncio.BufferedProtocol):
 
     def shed(self) -> None:
         """Give up an unfinished body."""
-        self._fail(HTTPStatus.SERVICE_UNAVAILABLE, "a slow body made room for others")
+        self._fail(HTTPStatus.SERVICE_UNAVAILABLE, "max_arriving_bytes reached, and this body is the slowest")
         self._send_answers()

@@ -193,8 +193,8 @@ def _bind(host: str, port: int) -> list[socket.socket]:
     with contextlib.ExitStack() as opened:
         sockets: list[socket.socket] = []
         for family, _, _, _, address in dict.fromkeys(addresses):
-            chosen = sockets[0].getsockname()[1] if sockets and not port else port
-            listening = socket.create_server((str(address[0]), chosen), family=family, backlog=BACKLOG)
+            bound_port = sockets[0].getsockname()[1] if sockets and not port else port
+            listening = socket.create_server((str(address[0]), bound_port), family=family, backlog=BACKLOG)
             opened.enter_context(listening)
             listening.setblocking(False)
             sockets.append(listening)

@@ -88,16 +88,16 @@ class ServerTLS:
         """Use the files if they have changed and stayed the same since the last look: copying takes a moment."""
         unreadable: TLSFilesError | None = None
         try:
-            found = _digest(self._files)
+            digest = _digest(self._files)
         except TLSFilesError as problem:
-            found, unreadable = str(problem).encode(), problem
-        if found == self._seen:
+            digest, unreadable = str(problem).encode(), problem
+        if digest == self._seen:
             self._changed = None
             return
-        if found != self._changed:
-            self._changed = found
+        if digest != self._changed:
+            self._changed = digest
             return
-        self._seen, self._changed = found, None
+        self._seen, self._changed = digest, None
         try:
             if unreadable is not None:
                 raise unreadable
@@ -135,10 +135,10 @@ class Named:
 
 
 def _load(files: Files) -> tuple[ssl.SSLContext, Validity]:
-    """Return a context made of `files`, and what their certificate says.
+    """Return a context made of `files`, and the names and validity of their certificate.
 
     Raises:
-        TLSFilesError: they do not make one.
+        TLSFilesError: the files cannot be used.
 
     """
     try:

@@ -136,7 +136,7 @@ class SQLServerError(Exception):
     """A statement failed. Its text is one line: the server's words, its number, and what to do."""
 
     def __init__(self, text: str, *, category: Category, state: str = "", number: int = 0) -> None:
-        """Keep what decides how to go on.
+        """Describe the error, for messages and for the decision whether to retry.
 
         Args:
             text: the server's words, without secrets and without the driver's prefixes.
