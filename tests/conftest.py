@@ -3,6 +3,7 @@
 import compileall
 import os
 import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,12 @@ def pytest_configure(config: pytest.Config) -> None:
     """
     if not hasattr(config, "workerinput"):  # once, not in each process of the test run
         compileall.compile_dir(Path(__file__).parent.parent / "gatherer", quiet=2)
+
+
+def pytest_sessionfinish() -> None:
+    """Save the coverage that this process has measured: pytest-xdist kills its processes if they do not end at once."""
+    if "coverage" in sys.modules and (measured := sys.modules["coverage"].Coverage.current()) is not None:
+        measured.save()
 
 
 @pytest.fixture(autouse=True)
