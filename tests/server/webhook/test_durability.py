@@ -84,7 +84,7 @@ def _survives_kill_9(folder: Path, cycles: int) -> None:
 
 
 def test_kill_9_under_load_loses_no_acknowledged_body(tmp_path):
-    _survives_kill_9(tmp_path, 10)
+    _survives_kill_9(tmp_path, 5)
 
 
 @pytest.mark.nightly
