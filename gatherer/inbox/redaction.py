@@ -125,7 +125,7 @@ def to_json_values(redactions: Sequence[InboxRedaction]) -> list[list[Any]]:
 
 
 def from_json_values(values: Any) -> list[InboxRedaction]:
-    """Return the scrubbings that `values` carry.
+    """Return the redactions that `values` carry.
 
     Raises:
         ValueError: `values` hold something else.
