@@ -1,4 +1,4 @@
-"""What of decoded notifications is not about people who were erased."""
+"""Leave the people who were erased out of decoded notifications."""
 
 from datetime import datetime
 from typing import NamedTuple
@@ -16,60 +16,64 @@ from gatherer.providers.base import Decoded
 
 
 def without_erased(notification: Notification, erased: Erased) -> tuple[Notification, Decoded, int]:
-    """Return `notification` without the people who were `erased`, what it holds of others, and how many facts are theirs.
+    """Return `notification` without the people who were `erased`, its facts about other people, and how many it lost.
 
-    The body is another one only where that matters: where something of it is left out, or kept with a rejection.
+    The body changes only where it is stored or decoded again: facts are left out of it, or a rejection keeps it.
     """
     facts = providers.decode(notification)
     before = _there_before(notification, facts, erased)
-    own: list[Record | Rejected] = []  # what is still needed of the body
-    kept = Decoded()
-    for one, paths in facts.with_paths():
-        fact = of_others(one, erased, before.moment_of(one))
-        if fact is not None:
-            kept.add(fact, *paths)
-            if isinstance(fact, Rejected):
-                own += [fact] if element_of(fact) not in before.elements else []
-            elif fact is one or names_somebody(columns(fact)):
-                own.append(fact)
-    redelivered = before.is_whole or len(kept) < len(facts)
-    if redelivered or any(isinstance(fact, Rejected) for fact in kept):
-        whom = erased if redelivered else erased.at(notification.received_at)
-        found = [
-            one
-            for one in separating.mentions(bodies.load(notification.body), erased.knows)
-            if one.element in before.elements or whom.knows(one.text)
+    needed: list[Record | Rejected] = []  # facts whose elements stay in the body
+    remaining = Decoded()
+    for fact, paths in facts.with_paths():
+        remaining_fact = of_others(fact, erased, before.moment_of(fact))
+        if remaining_fact is None:
+            continue
+        remaining.add(remaining_fact, *paths)
+        if isinstance(remaining_fact, Rejected):
+            if element_of(remaining_fact) not in before.elements:
+                needed.append(remaining_fact)
+        elif remaining_fact is fact or names_somebody(columns(remaining_fact)):
+            needed.append(remaining_fact)
+    redelivered = before.is_whole or len(remaining) < len(facts)
+    if redelivered or any(isinstance(fact, Rejected) for fact in remaining):
+        people = erased if redelivered else erased.at(notification.received_at)
+        mentions = [
+            mention
+            for mention in separating.mentions(bodies.load(notification.body), erased.knows)
+            if mention.element in before.elements or people.knows(mention.text)
         ]
-        chosen = cut(notification, whom, found, own, providers.decode)
+        chosen = cut(notification, people, mentions, needed, providers.decode)
         if chosen:
             digest = notification.digest()
             notification = free(notification, chosen)._replace(received_digest=digest)
-            left = Decoded() if notification.is_erased else providers.decode(notification)
-            records = [pair for pair in kept.with_paths() if not isinstance(pair[0], Rejected)]
-            rejections = [
-                pair for pair in left.with_paths() if isinstance(pair[0], Rejected)
-            ]  # those keep bytes
-            kept = Decoded()
+            decoded = Decoded() if notification.is_erased else providers.decode(notification)
+            records = [pair for pair in remaining.with_paths() if not isinstance(pair[0], Rejected)]
+            # Rejections keep the bytes of the body, so that they are those of the changed body.
+            rejections = [pair for pair in decoded.with_paths() if isinstance(pair[0], Rejected)]
+            remaining = Decoded()
             for fact, paths in (*records, *rejections):
-                kept.add(fact, *paths)
-    return notification, kept, len(facts) - len(kept)
+                remaining.add(fact, *paths)
+    return notification, remaining, len(facts) - len(remaining)
 
 
 class _Before(NamedTuple):
-    """What of a notification was there when somebody was erased."""
+    """The part of a notification that had already been received when a person was erased."""
 
-    moment: datetime = timestamps.LATEST  # when that was
-    keys: frozenset[bytes] = frozenset()  # of the facts that it says
+    moment: datetime = timestamps.LATEST  # by which it had been received
+    keys: frozenset[bytes] = frozenset()  # of the facts in it
     elements: frozenset[Path] = frozenset()
-    is_whole: bool = False  # all of it was, byte for byte
+    is_whole: bool = False  # the whole body had been received, byte for byte
 
     def moment_of(self, fact: Record | Rejected) -> datetime:
-        """Return by when `fact` was there, as far as this tells."""
+        """Return the time by which `fact` had been received; `LATEST` if it is not known."""
         return self.moment if fact.key in self.keys else timestamps.LATEST
 
 
 def _there_before(notification: Notification, facts: Decoded, erased: Erased) -> _Before:
-    """Return what of `notification`, which says these `facts`, is known although no key or time tells it."""
+    """Return the part of `notification`, which decodes to `facts`, whose bytes tombstones recognise.
+
+    Facts whose keys or times tell that they are old need no such part.
+    """
     keys = frozenset(fact.key for fact in facts)
     moment = erased.there_by(body_key(notification.body))
     if moment is not None:
@@ -77,7 +81,7 @@ def _there_before(notification: Notification, facts: Decoded, erased: Erased) ->
     if not any(_may_be_redelivered(fact, erased) for fact in facts):
         return _Before()
     value = bodies.load(notification.body)
-    elements = {one.element for one in separating.mentions(value, erased.knows)}
+    elements = {mention.element for mention in separating.mentions(value, erased.knows)}
     moments = {
         element: moment
         for element in elements
@@ -85,29 +89,29 @@ def _there_before(notification: Notification, facts: Decoded, erased: Erased) ->
     }
     if not moments:
         return _Before()
-    elsewhere = free(notification, Cut(frozenset(moments)))
-    left = {fact.key for fact in providers.decode(elsewhere)} if elsewhere.body else set[bytes]()
-    return _Before(min(moments.values()), keys - left, frozenset(moments))
+    remainder = free(notification, Cut(frozenset(moments)))
+    remaining_keys = {fact.key for fact in providers.decode(remainder)} if remainder.body else set[bytes]()
+    return _Before(min(moments.values()), keys - remaining_keys, frozenset(moments))
 
 
 def _may_be_redelivered(fact: Record | Rejected, erased: Erased) -> bool:
-    """Tell whether it takes the element of `fact` to know whether it was there when somebody was erased."""
+    """Return whether only the bytes of its element can tell that `fact` had been received before an erasure."""
     if isinstance(fact, Rejected):
         return True
     if fact.occurred_at_source != "receipt" or not isinstance(fact, Response | OtherEvent):
         return False
-    named = [one for one in (fact.phone, getattr(fact, "phone_raw", None), fact.user_id) if one]
-    return not named or any(map(erased.is_named, named))
+    identifiers = [value for value in (fact.phone, getattr(fact, "phone_raw", None), fact.user_id) if value]
+    return not identifiers or any(map(erased.is_named, identifiers))
 
 
 def of_others(
     fact: Record | Rejected, erased: Erased, until: datetime = timestamps.LATEST
 ) -> Record | Rejected | None:
-    """Return what of `fact`, which occurred by `until`, is not about people who were `erased`; None if nothing is."""
+    """Return `fact`, which occurred by `until`, without the people who were `erased`; None if it is about one of them."""
     if not isinstance(fact, Response | OtherEvent):
         return fact
     if erased.covers(fact, until):
         return None
-    # It is about somebody else, or names nobody, but may mention people.
+    # It is about another person, or names no person, but its texts may mention people.
     moment = erased.occurred_by(fact.key, min(fact.occurred_at, until))
     return without(fact, erased.at(moment))
