@@ -61,7 +61,7 @@ def command(provider: str, files: tuple[Path, ...], *, as_json: bool) -> None:
             print_json(line)
 
 
-# What every description of a record has, whatever the record: scripts can rely on it.
+# The fields that the description of every record has: scripts can rely on them.
 _ALWAYS: Final = (
     "message_id",
     "about_message_id",

@@ -4,9 +4,9 @@
 CREATE TABLE inbox (                           -- one row
     identity      TEXT NOT NULL,               -- random; a position in the target belongs to one identity
     created_at    INTEGER NOT NULL,            -- milliseconds since 1970, UTC
-    probed_at     INTEGER,                     -- last test commit: at the start, and after a failure of the disk
+    probed_at     INTEGER,                     -- time of the last test commit: at the start, and after a failure of the disk
     purged_to     INTEGER NOT NULL DEFAULT 0,  -- highest id that was purged; every lower id was purged as well
-    purged_unread INTEGER NOT NULL DEFAULT 0   -- how many were purged before every consumer had acknowledged them
+    purged_unread INTEGER NOT NULL DEFAULT 0   -- number of notifications purged before every consumer had acknowledged them
 );
 
 INSERT INTO inbox (identity, created_at)
@@ -19,7 +19,7 @@ CREATE TABLE notification (
     provider        TEXT NOT NULL,
     remote          TEXT,              -- address of the client
     content_type    TEXT,
-    headers         TEXT,              -- JSON object of the headers kept (signatures)
+    headers         TEXT,              -- JSON object of the stored headers (signatures)
     body            BLOB NOT NULL,     -- byte for byte as received, unless a person was erased from it
     received_digest BLOB               -- digest of the notification as received, once a person was erased from it
 );

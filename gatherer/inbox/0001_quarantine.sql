@@ -1,9 +1,9 @@
--- The quarantine: requests whose authentication failed, kept until an operator releases or discards them.
+-- The quarantine: requests whose authentication failed, stored until the operator releases or discards them.
 -- Only `gatherer serve` writes this file, or `gatherer quarantine` while `serve` is stopped. It is never gathered.
 
 CREATE TABLE quarantine (         -- one row
     created_at INTEGER NOT NULL,  -- milliseconds since 1970, UTC
-    probed_at  INTEGER            -- last test commit: at the start, and after a failure of the disk
+    probed_at  INTEGER            -- time of the last test commit: at the start, and after a failure of the disk
 );
 
 INSERT INTO quarantine (created_at) VALUES (CAST(strftime('%s', 'now') AS INTEGER) * 1000);
@@ -15,8 +15,8 @@ CREATE TABLE request (
     provider       TEXT NOT NULL,
     remote         TEXT,              -- address of the client
     content_type   TEXT,
-    headers        TEXT,              -- as in the inbox: JSON object of the headers kept (signatures)
+    headers        TEXT,              -- as in the inbox: JSON object of the stored headers (signatures)
     body           BLOB NOT NULL,     -- byte for byte as received
     failed         TEXT NOT NULL,     -- which check failed
-    authentication TEXT NOT NULL      -- JSON list: the credentials that came instead, names and forms, no values
+    authentication TEXT NOT NULL      -- JSON list: names and forms of the credentials in the request, no values
 );

@@ -227,7 +227,7 @@ def _parts(rows: Sequence[_Row]) -> Iterator[Sequence[_Row]]:
 
 @contextlib.contextmanager
 def _translate_errors(path: Path) -> Iterator[None]:
-    """Raise errors of the block as errors of ours, with one line that says what to do."""
+    """Raise errors of the block as a GathererError, whose text is one line that says what to do."""
     try:
         yield
     except lock.LockHeldError as held:

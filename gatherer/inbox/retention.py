@@ -95,8 +95,8 @@ def _due(
         )
     ) as cursor:
         for number, received_at, length in cursor:
-            # What was received after an acknowledgement is not covered by it, whatever its id: an inbox that was
-            # restored from a copy assigns ids again.
+            # An acknowledgement does not cover notifications that were received after it, even with a lower id: an
+            # inbox that was restored from a copy assigns ids again.
             is_read = number <= acknowledged and (received_at <= acknowledged_until or received_at > present)
             seen.append((number, is_read))
             size += length

@@ -40,7 +40,7 @@ LOG_BYTES: Final = 64_000_000  # size to which the write-ahead log shrinks once 
 
 
 class InboxReplacedError(Exception):
-    """Other files have taken the place of the opened ones: what is written to the opened ones would be lost."""
+    """Other files have replaced the opened ones: rows written to the opened ones would be lost."""
 
 
 def create_private(path: Path, *, group: str | None = None) -> None:

@@ -66,9 +66,9 @@ class Tombstone(NamedTuple):
     """What remains of an erased person: enough to recognise an identifier, not to find out what it was."""
 
     identifier: bytes  # 32 bytes: the keyed hash of a phone number, user id or message id, or of a key, body or element
-    # Of a person: what occurred up to `erased_at` is erased. Of a message: all about it is. Of the key of a fact or
-    # the bytes of a notification or element, which are written down as messages: it was there by then, whatever time
-    # it says.
+    # A person: all that occurred up to `erased_at` is erased. A message: all about it is erased. The key of a fact, or
+    # the bytes of a notification or element, have the scope of messages: they existed at `erased_at`, even if their
+    # own time is later.
     scope: Scope
     erased_at: datetime  # aware UTC, milliseconds
     key_id: str  # identifies the key of the hash, 16 hex digits that do not reveal it

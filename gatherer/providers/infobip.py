@@ -83,7 +83,7 @@ def _decode_result(origin: Origin, result: Any) -> Record:
     """Return the record of one report, message or notice.
 
     Raises:
-        ElementError: it is no object, has no id, or an id of the wrong type.
+        ElementError: it is not an object, has no id, or an id of the wrong type.
 
     """
     if type(result) is not dict:

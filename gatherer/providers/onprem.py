@@ -18,7 +18,7 @@ Quirks
     The shape is told by each body, because numbers migrate to the Cloud API under the same URL. Which number
     a request concerns is not in it. Ids are `gBEG…`, `ABEG…` or hex. `deleted` carries the id of the *person's*
     message, which the view `reply` then leaves out. Recipients are repeated in `message.recipient_id`, and some
-    forwarders write `messsage_id`. Voice is a type of its own, and a changed number stands in `new_wa_id`.
+    forwarders write `messsage_id`. Voice is a separate type, and a changed number is in `new_wa_id`.
 """
 
 from typing import Final

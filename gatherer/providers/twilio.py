@@ -300,7 +300,7 @@ def _first(form: Form, names: tuple[str, ...]) -> str | None:
 
 
 def _parse(payload: str | None) -> Any:
-    """Return the answers of a Flow as JSON, or None when `payload` is no JSON."""
+    """Return the answers of a Flow as JSON, or None if `payload` is not JSON."""
     try:
         return load_json((payload or "").encode())
     except UnreadableBodyError:

@@ -38,10 +38,10 @@ def wrapped(words: Iterable[str]) -> str:
 
 
 def lines(words: Iterable[str]) -> str:
-    """Return `words` with commas between them, each in a line of its own."""
+    """Return `words` with commas between them, one on each line."""
     return ",\n".join(words)
 
 
 def any_of(conditions: Iterable[str]) -> str:
-    """Return the condition that one of `conditions` holds, each in a line of its own."""
+    """Return the condition that one of `conditions` holds, one on each line."""
     return "\nOR ".join(conditions)

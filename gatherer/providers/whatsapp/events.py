@@ -29,7 +29,7 @@ def decode_preference(origin: Origin, preference: Any) -> Record:
     It has no id: person, category, value and time are its identity.
 
     Raises:
-        ElementError: it is no object, or tells neither phone nor user id.
+        ElementError: it is not an object, or has neither phone nor user id.
 
     """
     if type(preference) is not dict:

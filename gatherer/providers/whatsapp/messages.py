@@ -122,9 +122,9 @@ def _contacts(origin: Origin, message: dict[str, Any], message_id: str) -> Recor
 
 
 def _reaction(origin: Origin, message: dict[str, Any], message_id: str) -> Record:
-    """Return the reaction. Meta leaves `emoji` out when it is taken back; libraries also saw ''.
+    """Return the reaction. Meta leaves out `emoji` when the person removes the reaction; libraries also saw ''.
 
-    Anything that is no text is an emoji which cannot be read, never one that was taken back.
+    An emoji that is not text counts as unreadable, never as removed.
     """
     content = message.get("reaction")
     reaction = mapping(content)

@@ -39,10 +39,10 @@ class Validity:
 
 
 def read(path: Path) -> Validity:
-    """Return what the first certificate in the PEM file `path` says: that is the server's own.
+    """Return the names and validity of the first certificate in the PEM file `path`: that of the server.
 
     Raises:
-        CertificateReadError: there is none.
+        CertificateReadError: the file has no certificate, or cannot be read.
 
     """
     try:

@@ -115,7 +115,7 @@ class Connection(asyncio.BufferedProtocol):
         self._regulate()
 
     def eof_received(self) -> bool:
-        """Keep the connection of a client that sends no more and waits for an answer. With TLS there are none."""
+        """Return whether to keep the connection: the client sends no more but waits for a response. Never with TLS."""
         self._eof = True
         return self._scheme == "http" and bool(self._pending or self._stream)
 

@@ -116,7 +116,7 @@ class WebhookHandler:
         """Return the route that `path` belongs to, and the rest of `path`: the URL key.
 
         Raises:
-            RequestRejectedError: there is none.
+            RequestRejectedError: there is no such endpoint.
 
         """
         route = self._routes.get(path)

@@ -48,7 +48,7 @@ def _repeat(
 
 
 def _change(transactions: Transactions, statement: str, time: str, *, stamped: bool) -> int:
-    """Execute `statement` in a transaction of its own; return how many rows it changed."""
+    """Execute `statement` in a separate transaction; return how many rows it changed."""
     retry = transactions.session.retry()
     while True:
         with retry, transactions.begin() as now:

@@ -180,7 +180,7 @@ class Retry:
         wait = self._policy.wait_seconds(self._attempt, elapsed=time.monotonic() - self._started)
         if wait is None:
             raise TemporaryError(
-                f"{session.name}: {error}; tried {self._attempt} times, nothing is lost, and the next run goes on"
+                f"{session.name}: {error}; tried {self._attempt} times, nothing is lost, and the next run continues"
             ) from None
         log.warning("%s: %s; trying again in %.1f s", session.name, error, wait)
         time.sleep(wait)
