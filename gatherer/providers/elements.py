@@ -11,7 +11,8 @@ from gatherer.model.records import Reason
 from gatherer.providers.base import ElementError
 
 _EXACT_BELOW: Final = 2**53  # beyond it a float no longer tells neighbouring ids apart
-_USER_ID: Final = re.compile(r"[A-Z]{2}\.\S+")  # a business-scoped user id: US.13491208655302741918
+# A business-scoped user id: US.13491208655302741918, or US.ENT.… of a parent business
+_USER_ID: Final = re.compile(r"[A-Z]{2}\.(?:ENT\.)?[A-Za-z0-9]{1,128}", re.ASCII)
 business_e164 = lru_cache(maxsize=256)(e164)  # for our own numbers: they are few, and in every body
 _encode = msgspec.json.Encoder(order="sorted").encode
 
@@ -135,20 +136,37 @@ def object_of(**parts: object) -> str | None:
     return as_json(present) if present else None
 
 
+def is_user_id(value: str) -> bool:
+    """Return whether `value` has the form of a business-scoped user id (BSUID)."""
+    return "." in value and _USER_ID.fullmatch(value) is not None
+
+
+def person_ids(address: str | None, user_id: str | None = None) -> tuple[str | None, str | None]:
+    """Return the phone of a person as it was written, and the person's user id; None for what is missing.
+
+    Args:
+        address: what stands where the phone belongs. Where WhatsApp withholds the phone, some services write the
+            user id in its place; it is never a phone.
+        user_id: the user id, where the sender of the webhook has a place of its own for it.
+
+    """
+    if address and is_user_id(address):
+        return None, user_id or address
+    return address or None, user_id or None
+
+
 def person_columns(number: object, user_id: str | None = None) -> dict[str, str | None]:
     """Return the columns that say who a person is, for providers that write one address per person.
 
     Args:
-        number: the phone; where WhatsApp withholds it, some providers write the user id in its place.
+        number: the address, as :func:`person_ids` takes it.
         user_id: the user id, where the provider has a place of its own for it.
 
     Raises:
         ElementError: `number` is neither text nor a whole number.
 
     """
-    raw = reference(number, "a number")
-    if raw is not None and _USER_ID.fullmatch(raw):
-        raw, user_id = None, user_id or raw
+    raw, user_id = person_ids(reference(number, "a number"), user_id)
     return {"phone": e164(raw), "phone_raw": raw, "user_id": user_id}
 
 

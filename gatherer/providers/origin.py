@@ -21,7 +21,7 @@ from gatherer.model.records import (
     make_key,
 )
 from gatherer.providers.base import Decoded, ElementError, reject
-from gatherer.providers.elements import as_json, mapping, text
+from gatherer.providers.elements import as_json, mapping, person_ids, text
 from gatherer.providers.paths import Path
 from gatherer.providers.whatsapp.contacts import NO_CONTACT, NO_CONTACTS, ONLY, Contact, Contacts
 
@@ -216,11 +216,11 @@ def other(
     """
     details = as_json(element)
     get = mapping(element).get
-    usual = {
-        "message_id": text(get("id")),
-        "phone": e164(text(get("from")) or text(get("recipient_id"))),
-        "user_id": text(get("from_user_id")) or text(get("recipient_user_id")),
-    }
+    raw, user_id = person_ids(
+        text(get("from")) or text(get("recipient_id")),
+        text(get("from_user_id")) or text(get("recipient_user_id")),
+    )
+    usual = {"message_id": text(get("id")), "phone": e164(raw), "user_id": user_id}
     return origin.record(
         OtherEvent,
         make_key(id_space, f"other:{family}", identity or details),

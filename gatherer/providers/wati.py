@@ -41,8 +41,10 @@ from gatherer.providers.elements import (
     business_e164,
     identifier,
     integer,
+    is_user_id,
     mapping,
     object_of,
+    person_ids,
     reference,
     text,
 )
@@ -88,9 +90,8 @@ IN_COLUMNS: Final = frozenset(
         "failedDetail",
     ]
 )
-# The person's business-scoped user id. The key under which `_v2_bsuid` has it is not public. Its form tells it
-# from an operator's id; where WhatsApp withholds the phone it may also stand in for it.
-USER_ID: Final = re.compile(r"[A-Z]{2}\.(?:ENT\.)?[A-Za-z0-9]{1,128}\Z", re.ASCII)
+# Where the person's business-scoped user id may be. Its form tells it from an operator's id.
+USER_IDS: Final = ("bsuid", "userId", "user_id")
 # Ids in the samples of Wati's documentation
 SAMPLES: Final = frozenset({"abcdefghi_jklmnop", "gBEGkXmJQZVJAgkRHwjjZsITS6M", "634930ab82538bf0845a116a"})
 
@@ -144,8 +145,7 @@ def _decode_event(origin: Origin, event: Any) -> Record:
 def _response(origin: Origin, event: dict[str, Any], kind: Kind, key: bytes) -> Response:
     """Return the columns that all responses have in common. What no column holds goes into the details."""
     occurred_at, source = origin.when(_time(event))
-    user_id = _user_id(event)
-    raw = None if event.get("waId") == user_id else reference(event.get("waId"), "waId")
+    raw, user_id = person_ids(reference(event.get("waId"), "waId"), _user_id(event))
     rest = {name: part for name, part in event.items() if name not in IN_COLUMNS and part not in (False, "")}
     return replace(
         origin.blank(),
@@ -165,6 +165,7 @@ def _other_event(
     origin: Origin, event: dict[str, Any], family: str, name: str, fact: tuple[str, str]
 ) -> Record:
     """Return `event` whole. `fact` is an id space and what identifies the event in it."""
+    raw, user_id = person_ids(text(event.get("waId")), _user_id(event))
     return other(
         origin,
         event,
@@ -174,8 +175,8 @@ def _other_event(
         id_space=fact[0],
         at=_time(event),
         message_id=text(event.get("whatsappMessageId")),
-        phone=e164(text(event.get("waId"))),
-        user_id=_user_id(event),
+        phone=e164(raw),
+        user_id=user_id,
     )
 
 
@@ -208,8 +209,8 @@ def _content(event: dict[str, Any]) -> str:
 
 
 def _user_id(event: dict[str, Any]) -> str | None:
-    texts = (text(event.get(name)) for name in ("waId", "bsuid", "userId", "user_id"))
-    return next((user_id for user_id in texts if user_id and USER_ID.match(user_id)), None)
+    texts = (text(event.get(name)) for name in USER_IDS)
+    return next((user_id for user_id in texts if user_id and is_user_id(user_id)), None)
 
 
 def _decode_receipt(origin: Origin, event: dict[str, Any], kind: Kind) -> Response:

@@ -143,7 +143,7 @@ def test_check_warns_of_a_short_secret_and_of_its_file(tmp_path: Path, install_h
     result = call(tmp_path, "config", "check", ACME_KEY="CHANGE-ME-0123456789")
     assert result.returncode == 0
     warnings = result.stderr.decode()
-    assert "endpoint[0].acme_signing_keys[0] is still the example's" in warnings
+    assert "endpoint[0].acme_signing_keys[0] is still the placeholder of the example" in warnings
     assert "endpoint[0].acme_signing_keys[1] is short" in warnings
     assert sys.platform == "win32" or "old_key.txt can be read by every account" in warnings
 

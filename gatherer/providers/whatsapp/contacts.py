@@ -4,7 +4,7 @@ from typing import Any, Final
 
 import msgspec
 
-from gatherer.providers.elements import items, text
+from gatherer.providers.elements import items, person_ids, text
 from gatherer.providers.paths import Path
 
 CONTACT: Final = frozenset({"profile", "wa_id", "user_id"})
@@ -52,7 +52,8 @@ def _read(entry: dict[str, Any], path: Path) -> Contact:
             more = {word: profile[word] for word in profile if word != "name"}
     if not CONTACT.issuperset(entry):
         more = {word: entry[word] for word in entry if word not in CONTACT} | (more or {})
-    return Contact(text(entry.get("wa_id")), text(entry.get("user_id")), name, more, path)
+    wa_id, user_id = person_ids(text(entry.get("wa_id")), text(entry.get("user_id")))
+    return Contact(wa_id, user_id, name, more, path)
 
 
 def with_only_contact(contacts: Contacts) -> Contacts:

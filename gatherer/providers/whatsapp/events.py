@@ -12,7 +12,17 @@ from gatherer.model import timestamps
 from gatherer.model.phones import e164
 from gatherer.model.records import WHATSAPP, Kind, Reason, Record, TimeSource, make_key
 from gatherer.providers.base import ElementError
-from gatherer.providers.elements import as_json, dig, identifier, integer, mapping, object_of, reference, text
+from gatherer.providers.elements import (
+    as_json,
+    dig,
+    identifier,
+    integer,
+    mapping,
+    object_of,
+    person_ids,
+    reference,
+    text,
+)
 from gatherer.providers.origin import DecodeElement, Origin, other
 
 # `user_preferences[].value` → what the person wants. `signup` is In-App Signup (2026).
@@ -37,8 +47,7 @@ def decode_preference(origin: Origin, preference: Any) -> Record:
     get = preference.get
     word = text(get("value")) or ""
     kind = PREFERENCES.get(word.lower())
-    raw = reference(get("wa_id"), "wa_id")
-    user_id = reference(get("user_id"), "user_id")
+    raw, user_id = person_ids(reference(get("wa_id"), "wa_id"), reference(get("user_id"), "user_id"))
     if kind is None:
         return other(origin, preference, "user_preferences", word or None, phone=e164(raw), user_id=user_id)
     if raw is None and user_id is None:
@@ -108,14 +117,8 @@ def decode_call(origin: Origin, call: Any) -> Record:
     if type(call) is not dict:
         raise ElementError("a call must be an object")
     person = "to" if call.get("direction") == "BUSINESS_INITIATED" else "from"
-    return other(
-        origin,
-        call,
-        "calls",
-        text(call.get("event")),
-        phone=e164(text(call.get(person))),
-        user_id=text(call.get(f"{person}_user_id")),
-    )
+    raw, user_id = person_ids(text(call.get(person)), text(call.get(f"{person}_user_id")))
+    return other(origin, call, "calls", text(call.get("event")), phone=e164(raw), user_id=user_id)
 
 
 class Layout(NamedTuple):
@@ -135,6 +138,7 @@ def decoder_of(layout: Layout) -> DecodeElement:
     def decode(origin: Origin, element: Any) -> Record:
         if type(element) is not dict:
             raise ElementError(f"an element of {layout.family} must be an object")
+        raw, user_id = person_ids(text(dig(element, layout.phone)), text(dig(element, layout.user_id)))
         return other(
             origin,
             element,
@@ -142,8 +146,8 @@ def decoder_of(layout: Layout) -> DecodeElement:
             text(dig(element, layout.name)),
             identifier(element.get("id"), "the id of a message") if layout.has_id else None,
             at=dig(element, layout.time),
-            phone=e164(text(dig(element, layout.phone))),
-            user_id=text(dig(element, layout.user_id)),
+            phone=e164(raw),
+            user_id=user_id,
         )
 
     return decode

@@ -16,7 +16,7 @@ from gatherer.model.notification import Notification
 from gatherer.model.phones import e164
 from gatherer.model.records import WHATSAPP, Kind, Response, make_key
 from gatherer.providers.base import Decoded
-from gatherer.providers.elements import as_json, business_e164
+from gatherer.providers.elements import as_json, business_e164, person_ids
 from gatherer.providers.origin import Origin
 from gatherer.providers.paths import Path, Paths
 
@@ -186,6 +186,7 @@ def _decode_value(origin: Origin, value: Value, receipts: Decoded) -> None:
     origin.is_test = origin.account_id == TEST_ACCOUNT or origin.phone_number_id == TEST_PHONE_NUMBER_ID
     contacts: dict[str, Contact] = {}
     for contact in value.contacts or ():
+        contact.wa_id, contact.user_id = person_ids(contact.wa_id, contact.user_id)
         if contact.wa_id:
             contacts[contact.wa_id] = contact
         if contact.user_id:
@@ -199,6 +200,7 @@ def _receipt(origin: Origin, status: Status, contact: Contact) -> Response:
     kind = KINDS[status.status]
     occurred_at, source = origin.when(status.timestamp)
     pricing = status.pricing or NO_PRICE
+    raw, user_id = person_ids(status.recipient_id, status.recipient_user_id)
     receipt = replace(
         origin.blank(),
         key=make_key(WHATSAPP, kind, status.id),
@@ -206,9 +208,9 @@ def _receipt(origin: Origin, status: Status, contact: Contact) -> Response:
         occurred_at_source=source,
         kind=kind,
         message_id=status.id,
-        phone=e164(status.recipient_id),
-        phone_raw=status.recipient_id or None,
-        user_id=status.recipient_user_id or contact.user_id,
+        phone=e164(raw),
+        phone_raw=raw,
+        user_id=user_id or contact.user_id,
         client_reference=status.biz_opaque_callback_data or None,
         profile_name=contact.profile.name if contact.profile is not None else None,
         pricing_category=pricing.category,

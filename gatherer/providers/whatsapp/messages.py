@@ -19,6 +19,7 @@ from gatherer.providers.elements import (
     items,
     mapping,
     object_of,
+    person_ids,
     reference,
     remainder,
     text,
@@ -32,7 +33,7 @@ Columns: TypeAlias = dict[str, Any]
 
 # The keys of a message of any type whose values columns hold. Everything else goes into its details.
 IN_COLUMNS: Final = frozenset(
-    ["id", "from", "from_user_id", "timestamp", "type", "group_id", "context", "errors"]
+    ["id", "from", "from_user_id", "from_bsuid", "timestamp", "type", "group_id", "context", "errors"]
 )
 
 # "This message is currently unavailable": a coexistence number got a real message without its content,
@@ -67,8 +68,8 @@ def _answer(
 ) -> Response:
     """Return the answer `kind` with the `columns` that its content filled."""
     get = message.get
-    raw = reference(get("from"), "from")
-    user_id = reference(get("from_user_id"), "from_user_id")
+    user_id = reference(get("from_user_id") or get("from_bsuid"), "from_user_id")  # Turn: from_bsuid
+    raw, user_id = person_ids(reference(get("from"), "from"), user_id)
     contact = origin.find_sender(raw, user_id)
     context = mapping(get("context"))
     occurred_at, source = origin.when(get("timestamp"))
@@ -177,10 +178,12 @@ def _system(origin: Origin, message: dict[str, Any], message_id: str) -> Record:
     `phone` is the old number and `user_id` the new id; the rest stays in the details.
     """
     system = mapping(message.get("system"))
-    user_id = text(system.get("user_id")) or text(message.get("from_user_id"))
-    phone = e164(text(message.get("from")) or text(system.get("customer")))
+    raw, user_id = person_ids(
+        text(message.get("from")) or text(system.get("customer")),
+        text(system.get("user_id")) or text(message.get("from_user_id")),
+    )
     name = text(system.get("type")) or "system"
-    return other(origin, message, "system", name, message_id, phone=phone, user_id=user_id)
+    return other(origin, message, "system", name, message_id, phone=e164(raw), user_id=user_id)
 
 
 def _unsupported(origin: Origin, message: dict[str, Any], message_id: str) -> Record:

@@ -19,6 +19,7 @@ from gatherer.providers.elements import (
     integer,
     items,
     mapping,
+    person_ids,
     reference,
     text,
 )
@@ -84,10 +85,12 @@ def decode_status(origin: Origin, status: Any) -> Record:
             raw = reference(member, "recipient_participant_id")
         # else: Meta's OpenAPI file has a group_id beside the recipient, who is then the member
         user_id = reference(member_user_id, "recipient_participant_user_id") or user_id
+        raw, user_id = person_ids(raw, user_id)
         participant = e164(raw) or user_id or raw or ""
     elif raw is None:
         # On-premises repeats the recipient in `message`; payments of some relays have `from` instead.
         raw = reference(mapping(get("message")).get("recipient_id") or get("from"), "recipient_id")
+    raw, user_id = person_ids(raw, user_id)
 
     kind = STATUS_KINDS.get(word)
     what = get("type") or "message"
