@@ -54,8 +54,10 @@ HEADINGS: Final[dict[str, str]] = {
 }
 TABLES_INTRODUCTION: Final = """\
 The tables in SQL Server. The SQLite target has the same tables and columns; there, times are text in UTC and keys are
-blobs. *BIN2* is the collation
-``Latin1_General_BIN2``, which compares byte by byte; other text has the collation of the database. Times are UTC.
+blobs. :doc:`../analyst` describes the views, :doc:`../dba` how the tables are written, locked and purged.
+
+*BIN2* is the collation ``Latin1_General_BIN2``, which compares byte by byte. Other text has the collation of the
+database. Times are UTC.
 """
 _TABLE: Final = re.compile(
     r"(?P<comment>(?:^--[^\n]*\n)+)IF OBJECT_ID[^\n]*\nCREATE TABLE (?P<name>\w+) \((?P<body>.*?)\n\);",

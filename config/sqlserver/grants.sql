@@ -1,4 +1,4 @@
--- What the login of `gatherer gather` needs, and no more: no right to create, alter or drop anything.
+-- The rights that the login of `gatherer gather` needs, and no others: it cannot create, alter or drop anything.
 --
 -- Run it once, after `gatherer schema apply`, under a login that may create roles:
 --     sqlcmd -b -I -v schema=gatherer -i grants.sql
@@ -11,8 +11,8 @@ IF DATABASE_PRINCIPAL_ID(N'gatherer_writer') IS NULL
 IF DATABASE_PRINCIPAL_ID(N'gatherer_reader') IS NULL
     CREATE ROLE gatherer_reader;
 GO
--- DELETE on the tables of facts is for `gatherer replay --rebuild`, for `gatherer privacy erase`, and for [target] keep_days;
--- without it, only those fail.
+-- DELETE on the tables of facts is for `gatherer replay --rebuild`, `gatherer privacy erase` and [target] keep_days.
+-- Without it, only these fail.
 GRANT SELECT, INSERT, UPDATE, DELETE ON $(schema).response TO gatherer_writer;
 GRANT SELECT, INSERT, UPDATE, DELETE ON $(schema).template_event TO gatherer_writer;
 GRANT SELECT, INSERT, UPDATE, DELETE ON $(schema).flow_event TO gatherer_writer;
@@ -22,15 +22,15 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON $(schema).rejected TO gatherer_writer;
 GRANT SELECT, INSERT, DELETE ON $(schema).rejected_notification TO gatherer_writer;
 GRANT SELECT, INSERT, UPDATE ON $(schema).inbox_position TO gatherer_writer;
 GRANT SELECT, INSERT ON $(schema).gather_run TO gatherer_writer;
--- DELETE on the table that is the site's own is for `gatherer privacy erase` alone; without it, only that command fails.
+-- The site fills message_map. Only `gatherer privacy erase` deletes rows there; without DELETE, only that command fails.
 GRANT SELECT, DELETE ON $(schema).message_map TO gatherer_writer;
 GRANT SELECT, INSERT, UPDATE ON $(schema).tombstone TO gatherer_writer;
 GRANT SELECT, INSERT ON $(schema).erasure TO gatherer_writer;
 GRANT SELECT, INSERT, DELETE ON $(schema).setting TO gatherer_writer;
 GRANT SELECT, INSERT, DELETE ON $(schema).time_zone_offset TO gatherer_writer;
 GRANT SELECT ON $(schema).schema_version TO gatherer_writer;
--- For the views that `gatherer export --format ferg` reads. On the schema, as an update makes views anew, and rights
--- on single ones are gone then.
+-- `gatherer export --format ferg` reads views. The right is on the schema, because `gatherer schema apply` drops the
+-- views and creates them again, and rights on single views are gone then.
 GRANT SELECT ON SCHEMA::$(schema) TO gatherer_writer;
 GO
 GRANT SELECT ON SCHEMA::$(schema) TO gatherer_reader;
