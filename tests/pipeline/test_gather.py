@@ -388,9 +388,9 @@ def test_a_second_gather_names_the_running_process(tmp_path: Path) -> None:
     [
         (["--every", "5"], 2, b"not a duration"),
         (["--every", "5m", "--cron", "* * * * *"], 2, b"cannot be combined"),
-        (["--cron", "often"], 2, b"not a crontab expression"),
-        (["--cron", ""], 2, b"not a crontab expression"),
-        (["--cron", "0 0 31 2 *"], 2, b"never comes"),
+        (["--cron", "often"], 2, b"invalid cron expression"),
+        (["--cron", ""], 2, b"invalid cron expression"),
+        (["--cron", "0 0 31 2 *"], 2, b"matches no time"),
         (["--limit", "0"], 2, b"--limit"),
         (["--every", "5m", "--fail-on-rejected"], 2, b"one run"),
         (["extra"], 2, b"unexpected extra argument"),

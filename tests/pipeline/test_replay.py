@@ -153,10 +153,10 @@ def test_a_dry_run_changes_nothing(folder: Path) -> None:
         ([], b"choose what to replay"),
         (["--rejected", "--id", "1"], b"cannot be combined"),
         (["--all", "--rejected"], b"cannot be combined"),
-        (["--since", "yesterday"], b"not a time"),
+        (["--since", "yesterday"], b"invalid time"),
         (["--id", "0"], b"--id"),
-        (["--since", "0001-01-01T00:00+14:00"], b"not a time"),
-        (["--until", "9999-12-31T23:59-14:00"], b"not a time"),
+        (["--since", "0001-01-01T00:00+14:00"], b"invalid time"),
+        (["--until", "9999-12-31T23:59-14:00"], b"invalid time"),
         (["--all", "--provider", "pigeon"], b"no provider 'pigeon'"),
     ],
 )

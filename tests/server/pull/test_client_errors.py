@@ -81,8 +81,8 @@ def test_a_network_error_is_temporary(server: Any, failure: Exception) -> None:
             "404: the URL is not that of a .pull.",
         ),
         (
-            {"status": 400, "body": "not understood: x\n", "content_type": "text/plain"},
-            "400: not understood: x",
+            {"status": 400, "body": "invalid request: x\n", "content_type": "text/plain"},
+            "400: invalid request: x",
         ),
         (
             {"status": 301, "headers": {"Location": "https://elsewhere/"}},
