@@ -156,10 +156,10 @@ def describe_type(annotation: Any, limits: Iterable[object] = ()) -> str:
     if origin is Annotated:
         return describe_type(arguments[0], [*arguments[1:], *limits])
     if origin in (Union, types.UnionType):
-        described = (describe_type(each, limits) for each in arguments if each is not type(None))
+        described = (describe_type(argument, limits) for argument in arguments if argument is not type(None))
         return " or ".join(dict.fromkeys(described))
     if origin is Literal:
-        return ", ".join(f"``{json.dumps(each)}``" for each in arguments)
+        return ", ".join(f"``{json.dumps(argument)}``" for argument in arguments)
     if origin is list:
         return f"list of: {describe_type(arguments[0])}"
     if issubclass(annotation, Secret):
@@ -287,20 +287,20 @@ def table_definitions() -> list[TableDefinition]:
     script = schema.packaged("tables").replace("$(schema).", "")
     return [
         TableDefinition(
-            name=found["name"],
-            description=" ".join(line.removeprefix("-- ") for line in found["comment"].splitlines()),
-            columns=tuple(map(column_row, _COLUMN.finditer(found["body"]))),
-            keys=tuple(index_rows(script, found["name"], found["body"])),
+            name=match["name"],
+            description=" ".join(line.removeprefix("-- ") for line in match["comment"].splitlines()),
+            columns=tuple(map(column_row, _COLUMN.finditer(match["body"]))),
+            keys=tuple(index_rows(script, match["name"], match["body"])),
         )
-        for found in _TABLE.finditer(script)
+        for match in _TABLE.finditer(script)
     ]
 
 
-def column_row(found: re.Match[str]) -> tuple[str, str, str, str]:
+def column_row(match: re.Match[str]) -> tuple[str, str, str, str]:
     """Return the cells of one column: name, type, whether it may be NULL, meaning."""
-    collation = " BIN2" if "COLLATE" in found["definition"] else ""
-    nullable = "" if "NOT NULL" in found["definition"] else "yes"
-    return f"``{found['name']}``", f"{found['type']}{collation}", nullable, found["comment"]
+    collation = " BIN2" if "COLLATE" in match["definition"] else ""
+    nullable = "" if "NOT NULL" in match["definition"] else "yes"
+    return f"``{match['name']}``", f"{match['type']}{collation}", nullable, match["comment"]
 
 
 def index_rows(script: str, table: str, body: str) -> Iterator[str]:

@@ -128,8 +128,8 @@ def _make() -> None:
 
 def _same_version() -> bool:
     ask = "import sys; print(*sys.version_info[:2])"
-    found = subprocess.run([PYTHON, "-c", ask], check=False, capture_output=True, text=True).stdout.split()
-    return found == [str(part) for part in sys.version_info[:2]]
+    version = subprocess.run([PYTHON, "-c", ask], check=False, capture_output=True, text=True).stdout.split()
+    return version == [str(part) for part in sys.version_info[:2]]
 
 
 def _call(command: list[str], folder: Path | None = None) -> int:

@@ -1,4 +1,4 @@
-"""How fast posts are taken in: durable acknowledgements per second and their latency, in one run beside
+"""How fast requests are stored: durable acknowledgements per second and their latency, in one run beside
 
 (a) `without_storing`: the same server, answering without an inbox: what HTTP and the signature cost;
 (b) `naive_wsgi`: waitress with a commit per request, as one would write it by hand, `synchronous=FULL` like
@@ -71,11 +71,11 @@ def run(
     for connections in CONNECTIONS:
         measured: dict[str, list[dict[str, Any]]] = {server: [] for server in servers}
         for _ in range(rounds):
-            for server, found in measured.items():
+            for server, results in measured.items():
                 root = baseline if baseline and server == BASELINE else ROOT
                 load = {"connections": connections, "seconds": seconds, "warm_up": warm_up}
-                found.append(_measure(server, folder, root, **load))
-        medians = {server: _medians(found) for server, found in measured.items()}
+                results.append(_measure(server, folder, root, **load))
+        medians = {server: _medians(results) for server, results in measured.items()}
         ratios = {
             f"of_{server}": round(medians["durable"]["per_second"] / max(1, medians[server]["per_second"]), 2)
             for server in servers[1:]
@@ -85,16 +85,18 @@ def run(
         _measure("durable", folder, ROOT, connections=64, seconds=seconds, warm_up=warm_up, rate=RATE)
         for _ in range(rounds)
     ]
-    figures[f"at_{RATE}_per_second"] = _medians(at_rate) | {"each_p99_ms": [one["p99_ms"] for one in at_rate]}
+    figures[f"at_{RATE}_per_second"] = _medians(at_rate) | {
+        "each_p99_ms": [result["p99_ms"] for result in at_rate]
+    }
     return figures
 
 
 def _medians(rounds: list[dict[str, Any]]) -> dict[str, Any]:
     """Return the median of each figure, but the sum of what must not happen in any round."""
-    found = {name: statistics.median(one[name] for one in rounds) for name in rounds[0]}
+    figures = {name: statistics.median(result[name] for result in rounds) for name in rounds[0]}
     for name in ("not_200", "lost_connections"):
-        found[name] = sum(one[name] for one in rounds)
-    return found | {"each_per_second": [one["per_second"] for one in rounds]}
+        figures[name] = sum(result[name] for result in rounds)
+    return figures | {"each_per_second": [result["per_second"] for result in rounds]}
 
 
 def _measure(server: str, folder: Path | None, root: Path, **load: float) -> dict[str, Any]:
@@ -106,8 +108,8 @@ def _measure(server: str, folder: Path | None, root: Path, **load: float) -> dic
         with running(server, own, root) as (process, port):
             options = [f"--{key.replace('_', '-')}={value}" for key, value in load.items()]
             command = [sys.executable, str(HERE / "ingest_load.py"), f"--port={port}", *options]
-            found = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-            figures: dict[str, Any] = json.loads(found)
+            output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+            figures: dict[str, Any] = json.loads(output)
             times = psutil.Process(process.pid).cpu_times()
             figures["server_cpu_seconds"] = round(times.user + times.system, 2)
         if server in ("durable", BASELINE):

@@ -19,5 +19,5 @@ def peak_bytes(process: psutil.Process | None = None) -> int:
         status = Path(f"/proc/{process.pid}/status").read_text(encoding="ascii")
         return int(re.findall(r"VmHWM:\s+(\d+) kB", status)[0]) * _KB
     except (OSError, IndexError):
-        found = process.memory_info()
-        return int(getattr(found, "peak_wset", found.rss))
+        memory = process.memory_info()
+        return int(getattr(memory, "peak_wset", memory.rss))

@@ -74,7 +74,7 @@ def run(count: int = 500_000, *, rate: float = 500, seconds: float = 3) -> dict[
                 quiet.append(_webhooks(port, rate, seconds))
                 with _draining(url, folder):
                     busy.append(_webhooks(port, rate, seconds))
-    alone, beside = (statistics.median(found["p99_ms"] for found in rounds) for rounds in (quiet, busy))
+    alone, beside = (statistics.median(result["p99_ms"] for result in rounds) for rounds in (quiet, busy))
     return {
         "notifications": count,
         "local_per_second": round(count / local["seconds"]),
@@ -89,19 +89,21 @@ def run(count: int = 500_000, *, rate: float = 500, seconds: float = 3) -> dict[
         "serve_memory_before_mb": round(before / 2**20),
         "serve_peak_memory_mb": round(peak / 2**20),
         "webhooks_per_second": rate,
-        "webhooks_not_200": sum(found["not_200"] for found in (*quiet, *busy)),
+        "webhooks_not_200": sum(result["not_200"] for result in (*quiet, *busy)),
         "webhooks_p99_ms": round(alone, 2),
         "webhooks_p99_during_drain_ms": round(beside, 2),
         "webhooks_p99_ratio": round(beside / alone, 2),
-        "webhooks_p99_ms_of_each_round": [[found["p99_ms"] for found in them] for them in (quiet, busy)],
+        "webhooks_p99_ms_of_each_round": [
+            [result["p99_ms"] for result in results] for results in (quiet, busy)
+        ],
     }
 
 
 def _worker(*arguments: str) -> dict[str, Any]:
     """Run this script in a process of its own and return what it found."""
     command = [sys.executable, __file__, "--worker", *arguments]
-    found: dict[str, Any] = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
-    return found
+    result: dict[str, Any] = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
+    return result
 
 
 @contextmanager
@@ -145,8 +147,8 @@ def _serving(folder: Path) -> Iterator[tuple[psutil.Process, int, str]]:
 def _webhooks(port: int, rate: float, seconds: float) -> dict[str, Any]:
     options = [f"--port={port}", f"--connections={CONNECTIONS}", f"--seconds={seconds}", f"--rate={rate}"]
     command = [sys.executable, str(HERE / "ingest_load.py"), *options]
-    found: dict[str, Any] = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
-    return found
+    result: dict[str, Any] = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
+    return result
 
 
 @contextmanager
@@ -182,12 +184,12 @@ def work(kind: str, source: str, target_path: str, ca: str = "") -> None:
         with closing(SQLiteTarget(Path(target_path))) as target:
             cpu_clock = time.process_time()
             seconds = gather_inbox(inbox, target).seconds
-    found = {
+    figures = {
         "seconds": seconds,
         "cpu_seconds": time.process_time() - cpu_clock,
         "peak_mb": peak_bytes() / 2**20,
     }
-    print(json.dumps(found))
+    print(json.dumps(figures))
 
 
 def main() -> None:

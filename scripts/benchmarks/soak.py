@@ -1,4 +1,4 @@
-"""A steady load for minutes: posts with signatures, 5 % of them again, 5 % bad, and a gather every 10 seconds.
+"""A steady load for minutes: signed requests, 5 % of them repeated, 5 % bad, and a run every 10 seconds.
 
 Prints latency percentiles, the memory of the server, and whether anything acknowledged was lost or doubled,
 and exits 1 when p99 is above 50 ms, memory grew by more than 5 % after the first minute, or a record is
@@ -32,7 +32,7 @@ else:
 
 
 def run(*, minutes: float, rate: float, folder: Path | None = None) -> dict[str, Any]:
-    """Keep the load up for `minutes` at `rate` posts a second and return the figures."""
+    """Keep the load up for `minutes` at `rate` requests a second and return the figures."""
     with tempfile.TemporaryDirectory(dir=folder) as name:
         own = Path(name)
         (own / "gatherer.toml").touch(mode=0o600)
@@ -117,19 +117,19 @@ def _gather(folder: Path) -> float:
 
 
 def _compare(folder: Path) -> dict[str, int]:
-    """Return how many of the acknowledged posts are missing from the target, and what is there too often."""
+    """Return how many of the acknowledged requests are missing from the target, and how many rows are there too often."""
     numbers = array("q")
     numbers.frombytes((folder / "acknowledged").read_bytes())
     acknowledged = set(numbers)
     with closing(sqlite3.connect(folder / "responses.db")) as connection:
         rows = [row[0] for row in connection.execute("SELECT message_id FROM response")]
-    found = {int(message_id[-16:], 16) for message_id in rows}
+    stored = {int(message_id[-16:], 16) for message_id in rows}
     return {
         "acknowledged": len(numbers),
         "different": len(acknowledged),
-        "lost": len(acknowledged - found),
-        "doubled": len(rows) - len(found),
-        "surplus": len(found - acknowledged),
+        "lost": len(acknowledged - stored),
+        "doubled": len(rows) - len(stored),
+        "surplus": len(stored - acknowledged),
     }
 
 
@@ -151,7 +151,7 @@ def main() -> None:
     """Print the figures as one JSON object."""
     parser = argparse.ArgumentParser(prog="scripts/bench soak", description=__doc__)
     parser.add_argument("--minutes", type=float, default=10.0, help="how long (default: 10)")
-    parser.add_argument("--rate", type=float, default=2000.0, help="posts a second (default: 2000)")
+    parser.add_argument("--rate", type=float, default=2000.0, help="requests a second (default: 2000)")
     parser.add_argument("--folder", type=Path, help="on the disk to measure (default: for temporary files)")
     options = parser.parse_args()
     figures = run(minutes=options.minutes, rate=options.rate, folder=options.folder)

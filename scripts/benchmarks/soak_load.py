@@ -1,6 +1,6 @@
-"""The clients of `scripts/bench soak`: new posts, some again, some bad, at a fixed rate, in a process of its own.
+"""The clients of `scripts/bench soak`: new requests, some repeated, some bad, at a fixed rate, in a process of its own.
 
-Latency counts from when a request was due. Prints one JSON object, and writes the numbers of the posts that
+Latency counts from when a request was due. Prints one JSON object, and writes the numbers of the requests that
 were acknowledged to a file, 8 bytes each.
 """
 
@@ -19,14 +19,14 @@ from typing import cast
 from ingest_load import BODY, PATH, PAUSE_SECONDS, SECRET
 
 CONNECTIONS = 64
-AGAIN = 0.05  # of all posts: one that was acknowledged before
+AGAIN = 0.05  # of all requests: one that was acknowledged before
 BAD = 0.05  # a wrong signature, no endpoint, or signed but no JSON
 NO_JSON = -1  # acknowledged, but nothing that could be gathered
 LATE_SECONDS = 30  # that the last answers may take
 
 
 def request(number: int, *, path: str = PATH, secret: str = SECRET) -> bytes:
-    """Return a signed post of one receipt; which message it is about is its `number`."""
+    """Return a signed request with one receipt, about the message `number`."""
     body = (BODY % number).encode() if number != NO_JSON else b'{"object": broken'
     signature = hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
     head = (
@@ -101,19 +101,19 @@ class Load:
         took = time.perf_counter() - began
         self._over = True
         written.write_bytes(self._acknowledged.tobytes())
-        found = sorted(self._latencies)
+        latencies = sorted(self._latencies)
         minutes = max(1, round(seconds / 60))
         parts = [
-            sorted(self._latencies[len(found) * n // minutes : len(found) * (n + 1) // minutes])
+            sorted(self._latencies[len(latencies) * n // minutes : len(latencies) * (n + 1) // minutes])
             for n in range(minutes)
         ]
         shares = (("p50_ms", 0.5), ("p90_ms", 0.9), ("p99_ms", 0.99), ("p99_9_ms", 0.999), ("max_ms", 1.0))
         latency = {
-            name: round(found[min(int(len(found) * share), len(found) - 1)] * 1000, 2)
+            name: round(latencies[min(int(len(latencies) * share), len(latencies) - 1)] * 1000, 2)
             for name, share in shares
         }
         return {
-            "posts": sum(self._statuses.values()),
+            "requests": sum(self._statuses.values()),
             "per_second": round(sum(self._statuses.values()) / took),
             **latency,
             "p99_ms_by_minute": [round(part[int(len(part) * 0.99)] * 1000, 1) for part in parts if part],

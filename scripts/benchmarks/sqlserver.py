@@ -68,13 +68,13 @@ def tables() -> Iterator[str]:
 
 def ready_rows(inbox_path: Path) -> list[Response]:
     """Return the records of the inbox at `inbox_path`."""
-    found: list[Any] = []
+    records: list[Any] = []
     after = 0
     with closing(LocalInbox(inbox_path)) as inbox:
         while notifications := inbox.read(after, Bounds()):
             after = notifications[-1].id
-            found += decode_batch(notifications, frozenset()).records
-    return found
+            records += decode_batch(notifications, frozenset()).records
+    return records
 
 
 # --- the floor ------------------------------------------------------------------------------------
@@ -117,11 +117,13 @@ def by_fast_executemany(connection: Any, name: str, rows: Sequence[Response]) ->
 def by_values(connection: Any, name: str, rows: Sequence[Response]) -> None:
     """Load by VALUES with as many rows as 2 100 parameters allow."""
     at_once = 2000 // len(_names())
-    one = f"({', '.join('?' * len(_names()))})"
+    placeholders = f"({', '.join('?' * len(_names()))})"
     cursor = connection.cursor()
     for start in range(0, len(rows), at_once):
         part = [(row.key, *as_row(row)[1:]) for row in rows[start : start + at_once]]
-        statement = f"INSERT INTO {name} ({', '.join(_names())}) VALUES {', '.join([one] * len(part))}"
+        statement = (
+            f"INSERT INTO {name} ({', '.join(_names())}) VALUES {', '.join([placeholders] * len(part))}"
+        )
         cursor.execute(statement, [value for row in part for value in row])
 
 
@@ -200,9 +202,9 @@ def _url() -> str:
     user, password = (
         quote(get(pairs, *names) or "", safe="") for names in (("uid", "user id"), ("pwd", "password"))
     )
-    kept = {name: value for name, value in pairs if name.lower() in ("encrypt", "trustservercertificate")}
-    kept |= {"driver": DRIVER_NAME, "LongAsMax": "yes"}
-    return f"mssql://{user}:{password}@{host}:{port or 1433}/{connection_string.database(pairs)}?{urlencode(kept)}"
+    options = {name: value for name, value in pairs if name.lower() in ("encrypt", "trustservercertificate")}
+    options |= {"driver": DRIVER_NAME, "LongAsMax": "yes"}
+    return f"mssql://{user}:{password}@{host}:{port or 1433}/{connection_string.database(pairs)}?{urlencode(options)}"
 
 
 def dlt_environment(folder: Path) -> dict[str, str]:
@@ -230,7 +232,7 @@ def run(
         command = [sys.executable, __file__, "--run-only", str(inbox), schema_name]
         first = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
         inbox.rename(Path(folder, "done.db"))
-        fill(again, count, BEGAN + 3_600_000)  # the same posts an hour later: nothing but duplicates
+        fill(again, count, BEGAN + 3_600_000)  # the same requests an hour later: only duplicates
         command[3] = str(again)
         duplicates = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
         merged = None

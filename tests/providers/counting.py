@@ -117,7 +117,7 @@ def _value(field: Any, value: dict[str, Any]) -> int:
 
 
 def count_infobip(body: Any) -> int:
-    """Count the reports and messages of a body of Infobip's; whatever has no `results` is one."""
+    """Count the reports and messages of a body of Infobip's; a body without `results` counts as one."""
     return len(_several(body["results"])) if isinstance(body, dict) and "results" in body else 1
 
 
@@ -133,18 +133,18 @@ def count_wati(body: Any) -> int:
 
 
 def count_enablex(body: Any) -> int:
-    """Count the elements of a body: a template update is one, whatever is in it; else WhatsApp's count."""
+    """Count the elements of a body: a template update counts as one; else WhatsApp's count."""
 
-    def count(post: Any) -> int:
-        if not isinstance(post, dict):
+    def count(event: Any) -> int:
+        if not isinstance(event, dict):
             return 1
         of_whatsapp = {"statuses", "messages", "entry", "changes", "value", *OF_A_NOTICE}
-        said = [post.get(word) for word in ("event", "event_type", "type", "field")] + list(post)
-        if not of_whatsapp & post.keys() and any(
-            "template" in word.lower() for word in said if isinstance(word, str)
+        words = [event.get(word) for word in ("event", "event_type", "type", "field")] + list(event)
+        if not of_whatsapp & event.keys() and any(
+            "template" in word.lower() for word in words if isinstance(word, str)
         ):
             return 1
-        return count_whatsapp(post)
+        return count_whatsapp(event)
 
     return sum(map(count, body)) if isinstance(body, list) else count(body)
 

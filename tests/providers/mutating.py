@@ -59,8 +59,8 @@ def mutated(draw: st.DrawFn, roots: list[Any]) -> bytes:
                 container[name] = [container[name], copy.deepcopy(container[name])]
             case "move":
                 donor, part = everywhere[draw(st.integers(0, len(everywhere) - 1))]
-                found = donor.get(part) if isinstance(donor, dict) else (donor[part:] or [None])[0]
-                container[name] = copy.deepcopy(found)
+                donated = donor.get(part) if isinstance(donor, dict) else (donor[part:] or [None])[0]
+                container[name] = copy.deepcopy(donated)
     body = json.dumps(root).encode("utf-8", "surrogatepass")
     if draw(st.integers(0, 19)) == 0:
         body = body[: draw(st.integers(0, len(body)))]

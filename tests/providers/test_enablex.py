@@ -45,10 +45,10 @@ def test_a_receipt_through_another_provider_is_the_same_fact(
     provider: str, message_id: str, word: str
 ) -> None:
     element = STATUS | {"id": message_id, "status": word}
-    (theirs,) = decode({"statuses": [element]}, provider)
-    ours = status(id=message_id, status=word, extra="urn=1")
-    assert ours.key == theirs.key
-    assert merge.merge(ours, theirs) == merge.merge(theirs, ours)
+    (expected,) = decode({"statuses": [element]}, provider)
+    record = status(id=message_id, status=word, extra="urn=1")
+    assert record.key == expected.key
+    assert merge.merge(record, expected) == merge.merge(expected, record)
 
 
 def test_an_answer_through_another_provider_is_the_same_fact() -> None:
@@ -58,9 +58,9 @@ def test_an_answer_through_another_provider_is_the_same_fact() -> None:
         {"type": "revoke", "revoke": {"original_message_id": "wamid.FAKEBEFORE"}},
         {"type": "poll"},
     ):
-        (theirs,) = decode({"messages": [MESSAGE | content]}, "meta")
-        ours = message(**content)
-        assert (ours.key, type(ours)) == (theirs.key, type(theirs))
+        (expected,) = decode({"messages": [MESSAGE | content]}, "meta")
+        record = message(**content)
+        assert (record.key, type(record)) == (expected.key, type(expected))
 
 
 def test_an_id_of_enablexs_own_belongs_to_our_number_and_the_recipient() -> None:
@@ -69,17 +69,17 @@ def test_an_id_of_enablexs_own_belongs_to_our_number_and_the_recipient() -> None
         (record,) = decode({"statuses": [element], "business_phone": phone})
         return record.key  # type: ignore[no-any-return]
 
-    mine = key("15550002222", "447700900123")
-    assert mine == key("+1 555 000 2222", "447700900123")
-    others = [
+    first = key("15550002222", "447700900123")
+    assert first == key("+1 555 000 2222", "447700900123")
+    different = [
         key("15550003333", "447700900123"),
         key("15550002222", "447700900124"),
         key("15550002222", "447700900123", "request-2"),
         key("15550002222", "447700900123", "request-1", "read"),
     ]
-    assert len({mine, *others}) == 5
-    (whatsapps,) = decode({"statuses": [STATUS | {"id": "request-1", "status": "sent"}]}, "onprem")
-    assert whatsapps.key != mine
+    assert len({first, *different}) == 5
+    (of_whatsapp,) = decode({"statuses": [STATUS | {"id": "request-1", "status": "sent"}]}, "onprem")
+    assert of_whatsapp.key != first
 
 
 # Extra

@@ -154,23 +154,23 @@ def test_a_wrong_secret_is_reported_at_its_key_and_never_shown(
     install_here()
     meta = 'name = "m"\nprovider = "meta"\npath = "/m"\nurl_key = "k"\n'
     misspelt = ENDPOINT.replace('"acme"', '"b"', 1).replace('"/acme"', '"/b"') + 'url_key = "k"\n'
-    found = problems(
+    reported = problems(
         tmp_path,
         f"[[endpoint]]\n{ENDPOINT}acme_signing_keys = ['', 5, {{ file = 'none.txt' }}, {{ envv = 'HUSH-1' }}]\n"
         f"[[endpoint]]\n{meta}acme_signing_keys = ['HUSH-2']\n"
         f"[[endpoint]]\n{misspelt}acme_signing_key = ['HUSH-3']\napp_secrets = 'HUSH-4'\n",
     )
-    assert [problem.partition(": ")[0] for problem in found] == [
+    assert [problem.partition(": ")[0] for problem in reported] == [
         *(f"endpoint[0].acme_signing_keys[{place}]" for place in range(4)),
         "endpoint[1].acme_signing_keys",
         "endpoint[2].acme_signing_key",
         "endpoint[2].app_secrets",
     ]
-    assert "the secret is empty" in found[0]
-    assert "the provider 'meta' does not sign with a secret of this name; acme does" in found[4]
-    assert "did you mean acme_signing_keys?" in found[5]
-    assert "the provider 'acme' does not sign with a secret of this name; meta, onprem do" in found[6]
-    assert "HUSH" not in " ".join(found)
+    assert "the secret is empty" in reported[0]
+    assert "the provider 'meta' does not sign with a secret of this name; acme does" in reported[4]
+    assert "did you mean acme_signing_keys?" in reported[5]
+    assert "the provider 'acme' does not sign with a secret of this name; meta, onprem do" in reported[6]
+    assert "HUSH" not in " ".join(reported)
 
 
 def test_an_endpoint_without_the_secret_has_no_authentication(
@@ -209,8 +209,10 @@ def test_a_broken_package_is_a_problem_at_the_provider_of_its_endpoints_and_of_n
     tmp_path: Path, install_here: Installer, source: str, entry_point: str, words: str
 ) -> None:
     install_here(source, entry_point)
-    found = problems(tmp_path, f"[[endpoint]]\n{ENDPOINT}url_key = 'k'\n")
-    assert any(problem.startswith("endpoint[0].provider: ") and words in problem for problem in found), found
+    reported = problems(tmp_path, f"[[endpoint]]\n{ENDPOINT}url_key = 'k'\n")
+    assert any(problem.startswith("endpoint[0].provider: ") and words in problem for problem in reported), (
+        reported
+    )
     load(configure(tmp_path, CONFIGURATION), secrets=True)
     with pytest.raises(ConfigurationError):
         providers.get("no-such-provider")

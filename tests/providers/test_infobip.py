@@ -60,7 +60,7 @@ def test_every_word_of_one_outcome_is_one_fact_and_every_outcome_another() -> No
         {response(messageId=ID, status={"groupName": group, "name": name}).key for name in words}
         for group, words in names.items()
     ]
-    assert [len(one) for one in keys] == [1, 1]
+    assert [len(group_keys) for group_keys in keys] == [1, 1]
     assert keys[0] != keys[1]
     assert response(messageId=ID.upper(), status=STATUS).key != response(messageId=ID, status=STATUS).key
 
@@ -100,9 +100,14 @@ def test_the_person_is_the_recipient_of_a_delivery_and_the_sender_of_an_answer()
 
 
 def test_a_seen_report_with_both_numbers_has_no_phone() -> None:
-    seen = response(messageId=ID, seenAt=AT, to="447700900123", **{"from": "442079460958"})
-    assert (seen.kind, seen.phone, seen.phone_raw, seen.business_phone) == (Kind.READ, None, None, None)
-    assert seen.details == '{"from":"442079460958","to":"447700900123"}'
+    record = response(messageId=ID, seenAt=AT, to="447700900123", **{"from": "442079460958"})
+    assert (record.kind, record.phone, record.phone_raw, record.business_phone) == (
+        Kind.READ,
+        None,
+        None,
+        None,
+    )
+    assert record.details == '{"from":"442079460958","to":"447700900123"}'
 
 
 def test_the_contact_tells_the_phone_or_the_user_id() -> None:

@@ -27,9 +27,9 @@ def test_a_bad_element_and_a_defect_of_ours_cost_only_themselves() -> None:
     decode_each(
         Origin(POST, "meta"), ["good", "bad", "defect", "deep", "good too"], decode, ("list",), decoded
     )
-    assert [type(one) for one in decoded] == [OtherEvent, Rejected, Rejected, Rejected, OtherEvent]
-    rejected = [one for one in decoded if isinstance(one, Rejected)]
-    assert [(one.path, one.reason_class) for one in rejected] == [
+    assert [type(fact) for fact in decoded] == [OtherEvent, Rejected, Rejected, Rejected, OtherEvent]
+    rejected = [fact for fact in decoded if isinstance(fact, Rejected)]
+    assert [(fact.path, fact.reason_class) for fact in rejected] == [
         ("$.list[1]", Reason.ELEMENT),
         ("$.list[2]", Reason.DECODER),
         ("$.list[3]", Reason.ELEMENT),
@@ -40,7 +40,7 @@ def test_a_bad_element_and_a_defect_of_ours_cost_only_themselves() -> None:
 def test_a_single_element_is_rejected_at_its_own_path() -> None:
     decoded = Decoded()
     decode_one(Origin(POST, "meta"), "bad", decode, ("value",), decoded)
-    assert [one.path for one in decoded if isinstance(one, Rejected)] == ["$.value"]
+    assert [fact.path for fact in decoded if isinstance(fact, Rejected)] == ["$.value"]
 
 
 def test_the_best_time_is_the_elements_then_the_entrys_then_receipt() -> None:

@@ -66,7 +66,7 @@ def without_provenance(fact: Record | Rejected) -> dict[str, Any]:
 def contacts_of(value: Any, path: Path = ()) -> list[Path]:
     """Return the paths of all entries of every `contacts` in `value`."""
     if isinstance(value, list):
-        return [found for i, part in enumerate(value) for found in contacts_of(part, (*path, i))]
+        return [contact for i, part in enumerate(value) for contact in contacts_of(part, (*path, i))]
     if not isinstance(value, dict):
         return []
     paths: list[Path] = []
@@ -133,12 +133,12 @@ def test_a_record_needs_the_contact_at_its_path_and_no_other(payload_case: Case)
         path for path in contacts_of(body) if not any(is_within(path, element) for element in elements)
     ]
     for i, (fact, paths) in enumerate(decoded.with_paths()):
-        others = body
+        changed = body
         for number, path in enumerate(contacts):
             if path not in paths:
-                others = put(others, path, {"wa_id": f"000{number}", "profile": {"name": "Another"}})
-        if others is not body:
-            assert without_provenance(decode(others, payload_case)[i]) == without_provenance(fact)
+                changed = put(changed, path, {"wa_id": f"000{number}", "profile": {"name": "Another"}})
+        if changed is not body:
+            assert without_provenance(decode(changed, payload_case)[i]) == without_provenance(fact)
         for path in set(paths) & set(contacts):
             renamed = put(body, path, {**resolve(body, path), "profile": {"name": "Renamed"}})
             assert getattr(decode(renamed, payload_case)[i], "profile_name", None) == "Renamed"

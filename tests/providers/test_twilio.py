@@ -91,7 +91,7 @@ def test_no_parameter_is_taken_for_a_time(name: str) -> None:
     [
         ("whatsapp:+447700900123", "+447700900123"),
         ("WhatsApp:+447700900123", "+447700900123"),
-        ("whatsapp: 447700900123", "+447700900123"),  # a plus sign that nobody encoded
+        ("whatsapp: 447700900123", "+447700900123"),  # a plus sign that the sender did not encode
         ("whatsapp:12", None),
         ("whatsapp:", None),
     ],

@@ -30,7 +30,7 @@ def decode(event: Any, provider: str = "wati", **changes: Any) -> list[Any]:
     return providers.decode(notification(json.dumps(event).encode(), provider, **changes))
 
 
-def one(event: Any) -> Any:
+def only_record(event: Any) -> Any:
     (record,) = decode(event)
     return record
 
@@ -82,7 +82,7 @@ def test_marker_and_reply_stay_two_records_whichever_comes_first() -> None:
     ],
 )
 def test_every_version_of_an_event_is_the_same_fact(first: str, second: str) -> None:
-    records = [one(event_of(name)) for name in (first, second)]
+    records = [only_record(event_of(name)) for name in (first, second)]
     assert records[0].key == records[1].key
     merged = merge.merge(*records)
     assert merged == merge.merge(*reversed(records))
@@ -105,7 +105,7 @@ def test_every_version_of_an_event_is_the_same_fact(first: str, second: str) -> 
 )
 def test_an_event_is_known_by_its_stem_in_any_case(stem: str, kind: str, suffix: str) -> None:
     for word in (stem, stem.upper(), stem.lower()):
-        record = one({"eventType": word + suffix, "whatsappMessageId": "wamid.FAKE", "type": "text"})
+        record = only_record({"eventType": word + suffix, "whatsappMessageId": "wamid.FAKE", "type": "text"})
         assert record.kind == kind
 
 
@@ -113,7 +113,7 @@ def test_an_event_is_known_by_its_stem_in_any_case(stem: str, kind: str, suffix:
     "word", ["threadUpdate", "markedUnread", "sentMessage", "read", "_v2", "message2", "v2"]
 )
 def test_a_word_that_looks_like_another_stays_an_other_event(word: str) -> None:
-    record = one({"eventType": word, "whatsappMessageId": "wamid.FAKE", "type": "text"})
+    record = only_record({"eventType": word, "whatsappMessageId": "wamid.FAKE", "type": "text"})
     assert isinstance(record, OtherEvent)
 
 
@@ -141,10 +141,10 @@ def through_meta(part: str, element: dict[str, Any]) -> Any:
     ],
 )
 def test_a_receipt_through_meta_is_the_same_fact(event: str, word: str) -> None:
-    ours = one({"eventType": event, "whatsappMessageId": OUT, "timestamp": "1790000000"})
-    theirs = through_meta("statuses", {"id": OUT, "status": word, "timestamp": "1790000000"})
-    assert ours.key == theirs.key
-    assert merge.merge(ours, theirs) == merge.merge(theirs, ours)
+    record = only_record({"eventType": event, "whatsappMessageId": OUT, "timestamp": "1790000000"})
+    expected = through_meta("statuses", {"id": OUT, "status": word, "timestamp": "1790000000"})
+    assert record.key == expected.key
+    assert merge.merge(record, expected) == merge.merge(expected, record)
 
 
 def test_an_answer_through_meta_is_the_same_fact() -> None:
@@ -160,12 +160,12 @@ def test_an_answer_through_meta_is_the_same_fact() -> None:
         (event | {"type": "poll"}, message | {"type": "poll"}),
     ]
     for wati, meta in pairs:
-        ours, theirs = one(wati), through_meta("messages", meta)
-        assert ours.key == theirs.key
-        assert type(ours) is type(theirs)
+        record, expected = only_record(wati), through_meta("messages", meta)
+        assert record.key == expected.key
+        assert type(record) is type(expected)
         columns = ("kind", "about_message_id", "emoji", "reply_type", "reply_text", "phone", "occurred_at")
         for column in columns:
-            assert getattr(ours, column, None) == getattr(theirs, column, None)
+            assert getattr(record, column, None) == getattr(expected, column, None)
 
 
 # Identity where WhatsApp has given no id
@@ -177,14 +177,16 @@ def test_a_failure_without_whatsapp_id_is_identified_by_watis_own() -> None:
         "failedCode": "132001",
         "failedDetail": "no such template",
     }
-    local = one(failure | {"localMessageId": "guid-1"})
+    local = only_record(failure | {"localMessageId": "guid-1"})
     assert (local.kind, local.message_id, local.client_reference) == (Kind.FAILED, "guid-1", "guid-1")
     assert (local.error_code, local.error_details) == (132001, "no such template")
-    v1 = one(failure | {"id": "r1"})
-    v2 = one(failure | {"id": "r1", "localMessageId": "guid-2", "eventType": "templateMessageFailed_v2"})
+    v1 = only_record(failure | {"id": "r1"})
+    v2 = only_record(
+        failure | {"id": "r1", "localMessageId": "guid-2", "eventType": "templateMessageFailed_v2"}
+    )
     assert v1.key == v2.key
     assert merge.merge(v1, v2).client_reference == "guid-2"
-    assert one(failure | {"whatsappMessageId": "r1"}).key != v1.key  # another id space
+    assert only_record(failure | {"whatsappMessageId": "r1"}).key != v1.key  # another id space
 
 
 def test_templates_approved_on_two_days_are_two_notices() -> None:
@@ -198,9 +200,9 @@ def test_templates_approved_on_two_days_are_two_notices() -> None:
 def test_unknown_events_are_identified_by_their_content_without_their_version() -> None:
     event = {"eventType": "callStatus", "id": "1", "status": "ringing"}
     same = event | {"eventType": "callStatus_v2", "localMessageId": "guid-1"}
-    assert one(event).key == one(same).key
-    assert one(event).key != one(event | {"status": "ended"}).key
-    assert one(event).key != one(event | {"eventType": "callEnded"}).key
+    assert only_record(event).key == only_record(same).key
+    assert only_record(event).key != only_record(event | {"status": "ended"}).key
+    assert only_record(event).key != only_record(event | {"eventType": "callEnded"}).key
 
 
 # Reactions
@@ -209,20 +211,20 @@ def test_unknown_events_are_identified_by_their_content_without_their_version() 
 @pytest.mark.parametrize("text", [None, ""])
 def test_a_reaction_without_emoji_was_taken_back(text: Any) -> None:
     reaction = {"eventType": "message", "type": "reaction", "whatsappMessageId": IN, "replyContextId": OUT}
-    assert one(reaction | {"text": text}).emoji == ""
-    assert one(reaction).emoji == ""
+    assert only_record(reaction | {"text": text}).emoji == ""
+    assert only_record(reaction).emoji == ""
 
 
 @pytest.mark.parametrize("text", [7, 1.5, True, False, [], ["👍"], {}, {"emoji": "👍"}])
 def test_a_broken_emoji_is_not_a_removed_reaction(text: Any) -> None:
     reaction = {"eventType": "message", "type": "reaction", "whatsappMessageId": IN, "text": text}
-    assert one(reaction).emoji is None
+    assert only_record(reaction).emoji is None
 
 
 @pytest.mark.parametrize("data", ["👍", {"unicode": "👍"}, ["👍"], 7])
 def test_something_else_where_the_emoji_might_be_is_not_a_removed_reaction(data: Any) -> None:
     reaction = {"eventType": "message", "type": "reaction", "whatsappMessageId": IN, "data": data}
-    record = one(reaction)
+    record = only_record(reaction)
     assert record.emoji is None
     assert json.loads(record.details)["data"] == data
 
@@ -232,7 +234,7 @@ def test_something_else_where_the_emoji_might_be_is_not_a_removed_reaction(data:
 
 @pytest.mark.parametrize("owner", [True, "true", "True"])
 def test_a_message_of_ours_is_no_answer(owner: Any) -> None:
-    record = one(
+    record = only_record(
         {"eventType": "message", "whatsappMessageId": IN, "type": "text", "text": "STOP", "owner": owner}
     )
     assert isinstance(record, OtherEvent)
@@ -240,15 +242,15 @@ def test_a_message_of_ours_is_no_answer(owner: Any) -> None:
 
 @pytest.mark.parametrize("owner", [False, "false", None, 0, "", "no"])
 def test_a_message_of_theirs_is_an_answer(owner: Any) -> None:
-    record = one(
+    record = only_record(
         {"eventType": "message", "whatsappMessageId": IN, "type": "text", "text": "STOP", "owner": owner}
     )
     assert (record.kind, record.reply_text) == (Kind.REPLIED, "STOP")
 
 
 def test_only_samples_of_the_documentation_are_tests() -> None:
-    assert one(event_of("sample_callback")).is_test
-    assert not one(event_of("text_that_quotes_nothing")).is_test
+    assert only_record(event_of("sample_callback")).is_test
+    assert not only_record(event_of("text_that_quotes_nothing")).is_test
 
 
 # Bad input
@@ -276,7 +278,7 @@ def test_no_other_value_costs_an_event(junk: Any) -> None:
     ):
         event = event_of(name)
         for key in event.keys() - ids:
-            assert not isinstance(one(event | {key: junk}), Rejected), key
+            assert not isinstance(only_record(event | {key: junk}), Rejected), key
 
 
 def test_an_empty_array_has_no_elements() -> None:

@@ -147,9 +147,9 @@ def rows(
 ) -> list[dict[str, Any]]:
     """Return all rows of `table` by key, without surrogate ids, times of writing or blanking, and the columns of `ignoring`."""
     without = {*NOT_COMPARED, *ignoring}
-    found = database.query(f"SELECT * FROM $(schema).{table}")
-    found.sort(key=lambda row: row["key"])
-    return [{name: value for name, value in row.items() if name not in without} for row in found]
+    stored_rows = database.query(f"SELECT * FROM $(schema).{table}")
+    stored_rows.sort(key=lambda row: row["key"])
+    return [{name: value for name, value in row.items() if name not in without} for row in stored_rows]
 
 
 def all_rows(database: Database, *, ignoring: Iterable[str] = ()) -> dict[str, list[dict[str, Any]]]:

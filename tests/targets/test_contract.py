@@ -42,7 +42,7 @@ def response(key: bytes = b"k" * 16, **fields: Any) -> Response:
     )
 
 
-def test_a_target_keeps_its_identity_whatever_its_settings_become(database: Database) -> None:
+def test_a_target_keeps_its_identity_when_its_settings_change(database: Database) -> None:
     """As which it is known to the inboxes; a name of a consumer, so that it can name a file."""
     with closing(database.open()) as target:
         identity = target.identity
@@ -53,8 +53,8 @@ def test_a_target_keeps_its_identity_whatever_its_settings_become(database: Data
         target.save_settings(time_zone="UTC", attribution_hours=72)
     with closing(database.open(dry_run=True)) as target:
         assert target.identity == identity
-    found = database.query("SELECT name, value FROM $(schema).setting")
-    assert {row["name"]: row["value"] for row in found} == {
+    stored_settings = database.query("SELECT name, value FROM $(schema).setting")
+    assert {row["name"]: row["value"] for row in stored_settings} == {
         "identity": identity,
         "time_zone": "UTC",
         "attribution_hours": "72",
@@ -134,11 +134,11 @@ def test_text_of_every_kind_survives(target: Target, database: Database, words: 
 
 
 def test_counts_tell_new_filled_and_duplicate_apart(target: Target) -> None:
-    one, two = response(b"1" * 16), response(b"2" * 16, kind=Kind.READ)
-    assert target.apply(Batch(records=[one, two])) == Outcome(inserted={"sent": 1, "read": 1})
+    sent, read = response(b"1" * 16), response(b"2" * 16, kind=Kind.READ)
+    assert target.apply(Batch(records=[sent, read])) == Outcome(inserted={"sent": 1, "read": 1})
     filled = response(b"1" * 16, client_reference="spring")
-    third = response(b"3" * 16)
-    assert target.apply(Batch(records=[filled, two, third])) == Outcome(
+    new = response(b"3" * 16)
+    assert target.apply(Batch(records=[filled, read, new])) == Outcome(
         inserted={"sent": 1}, filled=1, duplicates=1
     )
 
@@ -196,7 +196,7 @@ def deliveries(draw: st.DrawFn, tables: Sequence[type[Record]] = TABLES) -> list
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(made=deliveries())
 def test_the_upsert_is_the_merging_rule(target: Target, database: Database, made: list[Record]) -> None:
-    """Row by row, in every order of arrival, SQL comes to what `merging.fold` comes to."""
+    """Row by row, in every order of arrival, SQL gives the same as `merge.fold`."""
     (expected,) = merge.fold(made)
     wanted = {name: _stored(value) for name, value in msgspec.structs.asdict(expected).items()}
     for order in itertools.islice(itertools.permutations(made), 6):
@@ -211,7 +211,7 @@ def test_a_bare_delivery_takes_nothing_from_a_whole_row_and_the_other_way_round(
 ) -> None:
     """Rows without answers and failures are written without those columns."""
     bare = response(phone="+15550001111")
-    whole = response(
+    complete = response(
         profile_name="Ann",
         emoji="",
         reply_text="yes",
@@ -220,9 +220,9 @@ def test_a_bare_delivery_takes_nothing_from_a_whole_row_and_the_other_way_round(
         errors="[]",
         billable=False,
     )
-    (expected,) = merge.fold([bare, whole])
+    (expected,) = merge.fold([bare, complete])
     wanted = {name: _stored(value) for name, value in msgspec.structs.asdict(expected).items()}
-    for first, second in ((bare, whole), (whole, bare)):
+    for first, second in ((bare, complete), (complete, bare)):
         clear(database)
         assert target.apply(Batch(records=[first])) == Outcome(inserted={"sent": 1})
         assert target.apply(Batch(records=[second])) == Outcome(filled=1)
@@ -272,14 +272,14 @@ def test_a_rejection_that_happens_again_stays_open(target: Target) -> None:
 def test_rejected_notifications_come_in_batches_without_end(target: Target) -> None:
     notifications = [notification(b"no json %d" % number, number) for number in range(250)]
     target.apply(decode_batch(notifications, frozenset()))
-    found = [source for batch in target.rejected_notifications() for source in batch]
-    assert sorted(source.body for source in found) == sorted(source.body for source in notifications)
+    sources = [source for batch in target.rejected_notifications() for source in batch]
+    assert sorted(source.body for source in sources) == sorted(source.body for source in notifications)
 
 
 def test_rebuild_removes_only_what_came_from_the_chosen(target: Target, database: Database) -> None:
-    one, two = notification(receipts("wamid.A"), 1), notification(receipts("wamid.B"), 2)
-    target.apply(decode_batch([one, two], frozenset()))
-    outcome = target.rebuild([("inbox-a", 1)], [decode_batch([one], frozenset())])
+    first, second = notification(receipts("wamid.A"), 1), notification(receipts("wamid.B"), 2)
+    target.apply(decode_batch([first, second], frozenset()))
+    outcome = target.rebuild([("inbox-a", 1)], [decode_batch([first], frozenset())])
     assert outcome.removed == 1
     assert outcome.inserted == {"sent": 1}
     assert len(rows(database)) == 2

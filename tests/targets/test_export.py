@@ -153,7 +153,7 @@ def test_ferg_gets_what_the_map_knows_in_its_own_form(facts: Facts) -> None:
 
 
 @pytest.mark.babelfish("leaves the escapes of JSON in texts from OPENJSON")
-def test_a_row_for_ferg_is_one_line_whatever_is_in_it(facts: Facts) -> None:
+def test_a_row_for_ferg_is_one_line_with_any_content(facts: Facts) -> None:
     awkward = "a\tb\r\nc\u2028d"
     columns = {"message_name": awkward, "communication_key": awkward, "urn": awkward}
     facts.map("spring", message_id="w1", **columns).tell(
@@ -289,7 +289,7 @@ def test_a_file_appears_whole_or_not_at_all(facts: Facts, tmp_path: Path) -> Non
     with pytest.raises(RuntimeError), atomic_write(path) as draft:  # noqa: PT012
         draft.write("half")
         raise RuntimeError
-    assert [found.name for found in path.parent.iterdir()] == ["responses.csv"]
+    assert [file.name for file in path.parent.iterdir()] == ["responses.csv"]
     assert "w1" in path.read_text(encoding="utf-8")
 
 
@@ -310,7 +310,7 @@ def test_a_file_that_appeared_in_the_meantime_is_not_replaced(
     with pytest.raises(ConfigurationError, match="no file is replaced"):
         exports.write_file(facts.target, Export(), exports.Layout(), path, replace=False)
     assert path.read_text(encoding="utf-8") == "not read yet"
-    assert [found.name for found in path.parent.iterdir()] == ["responses.csv"]
+    assert [file.name for file in path.parent.iterdir()] == ["responses.csv"]
     assert exports.write_file(facts.target, Export(), exports.Layout(), path) == 1
     assert "w1" in path.read_text(encoding="utf-8")
 

@@ -28,8 +28,8 @@ def test_rows_of_message_map_are_found_however_the_site_writes_the_number(
 ) -> None:
     for spelling in [*SPELLINGS, "+4917011111112", "+49170111111112", "017011111111"]:
         map_message(database, phone=spelling)
-    found = [row["phone"] for row in target.find(ANN, NOW)["message_map"]]
-    assert found == SPELLINGS
+    phones = [row["phone"] for row in target.find(ANN, NOW)["message_map"]]
+    assert phones == SPELLINGS
 
 
 def test_numbers_in_texts_are_found_however_they_are_written(target: Target) -> None:
@@ -38,14 +38,14 @@ def test_numbers_in_texts_are_found_however_they_are_written(target: Target) -> 
     for spelling in SPELLINGS:
         columns += [{"reply_text": f"call {spelling}."}, {"details": written({"phone": spelling})}]
     columns.append({"client_reference": "+4917011111111"})
-    records = [response(key(number), **one) for number, one in enumerate(columns, start=1)]
+    records = [response(key(number), **record) for number, record in enumerate(columns, start=1)]
     events = [
         other(key(100 + number), details=written([spelling])) for number, spelling in enumerate(SPELLINGS)
     ]
     target.apply(Batch(records=[*records, *events, response(key(99), reply_text="+49 170 1111111 2")]))
-    found = target.find(ANN, NOW)
-    assert {row["key"] for row in found["response"]} == {one.key for one in records}
-    assert {row["key"] for row in found["other_event"]} == {one.key for one in events}
+    rows_by_table = target.find(ANN, NOW)
+    assert {row["key"] for row in rows_by_table["response"]} == {record.key for record in records}
+    assert {row["key"] for row in rows_by_table["other_event"]} == {record.key for record in events}
 
 
 @pytest.mark.parametrize(
@@ -64,9 +64,9 @@ def test_numbers_in_received_json_are_found(target: Target, number: str) -> None
             ]
         )
     )
-    found = target.find(ANN, NOW)
-    assert [row["key"] for row in found["response"]] == [key(1)]
-    assert [row["key"] for row in found["other_event"]] == [key(3)]
+    rows_by_table = target.find(ANN, NOW)
+    assert [row["key"] for row in rows_by_table["response"]] == [key(1)]
+    assert [row["key"] for row in rows_by_table["other_event"]] == [key(3)]
     assert target.find(Person(message_ids=frozenset({"wamid.1"})), NOW)["response"] == []
 
 
@@ -83,7 +83,7 @@ def test_a_rebuild_keeps_records_that_it_is_told_to(
     target.apply(Batch(records=[response(key(1)), response(key(2)), response(key(3), notification_id=9)]))
     number = response(key(1)).notification_id
     outcome = target.rebuild([("inbox-a", number)], [], keep)
-    left = {key(3), *(one for one in keep)}
-    assert {row["key"] for row in rows(database)} == left
-    assert outcome.removed == 3 - len(left)
-    assert target.rebuild([("inbox-a", number)], []).removed == len(left) - 1, "nothing is remembered"
+    remaining = {key(3), *(record for record in keep)}
+    assert {row["key"] for row in rows(database)} == remaining
+    assert outcome.removed == 3 - len(remaining)
+    assert target.rebuild([("inbox-a", number)], []).removed == len(remaining) - 1, "nothing is remembered"

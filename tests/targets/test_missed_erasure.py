@@ -31,7 +31,7 @@ def test_rows_about_the_person_are_removed_and_rows_about_others_stay(
     target: Target, database: Database
 ) -> None:
     person = Person(phones=frozenset({f"+{ANN}"}), message_ids=frozenset({"wamid.OUT00001"}))
-    broken = [text("", **{"from": who}) | {"id": None} for who in (ANN, BOB)]
+    broken = [text("", **{"from": number}) | {"id": None} for number in (ANN, BOB)]
     target.apply(decode([notification(envelope(value(messages=broken)), 7)]))
     target.apply(
         Batch(
@@ -51,9 +51,9 @@ def test_rows_about_the_person_are_removed_and_rows_about_others_stay(
     map_message(database, phone=f"+{ANN}", campaign="not sent yet")
     map_message(database, message_id="wamid.OUT00001", sent_at="2020-01-01 00:00:00")
     outcome = sweep(target, HASHING, HASHING.bury(person, ERASED_AT), decode)
-    left = {row["key"]: row for row in rows(database)}
-    assert left.keys() == {key(2), key(3), key(6)}
-    assert (left[key(3)]["reply_text"], left[key(3)]["details"]) == (None, '{"b":1}')
+    remaining = {row["key"]: row for row in rows(database)}
+    assert remaining.keys() == {key(2), key(3), key(6)}
+    assert (remaining[key(3)]["reply_text"], remaining[key(3)]["details"]) == (None, '{"b":1}')
     (event,) = rows(database, "other_event")
     assert json.loads(event["details"]) == {"people": [{"p": BOB}]}
     mapped = database.query("SELECT campaign FROM $(schema).message_map")

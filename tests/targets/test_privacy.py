@@ -49,10 +49,12 @@ def template(key: bytes = b"t" * 16, **fields: Any) -> TemplateEvent:
     return TemplateEvent(**({n: v for n, v in common.items() if n in names} | {"field": "status"} | fields))
 
 
-def found(target: Target, person: Person = ANN, until: Any = NOW) -> dict[str, list[bytes]]:
+def keys_by_table(target: Target, person: Person = ANN, until: Any = NOW) -> dict[str, list[bytes]]:
     """Return the keys of the rows about `person`, by table."""
-    there = target.find(person, until)
-    return {table: sorted(row["key"] for row in there[table]) for table in ("response", "other_event")}
+    rows_by_table = target.find(person, until)
+    return {
+        table: sorted(row["key"] for row in rows_by_table[table]) for table in ("response", "other_event")
+    }
 
 
 def map_message(database: Database, **columns: str) -> None:
@@ -87,14 +89,14 @@ def test_a_person_is_found_by_their_number_in_every_way_of_writing_it_and_by_the
         response(key(5), phone_raw="0015550001111"),
         response(key(6), user_id=USER, group_id="a group"),
     ]
-    others = [
+    other_records = [
         response(key(7), phone="+15550001112", phone_raw="15550001112"),
         response(key(8), user_id=USER.lower()),
         response(key(9), business_phone=PHONE),
         response(key(10)),
     ]
-    target.apply(Batch(records=[*about_ann, *others]))
-    assert found(target)["response"] == [record.key for record in about_ann]
+    target.apply(Batch(records=[*about_ann, *other_records]))
+    assert keys_by_table(target)["response"] == [record.key for record in about_ann]
     assert target.find(Person(), NOW) == NOBODY
 
 
@@ -112,7 +114,7 @@ def test_what_occurred_later_is_not_found(target: Target) -> None:
             ]
         )
     )
-    assert found(target) == {"response": [key(1), key(5)], "other_event": [key(6)]}
+    assert keys_by_table(target) == {"response": [key(1), key(5)], "other_event": [key(6)]}
 
 
 def test_rows_about_a_persons_message_are_found_unless_they_name_another_person(
@@ -120,7 +122,7 @@ def test_rows_about_a_persons_message_are_found_unless_they_name_another_person(
 ) -> None:
     about = {"about_message_id": "wamid.ann"}
     about_ann = [response(key(1), message_id="wamid.ann"), response(key(2), **about)]
-    others = [
+    other_records = [
         response(key(3), phone="+15550009999", **about),
         response(key(4), phone_raw="hidden", **about),
         response(key(5), user_id="US.1", **about),
@@ -132,8 +134,8 @@ def test_rows_about_a_persons_message_are_found_unless_they_name_another_person(
         other(key(9), message_id="wamid.ann", phone="+15550009999"),
         other(key(10), message_id="wamid.ann", user_id="US.1"),
     ]
-    target.apply(Batch(records=[*about_ann, *others, *events]))
-    assert found(target) == {"response": [key(1), key(2)], "other_event": [key(8)]}
+    target.apply(Batch(records=[*about_ann, *other_records, *events]))
+    assert keys_by_table(target) == {"response": [key(1), key(2)], "other_event": [key(8)]}
 
 
 def test_other_events_are_found_by_what_stands_in_their_details(target: Target) -> None:
@@ -151,8 +153,8 @@ def test_other_events_are_found_by_what_stands_in_their_details(target: Target) 
         other(key(10), details="A%bxc"),
     ]
     target.apply(Batch(records=events))
-    assert found(target)["other_event"] == [key(1), key(2), key(3), key(5)]
-    assert found(target, odd)["other_event"] == [key(8)]
+    assert keys_by_table(target)["other_event"] == [key(1), key(2), key(3), key(5)]
+    assert keys_by_table(target, odd)["other_event"] == [key(8)]
 
 
 @pytest.mark.parametrize("column", ["reply_text", "reply_payload", "details"])
@@ -169,30 +171,34 @@ def test_texts_of_other_people_are_found_by_a_number_in_any_format(target: Targe
         '{"to": "\u202a+1\u00a0555.000.1111\u202c"}',
         f'{{"user": "{USER}"}}',
     ]
-    others = ['{"to": "15550001112"}', '{"to": "1555", "no": "0001111"}', f'{{"user": "{USER.lower()}"}}']
+    other_texts = [
+        '{"to": "15550001112"}',
+        '{"to": "1555", "no": "0001111"}',
+        f'{{"user": "{USER.lower()}"}}',
+    ]
     records = [
         response(key(number), **bob | {column: text})
-        for number, text in enumerate([*texts, *others], start=1)
+        for number, text in enumerate([*texts, *other_texts], start=1)
     ]
     target.apply(Batch(records=[*records, response(key(99), **bob)]))
-    assert found(target)["response"] == [record.key for record in records[: len(texts)]]
+    assert keys_by_table(target)["response"] == [record.key for record in records[: len(texts)]]
 
 
 def test_rows_are_found_with_all_their_columns(target: Target, database: Database) -> None:
     target.apply(Batch(records=[response(phone=PHONE, is_test=True), other(phone=PHONE)]))
     map_message(database, phone=PHONE, sent_at="2026-11-21 12:30:00.250")
-    there = target.find(ANN, NOW)
-    for table, (row,) in there.items():
+    rows_by_table = target.find(ANN, NOW)
+    for table, (row,) in rows_by_table.items():
         (stored,) = database.query(f"SELECT * FROM $(schema).{table}")
         assert {
             name: sql_datetime.text(value) if hasattr(value, "tzinfo") else value
             for name, value in row.items()
         } == stored
-    (row,) = there["response"]
+    (row,) = rows_by_table["response"]
     assert (row["key"], row["received_at"], row["occurred_at"], row["blanked_at"]) == (
         b"k" * 16, NOW, NOW, None,
     )  # fmt: skip
-    assert there["message_map"][0]["sent_at"] == timestamps.parse("2026-11-21T12:30:00.25Z")
+    assert rows_by_table["message_map"][0]["sent_at"] == timestamps.parse("2026-11-21T12:30:00.25Z")
 
 
 def test_what_was_sent_to_a_person_is_found_by_number_and_by_message(
@@ -215,7 +221,7 @@ def test_people_with_thousands_of_messages_are_found(target: Target) -> None:
         phones=frozenset(f"+1555{number:07}" for number in range(3000)),
         message_ids=frozenset(f"wamid.{number}" for number in range(5, 3005)) | {"x" * 5000},
     )
-    assert found(target, many)["response"] == [key(number) for number in range(5, 10)]
+    assert keys_by_table(target, many)["response"] == [key(number) for number in range(5, 10)]
 
 
 def test_all_rows_about_people_can_be_read(target: Target, database: Database) -> None:
@@ -229,35 +235,35 @@ def test_all_rows_about_people_can_be_read(target: Target, database: Database) -
     ]
     target.apply(Batch(records=records))
     map_message(database, phone="+15550003333", sent_at="2026-09-01 10:00:00")
-    found = [(table, row) for table, some in target.about_people(timestamps.EARLIEST) for row in some]
-    assert [table for table, _ in found] == ["response", "response", "other_event", "message_map"]
-    rows = {row["key"]: row for _, row in found[:3]}
+    pairs = [(table, row) for table, batch in target.about_people(timestamps.EARLIEST) for row in batch]
+    assert [table for table, _ in pairs] == ["response", "response", "other_event", "message_map"]
+    rows = {row["key"]: row for _, row in pairs[:3]}
     assert rows[key(1)]["occurred_at"] == NOW
     assert {rows[key(1)][name] for name in ("phone", "user_id", "reply_text", "client_reference")} == {
         PHONE, USER, "hi", "r"
     }  # fmt: skip
     assert rows[key(3)]["details"] == "{}"
-    mapped = found[3][1]
+    mapped = pairs[3][1]
     assert mapped["phone"] == "+15550003333"
     assert mapped["sent_at"] == timestamps.parse("2026-09-01T10:00:00Z")
     assert mapped["inserted_at"] > mapped["sent_at"]
     minute = timedelta(minutes=1)
-    assert [row for _, some in target.about_people(timestamps.now() - minute) for row in some] == [
-        row for _, row in found
+    assert [row for _, batch in target.about_people(timestamps.now() - minute) for row in batch] == [
+        row for _, row in pairs
     ]
-    assert [row for _, some in target.about_people(timestamps.now() + minute) for row in some] == []
+    assert [row for _, batch in target.about_people(timestamps.now() + minute) for row in batch] == []
 
 
 def test_kept_notifications_are_those_of_all_rejections(target: Target) -> None:
-    settled, two, open_ = (
+    resolved, decoded, open_ = (
         notification(b"resolved", 1), notification(receipts("wamid.A"), 2, "nobody"), notification(b"{", 3)
     )  # fmt: skip
-    target.apply(decode_batch([settled, two, open_], frozenset()))
-    target.apply(decode_batch([two._replace(provider="meta")], target.open_rejections()))
+    target.apply(decode_batch([resolved, decoded, open_], frozenset()))
+    target.apply(decode_batch([decoded._replace(provider="meta")], target.open_rejections()))
     assert len(target.open_rejections()) == 2
     stored = [source for batch in target.kept_notifications() for source in batch]
     assert sorted((source.id, source.body, source.received_at) for source in stored) == sorted(
-        (source.id, source.body, source.received_at) for source in (settled, two, open_)
+        (source.id, source.body, source.received_at) for source in (resolved, decoded, open_)
     )
 
 
@@ -285,7 +291,9 @@ def erase(target: Target, **more: Any) -> Outcome:
 
 
 def ids(target: Target, person: Person = ANN) -> dict[str, list[int]]:
-    return {table: [row["id"] for row in there] for table, there in target.find(person, NOW).items()}
+    return {
+        table: [row["id"] for row in found_rows] for table, found_rows in target.find(person, NOW).items()
+    }
 
 
 def rejected(number: int, *elements: paths.Path) -> Batch:
@@ -295,14 +303,14 @@ def rejected(number: int, *elements: paths.Path) -> Batch:
 
 def test_a_person_is_erased_and_the_others_stay(target: Target, database: Database) -> None:
     about = [response(key(1), phone=PHONE), response(key(2), phone=PHONE), other(key(3), details=PHONE)]
-    others = [response(key(4), phone="+15550009999"), other(key(5)), template(key(6))]
-    target.apply(Batch(records=[*about, *others]))
+    other_records = [response(key(4), phone="+15550009999"), other(key(5)), template(key(6))]
+    target.apply(Batch(records=[*about, *other_records]))
     target.apply(rejected(7, ("a",), ("b",)))
     target.apply(rejected(8, ("a",)))
     map_message(database, phone=PHONE)
     map_message(database, phone="+15550009999")
     body_key = rejected(7, ()).rejected[0].body_key
-    again = Batch(records=[response(key(9), phone="+15550009999"), others[0]])
+    again = Batch(records=[response(key(9), phone="+15550009999"), other_records[0]])
 
     outcome = erase(
         target, rows=ids(target), bodies=[body_key], batch=again, tombstones=STONES, erasure=ERASURE
@@ -432,8 +440,8 @@ def test_the_text_of_answers_is_blanked_and_that_of_receipts_stays(
     target: Target, database: Database, kind: Kind
 ) -> None:
     receipt = kind in (Kind.SENT, Kind.DELIVERED, Kind.READ, Kind.PLAYED, Kind.FAILED)
-    told = {"profile_name": "Ann", "emoji": "", "client_reference": "spring", "reply_type": "text"}
-    made = response(kind=kind, phone=PHONE, **told, **WRITTEN)
+    profile = {"profile_name": "Ann", "emoji": "", "client_reference": "spring", "reply_type": "text"}
+    made = response(kind=kind, phone=PHONE, **profile, **WRITTEN)
     target.apply(Batch(records=[made]))
     (before,) = raw(database)
     assert blank(target) == RetentionResult(blanked=0 if receipt else 1)
@@ -460,7 +468,7 @@ def test_only_what_occurred_before_is_blanked(target: Target, database: Database
     assert [row["reply_text"] for row in rows(database)] == [None, "yes, please"]
 
 
-def test_blanked_stays_blanked_whatever_is_delivered_again(target: Target, database: Database) -> None:
+def test_blanked_text_stays_blanked_after_any_delivery(target: Target, database: Database) -> None:
     made = response(kind=Kind.REPLIED, **WRITTEN)
     target.apply(Batch(records=[made]))
     blank(target)
@@ -492,12 +500,14 @@ def test_what_was_blanked_still_learns_everything_else(target: Target, database:
     assert blank(target) == RetentionResult(blanked=1), (
         "also where nothing was written: it may be delivered later"
     )
-    whole = response(kind=Kind.REPLIED, client_reference="spring", profile_name="Ann", **WRITTEN)
+    complete = response(kind=Kind.REPLIED, client_reference="spring", profile_name="Ann", **WRITTEN)
     earlier = msgspec.structs.replace(bare, received_at=NOW - DAY, details='{"earlier": true}')
-    assert target.apply(Batch(records=[whole, response(key(2))])) == Outcome(inserted={"sent": 1}, filled=1)
+    assert target.apply(Batch(records=[complete, response(key(2))])) == Outcome(
+        inserted={"sent": 1}, filled=1
+    )
     assert target.apply(Batch(records=[earlier])) == Outcome(filled=1)
-    assert target.apply(Batch(records=[whole])) == Outcome(duplicates=1)
-    expected = merge.blanked(merge.merge(merge.merge(bare, whole), earlier))
+    assert target.apply(Batch(records=[complete])) == Outcome(duplicates=1)
+    expected = merge.blanked(merge.merge(merge.merge(bare, complete), earlier))
     row = next(row for row in rows(database) if row["key"] == bare.key)
     assert row["profile_name"] == "Ann"
     assert row == {
@@ -556,21 +566,21 @@ def test_old_rows_are_deleted_from_every_table(target: Target, database: Databas
     assert target.apply_retention(text_before=None, rows_before=NOW) == RetentionResult()
 
 
-@pytest.mark.parametrize("what", ["text_before", "rows_before"])
+@pytest.mark.parametrize("limit", ["text_before", "rows_before"])
 def test_rejections_go_with_the_text_as_they_hold_whole_notifications(
-    target: Target, database: Database, what: str
+    target: Target, database: Database, limit: str
 ) -> None:
     for number in (1, 2, 3):
         target.apply(rejected(number, ("a",), ("b",)))
     second = notification(b"", 2).received_at
     # The bytes of the first are rejected once more, for another reason, and later.
     again = notification(b'{"entry": 1}', 3, provider="wati")
-    target.apply(Batch(rejected=[reject(again, "wati", (), "it is none of Wati's")]))
+    target.apply(Batch(rejected=[reject(again, "wati", (), "not from Wati")]))
     limits: dict[str, Any] = {"text_before": None, "rows_before": None}
-    assert target.apply_retention(**(limits | {what: second})) == RetentionResult(deleted=2)
+    assert target.apply_retention(**(limits | {limit: second})) == RetentionResult(deleted=2)
     assert sorted(row["notification_id"] for row in rows(database, "rejected")) == [2, 2, 3, 3, 3]
     assert len(raw(database, "rejected_notification")) == 3
-    assert target.apply_retention(**(limits | {what: NOW + DAY})) == RetentionResult(deleted=5)
+    assert target.apply_retention(**(limits | {limit: NOW + DAY})) == RetentionResult(deleted=5)
     assert raw(database, "rejected_notification") == raw(database, "rejected") == []
 
 
@@ -667,7 +677,7 @@ def test_rows_are_erased_from_a_file_that_another_program_reads(tmp_path: Path) 
             reader.execute("SELECT * FROM response").fetchone()
             assert erase(target, rows=ids(target)).removed == 1
             assert target.find(ANN, NOW) == NOBODY
-    assert PHONE.encode() not in _bytes(path), "at the latest when everybody has closed it"
+    assert PHONE.encode() not in _bytes(path), "at the latest when all connections are closed"
 
 
 def test_retention_finds_old_rows_by_an_index(tmp_path: Path) -> None:

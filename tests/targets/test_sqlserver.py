@@ -272,9 +272,9 @@ def test_a_missing_table_or_view_is_named_and_created_again(
         f'[target]\nkind = "sqlserver"\nschema = "{database.schema}"\nconnection = {{ env = "TARGET" }}\n',
     )
     for command in (["schema", "check"], ["target", "check"]):
-        found = run(tmp_path, *command, TARGET=SERVER)
-        assert found.returncode == 3
-        output = (found.stdout + found.stderr).decode()
+        result = run(tmp_path, *command, TARGET=SERVER)
+        assert result.returncode == 3
+        output = (result.stdout + result.stderr).decode()
         assert "missing: gather_run, campaign_funnel" in " ".join(output.split()), output
     applied = run(tmp_path, "schema", "apply", TARGET=SERVER)
     assert (applied.returncode, applied.stderr) == (0, b"")

@@ -6,7 +6,7 @@ from gatherer.targets.sqlserver import errors, session
 from gatherer.targets.sqlserver.connection import Access
 from gatherer.targets.sqlserver.errors import Category
 
-# Its wheels for Linux need the driver manager of the system, which not everybody may install.
+# Its wheels for Linux need the driver manager of the system, which not every account may install.
 pyodbc = pytest.importorskip(
     "pyodbc", reason="LOUD: unixODBC is missing, so the table of faults was not tried", exc_type=ImportError
 )
@@ -53,17 +53,17 @@ def test_an_error_is_classified_by_number_and_state(
 
 
 @pytest.mark.parametrize(
-    ("number", "words", "left"),
+    ("number", "words", "remaining"),
     [
         (2628, "Cut in table 'd.s.t', column 'phone'. Truncated value: '+15550001234 (5) (SQLx)\nmore'.", "Cut in table 'd.s.t', column 'phone'"),
         (2628, "Abgeschnitten in Spalte 'phone'. Abgeschnittener Wert: '+15550001234'.", "Abgeschnitten in Spalte 'phone'"),
         (245, "Conversion failed when converting the nvarchar value '+15550001234' to data type int.", "Conversion failed when converting the nvarchar value"),
     ],
 )  # fmt: skip
-def test_values_of_rows_are_removed_from_errors(number: int, words: str, left: str) -> None:
+def test_values_of_rows_are_removed_from_errors(number: int, words: str, remaining: str) -> None:
     """In every language of the server. They would stay in logs, and in rejections that outlive the row."""
     error = pyodbc.DataError("22001", f"[22001] {_DRIVER}{words} ({number}) (SQLExecute)")
-    assert str(errors.from_pyodbc(error)) == f"{left} (error {number})"
+    assert str(errors.from_pyodbc(error)) == f"{remaining} (error {number})"
 
 
 class _Connection:
@@ -102,8 +102,8 @@ def test_errors_say_what_to_do_and_show_no_password() -> None:
     error = pyodbc.InterfaceError(
         "28000", f"[28000] {_DRIVER}Login failed: hunter2. (18456) (SQLDriverConnect)"
     )
-    said = str(errors.from_pyodbc(error, ["hunter2"]))
-    assert "hunter2" not in said
-    assert "check user and password" in said
+    message = str(errors.from_pyodbc(error, ["hunter2"]))
+    assert "hunter2" not in message
+    assert "check user and password" in message
     denied = pyodbc.ProgrammingError("42000", f"[42000] {_DRIVER}Permission denied. (229) (SQLExecute)")
     assert "grants.sql" in str(errors.from_pyodbc(denied))

@@ -121,9 +121,9 @@ def test_what_is_left_of_erasures_has_the_same_columns_in_both(table: str, field
 def test_the_text_of_the_same_kinds_is_blanked_as_is_indexed_for_it(package: str) -> None:
     receipts = {Kind.SENT, Kind.DELIVERED, Kind.READ, Kind.PLAYED, Kind.FAILED}
     listed = [
-        found
+        kinds
         for name in ("tables", "blank")
-        for found in re.findall(
+        for kinds in re.findall(
             r"kind IN \((.*?)\)",
             (files(package) / "sql" / f"{name}.sql").read_text(encoding="utf-8"),
             re.DOTALL,
@@ -157,20 +157,20 @@ def test_the_printed_script_holds_everything_and_records_it() -> None:
     assert f"VALUES ({schema.VERSION}, {schema.VERSION});\nGO" in script
 
 
-def test_the_grants_are_what_the_check_asks_for() -> None:
+def test_the_grants_are_the_rights_that_the_check_requires() -> None:
     text = Path("config/sqlserver/grants.sql").read_text(encoding="utf-8")
     granted = {
         (table, right.strip())
         for rights, table in re.findall(r"^GRANT ([A-Z, ]+) ON \$\(schema\)\.(\w+) TO", text, re.MULTILINE)
         for right in rights.split(",")
     }
-    asked = {(table, right) for table, rights in inspection.RIGHTS.items() for right in rights}
+    required = {(table, right) for table, rights in inspection.RIGHTS.items() for right in rights}
     views = {("mapped_message", "SELECT"), ("response_campaign", "SELECT")}
-    assert granted == asked - views
+    assert granted == required - views
     assert "GRANT SELECT ON SCHEMA::$(schema) TO gatherer_writer" in text, (
         "for the views, which are created again"
     )
-    assert {table for table, _ in asked} <= {*schema.created("gatherer")}
+    assert {table for table, _ in required} <= {*schema.created("gatherer")}
 
 
 # --- connection strings ---------------------------------------------------------------------------
@@ -272,8 +272,8 @@ def test_refused_records_are_found_one_by_one() -> None:
         tries += 1
         return _refusal() if any(record.key in bad for record in part) else None
 
-    found = {record.key for record, _ in row_errors.find(records, attempt, _refusal())}
-    assert found == bad
+    refused = {record.key for record, _ in row_errors.find(records, attempt, _refusal())}
+    assert refused == bad
     assert tries < 40
 
 

@@ -43,15 +43,15 @@ def fact(kind: str, message_id: str, clock: str = "12:00", day: int = 20, **fiel
 
 
 class Facts:
-    """A target that was told some facts, to ask questions of."""
+    """A target with some facts, whose views a test queries."""
 
     def __init__(self, database: Database) -> None:
         self.database = database
         self.target = database.open()
 
     def tell(self, *facts: Record) -> "Facts":
-        for one in facts:
-            self.target.apply(Batch(records=[one]))
+        for record in facts:
+            self.target.apply(Batch(records=[record]))
         return self
 
     def map(self, campaign: str, **columns: str) -> "Facts":
@@ -62,12 +62,12 @@ class Facts:
         )
         return self
 
-    def ask(self, view: str, **where: Any) -> list[dict[str, Any]]:
+    def query(self, view: str, **where: Any) -> list[dict[str, Any]]:
         conditions = " AND ".join(f"{name} = ?" for name in where) or "1 = 1"
         return self.database.query(f"SELECT * FROM $(schema).{view} WHERE {conditions}", *where.values())
 
-    def one(self, view: str, **where: Any) -> dict[str, Any]:
-        (row,) = self.ask(view, **where)
+    def row(self, view: str, **where: Any) -> dict[str, Any]:
+        (row,) = self.query(view, **where)
         return row
 
     def close(self) -> None:
@@ -98,8 +98,8 @@ def facts(databases: Databases) -> Iterator[Facts]:
         yield opened
 
 
-def in_every_order(databases: Databases, *told: Record) -> Iterator[Facts]:
-    for order in itertools.permutations(told):
+def in_every_order(databases: Databases, *records: Record) -> Iterator[Facts]:
+    for order in itertools.permutations(records):
         with closing(Facts(databases())) as facts:
             yield facts.tell(*order)
 
@@ -109,7 +109,7 @@ def in_every_order(databases: Databases, *told: Record) -> Iterator[Facts]:
 
 def test_a_read_without_delivered_was_delivered(databases: Databases) -> None:
     for facts in in_every_order(databases, fact("sent", "w1", "12:00"), fact("read", "w1", "12:05")):
-        row = facts.one("message_status")
+        row = facts.row("message_status")
         assert (row["status"], row["delivered_at"], row["read_at"]) == (
             "read",
             "2026-11-20 12:05:00.000",
@@ -118,13 +118,13 @@ def test_a_read_without_delivered_was_delivered(databases: Databases) -> None:
 
 
 def test_a_played_voice_message_was_read(facts: Facts) -> None:
-    assert facts.tell(fact("played", "w1", "12:05")).one("message_status")["status"] == "read"
+    assert facts.tell(fact("played", "w1", "12:05")).row("message_status")["status"] == "read"
 
 
 def test_delivered_after_failed_counts_as_delivered_and_keeps_the_failure(databases: Databases) -> None:
     failed = fact("failed", "w1", "12:01", errors="[]", error_code=131026, error_title="undeliverable")
     for facts in in_every_order(databases, failed, fact("delivered", "w1", "12:02"), fact("sent", "w1")):
-        row = facts.one("message_status")
+        row = facts.row("message_status")
         assert (row["status"], row["failed_at"], row["error_code"]) == (
             "delivered",
             "2026-11-20 12:01:00.000",
@@ -134,12 +134,12 @@ def test_delivered_after_failed_counts_as_delivered_and_keeps_the_failure(databa
 
 def test_a_failed_message_says_why(facts: Facts) -> None:
     facts.tell(fact("sent", "w1"), fact("failed", "w1", errors="[]", error_code=131049, error_details="cap"))
-    row = facts.one("message_status")
+    row = facts.row("message_status")
     assert (row["status"], row["error_code"], row["error_details"]) == ("failed", 131049, "cap")
 
 
 def test_a_delivered_without_sent_is_a_row(facts: Facts) -> None:
-    row = facts.tell(fact("delivered", "w1", "12:02")).one("message_status")
+    row = facts.tell(fact("delivered", "w1", "12:02")).row("message_status")
     assert (row["status"], row["sent_at"]) == ("delivered", None)
 
 
@@ -147,25 +147,25 @@ def test_a_marker_counts_only_until_its_reply_comes(databases: Databases) -> Non
     marker = fact("reply_marker", "w1", "12:09", about_message_id="w1")
     facts = Facts(databases())
     with closing(facts):
-        row = facts.tell(fact("sent", "w1"), marker).one("message_status")
+        row = facts.tell(fact("sent", "w1"), marker).row("message_status")
         assert (row["reply_count"], row["first_reply_text"]) == (1, None)
     reply = fact("replied", "r1", "12:08", about_message_id="w1", reply_text="yes")
-    for both in in_every_order(databases, fact("sent", "w1"), marker, reply):
-        row = both.one("message_status")
+    for target in in_every_order(databases, fact("sent", "w1"), marker, reply):
+        row = target.row("message_status")
         assert (row["reply_count"], row["first_reply_text"]) == (1, "yes")
 
 
 def test_a_marker_does_not_bring_back_a_revoked_reply(databases: Databases) -> None:
-    told = (
+    records = (
         fact("sent", "w1"),
         fact("reply_marker", "w1", "12:09", about_message_id="w1"),
         fact("replied", "r1", "12:08", about_message_id="w1", reply_text="oops"),
         fact("revoked", "x1", "12:10", about_message_id="r1"),
     )
-    for facts in in_every_order(databases, *told):
-        row = facts.map("spring", message_id="w1").one("message_status")
+    for facts in in_every_order(databases, *records):
+        row = facts.map("spring", message_id="w1").row("message_status")
         assert (row["reply_count"], row["first_reply_at"]) == (0, None)
-        assert facts.one("campaign_funnel")["replied"] == 0
+        assert facts.row("campaign_funnel")["replied"] == 0
 
 
 def test_message_status_counts_replies_and_shows_the_reaction(facts: Facts) -> None:
@@ -175,7 +175,7 @@ def test_message_status_counts_replies_and_shows_the_reaction(facts: Facts) -> N
         fact("replied", "r1", "12:10", about_message_id="w1", reply_text="first"),
         fact("reacted", "e1", "12:11", about_message_id="w1", emoji="👍"),
     )
-    row = facts.one("message_status")
+    row = facts.row("message_status")
     assert (row["reply_count"], row["first_reply_text"], row["reaction"]) == (2, "first", "👍")
 
 
@@ -183,20 +183,23 @@ def test_message_status_counts_replies_and_shows_the_reaction(facts: Facts) -> N
 
 
 def test_a_reply_shows_its_latest_edit(databases: Databases) -> None:
-    told = (
+    records = (
         fact("replied", "r1", "12:00", reply_text="yse"),
         fact("edited", "x1", "12:01", about_message_id="r1", reply_text="yes"),
         fact("edited", "x2", "12:02", about_message_id="r1", reply_text="yes please"),
     )
-    for facts in in_every_order(databases, *told):
-        row = facts.one("reply")
+    for facts in in_every_order(databases, *records):
+        row = facts.row("reply")
         assert (row["reply_text"], row["edited_at"]) == ("yes please", "2026-11-20 12:02:00.000")
 
 
 def test_a_revoked_reply_is_hidden(databases: Databases) -> None:
-    told = (fact("replied", "r1", reply_text="oops"), fact("revoked", "x1", "12:01", about_message_id="r1"))
-    for facts in in_every_order(databases, *told):
-        assert facts.ask("reply") == []
+    records = (
+        fact("replied", "r1", reply_text="oops"),
+        fact("revoked", "x1", "12:01", about_message_id="r1"),
+    )
+    for facts in in_every_order(databases, *records):
+        assert facts.query("reply") == []
 
 
 def test_a_reply_deleted_on_premises_is_hidden(databases: Databases) -> None:
@@ -214,7 +217,7 @@ def test_a_reply_deleted_on_premises_is_hidden(databases: Databases) -> None:
         message_id="r1",
     )
     for facts in in_every_order(databases, fact("replied", "r1"), fact("replied", "r2"), deleted):
-        assert [row["message_id"] for row in facts.ask("reply")] == ["r2"]
+        assert [row["message_id"] for row in facts.query("reply")] == ["r2"]
 
 
 def test_a_reaction_changed_and_removed_is_what_came_last(databases: Databases) -> None:
@@ -224,9 +227,9 @@ def test_a_reaction_changed_and_removed_is_what_came_last(databases: Databases) 
     )
     removed = fact("reacted", "e3", "12:03", about_message_id="w1", emoji="")
     for facts in in_every_order(databases, *changed):
-        assert facts.one("reaction_current")["emoji"] == "❤️"
+        assert facts.row("reaction_current")["emoji"] == "❤️"
         facts.tell(removed)
-        assert facts.ask("reaction_current") == []
+        assert facts.query("reaction_current") == []
 
 
 def test_people_react_for_themselves(facts: Facts) -> None:
@@ -235,7 +238,7 @@ def test_people_react_for_themselves(facts: Facts) -> None:
         fact("reacted", "e2", "12:02", about_message_id="w1", emoji="", phone="+15550003333"),
         fact("reacted", "e3", about_message_id="w1", emoji="🎉", phone=None, user_id="US.1"),
     )
-    assert {(row["person"], row["emoji"]) for row in facts.ask("reaction_current")} == {
+    assert {(row["person"], row["emoji"]) for row in facts.query("reaction_current")} == {
         ("+15550001111", "👍"),
         ("US.1", "🎉"),
     }
@@ -246,42 +249,42 @@ def test_a_person_whose_phone_is_withheld_later_still_has_one_reaction(databases
     by_user_id = fact("reacted", "e2", "12:02", about_message_id="w1", emoji="", phone=None, user_id="US.1")
     both = fact("delivered", "w1", user_id="US.1")
     for facts in in_every_order(databases, by_phone, by_user_id, both):
-        assert facts.ask("reaction_current") == []
+        assert facts.query("reaction_current") == []
     changed = fact("reacted", "e3", "12:03", about_message_id="w1", emoji="🎉", phone=None, user_id="US.1")
     with closing(Facts(databases())) as facts:
-        row = facts.tell(both, by_phone, changed).one("reaction_current")
+        row = facts.tell(both, by_phone, changed).row("reaction_current")
         assert (row["person"], row["phone"], row["user_id"]) == ("+15550001111", "+15550001111", "US.1")
 
 
 def test_an_unreadable_emoji_is_not_a_removed_reaction(facts: Facts) -> None:
     facts.tell(fact("reacted", "e1", about_message_id="w1", emoji=None))
-    assert facts.one("reaction_current")["emoji"] is None
+    assert facts.row("reaction_current")["emoji"] is None
 
 
 def test_the_latest_word_on_marketing_counts_for_each_number(databases: Databases) -> None:
-    told = (
+    records = (
         fact("opted_out", "o1", "12:00"),
         fact("opted_in", "o2", "12:01"),
         fact("opted_out", "o3", "12:00", phone_number_id="200"),
     )
-    for facts in in_every_order(databases, *told):
-        rows = {row["phone_number_id"]: row["opted_out"] for row in facts.ask("opt_out_current")}
+    for facts in in_every_order(databases, *records):
+        rows = {row["phone_number_id"]: row["opted_out"] for row in facts.query("opt_out_current")}
         assert rows == {"100": 0, "200": 1}
 
 
 def test_an_opt_out_wins_a_tie(databases: Databases) -> None:
     for facts in in_every_order(databases, fact("opted_in", "o1"), fact("opted_out", "o2")):
-        assert facts.one("opt_out_current")["opted_out"] == 1
+        assert facts.row("opt_out_current")["opted_out"] == 1
 
 
 def test_a_person_whose_phone_is_withheld_later_has_one_word_on_marketing(databases: Databases) -> None:
-    told = (
+    records = (
         fact("opted_in", "o1", "12:00"),
         fact("opted_out", "o2", "12:01", phone=None, user_id="US.1"),
         fact("sent", "w1", user_id="US.1"),
     )
-    for facts in in_every_order(databases, *told):
-        row = facts.one("opt_out_current")
+    for facts in in_every_order(databases, *records):
+        row = facts.row("opt_out_current")
         assert (row["person"], row["phone"], row["opted_out"]) == ("+15550001111", "+15550001111", 1)
 
 
@@ -293,10 +296,10 @@ def test_a_flow_answer_is_a_row_for_each_name(facts: Facts) -> None:
         fact("replied", "r3", reply_type="flow", reply_payload="[1]"),
         fact("replied", "r4", reply_type="button", reply_payload='{"a": 1}'),
     )
-    found = {row["name"]: row["value"] for row in facts.ask("flow_answer")}
-    assert json.loads(found.pop("tags")) == ["a", "ß"]  # with or without a space, as the engine likes
-    assert found == {"size": "M", "age": "42", "news": "true", "flow_token": "t"}
-    assert len(facts.ask("reply")) == 4
+    answers = {row["name"]: row["value"] for row in facts.query("flow_answer")}
+    assert json.loads(answers.pop("tags")) == ["a", "ß"]  # with or without a space, as the engine likes
+    assert answers == {"size": "M", "age": "42", "news": "true", "flow_token": "t"}
+    assert len(facts.query("reply")) == 4
 
 
 # --- response_campaign, campaign_funnel -----------------------------------------------------------
@@ -304,10 +307,12 @@ def test_a_flow_answer_is_a_row_for_each_name(facts: Facts) -> None:
 
 def test_a_mapping_filled_in_afterwards_finds_its_responses(facts: Facts) -> None:
     facts.tell(fact("sent", "w1"), fact("sent", "w2", client_reference="ref-2"), fact("sent", "w3"))
-    assert facts.ask("response_campaign") == []
+    assert facts.query("response_campaign") == []
     facts.map("spring", message_id="w1", urn="U1").map("autumn", client_reference="ref-2")
-    found = {row["message_id"]: (row["campaign"], row["rule"]) for row in facts.ask("response_campaign")}
-    assert found == {"w1": ("spring", "message"), "w2": ("autumn", "reference")}
+    campaigns = {
+        row["message_id"]: (row["campaign"], row["rule"]) for row in facts.query("response_campaign")
+    }
+    assert campaigns == {"w1": ("spring", "message"), "w2": ("autumn", "reference")}
 
 
 def test_an_answer_belongs_to_the_message_it_is_about(facts: Facts) -> None:
@@ -318,8 +323,10 @@ def test_an_answer_belongs_to_the_message_it_is_about(facts: Facts) -> None:
         fact("reacted", "e1", about_message_id="w2", emoji="👍"),
         fact("replied", "r2", about_message_id="unknown"),
     )
-    found = {row["message_id"]: (row["campaign"], row["rule"]) for row in facts.ask("response_campaign")}
-    assert found == {"w2": ("autumn", "reference"), "r1": ("spring", "about"), "e1": ("autumn", "about")}
+    campaigns = {
+        row["message_id"]: (row["campaign"], row["rule"]) for row in facts.query("response_campaign")
+    }
+    assert campaigns == {"w2": ("autumn", "reference"), "r1": ("spring", "about"), "e1": ("autumn", "about")}
 
 
 def test_a_typed_answer_belongs_to_the_latest_message_within_the_hours(facts: Facts) -> None:
@@ -333,13 +340,13 @@ def test_a_typed_answer_belongs_to_the_latest_message_within_the_hours(facts: Fa
         fact("replied", "r3", "12:00", business_phone="+15550007777"),
         fact("replied", "r4", "19:00", day=24),
     )
-    found = {
+    campaigns = {
         row["message_id"]: (row["campaign"], row["rule"])
-        for row in facts.ask("response_campaign", kind="replied")
+        for row in facts.query("response_campaign", kind="replied")
     }
-    assert found == {"r1": ("autumn", "recent")}
+    assert campaigns == {"r1": ("autumn", "recent")}
     facts.database.query("UPDATE $(schema).setting SET value = '2' WHERE name = 'attribution_hours'")
-    assert facts.ask("response_campaign", kind="replied") == []
+    assert facts.query("response_campaign", kind="replied") == []
 
 
 def test_two_campaigns_to_one_person_keep_their_own_answers(facts: Facts) -> None:
@@ -351,9 +358,11 @@ def test_two_campaigns_to_one_person_keep_their_own_answers(facts: Facts) -> Non
         fact("replied", "r2", "09:40"),
         fact("opted_out", "r2", "09:40"),
     )
-    found = {(row["kind"], row["message_id"]): row["campaign"] for row in facts.ask("response_campaign")}
-    assert found["replied", "r1"] == "spring"
-    assert found["replied", "r2"] == found["opted_out", "r2"] == "autumn"
+    campaigns = {
+        (row["kind"], row["message_id"]): row["campaign"] for row in facts.query("response_campaign")
+    }
+    assert campaigns["replied", "r1"] == "spring"
+    assert campaigns["replied", "r2"] == campaigns["opted_out", "r2"] == "autumn"
 
 
 def test_a_person_without_a_phone_is_found_by_user_id(facts: Facts) -> None:
@@ -362,7 +371,7 @@ def test_a_person_without_a_phone_is_found_by_user_id(facts: Facts) -> None:
         fact("sent", "w1", "08:00", phone=None, user_id="US.1"),
         fact("replied", "r1", "09:00", phone=None, user_id="US.1"),
     )
-    assert facts.one("response_campaign", kind="replied")["rule"] == "recent"
+    assert facts.row("response_campaign", kind="replied")["rule"] == "recent"
 
 
 def test_a_message_mapped_by_its_reference_is_as_good_as_one_mapped_by_its_id(facts: Facts) -> None:
@@ -372,9 +381,9 @@ def test_a_message_mapped_by_its_reference_is_as_good_as_one_mapped_by_its_id(fa
         fact("read", "w1", "08:05"),
         fact("replied", "r1", "09:00"),
     )
-    found = {row["kind"]: (row["rule"], row["our_message_id"]) for row in facts.ask("response_campaign")}
-    assert found == {"sent": ("reference", "w1"), "read": ("reference", "w1"), "replied": ("recent", "w1")}
-    row = facts.one("campaign_funnel")
+    rules = {row["kind"]: (row["rule"], row["our_message_id"]) for row in facts.query("response_campaign")}
+    assert rules == {"sent": ("reference", "w1"), "read": ("reference", "w1"), "replied": ("recent", "w1")}
+    row = facts.row("campaign_funnel")
     assert (row["sent_on"], row["mapped"], row["read"], row["replied"]) == ("2026-11-20", 1, 1, 1)
 
 
@@ -389,8 +398,8 @@ def test_a_reference_of_a_whole_campaign_stands_for_each_of_its_messages(facts: 
         fact("delivered", "w1", "08:01", client_reference="SPR26"),
         fact("replied", "r2", "09:00", phone=people["w2"]),
     )
-    assert facts.one("response_campaign", kind="replied")["our_message_id"] == "w2"
-    row = facts.one("campaign_funnel")
+    assert facts.row("response_campaign", kind="replied")["our_message_id"] == "w2"
+    row = facts.row("campaign_funnel")
     assert (row["mapped"], row["sent"], row["delivered"], row["replied"]) == (3, 3, 1, 1)
 
 
@@ -403,8 +412,8 @@ def test_of_several_rows_for_one_reference_the_one_with_the_own_phone_counts(fac
         fact("sent", "w3", client_reference="SPR26", phone="+15550003333"),
         fact("sent", "w4", client_reference="SPR26", phone="+15550004444"),
     )
-    found = {row["message_id"]: row["urn"] for row in facts.ask("response_campaign")}
-    assert found == {"w1": "U1", "w3": "U3", "w4": "nobody"}
+    urns = {row["message_id"]: row["urn"] for row in facts.query("response_campaign")}
+    assert urns == {"w1": "U1", "w3": "U3", "w4": "nobody"}
 
 
 def test_a_typed_answer_belongs_to_no_message_that_failed_and_comes_from_no_group(facts: Facts) -> None:
@@ -416,7 +425,7 @@ def test_a_typed_answer_belongs_to_no_message_that_failed_and_comes_from_no_grou
         fact("replied", "r1", "10:00"),
         fact("replied", "r2", "10:00", group_id="G1"),
     )
-    row = facts.one("response_campaign", kind="replied")
+    row = facts.row("response_campaign", kind="replied")
     assert (row["message_id"], row["campaign"]) == ("r1", "spring")
 
 
@@ -428,7 +437,7 @@ def test_without_our_number_in_a_notification_the_endpoint_decides(facts: Facts)
         fact("replied", "r1", "09:00", **unnamed),
         fact("replied", "r2", "09:00", endpoint="elsewhere", **unnamed),
     )
-    assert facts.one("response_campaign", kind="replied")["message_id"] == "r1"
+    assert facts.row("response_campaign", kind="replied")["message_id"] == "r1"
 
 
 def test_the_time_of_sending_may_be_written_as_iso(facts: Facts) -> None:
@@ -438,8 +447,8 @@ def test_the_time_of_sending_may_be_written_as_iso(facts: Facts) -> None:
         "spring", phone="+15550001111", business_phone="+15550002222", sent_at="2026-11-20T10:00:00+02:00"
     )
     facts.tell(fact("replied", "r0", "07:59"), fact("replied", "r1", "08:01"))
-    assert facts.one("response_campaign")["message_id"] == "r1"
-    assert facts.one("campaign_funnel")["sent_on"] == "2026-11-20"
+    assert facts.row("response_campaign")["message_id"] == "r1"
+    assert facts.row("campaign_funnel")["sent_on"] == "2026-11-20"
 
 
 def test_typed_answers_find_their_messages_by_an_index(facts: Facts) -> None:
@@ -472,7 +481,7 @@ def test_the_funnel_counts_each_message_once_by_day_of_sending(facts: Facts) -> 
         fact("reacted", "e3", "09:01", about_message_id="w1", emoji=""),
         fact("opted_out", "r1", "09:00", about_message_id="w1"),
     )
-    first, second = sorted(facts.ask("campaign_funnel"), key=lambda row: row["sent_on"])
+    first, second = sorted(facts.query("campaign_funnel"), key=lambda row: row["sent_on"])
     counted = {
         name: first[name]
         for name in ["mapped", "sent", "delivered", "read", "replied", "reacted", "failed", "opted_out"]
@@ -515,15 +524,15 @@ def test_test_rows_are_nowhere(facts: Facts) -> None:
         "flow_answer",
         "response_campaign",
     ):
-        assert facts.ask(view) == [], view
-    assert {row["sent"] + row["replied"] for row in facts.ask("campaign_funnel")} == {0}
+        assert facts.query(view) == [], view
+    assert {row["sent"] + row["replied"] for row in facts.query("campaign_funnel")} == {0}
     facts.tell(
         fact("replied", "real"), fact("edited", "x1", about_message_id="real", reply_text="no", **test)
     )
-    assert facts.one("reply")["edited_at"] is None, "a test does not edit a real reply"
-    assert len(facts.ask("response_local")) == 10
+    assert facts.row("reply")["edited_at"] is None, "a test does not edit a real reply"
+    assert len(facts.query("response_local")) == 10
 
 
 def test_local_times_are_utc_until_a_zone_is_set(facts: Facts) -> None:
-    row = facts.tell(fact("sent", "w1", "12:00")).one("response_local")
+    row = facts.tell(fact("sent", "w1", "12:00")).row("response_local")
     assert row["occurred_local"] == row["occurred_at"] == "2026-11-20 12:00:00.000"
