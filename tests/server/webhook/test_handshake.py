@@ -1,4 +1,4 @@
-"""Meta's GET handshake: the challenge comes back exactly, and only for the right token."""
+"""The GET handshake of Meta: the challenge is returned exactly, and only for the right token."""
 
 from collections.abc import Iterator
 from urllib.parse import quote
@@ -55,7 +55,7 @@ def test_the_handshake_is_answered_only_for_the_right_token(server, target, stat
 @pytest.mark.parametrize(
     "challenge", ["1158201444", "", "0", "a b", "\u00e9\U0001f600", "<script>", '"{}"', "\n"]
 )
-def test_the_challenge_comes_back_exactly_as_plain_text(server, challenge):
+def test_the_challenge_is_returned_exactly_as_plain_text(server, challenge):
     answer = _get(server, f"{PATH}?hub.mode=subscribe&{TOKEN}&hub.challenge={quote(challenge)}")
     assert answer.status == 200
     assert answer.body == challenge.encode()
@@ -82,7 +82,7 @@ def test_a_challenge_that_is_not_utf_8_does_not_disturb_the_server(server):
         ("HEAD", PATH, "GET, POST"),
     ],
 )
-def test_other_methods_are_not_allowed_and_the_answer_says_which_are(server, method, path, allowed):
+def test_other_methods_get_405_with_the_allowed_methods(server, method, path, allowed):
     with server.connect() as connection:
         connection.sendall(encode_head(method, path, {"Host": "localhost", "Connection": "close"}))
         answer = b""

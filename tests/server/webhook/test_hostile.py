@@ -1,4 +1,4 @@
-"""Whoever is slow, noisy or many is closed or refused in bounded time and memory; good clients notice nothing."""
+"""Slow, malformed and numerous clients are rejected in bounded time and memory, without effect on good clients."""
 
 import contextlib
 import os
@@ -36,13 +36,13 @@ from tests.waiting import BUSY_SECONDS, wait_until
 
 SECONDS = 1.0
 PATIENT_SECONDS = 30.0  # that no request of a test comes near
-PLACES = 60
+MAX_CONNECTIONS = 60
 SETTINGS = f"""
 header_timeout_seconds = {SECONDS}
 keepalive_timeout_seconds = {SECONDS}
 body_timeout_seconds = {SECONDS}
 max_header_bytes = 8192
-max_connections = {PLACES}
+max_connections = {MAX_CONNECTIONS}
 """
 KEYED = 'name = "keyed"\nprovider = "meta"\npath = "/keyed"\nurl_key = "the-url-key-0123456789"\n'
 
@@ -65,7 +65,7 @@ def patient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]
 
 
 @pytest.fixture(autouse=True)
-def _good_posts_get_in_as_ever(server: ServerProcess) -> Iterator[None]:
+def _good_requests_are_still_accepted(server: ServerProcess) -> Iterator[None]:
     yield
     assert server.post(b"still there").status == 200
     assert server.process.poll() is None
@@ -73,7 +73,7 @@ def _good_posts_get_in_as_ever(server: ServerProcess) -> Iterator[None]:
 
 
 def closed_after(connection: socket.socket, seconds: float = 20) -> tuple[float, bytes]:
-    """Wait until the server closes; return how long that took, and what it said before."""
+    """Wait until the server closes; return the seconds until then and the bytes received."""
     started, received = time.monotonic(), b""
     connection.settimeout(seconds)
     with contextlib.suppress(ConnectionError):
@@ -83,18 +83,18 @@ def closed_after(connection: socket.socket, seconds: float = 20) -> tuple[float,
 
 
 def statuses(received: bytes) -> list[int]:
-    return [int(one) for one in re.findall(rb"HTTP/1\.[01] (\d{3}) ", received)]
+    return [int(code) for code in re.findall(rb"HTTP/1\.[01] (\d{3}) ", received)]
 
 
 # --- slow
 
 
 @pytest.mark.parametrize("sent", [b"", b"P", b"POST /webhook/meta HTTP/1.1\r\nHost: x\r\n"])
-def test_whoever_stops_within_the_head_is_closed(server, sent):
+def test_a_connection_is_closed_when_the_head_stops(server, sent):
     with server.connect() as connection:
         connection.sendall(sent)
-        took, received = closed_after(connection)
-    assert took < SECONDS + BUSY_SECONDS
+        seconds, received = closed_after(connection)
+    assert seconds < SECONDS + BUSY_SECONDS
     assert received == b""
 
 
@@ -109,7 +109,7 @@ def test_a_head_that_trickles_does_not_extend_its_time(server):
     assert time.monotonic() - started < SECONDS + BUSY_SECONDS
 
 
-def test_a_head_that_begins_late_on_an_idle_connection_has_its_whole_time(tmp_path):
+def test_a_head_has_its_full_time_limit_on_an_idle_connection(tmp_path):
     """The time to idle and the time for a head are two: the sum of both pauses is more than one of them."""
     limits = "header_timeout_seconds = 4\nkeepalive_timeout_seconds = 4\n"
     with run_server(tmp_path, server=limits) as server, server.connect() as connection:
@@ -132,7 +132,7 @@ def test_an_idle_connection_is_closed(server):
     assert received == b""
 
 
-def test_a_head_that_stops_on_a_connection_that_has_posted_is_closed(server):
+def test_a_connection_is_closed_when_the_head_of_a_second_request_stops(server):
     with server.connect() as connection:
         connection.sendall(encode_post(b"x") + b"POST /webhook")
         assert read_response(connection).status == 200
@@ -140,7 +140,7 @@ def test_a_head_that_stops_on_a_connection_that_has_posted_is_closed(server):
 
 
 @pytest.mark.nightly
-def test_whoever_does_not_read_the_answers_is_closed(server):
+def test_a_client_that_does_not_read_responses_is_disconnected(server):
     request = encode_post(b"", "/nowhere") * 200
     started = time.monotonic()
     with server.connect() as connection:
@@ -156,18 +156,18 @@ def test_whoever_does_not_read_the_answers_is_closed(server):
 # --- many
 
 
-def test_idle_connections_beyond_all_places_keep_nobody_out(server):
+def test_good_clients_are_served_when_idle_connections_exceed_the_limit(server):
     with contextlib.ExitStack() as open_:
-        for n in range(5 * PLACES):
+        for n in range(5 * MAX_CONNECTIONS):
             connection = open_.enter_context(server.connect())
             connection.sendall(b"POST /webhook/meta HTTP/1.1\r\n"[: n % 29])
         for n in range(20):
             assert server.post(b"good %d" % n).status == 200
-        assert server.connections() <= PLACES + 5
+        assert server.connections() <= MAX_CONNECTIONS + 5
 
 
 @pytest.mark.skipif(WINDOWS, reason="LOUD: Windows has no limit on open sockets")
-def test_where_the_system_lets_us_open_few_files_there_are_fewer_places(tmp_path):
+def test_a_low_limit_of_open_files_lowers_max_connections(tmp_path):
     import resource
 
     def few() -> None:
@@ -181,31 +181,31 @@ def test_where_the_system_lets_us_open_few_files_there_are_fewer_places(tmp_path
         assert "server.max_connections: reduced to 64" in server.log()
 
 
-def test_slow_bodies_beyond_all_places_keep_nobody_out(server):
+def test_good_clients_are_served_when_slow_bodies_exceed_the_limit(server):
     slow = encode_post(b"x" * 1000)[:-500]
     with contextlib.ExitStack() as open_:
-        for n in range(3 * PLACES):
+        for n in range(3 * MAX_CONNECTIONS):
             open_.enter_context(server.connect()).sendall(slow)
             if n % 10 == 0:
                 assert server.post(b"good %d" % n).status == 200
 
 
 @pytest.mark.parametrize("path", ["/open", "/webhook/meta", "/nowhere"])
-def test_bodies_that_break_in_the_middle_keep_no_place(server, path):
+def test_connection_is_released_when_a_body_breaks_off(server, path):
     opened = encode_head("POST", path, {"Host": "x", "Transfer-Encoding": "chunked"}) + b"3\r\nabc\r\n"
     with contextlib.ExitStack() as open_:
-        for _ in range(2 * PLACES):
+        for _ in range(2 * MAX_CONNECTIONS):
             connection = open_.enter_context(server.connect())
             with contextlib.suppress(ConnectionError):
                 connection.sendall(opened)
                 time.sleep(0.003)
                 connection.sendall(b"zz\r\n")
-        for n in range(PLACES):
+        for n in range(MAX_CONNECTIONS):
             assert server.post(b"good %d" % n).status == 200
-        assert server.connections() <= PLACES + 5
+        assert server.connections() <= MAX_CONNECTIONS + 5
 
 
-def test_tls_that_breaks_inside_a_body_is_no_error_of_ours(tmp_path):
+def test_a_tls_error_inside_a_body_is_not_logged_as_an_error(tmp_path):
     authority = Authority(tmp_path / "authority")
     with run_server(tmp_path, server=authority.issue()) as server:
         with open_tls_connection(server, authority.client()) as tls:
@@ -215,7 +215,7 @@ def test_tls_that_breaks_inside_a_body_is_no_error_of_ours(tmp_path):
         assert "ERROR" not in server.log()
 
 
-def test_a_flood_of_strangers_does_not_fill_the_log(tmp_path):
+def test_a_flood_of_unauthenticated_clients_does_not_fill_the_log(tmp_path):
     with (
         run_server(tmp_path, ENDPOINT, OPEN, server="max_connections = 20\n") as server,
         contextlib.ExitStack() as open_,
@@ -226,31 +226,31 @@ def test_a_flood_of_strangers_does_not_fill_the_log(tmp_path):
             with server.connect() as connection:
                 connection.sendall(BROKEN["HTTP/0.9 with headers"])
                 closed_after(connection)
-        said = server.log()
+        log = server.log()
     for line in ("all connections are taken", "not HTTP/1.0 or 1.1"):
-        assert 0 < said.count(line) <= LIMITED_LINES + 1, line
+        assert 0 < log.count(line) <= LIMITED_LINES + 1, line
 
 
-def test_a_flood_of_wrong_posts_from_an_address_does_not_lock_the_address_out(server):
+def test_a_flood_of_wrong_signatures_does_not_block_the_address(server):
     for n in range(300):
         assert server.post(b"x", X_Hub_Signature_256=signature(b"y")).status == 401
         if n % 50 == 0:
             assert server.post(b"right").status == 200
 
 
-def test_a_post_that_has_arrived_never_makes_room_for_others(tmp_path):
-    """Not even while the disk keeps it waiting, and everybody else comes from its address."""
+def test_a_received_request_is_never_evicted(tmp_path):
+    """Not even while it waits for the disk and other clients have the same address."""
     with (
         run_server(tmp_path, server=SETTINGS, settings=f"commit_timeout_seconds = 60.0\n{METRICS}") as server,
         contextlib.ExitStack() as open_,
     ):
         blocker = open_.enter_context(contextlib.closing(sqlite3.connect(server.inbox, isolation_level=None)))
         blocker.execute("BEGIN IMMEDIATE")
-        good = [open_.enter_context(server.connect()) for _ in range(PLACES // 2)]
+        good = [open_.enter_context(server.connect()) for _ in range(MAX_CONNECTIONS // 2)]
         for connection in good:
             connection.sendall(encode_post(b"waits for the disk"))
         wait_until(lambda: metrics(server)["gatherer_queue_notifications"] == len(good), server.log)
-        for n in range(3 * PLACES):
+        for n in range(3 * MAX_CONNECTIONS):
             open_.enter_context(server.connect()).sendall(b"POST"[: n % 5])
         assert server.post(b"", "/nowhere").status == 404, "all that came before it have been accepted"
         blocker.execute("ROLLBACK")
@@ -271,16 +271,16 @@ def test_a_post_that_has_arrived_never_makes_room_for_others(tmp_path):
     ],
     ids=["long field", "many fields", "many names", "long name", "folded"],
 )
-def test_a_huge_block_of_headers_is_refused(server, block):
+def test_a_huge_block_of_headers_is_rejected(server, block):
     with server.connect() as connection:
         with contextlib.suppress(ConnectionError):
             connection.sendall(b"POST /webhook/meta HTTP/1.1\r\nHost: x\r\n" + block)
-        took, received = closed_after(connection)
-    assert took < SECONDS + BUSY_SECONDS
+        seconds, received = closed_after(connection)
+    assert seconds < SECONDS + BUSY_SECONDS
     assert set(statuses(received)) <= {400, 431}
 
 
-def test_headers_without_end_are_refused_before_their_time_is_over(patient):
+def test_endless_headers_are_rejected_before_the_time_limit(patient):
     with patient.connect() as connection:
         connection.sendall(b"POST / HTTP/1.1\r\n")
         started, received = time.monotonic(), b""
@@ -289,48 +289,48 @@ def test_headers_without_end_are_refused_before_their_time_is_over(patient):
                 connection.sendall(b"X-%d: %s\r\n" % (n, b"y" * 100))
                 time.sleep(0.001)
         received += closed_after(connection)[1]
-    assert set(statuses(received)) <= {431}  # closing while more arrives can cost the client the answer
+    assert set(statuses(received)) <= {431}  # the client may lose the response if it is still sending
     assert time.monotonic() - started < BUSY_SECONDS
 
 
-def test_a_long_request_line_is_refused(server):
+def test_a_long_request_line_is_rejected(server):
     answer = server.exchange(b"POST /" + b"a" * 100_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n")
     assert answer.status in (400, 431)
     assert b"aaaa" not in answer.body
 
 
-# --- broken, as proxies and servers have disagreed about it
+# --- malformed requests on which proxies and servers have disagreed
 
 
 @pytest.mark.parametrize("name", BROKEN)
-def test_what_is_no_proper_http_is_refused_and_stored_nowhere(server, name):
+def test_malformed_http_is_rejected_and_not_stored(server, name):
     before = len(server.bodies())
     with server.connect() as connection:
         with contextlib.suppress(ConnectionError):
             connection.sendall(BROKEN[name])
-        took, received = closed_after(connection)
-    assert took < SECONDS + BUSY_SECONDS
+        seconds, received = closed_after(connection)
+    assert seconds < SECONDS + BUSY_SECONDS
     assert len(server.bodies()) == before
     assert set(statuses(received)) <= {400, 408, 411, 413, 415, 431}, received
     for line in BROKEN[name].split(b"\r\n")[:2]:
-        assert len(line) < 6 or line not in received, "nothing of the request comes back"
+        assert len(line) < 6 or line not in received, "the response does not echo the request"
 
 
-def test_a_chunk_that_is_broken_later_is_refused_at_once(patient):
+def test_a_malformed_later_chunk_is_rejected_at_once(patient):
     with patient.connect() as connection:
         connection.sendall(
             encode_head("POST", "/open", {"Host": "x", "Transfer-Encoding": "chunked"}) + b"3\r\nabc\r\n"
         )
         time.sleep(0.1)
         connection.sendall(b"zz\r\n")
-        took, received = closed_after(connection)
+        seconds, received = closed_after(connection)
     assert statuses(received) == [400]
-    assert took < BUSY_SECONDS
+    assert seconds < BUSY_SECONDS
     assert b"abc" not in patient.bodies()
-    assert "ERROR" not in patient.log(), "it is no fault of ours"
+    assert "ERROR" not in patient.log(), "a client error is not logged as an error"
 
 
-def test_a_good_post_before_a_body_that_breaks_is_answered(patient):
+def test_a_good_request_before_a_malformed_body_is_answered(patient):
     with patient.connect() as connection:
         opened = encode_head("POST", "/open", {"Host": "x", "Transfer-Encoding": "chunked"}) + b"3\r\nabc\r\n"
         connection.sendall(encode_post(b"good, before a broken one", "/open") + opened)
@@ -345,14 +345,14 @@ def test_a_good_post_before_a_body_that_breaks_is_answered(patient):
 @pytest.mark.parametrize(
     "method", ["GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "BREW"]
 )
-def test_other_methods_are_refused_and_stored_nowhere(server, method):
+def test_other_methods_are_rejected_and_not_stored(server, method):
     before = len(server.bodies())
     with server.connect() as connection:
         connection.sendall(
             encode_head(method, "/open", {"Host": "x", "Content-Length": "1", "Connection": "close"}) + b"x"
         )
-        took, received = closed_after(connection)
-    assert took < SECONDS + BUSY_SECONDS
+        seconds, received = closed_after(connection)
+    assert seconds < SECONDS + BUSY_SECONDS
     assert set(statuses(received)) <= {400, 404, 405}, received
     assert statuses(received)
     assert len(server.bodies()) == before
@@ -382,31 +382,31 @@ def test_other_methods_are_refused_and_stored_nowhere(server, method):
         "/\u00f6pen",
     ],
 )
-def test_a_path_is_compared_as_it_stands(server, path):
+def test_a_path_is_compared_literally(server, path):
     before = len(server.bodies())
     assert server.post(b"x", path).status in (400, 401, 404)
     assert len(server.bodies()) == before
 
 
-def test_an_upgrade_that_is_not_wanted_costs_no_body(server):
-    """Java's client asks for HTTP/2 with its first post over an unencrypted connection."""
+def test_a_request_with_an_unsupported_upgrade_is_stored(server):
+    """The HTTP client of Java requests HTTP/2 with its first request over an unencrypted connection."""
     upgrade = {"Connection": "Upgrade, HTTP2-Settings", "Upgrade": "h2c", "HTTP2_Settings": "AAEAAEAA"}
     assert server.post(b"asked for an upgrade", **upgrade).status == 200
     assert server.bodies()[-1] == b"asked for an upgrade"
 
 
-def test_a_pipeline_behind_a_refusal_is_answered_in_order_or_not_at_all(server):
+def test_pipelined_requests_after_a_rejection_are_answered_in_order_or_not_at_all(server):
     before = len(server.bodies())
     wrong = encode_post(b"wrong", X_Hub_Signature_256=signature(b"x"))
     with server.connect() as connection:
         connection.sendall(wrong + encode_post(b"right") + b"GARBAGE\r\n\r\n")
-        took, received = closed_after(connection)
-    assert took < SECONDS + BUSY_SECONDS
-    # What arrived in one piece with the garbage may go with it; then nothing of it was taken.
+        seconds, received = closed_after(connection)
+    assert seconds < SECONDS + BUSY_SECONDS
+    # Requests received together with the garbage may be rejected with it; then none of them is stored.
     assert (statuses(received), server.bodies()[before:]) in (([401, 200, 400], [b"right"]), ([400], []))
 
 
-def test_a_pipeline_of_thousands_is_answered(server):
+def test_thousands_of_pipelined_requests_are_answered(server):
     count, received = 5000, b""
     with server.connect() as connection:
         sender = threading.Thread(
@@ -421,8 +421,8 @@ def test_a_pipeline_of_thousands_is_answered(server):
 # --- memory
 
 
-def test_slow_large_bodies_take_no_more_memory_than_they_may(tmp_path):
-    """60 bodies of 4 MB that never end, where only 8 MB may be on their way."""
+def test_slow_large_bodies_stay_within_the_memory_limit(tmp_path):
+    """60 bodies of 4 MB never end, and the limit for arriving bodies is 8 MB."""
     limits = "max_arriving_bytes = 8_388_608\nbody_timeout_seconds = 20"
     with run_server(tmp_path, server=limits) as server, contextlib.ExitStack() as open_:
         process = psutil.Process(server.process.pid)
@@ -442,12 +442,12 @@ def test_slow_large_bodies_take_no_more_memory_than_they_may(tmp_path):
     assert grown < 150e6
 
 
-# --- all at once
+# --- all attacks at the same time
 
 
 @contextlib.contextmanager
 def attack(port: int, clients: int, *more: str) -> Iterator[None]:
-    """Let hostile clients of every kind loose for the duration of the block, in a process of their own."""
+    """Run hostile clients of every kind in their own process for the duration of the block."""
     command = [sys.executable, "-m", "tests.server.webhook.hostile_clients", str(port), str(clients), *more]
     with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL) as process:
         with contextlib.suppress(
@@ -486,7 +486,7 @@ def test_good_clients_are_served_under_attack(tmp_path, clients, seconds, scheme
             held = server.connections()
         assert "Traceback" not in server.log()
     with capsys.disabled():
-        print(  # noqa: T201 - a figure to read: machines differ too much to demand one
+        print(  # noqa: T201 - machines differ too much for an assertion
             f"\n{scheme}, {clients} hostile clients, {held} connections at the end; p99 of {len(under_attack)} good "
             f"posts {_p99(under_attack):.1f} ms, {_p99(quiet):.1f} ms without them; memory grown by {grown / 1e6:.0f} MB"
         )
@@ -495,15 +495,15 @@ def test_good_clients_are_served_under_attack(tmp_path, clients, seconds, scheme
 
 
 def _latencies(server: ServerProcess, client: ssl.SSLContext | None, seconds: float) -> list[float]:
-    """Post at an easy pace, each on a connection of its own, and return how many milliseconds each took."""
-    found, end = [], time.monotonic() + seconds
+    """Post at an easy pace, each on a connection of its own, and return how many milliseconds each seconds."""
+    latencies, end = [], time.monotonic() + seconds
     while time.monotonic() < end:
         started = time.monotonic()
         answer = post(server, client, b"good" * 100) if client else server.post(b"good" * 100)
         assert answer.status == 200
-        found.append((time.monotonic() - started) * 1000)
+        latencies.append((time.monotonic() - started) * 1000)
         time.sleep(0.005)
-    return found
+    return latencies
 
 
 def _p99(milliseconds: list[float]) -> float:

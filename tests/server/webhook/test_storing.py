@@ -1,4 +1,4 @@
-"""What is stored is what was sent: the exact bytes, and what is known about where they came from."""
+"""Storing: the exact bytes of a request, with its time, endpoint, client and headers."""
 
 import json
 import time
@@ -33,12 +33,12 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     ],
     ids=["text", "BOM", "white space", "invalid UTF-8", "NULs", "one NUL", "SQL", "all bytes"],
 )
-def test_the_stored_bytes_are_those_that_were_sent(server, body):
+def test_the_stored_bytes_equal_the_sent_bytes(server, body):
     assert server.post(body).status == 200
     assert server.bodies()[-1] == body
 
 
-def test_the_row_says_when_where_and_by_whom(server):
+def test_a_row_records_time_endpoint_and_client(server):
     body = b'{"a": 1}'
     before = time.time_ns() // 1_000_000
     answer = server.post(
@@ -46,19 +46,19 @@ def test_the_row_says_when_where_and_by_whom(server):
     )
     after = time.time_ns() // 1_000_000
     assert (answer.status, answer.body) == (200, b"")
-    received_at, *rest, kept, stored = server.rows(COLUMNS)[-1]
+    received_at, *columns, headers, stored = server.rows(COLUMNS)[-1]
     assert before <= received_at <= after
-    assert rest == ["meta", "meta", "127.0.0.1", 'application/json; charset="x"']
-    assert json.loads(kept) == {"X-Hub-Signature-256": signature(body)}
+    assert columns == ["meta", "meta", "127.0.0.1", 'application/json; charset="x"']
+    assert json.loads(headers) == {"X-Hub-Signature-256": signature(body)}
     assert stored == body
 
 
-def test_absent_headers_are_absent_in_the_row(server):
+def test_absent_headers_are_null_in_the_row(server):
     assert server.post(b"x", "/open", Content_Type=None, X_Hub_Signature_256=None).status == 200
     assert server.rows("endpoint, content_type, headers, body")[-1] == ("open", None, None, b"x")
 
 
-def test_headers_that_are_not_utf_8_are_stored_readably_and_harm_no_neighbour(server):
+def test_headers_that_are_not_utf_8_are_stored_escaped(server):
     requests = [encode_post(b"good %d" % n, "/open") for n in range(10)]
     requests.insert(
         5, encode_post(b"odd", "/open", Content_Type="a/\udcff\udc80", X_Hub_Signature="\udcff\udca0")
@@ -81,18 +81,18 @@ def test_the_same_body_twice_is_two_notifications(server):
     assert server.bodies()[before:] == [b"twice", b"twice"]
 
 
-def test_a_reader_sees_what_was_acknowledged_while_the_server_writes(server):
+def test_a_reader_sees_an_acknowledged_body_at_once(server):
     inbox = LocalInbox(server.inbox)
     try:
         for n in range(50):
             body = b"read at once %d" % n
             last = inbox.last_id()
             assert server.post(body).status == 200
-            found = inbox.read(last, Bounds())
-            assert [(one.body, one.endpoint, one.provider, one.remote) for one in found] == [
+            batch = inbox.read(last, Bounds())
+            assert [(row.body, row.endpoint, row.provider, row.remote) for row in batch] == [
                 (body, "meta", "meta", "127.0.0.1")
             ]
-            assert found[0].inbox_id == inbox.identity
-            assert found[0].id == last + 1
+            assert batch[0].inbox_id == inbox.identity
+            assert batch[0].id == last + 1
     finally:
         inbox.close()
