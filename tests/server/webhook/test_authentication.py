@@ -1,4 +1,4 @@
-"""A request is accepted only if every configured way to authenticate passes, on the raw bytes."""
+"""A request is accepted only if every configured authentication method passes, on the raw bytes."""
 
 import base64
 import ipaddress
@@ -106,14 +106,14 @@ TABLE = [
     ("only claimed", "/ips", {"X-Forwarded-For": "203.0.113.9, 198.51.100.1"}, 401),
     ("nonsense", "/ips", {"X-Forwarded-For": "203.0.113.9, unknown"}, 401),
     ("the proxy itself", "/ips", {}, 401),
-    # all of them together, and each of them missing
-    ("all ways", f"/all/{KEY}", ALL, 200),
+    # all methods together, and each method missing
+    ("all methods", f"/all/{KEY}", ALL, 200),
     ("all but the signature", f"/all/{KEY}", ALL | {"X-Hub-Signature-256": signature(BODY, "x")}, 401),
     ("all but the token", f"/all/{KEY}", ALL | {"Authorization": "Bearer x"}, 401),
     ("all but the value", f"/all/{KEY}", ALL | {"X-Api-Key": "x"}, 401),
     ("all but the key", "/all/x", ALL, 401),
     ("all but the address", f"/all/{KEY}", ALL | {"X-Forwarded-For": "192.0.2.1"}, 401),
-    # none, as the configuration says with `unauthenticated`
+    # no authentication, declared by `unauthenticated`
     ("unauthenticated", "/open", NONE, 200),
     ("unknown path", "/", {}, 404),
     ("unknown path below", f"{PATH}/x", {}, 404),
@@ -128,7 +128,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
 
 
 @pytest.mark.parametrize(("case", "path", "headers", "status"), TABLE, ids=[row[0] for row in TABLE])
-def test_every_configured_way_must_pass(server, case, path, headers, status):
+def test_every_configured_method_must_pass(server, case, path, headers, status):
     before = len(server.rows("id"))
     answer = server.exchange(encode_post(BODY, path, **headers))
     assert answer.status == status
@@ -138,10 +138,10 @@ def test_every_configured_way_must_pass(server, case, path, headers, status):
         assert answer.body.strip() in (
             b"Unauthorized",
             b"Not Found",
-        )  # generic: it does not say what was wrong
+        )  # generic: the response does not say which check failed
 
 
-def test_one_flipped_byte_is_refused(server):
+def test_a_flipped_byte_in_the_body_is_rejected(server):
     signed = signature(BODY)
     for place in range(len(BODY)):
         flipped = bytearray(BODY)
@@ -149,7 +149,7 @@ def test_one_flipped_byte_is_refused(server):
         assert server.post(bytes(flipped), X_Hub_Signature_256=signed).status == 401
 
 
-def test_escaped_and_unescaped_text_both_verify_on_their_raw_bytes(server):
+def test_signatures_are_verified_on_the_raw_bytes(server):
     text = {"body": "\u00e9 \U0001f600 / @ <%"}
     escaped = json.dumps(text).replace("/", "\\/").encode()
     unescaped = json.dumps(text, ensure_ascii=False).encode()
@@ -160,14 +160,14 @@ def test_escaped_and_unescaped_text_both_verify_on_their_raw_bytes(server):
         assert server.post(body, X_Hub_Signature_256=signature(other)).status == 401
 
 
-def test_a_second_forwarded_header_counts_more_than_the_first(server):
+def test_the_last_forwarded_header_wins(server):
     forged = encode_post(BODY, "/ips", X_Forwarded_For="203.0.113.9")
     added = forged.replace(b"\r\n\r\n", b"\r\nX-Forwarded-For: 198.51.100.1\r\n\r\n", 1)
     assert server.exchange(forged).status == 200
     assert server.exchange(added).status == 401
 
 
-def test_only_trusted_proxies_may_name_the_client(tmp_path):
+def test_a_forwarded_address_counts_only_from_a_trusted_proxy(tmp_path):
     with run_server(tmp_path, ENDPOINTS[7], OPEN, server="trusted_proxies = []") as untrusting:
         assert untrusting.post(BODY, "/ips", X_Forwarded_For="203.0.113.9").status == 401
         assert untrusting.post(BODY, "/open", X_Forwarded_For="203.0.113.9").status == 200
@@ -175,7 +175,7 @@ def test_only_trusted_proxies_may_name_the_client(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("peer", "forwarded", "found"),
+    ("peer", "forwarded", "client"),
     [
         ("192.0.2.1", ["203.0.113.9"], "192.0.2.1"),
         ("10.0.0.1", [], "10.0.0.1"),
@@ -193,11 +193,11 @@ def test_only_trusted_proxies_may_name_the_client(tmp_path):
         ("", ["203.0.113.9"], ""),
     ],
 )
-def test_the_sender_is_the_last_address_that_a_trusted_proxy_vouches_for(peer, forwarded, found):
-    assert sender(peer, forwarded, (ipaddress.ip_network("10.0.0.0/8"),)) == found
+def test_the_client_is_the_last_address_reported_by_a_trusted_proxy(peer, forwarded, client):
+    assert sender(peer, forwarded, (ipaddress.ip_network("10.0.0.0/8"),)) == client
 
 
-def test_no_secret_and_no_path_is_logged(server):
+def test_secrets_and_paths_are_not_logged(server):
     for path in (f"/url/{KEY}", f"/url/{KEY}x", f"/nowhere/{KEY}"):
         server.post(BODY, path, Authorization="Bearer token-1x", X_Api_Key="the-valuex")
     log = server.log()
@@ -206,7 +206,7 @@ def test_no_secret_and_no_path_is_logged(server):
         assert secret not in log
 
 
-def test_the_inbox_holds_no_credentials(server):
+def test_the_inbox_contains_no_credentials(server):
     assert server.post(BODY, "/bearer", Authorization="Bearer token-1").status == 200
     assert server.post(BODY, f"/url/{KEY}", X_Api_Key="the-value").status == 200
     content = b"".join(

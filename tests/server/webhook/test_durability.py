@@ -1,4 +1,4 @@
-"""A 200 means that it is on disk: through kill -9, SIGTERM, a full disk, and in the order of system calls."""
+"""A 200 means that the body is on disk: after kill -9, SIGTERM and a full disk, and by the order of system calls."""
 
 import os
 import re
@@ -29,7 +29,7 @@ from tests.waiting import BUSY_SECONDS, wait_until
 LINUX = sys.platform == "linux"
 
 
-def test_at_the_moment_of_the_200_another_connection_sees_the_row(tmp_path):
+def test_another_connection_sees_the_row_when_the_200_arrives(tmp_path):
     with run_server(tmp_path) as server, closing(sqlite3.connect(tmp_path / "inbox.db")) as other:
         for n in range(200):
             body = b"visible %d" % n
@@ -39,9 +39,9 @@ def test_at_the_moment_of_the_200_another_connection_sees_the_row(tmp_path):
 
 
 @pytest.mark.skipif(
-    shutil.which("strace") is None, reason="LOUD: strace is not installed, the order was not seen"
+    shutil.which("strace") is None, reason="LOUD: strace is not installed, the order was not checked"
 )
-def test_the_body_is_written_and_synced_before_the_answer_leaves(tmp_path):
+def test_the_body_is_written_and_synced_before_the_response_is_sent(tmp_path):
     trace = tmp_path / "trace"
     calls = "trace=pwrite64,pwritev,write,writev,send,sendto,sendmsg,fsync,fdatasync"
     command = ["strace", "-D", "-f", "-y", "-s", "5000", "-e", calls, "-o", str(trace)]
@@ -67,7 +67,7 @@ def _synced(line: str) -> bool:
     return bool(re.search(r"f(data)?sync(\(\d+<[^>]*inbox\.db-wal>\)| resumed>\)) += 0", line))
 
 
-def _survives_kill_9(folder: Path, cycles: int) -> None:
+def _assert_kill_9_loses_nothing(folder: Path, cycles: int) -> None:
     acknowledged: set[bytes] = set()
     possible: set[bytes] = set()
     for cycle in range(cycles):
@@ -79,21 +79,21 @@ def _survives_kill_9(folder: Path, cycles: int) -> None:
         assert check_integrity(server.inbox) == "ok"
         stored = server.bodies()
         assert acknowledged <= set(stored), "an acknowledged body is lost or changed"
-        assert set(stored) <= possible, "a body is stored that nobody sent like this"
+        assert set(stored) <= possible, "a body is stored that no client sent"
         assert len(stored) == len(set(stored)), "a body is stored twice"
 
 
 def test_kill_9_under_load_loses_no_acknowledged_body(tmp_path):
-    _survives_kill_9(tmp_path, 5)
+    _assert_kill_9_loses_nothing(tmp_path, 5)
 
 
 @pytest.mark.nightly
 @pytest.mark.timeout(1800)
 def test_kill_9_under_load_loses_no_acknowledged_body_in_200_cycles(tmp_path):
-    _survives_kill_9(tmp_path, 200)
+    _assert_kill_9_loses_nothing(tmp_path, 200)
 
 
-def test_sigterm_under_load_answers_what_is_in_flight_and_exits_0(tmp_path):
+def test_requests_in_flight_at_sigterm_are_answered_and_the_exit_code_is_0(tmp_path):
     for cycle in range(3):
         with run_server(tmp_path) as server, Load(server.port, prefix=f"{cycle}-") as load:
             load.wait_for(100)
@@ -106,17 +106,17 @@ def test_sigterm_under_load_answers_what_is_in_flight_and_exits_0(tmp_path):
         assert check_integrity(server.inbox) == "ok"
 
 
-def test_a_body_on_its_way_at_sigterm_is_still_taken(tmp_path):
+def test_a_body_that_is_arriving_at_sigterm_is_stored(tmp_path):
     body = b"x" * 1000
     with run_server(tmp_path) as server, server.connect() as connection, server.connect() as idle:
         connection.sendall(encode_post(body)[:-500])
-        idle.sendall(encode_post(b"before"))  # a kept connection without a request holds nobody up
+        idle.sendall(encode_post(b"before"))  # an idle keep-alive connection does not delay the stop
         assert read_response(idle).status == 200
         server.process.terminate()
         wait_until(lambda: "stopping" in server.log())
         with pytest.raises(OSError):
             server.connect(timeout=2)
-        server.process.terminate()  # a second signal does not cut the first one short
+        server.process.terminate()  # a second signal does not abort the graceful stop
         connection.sendall(body[:500])
         answer = read_response(connection)
         assert (answer.status, answer.headers["Connection"]) == (200, "close")
@@ -125,8 +125,8 @@ def test_a_body_on_its_way_at_sigterm_is_still_taken(tmp_path):
 
 
 @contextmanager
-def _filled_until_503(server: ServerProcess, send: Callable[[bytes], int]) -> Iterator[list[bytes]]:
-    """Post until the disk is full; yield what was acknowledged until then."""
+def _disk_filled(server: ServerProcess, send: Callable[[bytes], int]) -> Iterator[list[bytes]]:
+    """Send bodies until the disk is full; yield the acknowledged ones."""
     acknowledged = []
     for n in range(500):
         body = b"%d-" % n + os.urandom(20_000)
@@ -135,15 +135,15 @@ def _filled_until_503(server: ServerProcess, send: Callable[[bytes], int]) -> It
             break
         acknowledged.append(body)
     assert status == 503
-    assert acknowledged, "nothing was taken in before"
+    assert acknowledged, "no body was accepted before"
     yield acknowledged
 
 
 def _full_disk(server: ServerProcess, free: Callable[[], None]) -> None:
-    """A full disk is answered with 503 and Retry-After; once there is room, all goes on without a restart."""
-    with _filled_until_503(server, lambda body: server.post(body).status) as acknowledged:
+    """A full disk gives 503 with Retry-After; once space is freed, the server recovers without a restart."""
+    with _disk_filled(server, lambda body: server.post(body).status) as acknowledged:
         refusals = 0
-        for n in range(100):  # emptying the log into the file can make room for a few more
+        for n in range(100):  # a checkpoint can free space for a few more bodies
             body = b"%d " % n + b"y" * 20_000
             answer = server.post(body)
             if answer.status == 200:
@@ -156,7 +156,7 @@ def _full_disk(server: ServerProcess, free: Callable[[], None]) -> None:
             assert int(answer.headers["Retry-After"]) > 0
             assert answer.body == b"Service Unavailable\n"
         assert refusals == 3
-        assert set(acknowledged) <= set(server.bodies()), "readers still find what was acknowledged"
+        assert set(acknowledged) <= set(server.bodies()), "readers still find the acknowledged bodies"
         free()
         wait_until(lambda: server.post(b"after").status == 200, server.log)
         assert server.bodies()[-1] == b"after"
@@ -168,7 +168,7 @@ def _full_disk(server: ServerProcess, free: Callable[[], None]) -> None:
 
 
 @pytest.mark.skipif(not LINUX, reason="LOUD: limits of a running process can only be changed on Linux")
-def test_when_the_file_cannot_grow_it_says_503_and_recovers_without_a_restart(tmp_path):
+def test_a_file_that_cannot_grow_gives_503_until_it_can(tmp_path):
     import resource
 
     with run_server(tmp_path) as server:
@@ -186,7 +186,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         yield mount
 
 
-def test_when_the_disk_is_full_it_says_503_and_recovers_without_a_restart(tmp_path, small_disk):
+def test_a_full_disk_gives_503_until_space_is_freed(tmp_path, small_disk):
     with run_server(tmp_path, settings="min_free_bytes = 0", inbox=small_disk / "inbox.db") as server:
         _full_disk(
             server,
@@ -194,14 +194,14 @@ def test_when_the_disk_is_full_it_says_503_and_recovers_without_a_restart(tmp_pa
         )
 
 
-def test_a_disk_that_is_full_at_the_start_is_temporary(tmp_path, small_disk):
+def test_a_full_disk_at_the_start_is_a_temporary_error(tmp_path, small_disk):
     (small_disk / "ballast").write_bytes(b"x" * 500_000)
-    code, said = run_failing_server(tmp_path, settings="min_free_bytes = 0", inbox=small_disk / "inbox.db")
-    assert (code, said.count("\n")) == (75, 1)
-    assert "cannot be written at present" in said
+    code, log = run_failing_server(tmp_path, settings="min_free_bytes = 0", inbox=small_disk / "inbox.db")
+    assert (code, log.count("\n")) == (75, 1)
+    assert "cannot be written at present" in log
 
 
-def test_clients_that_vanish_in_masses_leave_no_trace_behind(tmp_path):
+def test_the_server_survives_many_clients_that_disconnect_mid_request(tmp_path):
     with run_server(tmp_path) as server:
         for n in range(300):
             connection = socket.create_connection(("127.0.0.1", server.port))

@@ -1,4 +1,4 @@
-"""Faults on our side: whatever the disk, the clock or a person does, what was acknowledged is there."""
+"""Faults of disk, clock and operator: every acknowledged body is stored."""
 
 import json
 import os
@@ -22,7 +22,7 @@ NIGHTLY = pytest.mark.nightly
 GATHER = [sys.executable, "-m", "gatherer", "gather", "--every", "1s"]
 
 
-def _survived(server: ServerProcess, load: Load) -> None:
+def _assert_nothing_lost(server: ServerProcess, load: Load) -> None:
     """Check that nothing acknowledged is missing, and that everything stored was sent."""
     stored = server.bodies()
     assert set(load.acknowledged) <= set(stored)
@@ -33,8 +33,8 @@ def _survived(server: ServerProcess, load: Load) -> None:
 
 
 @contextmanager
-def _gathering(folder: Path) -> Iterator[None]:
-    """Let `gather` read all the while."""
+def _gather_running(folder: Path) -> Iterator[None]:
+    """Run `gather` every second for the duration of the block."""
     with (folder / "gather.log").open("wb") as log:
         process = subprocess.Popen(GATHER, cwd=folder, stderr=log, stdout=log)
         try:
@@ -57,15 +57,15 @@ def _gathering(folder: Path) -> Iterator[None]:
         pytest.param(fault_injection.WRITES, "error=EROFS", marks=NIGHTLY),
     ],
 )
-def test_errors_of_the_disk_are_answered_with_503_and_recovered_from(tmp_path, calls, fault):
-    with run_server(tmp_path) as server, _gathering(tmp_path):
+def test_disk_errors_give_503_until_the_disk_recovers(tmp_path, calls, fault):
+    with run_server(tmp_path) as server, _gather_running(tmp_path):
         with Load(server.port) as load:
             load.wait_for(50)
             files = (tmp_path / name for name in ("inbox.db", "inbox.db-wal"))
             with fault_injection.inject_fault(server.process, calls, fault, *files):
                 wait_until(lambda: len(load.refused) > 20, message=server.log)
             load.wait_for(len(load.acknowledged) + 50)
-        _survived(server, load)
+        _assert_nothing_lost(server, load)
         assert "the inbox cannot commit" in server.log()
         assert "the inbox commits again" in server.log()
         assert server.stop() == 0
@@ -74,8 +74,8 @@ def test_errors_of_the_disk_are_answered_with_503_and_recovered_from(tmp_path, c
 
 
 @fault_injection.needs("strace")
-def test_a_failed_flush_of_the_file_itself_is_an_error_of_the_inbox(tmp_path):
-    """What is acknowledged is in the log, which is flushed on its own; but a disk that fails is not to go unnoticed."""
+def test_a_failed_sync_of_the_database_file_makes_the_inbox_unavailable(tmp_path):
+    """Acknowledged bodies are in the log, which is synced separately; but a failing disk must be reported."""
     bodies = [b"%d-" % n + b"x" * 300_000 for n in range(200)]
     acknowledged = []
 
@@ -95,7 +95,7 @@ def test_a_failed_flush_of_the_file_itself_is_an_error_of_the_inbox(tmp_path):
             assert "the inbox cannot commit" in server.log()
             failures = trace.read_text().count("(INJECTED)")
             wait_until(lambda: trace.read_text().count("(INJECTED)") > failures + 1, server.log)
-            assert post_all() == 503, "for as long as the disk fails"
+            assert post_all() == 503, "the disk still fails"
         wait_until(lambda: post_all() == 200, message=server.log)
         assert "the inbox commits again" in server.log()
         assert {*acknowledged} <= {*server.bodies()}
@@ -106,8 +106,8 @@ def test_a_failed_flush_of_the_file_itself_is_an_error_of_the_inbox(tmp_path):
 @NIGHTLY
 @fault_injection.needs("fiu-run")
 @pytest.mark.parametrize("point", ["posix/io/sync/*", "posix/io/rw/pwrite*"])
-def test_errors_below_the_c_library_are_answered_with_503_and_recovered_from(tmp_path, point):
-    """The same faults by another tool: some calls of a kind fail, in the whole process, for a while."""
+def test_failing_library_calls_give_503_until_they_succeed(tmp_path, point):
+    """The same faults with another tool: some library calls fail in the whole process for a while."""
     wrapper = ["fiu-run", "-x", "-f", str(tmp_path / "fiu")]
     (tmp_path / "fiu").mkdir()
     with run_server(tmp_path, wrapper=wrapper) as server:
@@ -123,19 +123,19 @@ def test_errors_below_the_c_library_are_answered_with_503_and_recovered_from(tmp
             wait_until(lambda: load.refused, message=server.log)
             control("-c", f"disable name={point}")
             load.wait_for(len(load.acknowledged) + 50)
-        _survived(server, load)
+        _assert_nothing_lost(server, load)
         assert "the inbox cannot commit" in server.log()
 
 
 def _server_of(server: ServerProcess) -> int:
-    """Return the process that listens: the one that was started, or its child."""
+    """Return the id of the listening process: the started one, or its child."""
     children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text().split()
     return int(children[0]) if children else server.process.pid
 
 
 @fault_injection.needs("strace")
-def test_after_a_failed_fsync_the_old_connection_is_never_trusted_again(tmp_path):
-    """Between the failed call and the next 200 the log is opened anew, and a probe is synced through it."""
+def test_the_log_is_reopened_after_a_failed_fsync(tmp_path):
+    """Between the failed call and the next 200, the log is reopened and a probe is synced through it."""
     calls = "openat,close,pwrite64,write,writev,sendto,sendmsg,fsync,fdatasync"
     trace = tmp_path / "trace"
     wrapper = ["strace", "-D", "-f", "-y", "-s", "40", "-e", f"trace={calls}", "-o", str(trace)]
@@ -160,7 +160,7 @@ def test_after_a_failed_fsync_the_old_connection_is_never_trusted_again(tmp_path
         n for n, line in enumerate(between) if re.search(rf"close\({log[1]}<[^>]*inbox\.db-wal>", line)
     )
     opened = next(n for n, line in enumerate(between) if "openat(" in line and 'inbox.db-wal"' in line)
-    assert closed < opened, "and not kept beside the new one"
+    assert closed < opened, "the old descriptor is closed first"
     assert any("fdatasync(" in line and "= 0" in line for line in between[opened:])
 
 
@@ -173,8 +173,8 @@ def loop_disk(tmp_path: Path) -> Iterator[fault_injection.LoopDisk]:
 
 @fault_injection.needs("mkfs.ext4", "fsck.ext4")
 @pytest.mark.parametrize("fault", [fault_injection.LoopDisk.abort, fault_injection.LoopDisk.cut_power])
-def test_a_disk_that_goes_away_costs_nothing_that_was_acknowledged(tmp_path, loop_disk, fault):
-    """Read-only from one moment to the next, as after an error of the hardware; and what a power failure leaves.
+def test_no_acknowledged_body_is_lost_when_the_disk_fails(tmp_path, loop_disk, fault):
+    """The disk becomes read-only, as after a hardware error, or loses unsynced data, as after a power failure.
 
     Between two posts: ext4 itself returns 0 from an fdatasync that is under way at that very moment, now and
     then, without having synced (seen with Linux 6.18, without SQLite too).
@@ -200,7 +200,7 @@ def test_a_disk_that_goes_away_costs_nothing_that_was_acknowledged(tmp_path, loo
 
 @NIGHTLY
 @fault_injection.needs("mount")
-def test_a_disk_that_is_mounted_read_only_is_refused_at_the_start(tmp_path):
+def test_serve_does_not_start_on_a_read_only_disk(tmp_path):
     from tests.server_process import run_failing_server
 
     with fault_injection.small_disk(tmp_path / "disk", "8m") as disk:
@@ -208,8 +208,8 @@ def test_a_disk_that_is_mounted_read_only_is_refused_at_the_start(tmp_path):
             assert server.post(b"x").status == 200
             server.stop()
         subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
-        code, said = run_failing_server(tmp_path, inbox=disk / "inbox.db")
-        assert (code, said.count("\n")) == (2, 1), said
+        code, log = run_failing_server(tmp_path, inbox=disk / "inbox.db")
+        assert (code, log.count("\n")) == (2, 1), log
         subprocess.run(["mount", "-o", "remount,rw", disk], check=True)
         with run_server(tmp_path, settings="min_free_bytes = 0", inbox=disk / "inbox.db") as server:
             assert server.bodies() == [b"x"]
@@ -228,11 +228,11 @@ def _remove_log(folder: Path) -> None:
     (folder / "inbox.db-wal").unlink()
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows lets nobody touch a file that is open")
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows does not move or delete an open file")
 @pytest.mark.parametrize(
     "touch", [pytest.param(_remove, marks=NIGHTLY), _move, pytest.param(_remove_log, marks=NIGHTLY)]
 )
-def test_an_inbox_that_is_taken_away_under_load_gets_no_further_200(tmp_path, touch: Callable[[Path], None]):
+def test_no_request_gets_200_after_the_inbox_was_removed_under_load(tmp_path, touch: Callable[[Path], None]):
     with run_server(tmp_path) as server, Load(server.port) as load:
         load.wait_for(50)
         touch(tmp_path)
@@ -250,11 +250,11 @@ def test_an_inbox_that_is_taken_away_under_load_gets_no_further_200(tmp_path, to
             (tmp_path / "elsewhere.db").rename(tmp_path / "inbox.db")
             load.wait_for(len(load.acknowledged) + 50)
     if touch is not _remove:
-        _survived(server, load)
+        _assert_nothing_lost(server, load)
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows lets nobody replace a file that is open")
-def test_an_inbox_that_is_replaced_under_load_is_written_from_then_on(tmp_path):
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows does not replace an open file")
+def test_the_server_continues_in_an_inbox_that_replaced_its_own_under_load(tmp_path):
     other = tmp_path / "other"
     other.mkdir()
     with run_server(other) as prepared:
@@ -272,21 +272,21 @@ def test_an_inbox_that_is_replaced_under_load_is_written_from_then_on(tmp_path):
 
     stored = {body for (body,) in rows(old, "body")} | {*server.bodies()}
     assert before <= stored
-    assert {*load.acknowledged} <= stored, "each is in the file that was in place when it was acknowledged"
+    assert {*load.acknowledged} <= stored, "each body is in the file that was in place at its acknowledgement"
     assert b"was there" in server.bodies()
     assert (check_integrity(old), check_integrity(server.inbox)) == ("ok", "ok")
 
 
 def _faketime_library() -> str | None:
-    found = [*Path("/usr/lib").glob("**/libfaketimeMT.so.1")] if fault_injection.LINUX else []
-    return str(found[0]) if found else None
+    libraries = [*Path("/usr/lib").glob("**/libfaketimeMT.so.1")] if fault_injection.LINUX else []
+    return str(libraries[0]) if libraries else None
 
 
 @pytest.mark.skipif(
     _faketime_library() is None, reason="LOUD: faketime is missing; a jumping clock was not tried"
 )
 @NIGHTLY
-def test_a_clock_that_jumps_back_an_hour_harms_nothing(tmp_path):
+def test_a_clock_set_back_an_hour_affects_neither_receiving_nor_gather_running(tmp_path):
     clock = tmp_path / "clock"
     clock.write_text("+0\n")
     environment = {
@@ -310,7 +310,7 @@ def test_a_clock_that_jumps_back_an_hour_harms_nothing(tmp_path):
         assert run(tmp_path, "gather").returncode == 0
         ids, times = zip(*server.rows("id, received_at"), strict=True)
         assert list(ids) == list(range(1, 12))
-        assert times[0] - times[1] > 3_000_000, "the clock did jump"
+        assert times[0] - times[1] > 3_000_000, "the clock was set back"
         assert check_integrity(server.inbox) == "ok"
         assert server.stop() == 0
         assert "Traceback" not in server.log()
@@ -318,9 +318,9 @@ def test_a_clock_that_jumps_back_an_hour_harms_nothing(tmp_path):
 
 
 @NIGHTLY
-def test_gather_reads_all_the_while_a_server_is_killed_again_and_again(tmp_path):
+def test_gather_loses_and_duplicates_nothing_while_the_server_is_killed_repeatedly(tmp_path):
     sent = 0
-    with _gathering_from_the_first_post(tmp_path):
+    with _gather_from_the_first_request(tmp_path):
         for cycle in range(4):
             with run_server(tmp_path) as server:
                 for _ in range(30):
@@ -329,20 +329,20 @@ def test_gather_reads_all_the_while_a_server_is_killed_again_and_again(tmp_path)
                 server.kill() if cycle % 2 else server.stop()
             assert check_integrity(server.inbox) == "ok"
     assert run(tmp_path, "gather").returncode == 0
-    kept = [row["message_id"] for row in target_rows(tmp_path / "responses.db")]
-    assert sorted(kept) == sorted(f"wamid.{n}" for n in range(sent)), "all of them, each once"
+    message_ids = [row["message_id"] for row in target_rows(tmp_path / "responses.db")]
+    assert sorted(message_ids) == sorted(f"wamid.{n}" for n in range(sent)), "each message exactly once"
 
 
 @contextmanager
-def _gathering_from_the_first_post(folder: Path) -> Iterator[None]:
+def _gather_from_the_first_request(folder: Path) -> Iterator[None]:
     with run_server(folder) as server:
         server.stop()
-    with _gathering(folder):
+    with _gather_running(folder):
         yield
 
 
-def test_the_folder_of_a_new_inbox_is_on_disk_before_anything_is_promised(tmp_path):
-    """Otherwise a power failure could take the whole folder with it."""
+def test_the_folder_of_a_new_inbox_is_synced_before_the_first_200(tmp_path):
+    """Otherwise, a power failure could remove the whole folder."""
     if not fault_injection.ROOT_ON_LINUX or not os.access("/usr/bin/strace", os.X_OK):
         pytest.skip("LOUD: strace is missing, the order was not seen")
     trace = tmp_path / "trace"

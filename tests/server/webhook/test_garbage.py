@@ -1,4 +1,4 @@
-"""Connections are let go of at once: under an attack, good clients would wait for the garbage collector."""
+"""Closed connections are freed at once: under an attack, good clients would wait for the garbage collector."""
 
 import asyncio
 import contextlib
@@ -29,7 +29,7 @@ TURNS = itertools.cycle(range(8))
 
 @pytest.fixture
 def garbage() -> Iterator[list[object]]:
-    """What only the collector finds, for the duration of the test."""
+    """Yield the objects that only the garbage collector finds, for the duration of the test."""
     gc.collect()
     gc.disable()
     gc.set_debug(gc.DEBUG_SAVEALL)
@@ -42,52 +42,52 @@ def garbage() -> Iterator[list[object]]:
         gc.enable()
 
 
-Way = Callable[[socket.socket, bytes], Coroutine[object, object, None]]
+Sender = Callable[[socket.socket, bytes], Coroutine[object, object, None]]
 
 
 async def _send(connection: socket.socket, request: bytes) -> None:
-    """Send it in one piece, and wait for an answer."""
+    """Send the request in one piece and wait for the response."""
     connection.sendall(request)
-    await _answered(connection)
+    await _wait_for_response(connection)
 
 
-async def _in_two_pieces(connection: socket.socket, request: bytes) -> None:
-    """What follows the head comes in a turn of the event loop of its own, a different one each time."""
+async def _send_in_two_pieces(connection: socket.socket, request: bytes) -> None:
+    """Send the body in a later turn of the event loop than the head, a different one each time."""
     head, blank, body = request.partition(b"\r\n\r\n")
     connection.sendall(head + blank)
     for _ in range(next(TURNS)):
         await asyncio.sleep(0)
     connection.sendall(body or b"x")
-    await _answered(connection)
+    await _wait_for_response(connection)
 
 
-async def _and_reset(connection: socket.socket, request: bytes) -> None:
-    """Go away without waiting for an answer, and without a goodbye."""
+async def _send_and_reset(connection: socket.socket, request: bytes) -> None:
+    """Send the request and reset the connection without waiting for the response."""
     connection.sendall(request)
     at_once = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, at_once)
 
 
-async def _answered(connection: socket.socket) -> None:
+async def _wait_for_response(connection: socket.socket) -> None:
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(0.2):
             await asyncio.get_running_loop().sock_recv(connection, 4096)
 
 
-@pytest.mark.parametrize("way", [_send, _in_two_pieces, _and_reset])
+@pytest.mark.parametrize("sender", [_send, _send_in_two_pieces, _send_and_reset])
 @pytest.mark.parametrize("name", REQUESTS)
-def test_a_connection_is_forgotten_without_the_garbage_collector(tmp_path, garbage, caplog, name, way):
+def test_a_closed_connection_is_freed_without_the_garbage_collector(tmp_path, garbage, caplog, name, sender):
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
-        runner.run(_refuse(tmp_path, REQUESTS[name], way))
+        runner.run(_receive(tmp_path, REQUESTS[name], sender))
     gc.collect()
-    found = sum(isinstance(one, Connection) for one in garbage)
-    garbage.clear()  # else a failure here would be found by the next test
-    assert found == 0
-    assert [one.message for one in caplog.records if one.levelno >= logging.ERROR] == []
+    count = sum(isinstance(entry, Connection) for entry in garbage)
+    garbage.clear()  # otherwise, a failure here would also fail the next test
+    assert count == 0
+    assert [record.message for record in caplog.records if record.levelno >= logging.ERROR] == []
 
 
-async def _refuse(folder: Path, request: bytes, way: Way) -> None:
-    """Take `request` in six times, and part of it once more, from clients that then go away."""
+async def _receive(folder: Path, request: bytes, sender: Sender) -> None:
+    """Receive `request` from six clients and a part of it from another, all of which then disconnect."""
     configure(folder, ENDPOINT, OPEN)
     configuration = load(folder / "gatherer.toml", secrets=True)
     with closing(InboxWriter(folder / "inbox.db")) as writer:
@@ -95,19 +95,19 @@ async def _refuse(folder: Path, request: bytes, way: Way) -> None:
         server = ListeningServer(Listener(handle=receiver.handle, host="127.0.0.1", port=0))
         server.open()
         port = int(server.url.rpartition(":")[2])
-        await asyncio.gather(*(_visit(port, request, way) for _ in range(6)))
-        await _visit(port, request[: len(request) // 2], way)
+        await asyncio.gather(*(_connect_and_send(port, request, sender) for _ in range(6)))
+        await _connect_and_send(port, request[: len(request) // 2], sender)
         async with asyncio.timeout(30):
-            while server.connections:  # however slow the machine: what is still there is no garbage
+            while server.connections:  # open connections are not garbage
                 await asyncio.sleep(0.01)
-        for _ in range(10):  # turns of the event loop, in which the tasks of the last ones end
+        for _ in range(10):  # turns of the event loop in which the last tasks end
             await asyncio.sleep(0)
         await server.close()
         await server.clear()
 
 
-async def _visit(port: int, request: bytes, way: Way) -> None:
+async def _connect_and_send(port: int, request: bytes, sender: Sender) -> None:
     with closing(socket.create_connection(("127.0.0.1", port))) as connection:
         connection.setblocking(False)
         with contextlib.suppress(OSError):
-            await way(connection, request)
+            await sender(connection, request)

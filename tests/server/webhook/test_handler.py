@@ -1,4 +1,4 @@
-"""The webhook handler by itself: a head and a body in, a response out, and no socket in between."""
+"""The webhook handler by itself: from head and body to response, without a socket."""
 
 import asyncio
 import hashlib
@@ -38,33 +38,35 @@ def request(method: str, target: str, **headers: str) -> Request:
     return Request(method, target, Headers(fields), "192.0.2.1")
 
 
-async def finished(reply: Reply) -> Response:
+async def response_of(reply: Reply) -> Response:
     return reply if isinstance(reply, Response) else await reply
 
 
-def taken(answer: Reply | Exchange) -> Exchange:
+def exchange_of(answer: Reply | Exchange) -> Exchange:
     assert not isinstance(answer, Response | asyncio.Future)
     return answer
 
 
-def test_a_signed_body_is_on_disk_when_its_response_is_there(handler: WebhookHandler, tmp_path: Path) -> None:
+def test_a_signed_body_is_stored_before_its_response_is_available(
+    handler: WebhookHandler, tmp_path: Path
+) -> None:
     body = b'{"entry": []}'
     signature = "sha256=" + hmac.new(SECRET.encode(), body, hashlib.sha256).hexdigest()
 
-    async def play() -> None:
+    async def scenario() -> None:
         head = request("POST", PATH, content_length="13", x_hub_signature_256=signature, content_type="a/b")
-        exchange = taken(handler.handle(head))
+        exchange = exchange_of(handler.handle(head))
         assert exchange.refusal() is None
-        response = await finished(exchange.respond(body))
+        response = await response_of(exchange.respond(body))
         assert (response.status, response.body, response.close) == (200, b"", False)
 
-    asyncio.run(play())
+    asyncio.run(scenario())
     stored = rows(tmp_path / "inbox.db", "endpoint, provider, remote, content_type, body")
     assert stored == [("meta", "meta", "192.0.2.1", "a/b", body)]
 
 
-def test_a_wrong_signature_stores_nothing(handler: WebhookHandler, tmp_path: Path) -> None:
-    exchange = taken(
+def test_a_body_with_a_wrong_signature_is_not_stored(handler: WebhookHandler, tmp_path: Path) -> None:
+    exchange = exchange_of(
         handler.handle(request("POST", PATH, content_length="1", x_hub_signature_256="sha256=0"))
     )
     response = exchange.respond(b"x")
@@ -88,7 +90,7 @@ def test_a_wrong_signature_stores_nothing(handler: WebhookHandler, tmp_path: Pat
         ("GET", "/hand/the-key?hub.mode=subscribe&hub.verify_token=wrong", {}, 401, False),
     ],
 )
-def test_a_head_alone_is_enough_to_reject(handler, method, target, headers, status, close) -> None:
+def test_a_request_can_be_rejected_by_its_head(handler, method, target, headers, status, close) -> None:
     response = handler.handle(request(method, target, **headers))
     assert isinstance(response, Response)
     assert (response.status, response.close) == (status, close)
@@ -105,30 +107,30 @@ def test_the_handshake_returns_the_challenge(handler: WebhookHandler) -> None:
 @pytest.mark.parametrize(
     ("status", "reason"), [(408, "late"), (413, "large"), (503, "shed"), (400, "framing")]
 )
-def test_a_body_that_does_not_come_whole_ends_the_connection(handler, status, reason, caplog) -> None:
+def test_the_connection_closes_after_an_incomplete_body(handler, status, reason, caplog) -> None:
 
-    exchange = taken(handler.handle(request("POST", "/open", content_length="1")))
+    exchange = exchange_of(handler.handle(request("POST", "/open", content_length="1")))
     response = exchange.reject(HTTPStatus(status), reason)
     assert (response.status, response.close) == (status, True)
     assert caplog.messages == [f"{status} to 192.0.2.1: {reason}"]
 
 
 def test_a_body_that_cannot_be_stored_is_not_read(handler: WebhookHandler, writer: InboxWriter) -> None:
-    exchange = taken(handler.handle(request("POST", "/open", content_length="1")))
+    exchange = exchange_of(handler.handle(request("POST", "/open", content_length="1")))
     writer.close()
     refusal = exchange.refusal()
     assert refusal is not None
     assert (refusal.status, refusal.close) == (503, True)
 
 
-def test_a_body_that_has_arrived_and_cannot_be_stored_keeps_the_connection(handler, writer) -> None:
-    async def play() -> None:
-        exchange = taken(handler.handle(request("POST", "/open", content_length="1")))
+def test_the_connection_stays_open_when_a_received_body_cannot_be_stored(handler, writer) -> None:
+    async def scenario() -> None:
+        exchange = exchange_of(handler.handle(request("POST", "/open", content_length="1")))
         writer.close()
-        response = await finished(exchange.respond(b"x"))
+        response = await response_of(exchange.respond(b"x"))
         assert (response.status, response.close) == (503, False)
 
-    asyncio.run(play())
+    asyncio.run(scenario())
 
 
 @pytest.mark.parametrize(
@@ -149,7 +151,7 @@ def test_health_is_answered_before_the_handler(target, method, reason, status) -
     assert response.status == status
 
 
-def test_headers_are_found_in_any_case_and_every_byte_is_kept() -> None:
+def test_header_names_are_case_insensitive_and_values_keep_every_byte() -> None:
     headers = Headers([(b"X-A", b"1"), (b"x-a", b"\xff"), (b"X-B", "é".encode())])
     assert headers.get("X-a") == "1"
     assert headers.get_all("x-A") == ["1", "\udcff"]

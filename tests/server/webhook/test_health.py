@@ -1,4 +1,4 @@
-"""Health and metrics: what a load balancer and Prometheus get to hear."""
+"""Health and metrics: what a load balancer and Prometheus receive."""
 
 import contextlib
 import socket
@@ -26,16 +26,16 @@ from tests.server_process import (
 )
 from tests.waiting import wait_until
 
-KEEPING = ENDPOINT + 'on_failed_authentication = "quarantine"\n'
+QUARANTINE = ENDPOINT + 'on_failed_authentication = "quarantine"\n'
 
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[ServerProcess]:
-    with run_server(tmp_path, KEEPING, settings=METRICS) as running:
+    with run_server(tmp_path, QUARANTINE, settings=METRICS) as running:
         yield running
 
 
-def test_health_is_told_at_every_listener_and_metrics_only_at_theirs(server):
+def test_every_listener_reports_health_and_only_the_admin_listener_metrics(server):
     public, admin = f"http://127.0.0.1:{server.port}", admin_url(server)
     for url in (public, admin):
         assert get(f"{url}/healthz") == get(f"{url}/readyz") == (200, "ok\n")
@@ -61,7 +61,7 @@ def test_an_inbox_that_cannot_commit_is_alive_but_not_ready(tmp_path, server):
     assert metrics(server)["gatherer_ready"] == 1
 
 
-def test_the_metrics_count_what_happens(tmp_path, server):
+def test_the_metrics_count_requests_commits_and_backlog(tmp_path, server):
     for n in range(10):
         assert server.post(b"good %d" % n).status == 200
     assert server.post(b"bad", X_Hub_Signature_256=None).status == 200
@@ -72,66 +72,66 @@ def test_the_metrics_count_what_happens(tmp_path, server):
             b"GET / HTTP/1.1\r\n" + b"".join(b"X-%d: %s\r\n" % (n, b"y" * 900) for n in range(40))
         )
         assert read_response(connection).status == 431
-    found = metrics(server)
-    assert found["gatherer_backlog_notifications,none"] == 10, (
-        "an alert can fire where gather was never set up"
-    )
-    assert found["gatherer_backlog_age_seconds,none"] > 0
+    values = metrics(server)
+    assert values["gatherer_backlog_notifications,none"] == 10, "an alert can fire if gather was never set up"
+    assert values["gatherer_backlog_age_seconds,none"] > 0
     with closing(LocalInbox(server.inbox)) as inbox:
         consumers.acknowledge(server.inbox, "reports", inbox.identity, 4)
         consumers.acknowledge(server.inbox, "archive", inbox.identity, 10)
-    found = metrics(server)
-    assert found["gatherer_requests_total,meta,200"] == 11
-    assert found["gatherer_requests_total,-,404"] == 1
-    assert found["gatherer_requests_total,-,400"] == found["gatherer_requests_total,-,431"] == 1
-    assert "gatherer_backlog_notifications,none" not in found
-    assert found["gatherer_authentication_failures_total,meta"] == 1
-    assert found["gatherer_acknowledgement_seconds_count"] == 11
-    assert found["gatherer_commit_notifications_sum"] == 10
-    assert 1 <= found["gatherer_commit_notifications_count"] <= 10
-    assert (found["gatherer_queue_notifications"], found["gatherer_queue_bytes"]) == (0, 0)
-    assert found["gatherer_quarantine_requests"] == 1
-    assert found["gatherer_inbox_bytes"] == server.inbox.stat().st_size
-    assert found["gatherer_inbox_wal_bytes"] == (tmp_path / "inbox.db-wal").stat().st_size
-    assert found["gatherer_disk_free_bytes"] > 0
-    assert found["gatherer_backlog_notifications,reports"] == 6
-    assert 0 < found["gatherer_backlog_age_seconds,reports"] < 100
+    values = metrics(server)
+    assert values["gatherer_requests_total,meta,200"] == 11
+    assert values["gatherer_requests_total,-,404"] == 1
+    assert values["gatherer_requests_total,-,400"] == values["gatherer_requests_total,-,431"] == 1
+    assert "gatherer_backlog_notifications,none" not in values
+    assert values["gatherer_authentication_failures_total,meta"] == 1
+    assert values["gatherer_acknowledgement_seconds_count"] == 11
+    assert values["gatherer_commit_notifications_sum"] == 10
+    assert 1 <= values["gatherer_commit_notifications_count"] <= 10
+    assert (values["gatherer_queue_notifications"], values["gatherer_queue_bytes"]) == (0, 0)
+    assert values["gatherer_quarantine_requests"] == 1
+    assert values["gatherer_inbox_bytes"] == server.inbox.stat().st_size
+    assert values["gatherer_inbox_wal_bytes"] == (tmp_path / "inbox.db-wal").stat().st_size
+    assert values["gatherer_disk_free_bytes"] > 0
+    assert values["gatherer_backlog_notifications,reports"] == 6
+    assert 0 < values["gatherer_backlog_age_seconds,reports"] < 100
     assert (
-        found["gatherer_backlog_notifications,archive"] == found["gatherer_backlog_age_seconds,archive"] == 0
+        values["gatherer_backlog_notifications,archive"]
+        == values["gatherer_backlog_age_seconds,archive"]
+        == 0
     )
 
 
-def test_there_are_no_metrics_unless_asked_for(tmp_path):
+def test_metrics_are_off_by_default(tmp_path):
     with run_server(tmp_path) as server:
         assert "metrics" not in server.log()
         assert get(f"http://127.0.0.1:{server.port}/readyz") == (200, "ok\n")
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.1", "example.org", ""])
-def test_metrics_are_for_this_machine_only(tmp_path, host):
+def test_metrics_are_limited_to_loopback_addresses(tmp_path, host):
     configure(tmp_path, settings=f'[admin]\nhost = "{host}"\nport = 0\n')
-    ended = call(tmp_path, "serve")
-    assert ended.returncode == 2
-    assert b"loopback" in ended.stderr
-    assert b"Traceback" not in ended.stderr
+    result = call(tmp_path, "serve")
+    assert result.returncode == 2
+    assert b"loopback" in result.stderr
+    assert b"Traceback" not in result.stderr
 
 
-def test_a_taken_port_of_the_metrics_is_named(tmp_path):
-    with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as taken:
-        port = taken.getsockname()[1]
-        code, said = run_failing_server(tmp_path, settings=f"[admin]\nport = {port}\n")
-    assert (code, said.count("\n")) == (2, 1)
-    assert str(port) in said
+def test_an_occupied_metrics_port_is_reported(tmp_path):
+    with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as listener:
+        port = listener.getsockname()[1]
+        code, log = run_failing_server(tmp_path, settings=f"[admin]\nport = {port}\n")
+    assert (code, log.count("\n")) == (2, 1)
+    assert str(port) in log
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz"])
-def test_an_endpoint_does_not_take_the_paths_of_health(tmp_path, path):
+def test_an_endpoint_cannot_use_the_paths_of_health(tmp_path, path):
     configure(tmp_path, ENDPOINT.replace("/webhook/meta", path))
-    ended = call(tmp_path, "serve")
-    assert (ended.returncode, b"choose another one" in ended.stderr) == (2, True)
+    result = call(tmp_path, "serve")
+    assert (result.returncode, b"choose another one" in result.stderr) == (2, True)
 
 
-def test_health_is_told_where_the_inbox_is_offered(tmp_path):
+def test_the_pull_listener_reports_health(tmp_path):
     import requests
 
     with run_pull_server(tmp_path) as pull_server:
@@ -140,7 +140,7 @@ def test_health_is_told_where_the_inbox_is_offered(tmp_path):
             assert (answer.status_code, answer.text) == (200, "ok\n")
 
 
-def test_the_metrics_know_when_the_certificate_expires(tmp_path):
+def test_the_metrics_contain_the_expiry_of_the_certificate(tmp_path):
     pair = Authority(tmp_path / "pki").issue(days=30)
     (tmp_path / "serve").mkdir()
     settings = "[admin]\nport = 0\n"

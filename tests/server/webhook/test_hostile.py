@@ -110,7 +110,7 @@ def test_a_head_that_trickles_does_not_extend_its_time(server):
 
 
 def test_a_head_has_its_full_time_limit_on_an_idle_connection(tmp_path):
-    """The time to idle and the time for a head are two: the sum of both pauses is more than one of them."""
+    """Idle connections and heads have separate time limits: the sum of both pauses exceeds each limit."""
     limits = "header_timeout_seconds = 4\nkeepalive_timeout_seconds = 4\n"
     with run_server(tmp_path, server=limits) as server, server.connect() as connection:
         for idle, pause in ((0, 0), (2.8, 2)):
@@ -334,7 +334,7 @@ def test_a_good_request_before_a_malformed_body_is_answered(patient):
     with patient.connect() as connection:
         opened = encode_head("POST", "/open", {"Host": "x", "Transfer-Encoding": "chunked"}) + b"3\r\nabc\r\n"
         connection.sendall(encode_post(b"good, before a broken one", "/open") + opened)
-        # In one piece with the broken chunk, the good request would be refused with it.
+        # In one piece with the broken chunk, the good request would be rejected with it.
         assert read_response(connection).status == 200
         connection.sendall(b"zz\r\n")
         received = closed_after(connection)[1]
@@ -452,7 +452,7 @@ def attack(port: int, clients: int, *more: str) -> Iterator[None]:
     with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL) as process:
         with contextlib.suppress(
             psutil.AccessDenied
-        ):  # they stand for other machines: this one's time is for ours
+        ):  # the clients stand for other machines and must not slow down the server
             psutil.Process(process.pid).nice(psutil.BELOW_NORMAL_PRIORITY_CLASS if WINDOWS else 19)
         try:
             yield
@@ -490,12 +490,12 @@ def test_good_clients_are_served_under_attack(tmp_path, clients, seconds, scheme
             f"\n{scheme}, {clients} hostile clients, {held} connections at the end; p99 of {len(under_attack)} good "
             f"posts {_p99(under_attack):.1f} ms, {_p99(quiet):.1f} ms without them; memory grown by {grown / 1e6:.0f} MB"
         )
-    assert statistics.median(under_attack) < 1000 * BUSY_SECONDS, "far from what is measured: machines differ"
+    assert statistics.median(under_attack) < 1000 * BUSY_SECONDS, "a generous limit, for slow machines"
     assert grown < 300e6
 
 
 def _latencies(server: ServerProcess, client: ssl.SSLContext | None, seconds: float) -> list[float]:
-    """Post at an easy pace, each on a connection of its own, and return how many milliseconds each seconds."""
+    """Send requests at a moderate pace, each on its own connection; return the milliseconds of each."""
     latencies, end = [], time.monotonic() + seconds
     while time.monotonic() < end:
         started = time.monotonic()

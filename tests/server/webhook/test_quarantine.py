@@ -1,4 +1,4 @@
-"""Quarantine: nothing of an unknown sender is lost, nothing of it is gathered until a person says so."""
+"""Quarantine: unauthenticated requests are stored, and gathered only after the operator releases them."""
 
 import base64
 import json
@@ -24,8 +24,8 @@ from tests.server_process import (
 from tests.waiting import wait_until
 
 SECRET = "Zm9vYmFyYmF6cXV4-not-to-be-seen-0123456789"
-KEEPING = ENDPOINT + 'on_failed_authentication = "quarantine"\n'
-REFUSING = ENDPOINT.replace("meta", "strict", 1).replace("/webhook/meta", "/strict")
+QUARANTINE = ENDPOINT + 'on_failed_authentication = "quarantine"\n'
+REJECTING = ENDPOINT.replace("meta", "strict", 1).replace("/webhook/meta", "/strict")
 BEARER = (
     'name = "bearer"\nprovider = "twilio"\npath = "/bearer"\nurl_key = "the-key"\nbearer_tokens = ["right"]\n'
     'on_failed_authentication = "quarantine"\n'
@@ -34,22 +34,22 @@ BEARER = (
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[ServerProcess]:
-    with run_server(tmp_path, KEEPING, REFUSING, BEARER) as running:
+    with run_server(tmp_path, QUARANTINE, REJECTING, BEARER) as running:
         yield running
 
 
 def command(folder: Path, *arguments: str, code: int = 0) -> str:
-    ended = call(folder, "quarantine", *arguments)
-    assert ended.returncode == code, ended.stderr.decode()
-    assert b"Traceback" not in ended.stderr
-    return (ended.stdout if code == 0 else ended.stderr).decode()
+    result = call(folder, "quarantine", *arguments)
+    assert result.returncode == code, result.stderr.decode()
+    assert b"Traceback" not in result.stderr
+    return (result.stdout if code == 0 else result.stderr).decode()
 
 
-def listed(folder: Path) -> list[dict[str, object]]:
+def quarantined(folder: Path) -> list[dict[str, object]]:
     return json.loads(command(folder, "list", "--json"))["requests"]  # type: ignore[no-any-return]
 
 
-def test_the_way_of_a_post_from_quarantine_to_the_target(tmp_path, server):
+def test_a_released_request_reaches_inbox_and_target(tmp_path, server):
     body = receipts("wamid.KEPT")
     assert server.post(body, X_Hub_Signature_256=None, Authorization=f"Bearer {SECRET}").status == 200
     assert server.post(b"good").status == 200
@@ -68,7 +68,7 @@ def test_the_way_of_a_post_from_quarantine_to_the_target(tmp_path, server):
     assert server.rows("endpoint, provider, remote, content_type")[-1] == (
         "meta", "meta", "127.0.0.1", "application/json",
     )  # fmt: skip
-    assert listed(tmp_path) == []
+    assert quarantined(tmp_path) == []
     call(tmp_path, "gather")
     assert [row["message_id"] for row in target_rows(tmp_path / "responses.db")] == ["wamid.KEPT"]
     for name in ("inbox.quarantine.db", "inbox.quarantine.db-wal", "inbox.db", "inbox.db-wal"):
@@ -76,7 +76,7 @@ def test_the_way_of_a_post_from_quarantine_to_the_target(tmp_path, server):
     assert list((tmp_path / "inbox.db.requests").iterdir()) == []
 
 
-def test_a_request_that_fails_to_authenticate_is_stored_and_described_without_values(tmp_path, server):
+def test_a_quarantined_request_is_described_without_credential_values(tmp_path, server):
     basic = base64.b64encode(b"user:password-of-theirs").decode()
     key = "0123456789abcdef" * 2
     assert server.post(b"1", "/bearer/the-key", Authorization="Bearer wrong").status == 200
@@ -89,12 +89,12 @@ def test_a_request_that_fails_to_authenticate_is_stored_and_described_without_va
         Cookie="a=bcdef",
     )
     assert (answer.status, answer.body) == (200, b"<Response/>"), "the provider is answered as ever"
-    found = {str(entry["id"]): entry["authentication"] for entry in listed(tmp_path)}
+    authentication = {str(entry["id"]): entry["authentication"] for entry in quarantined(tmp_path)}
     assert {
         "URL key: 7 characters, URL-safe Base64",
         "Authorization: Bearer, 5 characters, letters and digits",
-    } <= set(found["1"])
-    assert found["2"][0] == "URL key: 9 characters, URL-safe Base64"
+    } <= set(authentication["1"])
+    assert authentication["2"][0] == "URL key: 9 characters, URL-safe Base64"
     assert {
         f"URL parameter token: {len(SECRET)} characters, URL-safe Base64",
         "URL parameter sig: 3 characters, letters and digits",
@@ -102,7 +102,7 @@ def test_a_request_that_fails_to_authenticate_is_stored_and_described_without_va
         "X-Api-Key: 32 characters, hexadecimal",
         "Cookie: 7 characters",
         "X-Hub-Signature-256: sha256=, 64 characters, hexadecimal",
-    } <= set(found["3"])
+    } <= set(authentication["3"])
     everything = command(tmp_path, "list", "--json") + command(tmp_path, "show", "3", "--json") + server.log()
     for value in (SECRET, basic, key, "bcdef", "the-key", "wrong"):
         assert value not in everything
@@ -110,27 +110,31 @@ def test_a_request_that_fails_to_authenticate_is_stored_and_described_without_va
     assert server.bodies() == [b"4"]
 
 
-def test_limits_hold_before_anything_is_kept(tmp_path, server):
+def test_limits_apply_before_a_request_is_quarantined(tmp_path, server):
     assert server.post(b"\x1f\x8b", X_Hub_Signature_256=None, Content_Encoding="gzip").status == 415
     assert server.post(b"x", "/nowhere").status == 404
     with server.connect() as connection:
         head = encode_post(b"", X_Hub_Signature_256=None, Content_Length="99999999")
         connection.sendall(head)
         assert read_response(connection).status == 413
-    assert listed(tmp_path) == []
+    assert quarantined(tmp_path) == []
 
 
-def test_the_cap_is_kept_and_room_comes_back(tmp_path):
-    with run_server(tmp_path, KEEPING, settings="[quarantine]\nmax_rows = 3\nmax_bytes = 1000\n") as server:
+def test_the_limit_of_the_quarantine_is_respected_and_discarding_frees_space(tmp_path):
+    with run_server(
+        tmp_path, QUARANTINE, settings="[quarantine]\nmax_rows = 3\nmax_bytes = 1000\n"
+    ) as server:
         bad = {"X_Hub_Signature_256": None}
         assert server.post(b"x" * 2000, **bad).status == 401
         assert [server.post(b"%d" % n, **bad).status for n in range(5)] == [200] * 3 + [401] * 2
         assert server.post(b"good").status == 200, "other requests are still accepted"
         assert command(tmp_path, "discard", "2") == "discarded 1 request\n"
         assert [server.post(b"%d" % n, **bad).status for n in range(2)] == [200, 401]
-        assert [entry["id"] for entry in listed(tmp_path)] == [1, 3, 4]
+        assert [entry["id"] for entry in quarantined(tmp_path)] == [1, 3, 4]
         server.kill()
-    with run_server(tmp_path, KEEPING, settings="[quarantine]\nmax_rows = 3\nmax_bytes = 1000\n") as server:
+    with run_server(
+        tmp_path, QUARANTINE, settings="[quarantine]\nmax_rows = 3\nmax_bytes = 1000\n"
+    ) as server:
         assert server.post(b"x", **bad).status == 401, "what a former process kept counts"
         assert integrity_of(tmp_path) == "ok"
 
@@ -139,8 +143,8 @@ def integrity_of(folder: Path) -> str:
     return check_integrity(folder / "inbox.quarantine.db")
 
 
-def test_release_and_discard_work_while_no_serve_runs(tmp_path):
-    with run_server(tmp_path, KEEPING) as server:
+def test_release_and_discard_work_without_serve(tmp_path):
+    with run_server(tmp_path, QUARANTINE) as server:
         for n in range(120):
             assert server.post(b"%d" % n, X_Hub_Signature_256=None).status == 200
         server.kill()
@@ -154,14 +158,14 @@ def test_release_and_discard_work_while_no_serve_runs(tmp_path):
         assert command(tmp_path, "discard", "--all") == "discarded 0 requests\n"
 
 
-def test_a_request_that_a_crash_interrupted_is_done_at_the_next_start(tmp_path):
-    with run_server(tmp_path, KEEPING) as server:
+def test_a_release_interrupted_by_a_crash_completes_at_the_next_start(tmp_path):
+    with run_server(tmp_path, QUARANTINE) as server:
         assert server.post(b"kept", X_Hub_Signature_256=None).status == 200
         server.kill()
     from gatherer.inbox import control
 
     control.submit(tmp_path / "inbox.db", "release", [1])
-    with run_server(tmp_path, KEEPING) as server:
+    with run_server(tmp_path, QUARANTINE) as server:
         wait_until(lambda: server.bodies() == [b"kept"], message=server.log)
 
 
@@ -172,7 +176,7 @@ def test_a_request_that_a_crash_interrupted_is_done_at_the_next_start(tmp_path):
         *(pytest.param(bad, marks=pytest.mark.nightly) for bad in (b"", b"null", b"\xff")),
     ],
 )
-def test_a_damaged_request_does_not_disturb_the_server(tmp_path, server, content):
+def test_a_damaged_control_file_does_not_disturb_the_server(tmp_path, server, content):
     folder = tmp_path / "inbox.db.requests"
     folder.mkdir(exist_ok=True)
     (folder / "0.request").write_bytes(content)
@@ -181,24 +185,24 @@ def test_a_damaged_request_does_not_disturb_the_server(tmp_path, server, content
     assert "Traceback" not in server.log()
 
 
-def test_wrong_commands_are_one_clear_line(tmp_path, server):
+def test_invalid_commands_are_errors_in_one_line(tmp_path, server):
     assert "say what to release" in command(tmp_path, "release", code=2)
     assert "say what to discard" in command(tmp_path, "discard", "1", "--all", code=2)
     assert "not in quarantine: 7" in command(tmp_path, "release", "7", code=2)
     assert "no request 7" in command(tmp_path, "show", "7", code=2)
-    for wrong in (["list"], ["release"], ["discard"]):
-        said = command(tmp_path, *wrong, "--endpoint", "missing", code=2)
-        assert "there is no endpoint 'missing'; there are: " in said
+    for arguments in (["list"], ["release"], ["discard"]):
+        error = command(tmp_path, *arguments, "--endpoint", "missing", code=2)
+        assert "there is no endpoint 'missing'; there are: " in error
     assert command(tmp_path, "list") == "the quarantine is empty\n"
 
 
 def test_a_quarantined_post_is_not_answered_before_it_is_synced(tmp_path):
     if not fault_injection.ROOT_ON_LINUX or shutil.which("strace") is None:
-        pytest.skip("LOUD: strace is not to be had, the order was not seen")
+        pytest.skip("LOUD: strace is missing, the order was not checked")
     trace = tmp_path / "trace"
     calls = "trace=pwrite64,pwritev,write,writev,send,sendto,sendmsg,fsync,fdatasync"
     wrapper = ["strace", "-D", "-f", "-y", "-s", "5000", "-e", calls, "-o", str(trace)]
-    with run_server(tmp_path, KEEPING, wrapper=wrapper) as server:
+    with run_server(tmp_path, QUARANTINE, wrapper=wrapper) as server:
         assert server.post(b"marker-of-the-body" * 3, X_Hub_Signature_256=None).status == 200
         server.stop()
     lines = fault_injection.traced_lines(trace, server.process)
@@ -222,11 +226,11 @@ def test_a_quarantined_post_is_not_answered_before_it_is_synced(tmp_path):
         ("ä" * 3, "3 characters"),
     ],
 )
-def test_forms(value, form):
+def test_credentials_are_described_by_their_form(value, form):
     assert credential_summary.describe([("X-Any", value)], "", "") == [f"X-Any: {form}"]
 
 
-def test_what_every_client_sends_is_no_credential_and_floods_are_cut():
+def test_ordinary_headers_are_not_described_and_long_lists_are_cut():
     ordinary = [("Host", "x"), ("User-Agent", "x"), ("X-Forwarded-For", "192.0.2.1"), ("Content-Type", "x")]
     assert credential_summary.describe(ordinary, "", "") == []
     assert len(credential_summary.describe([(f"X-{n}", "v") for n in range(500)], "a=b&" * 500, "/key")) == 40

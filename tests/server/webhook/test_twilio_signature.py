@@ -1,4 +1,4 @@
-"""Twilio's signature: over the URL as Twilio knows it and the sorted parameters, checked on the raw bytes."""
+"""The signature of Twilio: over the URL that Twilio knows and the sorted parameters."""
 
 import base64
 import hashlib
@@ -48,12 +48,12 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
         yield running
 
 
-def encoded(pairs: list[tuple[str, str]]) -> bytes:
+def encode_form(pairs: list[tuple[str, str]]) -> bytes:
     return "&".join(f"{quote_plus(name)}={quote_plus(value)}" for name, value in pairs).encode()
 
 
-def signed(url: str, pairs: list[tuple[str, str]], token: str = TOKEN) -> str:
-    """Return the signature, written down from Twilio's page once more: by name, then by value, each pair once."""
+def twilio_signature(url: str, pairs: list[tuple[str, str]], token: str = TOKEN) -> str:
+    """Return the signature after the documentation of Twilio: pairs sorted by name and value, without duplicates."""
     text = url + "".join(name + value for name, value in sorted(set(pairs)))
     return base64.b64encode(hmac.new(token.encode(), text.encode(), hashlib.sha1).digest()).decode()
 
@@ -64,9 +64,9 @@ def post(server: ServerProcess, path: str, body: bytes, signature: str | None, *
     return server.exchange(encode_post(body, path, **fields)).status
 
 
-def sent(server: ServerProcess, path: str, url: str, **headers: str) -> int:
-    """Post the parameters to `path` as Twilio would that knows the endpoint as `url`."""
-    return post(server, path, encoded(PARAMETERS), signed(url, PARAMETERS), **headers)
+def post_as_twilio(server: ServerProcess, path: str, url: str, **headers: str) -> int:
+    """Send the parameters to `path`, signed as Twilio does if it knows the endpoint as `url`."""
+    return post(server, path, encode_form(PARAMETERS), twilio_signature(url, PARAMETERS), **headers)
 
 
 HERE = "http://localhost/bare"
@@ -105,45 +105,45 @@ URLS = [
 
 
 @pytest.mark.parametrize(
-    ("path", "url", "headers", "status"), [one[1:] for one in URLS], ids=[one[0] for one in URLS]
+    ("path", "url", "headers", "status"), [case[1:] for case in URLS], ids=[case[0] for case in URLS]
 )
-def test_the_signed_url_is_the_one_that_twilio_knows(
+def test_the_signature_covers_the_url_that_twilio_knows(
     server: ServerProcess, path: str, url: str, headers: dict[str, str], status: int
 ) -> None:
-    assert sent(server, path, url, **headers) == status
+    assert post_as_twilio(server, path, url, **headers) == status
 
 
-def test_only_a_trusted_proxy_tells_the_url(tmp_path: Path) -> None:
+def test_forwarded_headers_change_the_url_only_from_a_trusted_proxy(tmp_path: Path) -> None:
     with run_server(tmp_path, ENDPOINTS[0], server='trusted_proxies = ["203.0.113.1"]\n') as server:
-        assert sent(server, "/bare", "https://localhost/bare", **HTTPS) == 401
-        assert sent(server, "/bare", HERE, **HTTPS) == 200
+        assert post_as_twilio(server, "/bare", "https://localhost/bare", **HTTPS) == 401
+        assert post_as_twilio(server, "/bare", HERE, **HTTPS) == 200
 
 
 @pytest.mark.parametrize(
     ("what", "signature", "status"),
     [
-        ("the right token", signed(HERE, PARAMETERS), 200),
-        ("the other token, while it is exchanged", signed(HERE, PARAMETERS, NEXT), 200),
-        ("a wrong token", signed(HERE, PARAMETERS, "wrong"), 401),
+        ("the right token", twilio_signature(HERE, PARAMETERS), 200),
+        ("the other token, while it is exchanged", twilio_signature(HERE, PARAMETERS, NEXT), 200),
+        ("a wrong token", twilio_signature(HERE, PARAMETERS, "wrong"), 401),
         ("no signature", None, 401),
         ("an empty signature", "", 401),
         ("no base64", "not base64 at all", 401),
-        ("a signature in other letters", signed(HERE, PARAMETERS).swapcase(), 401),
-        ("more after the signature", signed(HERE, PARAMETERS) + "A", 401),
+        ("a signature in other letters", twilio_signature(HERE, PARAMETERS).swapcase(), 401),
+        ("more after the signature", twilio_signature(HERE, PARAMETERS) + "A", 401),
         ("bytes that are no text", "\udcff\udcfe", 401),
-        ("the signature of other parameters", signed(HERE, PARAMETERS[1:]), 401),
-        ("the signature of nothing", signed(HERE, []), 401),
+        ("the signature of other parameters", twilio_signature(HERE, PARAMETERS[1:]), 401),
+        ("the signature of nothing", twilio_signature(HERE, []), 401),
     ],
 )
-def test_the_signature_has_to_be_right(
+def test_a_wrong_signature_is_rejected(
     server: ServerProcess, what: str, signature: str | None, status: int
 ) -> None:
-    assert post(server, "/bare", encoded(PARAMETERS), signature) == status
+    assert post(server, "/bare", encode_form(PARAMETERS), signature) == status
 
 
-def test_every_flipped_byte_of_the_body_is_noticed(server: ServerProcess) -> None:
-    body = encoded(PARAMETERS)
-    signature = signed(HERE, PARAMETERS)
+def test_a_flipped_byte_in_the_body_is_rejected(server: ServerProcess) -> None:
+    body = encode_form(PARAMETERS)
+    signature = twilio_signature(HERE, PARAMETERS)
     for place in range(0, len(body), 7):
         changed = body[:place] + bytes([body[place] ^ 1]) + body[place + 1 :]
         assert post(server, "/bare", changed, signature) == 401, changed
@@ -166,35 +166,35 @@ def test_every_flipped_byte_of_the_body_is_noticed(server: ServerProcess) -> Non
         "none",
     ],
 )
-def test_parameters_are_signed_decoded_and_sorted(
+def test_decoded_and_sorted_parameters_are_signed(
     server: ServerProcess, pairs: list[tuple[str, str]]
 ) -> None:
     before = len(server.bodies())
-    assert post(server, "/bare", encoded(pairs), signed(HERE, pairs)) == 200
-    assert server.bodies()[before:] == [encoded(pairs)]  # byte for byte
+    assert post(server, "/bare", encode_form(pairs), twilio_signature(HERE, pairs)) == 200
+    assert server.bodies()[before:] == [encode_form(pairs)]  # byte for byte
 
 
-def test_a_form_with_absurdly_many_parameters_is_refused_at_little_cost(server: ServerProcess) -> None:
+def test_a_form_with_too_many_parameters_is_rejected(server: ServerProcess) -> None:
     body = b"&".join(b"a=%d" % i for i in range(MAX_PARAMETERS + 1))
     pairs = [("a", str(i)) for i in range(MAX_PARAMETERS + 1)]
-    assert post(server, "/bare", body, signed(HERE, pairs)) == 401
-    assert post(server, "/bare", body.rpartition(b"&")[0], signed(HERE, pairs[:-1])) == 200
+    assert post(server, "/bare", body, twilio_signature(HERE, pairs)) == 401
+    assert post(server, "/bare", body.rpartition(b"&")[0], twilio_signature(HERE, pairs[:-1])) == 200
 
 
 def test_json_is_signed_by_its_hash_in_the_url(server: ServerProcess) -> None:
     body = b'{"property": "value", "boolean": true}'
     path = f"/bare?bodySHA256={hashlib.sha256(body).hexdigest()}"
-    signature = signed(f"http://localhost{path}", [])
+    signature = twilio_signature(f"http://localhost{path}", [])
     assert post(server, path, body, signature, Content_Type="application/json") == 200
     assert post(server, path, body + b" ", signature, Content_Type="application/json") == 401
     assert (
         post(server, path, b"a=b", signature) == 401
-    )  # of a form the parameters are signed, also if the URL has a hash
-    assert post(server, "/bare", body, signed(HERE, []), Content_Type="application/json") == 401
+    )  # the parameters of a form are signed even if the URL has a hash
+    assert post(server, "/bare", body, twilio_signature(HERE, []), Content_Type="application/json") == 401
 
 
 def test_a_published_signature_is_accepted() -> None:
-    """The example in the tests of Twilio's own libraries."""
+    """The example in the tests of the official Twilio libraries."""
     pairs = [("CallSid", "CA1234567890ABCDE"), ("Caller", "+14158675309"), ("Digits", "1234")]
     pairs += [("From", "+14158675309"), ("To", "+18005551212")]
     endpoint = Endpoint.model_validate(
@@ -203,34 +203,34 @@ def test_a_published_signature_is_accepted() -> None:
     )
     headers = {"X-Twilio-Signature": "RSOYDt4T1cUTdK1PDd93/VVr8B8=", "Content-Type": FORM}
     url = "https://mycompany.com/myapp.php?foo=1&bar=2"
-    assert Authentication(endpoint).body(headers, encoded(pairs), url)
-    assert not Authentication(endpoint).body(headers, encoded(pairs), url + "2")
+    assert Authentication(endpoint).body(headers, encode_form(pairs), url)
+    assert not Authentication(endpoint).body(headers, encode_form(pairs), url + "2")
 
 
-def test_the_answer_says_nothing_in_the_language_that_twilio_reads(server: ServerProcess) -> None:
-    body = encoded(PARAMETERS)
+def test_the_response_is_empty_twiml(server: ServerProcess) -> None:
+    body = encode_form(PARAMETERS)
     answer = server.exchange(
-        encode_post(body, "/bare", X_Twilio_Signature=signed(HERE, PARAMETERS), Content_Type=FORM)
+        encode_post(body, "/bare", X_Twilio_Signature=twilio_signature(HERE, PARAMETERS), Content_Type=FORM)
     )
     assert (answer.status, answer.headers["Content-Type"], answer.body) == (200, "text/xml", b"<Response/>")
 
 
 def test_neither_tokens_nor_signatures_are_logged(server: ServerProcess) -> None:
-    post(server, "/bare", encoded(PARAMETERS), signed(HERE, PARAMETERS, "wrong"))
+    post(server, "/bare", encode_form(PARAMETERS), twilio_signature(HERE, PARAMETERS, "wrong"))
     assert TOKEN not in server.log()
-    assert signed(HERE, PARAMETERS, "wrong") not in server.log()
+    assert twilio_signature(HERE, PARAMETERS, "wrong") not in server.log()
 
 
-def test_the_signature_is_kept_with_the_notification(server: ServerProcess) -> None:
-    sent(server, "/bare", HERE)
+def test_the_signature_is_stored_with_the_notification(server: ServerProcess) -> None:
+    post_as_twilio(server, "/bare", HERE)
     (headers,) = server.rows("headers")[-1]
-    assert signed(HERE, PARAMETERS) in headers
+    assert twilio_signature(HERE, PARAMETERS) in headers
 
 
 @pytest.mark.parametrize(
     "url", ["hooks.example.com/t", "https://user:pw@example.com/t", "https://example.com", "/t", ""]
 )
-def test_a_public_url_is_a_whole_url(url: str) -> None:
+def test_public_url_must_be_an_absolute_url(url: str) -> None:
     settings = {
         "name": "t",
         "provider": "twilio",
