@@ -104,7 +104,9 @@ def number(value: object) -> float | None:
 
 
 def flag(value: object) -> bool | None:
-    """Return `value` if it is true or false, else None."""
+    """Return `value` as true or false; the texts `true` and `false` count. None if it is neither."""
+    if type(value) is str:
+        return {"true": True, "false": False}.get(value.lower())
     return value if type(value) is bool else None
 
 

@@ -267,8 +267,10 @@ def _word(value: object, words: list[str]) -> str | None:
 
 # `type` of an inbound message: https://docs.wati.io/reference/message-received
 # The `data` of media is a link to the file, and their `text`, which ought to be the caption, sometimes is too.
+# The `text` of a document is its file name.
 MEDIA: Final = frozenset(["image", "video", "document", "audio", "voice", "sticker"])
 LINK_TO_A_FILE: Final = "showFile?fileName="
+MOST_LETTERS_OF_AN_EXTENSION: Final = 5  # as in .xhtml
 REPLIES: Final = frozenset(
     [*MEDIA, "text", "button", "interactive", "location", "contacts", "order", "catalog", "media_placeholder"]
 )
@@ -316,7 +318,8 @@ def _take_reply(event: dict[str, Any], message_type: str) -> dict[str, Any]:
     about = reference(event.pop("replyContextId", None), "replyContextId")
     columns: dict[str, Any] = {"reply_type": message_type, "about_message_id": about}
     body = text(event.get("text"))
-    if body is not None and not (message_type in MEDIA and LINK_TO_A_FILE in body):
+    is_file = message_type in MEDIA and body is not None and _is_file(body, text(event.get("data")))
+    if body is not None and not is_file:
         columns["reply_text"] = text(event.pop("text"))
     for name, (reply_type, readable, payload) in CHOICES.items():
         choice = mapping(event.get(name))
@@ -332,6 +335,17 @@ def _take_reply(event: dict[str, Any], message_type: str) -> dict[str, Any]:
     ):
         columns["reply_payload"] = as_json(event.pop("data"))
     return columns
+
+
+def _is_file(body: str, link: str | None) -> bool:
+    """Return whether the `body` of a medium is a link to the file or its name, which the person did not write."""
+    if LINK_TO_A_FILE in body:
+        return True
+    stem, _, extension = body.rpartition(".")
+    if not stem or not extension.isalnum() or len(extension) > MOST_LETTERS_OF_AN_EXTENSION:
+        return False
+    has_same_extension = (link or "").lower().endswith(f".{extension.lower()}")
+    return has_same_extension or not any(character.isspace() for character in body)
 
 
 PROVIDER: Final = Provider(

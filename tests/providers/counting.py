@@ -110,10 +110,11 @@ def _value(field: Any, value: dict[str, Any]) -> int:
             return 1
         if not ARRAYS & value.keys() and (field is not None or not BARE & value.keys()):
             return 1
-    elements = [part for name, part in value.items() if name not in AROUND and part is not None]
-    if not elements:
-        return 1 if value.get("contacts") else 0
-    return sum(len(_several(part)) for part in elements)
+    parts = {name: part for name, part in value.items() if name not in AROUND and part is not None}
+    elements = [part for name, part in parts.items() if name in ARRAYS or isinstance(part, list | dict)]
+    if elements:
+        return sum(len(_several(part)) for part in elements)
+    return 1 if value.get("contacts") else len(parts)
 
 
 def count_infobip(body: Any) -> int:

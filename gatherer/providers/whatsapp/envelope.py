@@ -210,13 +210,25 @@ class BodyDecoder(msgspec.Struct, gc=False):
                 origin.contacts = with_only_contact(origin.contacts)
         decoders = DECODERS_OF.get(field or "", DECODERS)
         has_elements = False
+        scalars: list[str] = []  # no elements, such as a flag that a relay adds, unless there is nothing else
         for name, elements in value.items():
-            if name not in AROUND and elements is not None:
-                has_elements = True
-                decode = decoders.get(name) or decoder_of_unknown(name)
-                decode_each(origin, elements, decode, path + (name,), self.decoded)
-        if contacts and not has_elements:
+            if name in AROUND or elements is None:
+                continue
+            decode = decoders.get(name)
+            if decode is None:
+                if type(elements) not in (list, dict):
+                    scalars.append(name)
+                    continue
+                decode = decoder_of_unknown(name)
+            has_elements = True
+            decode_each(origin, elements, decode, path + (name,), self.decoded)
+        if has_elements:
+            return
+        if contacts:
             self.decoded.add(other(origin, value, "contacts", None), path)
+            return
+        for name in scalars:
+            decode_each(origin, value[name], decoder_of_unknown(name), path + (name,), self.decoded)
 
 
 def decoder_of_whole(field: str | None, value: dict[str, Any]) -> DecodeElement | None:

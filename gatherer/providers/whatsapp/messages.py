@@ -123,13 +123,15 @@ def _contacts(origin: Origin, message: dict[str, Any], message_id: str) -> Recor
 
 
 def _reaction(origin: Origin, message: dict[str, Any], message_id: str) -> Record:
-    """Return the reaction. Meta leaves out `emoji` when the person removes the reaction; libraries also saw ''.
+    """Return the reaction. Meta leaves out `emoji` when the person removes the reaction; relays send '' or null.
 
-    An emoji that is not text counts as unreadable, never as removed.
+    Any other emoji that is not text counts as unreadable, never as removed.
     """
     content = message.get("reaction")
     reaction = mapping(content)
-    emoji = reaction.get("emoji", "") if reaction else None
+    emoji = reaction.get("emoji")
+    if emoji is None and reaction:
+        emoji = ""
     about = reaction.get("message_id") or reaction.get("messsage_id")  # some relays misspell it
     columns: Columns = {
         "emoji": emoji if type(emoji) is str else None,
