@@ -28,6 +28,7 @@ ENDPOINT = f'name = "meta"\nprovider = "meta"\npath = "{PATH}"\napp_secrets = ["
 OPEN = 'name = "open"\nprovider = "meta"\npath = "/open"\nunauthenticated = true\n'
 ROOT = Path(__file__).resolve().parent.parent
 WINDOWS = sys.platform == "win32"
+MEASURED = "COVERAGE_PROCESS_CONFIG" in os.environ  # by scripts/test --coverage
 
 
 class Response(NamedTuple):
@@ -124,8 +125,9 @@ def run_server(
         yield ServerProcess(process, folder, int(announcement[1]), inbox)
     finally:
         if process.poll() is None:
-            process.kill()
-            process.wait(30)
+            # A killed process leaves no coverage data.
+            process.terminate() if MEASURED else process.kill()
+            process.wait(60)
         process.stdout.close()
 
 
