@@ -55,7 +55,7 @@ class Client:
 def accepted(server: ListeningServer, count: int) -> Callable[[], bool]:
     """Return a condition: `server` has `count` connections, all of them beyond their handshake."""
     connections = server._pool.present
-    return lambda: len(connections) == count and not any(connection.arrival for connection in connections)
+    return lambda: len(connections) == count and not any(connection.handshake for connection in connections)
 
 
 async def turns(count: int) -> None:

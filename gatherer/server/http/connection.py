@@ -57,7 +57,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def __init__(self, pool: "ConnectionPool", peer: str) -> None:
         """Belong to `pool`, which has the handler and the limits; `peer` is the address of the client."""
-        self.arrival: asyncio.Task[None] | None = None  # the handshake, until there is a transport
+        self.handshake: asyncio.Task[None] | None = None  # until there is a transport
         self._pool, self._limits, self._loop = pool, pool.limits, asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._parser: HttpRequestParser | None = None
@@ -364,8 +364,8 @@ class Connection(asyncio.BufferedProtocol):
     def evict(self) -> None:
         """Close the connection at once."""
         self._pool.remove(self)
-        if self.arrival is not None:
-            self.arrival.cancel()
+        if self.handshake is not None:
+            self.handshake.cancel()
         self._abort()
 
     def _abort(self) -> None:
@@ -382,8 +382,8 @@ class Connection(asyncio.BufferedProtocol):
     # --- the pool asks these
 
     @property
-    def has_arrived(self) -> bool:
-        """Whether the handshake is over, and the connection is not."""
+    def is_established(self) -> bool:
+        """Whether the handshake has succeeded, and the connection has not ended."""
         return self._transport is not None
 
     @property

@@ -87,7 +87,7 @@ class ListeningServer:
     async def close(self) -> None:
         """Accept no more connections; each that is open ends with its next answer."""
         self._pool.stopping = True
-        handshakes = [connection.arrival for connection in self._pool.present]
+        handshakes = [connection.handshake for connection in self._pool.present]
         tasks = [*self._tasks, *(task for task in handshakes if task is not None)]
         for task in tasks:
             task.cancel()
@@ -150,8 +150,8 @@ class ListeningServer:
     def _admit(self, accepted: socket.socket, address: Any) -> None:
         """Start the handshake with the client at `address`."""
         connection = self._pool.add(str(address[0]))
-        connection.arrival = asyncio.create_task(self._shake_hands(accepted, connection))
-        connection.arrival.add_done_callback(lambda task: _arrived(accepted, connection, task))
+        connection.handshake = asyncio.create_task(self._shake_hands(accepted, connection))
+        connection.handshake.add_done_callback(lambda task: _end_handshake(accepted, connection, task))
 
     async def _shake_hands(self, accepted: socket.socket, connection: Connection) -> None:
         """Make a transport of the socket `accepted`, with TLS if the listener has it, for the protocol `connection`."""
@@ -202,11 +202,11 @@ def _bind(host: str, port: int) -> list[socket.socket]:
     return sockets
 
 
-def _arrived(accepted: socket.socket, connection: Connection, task: "asyncio.Task[None]") -> None:
+def _end_handshake(accepted: socket.socket, connection: Connection, task: "asyncio.Task[None]") -> None:
     """Note that the handshake has ended, whether it succeeded or not."""
-    connection.arrival = None
+    connection.handshake = None
     if not task.cancelled() and (error := task.exception()) is not None:
         log.error("a connection could not be accepted", exc_info=error)
-    if task.cancelled() or not connection.has_arrived:
+    if task.cancelled() or not connection.is_established:
         connection.evict()  # uvloop may still give it a transport, and never report that it is closed
         accepted.close()  # the task may not even have begun

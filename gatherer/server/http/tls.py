@@ -17,22 +17,22 @@ log = logging.getLogger(__name__)
 
 # TLS 1.3 has only good ones. Of TLS 1.2, those with forward secrecy and authenticated encryption.
 CIPHERS: Final = "ECDHE+AESGCM:ECDHE+CHACHA20"
-LOOK_SECONDS: Final = 1.0  # between two looks at the files
+CHECK_SECONDS: Final = 1.0  # between two checks of the files
 REMIND_SECONDS: Final = 86_400.0  # between two warnings about one certificate
 
 
 @dataclass(frozen=True, kw_only=True)
 class Files:
-    """Where a listener's certificate is, and whose clients may come in."""
+    """The files of a listener: its certificate, its key, and the authority of its clients."""
 
     certificate: Path  # PEM: the server's own certificate, then those that lead to the root
     key: Path  # PEM
     key_password: str | None = None
-    client_ca: Path | None = None  # PEM: who issues the certificates that clients have to show
+    client_ca: Path | None = None  # PEM: the authority that issues the certificates of clients
 
     @property
     def paths(self) -> list[Path]:
-        """All files that matter."""
+        """The paths of all these files."""
         return [self.certificate, self.key, *([self.client_ca] if self.client_ca else [])]
 
 
@@ -41,17 +41,17 @@ class TLSFilesError(Exception):
 
 
 class ServerTLS:
-    """The context of a listener: always that of the newest files that are good.
+    """The TLS context of a listener, made of the newest files that can be used.
 
-    A context is made whole before it takes the place of the old one, which is never changed: connections that
-    have it keep it, and a bad file costs nothing but a line in the log.
+    A new context replaces the old one only when it is complete. The old one is never changed: open connections keep
+    it. A file that cannot be used causes a line in the log, and the old context stays.
     """
 
     def __init__(self, files: Files) -> None:
         """Load `files`.
 
         Raises:
-            ConfigurationError: they are no use.
+            ConfigurationError: they cannot be used.
 
         """
         self._files = files
@@ -69,20 +69,20 @@ class ServerTLS:
 
     @property
     def validity(self) -> Validity:
-        """What the certificate in use says."""
+        """The names and the validity of the certificate in use."""
         return self._validity
 
     async def watch(self) -> None:
-        """Look at the files for ever, use them when they change, and warn before the certificate expires."""
+        """Check the files until cancelled, use them when they change, and warn before the certificate expires."""
         loop = asyncio.get_running_loop()
         while True:
             if loop.time() - self._reminded_at >= REMIND_SECONDS and self._warn():
                 self._reminded_at = loop.time()
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(CHECK_SECONDS)
             try:
                 await asyncio.to_thread(self.look)
             except Exception:
-                log.exception("the files of the certificate could not be looked at")
+                log.exception("the files of the certificate could not be checked")
 
     def look(self) -> None:
         """Use the files if they have changed and stayed the same since the last look: copying takes a moment."""
@@ -120,7 +120,7 @@ class ServerTLS:
 
 
 class Named:
-    """Lets in who shows a certificate for one of some names. The issuer has been checked by then."""
+    """Accepts the clients whose certificate has one of some names. OpenSSL has checked its issuer before."""
 
     def __init__(self, names: Iterable[str]) -> None:
         """`names` are compared with the common name and the DNS names, whole, in any case of letters."""
@@ -181,7 +181,7 @@ def _about_key(files: Files, error: ssl.SSLError) -> str:
 
 
 def _digest(files: Files) -> bytes:
-    """Return a hash over what is in `files`. Raises Unusable when one of them cannot be read."""
+    """Return a hash over what is in `files`. Raises TLSFilesError when one of them cannot be read."""
     digest = hashlib.sha256()
     for path in files.paths:
         try:
