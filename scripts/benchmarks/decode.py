@@ -1,8 +1,8 @@
-"""How fast `meta` is decoded: statuses per second on one core, beside bare `msgspec.json.decode` of the same bytes.
+"""Measure the decoder of `meta`: statuses per second on one core, beside bare `msgspec.json.decode` of the same bytes.
 
-Receipts come one per body and in batches of 100. `unusual` receipts carry a key that the decoder's short way for
-everyday bodies does not know, so that they take the long way, as answers and failures do. The decoder and the bare
-decoder take turns in this process, so that other processes slow both; the medians of the rounds are reported.
+Receipts come one per body and in batches of 100. `unusual` receipts carry a key that the fast path for everyday
+bodies does not know, so they take the general path, as answers and failures do. The decoder and the bare decoder
+alternate in this process, so that other processes slow down both; the figures are medians of the rounds.
 """
 
 import argparse
@@ -24,7 +24,7 @@ PER_SECOND = 30  # receipts of a campaign that share one second
 
 
 def status(i: int) -> dict[str, object]:
-    """Return a receipt as Meta sends them since 2026; two of three carry no pricing."""
+    """Return a receipt as Meta has sent them since 2026; two of three have no pricing."""
     receipt: dict[str, object] = {
         "id": f"wamid.HBgLMTU1NTAwMDExMTEVAgARGBI{i // 3 * 0x9E3779B97F4A7C15 & 0xFFFFFFFFFFFFFFFF:016X}AA==",
         "status": WORDS[i % 3],
@@ -44,7 +44,7 @@ def status(i: int) -> dict[str, object]:
 
 
 def body(statuses: list[dict[str, object]]) -> bytes:
-    """Return the body that carries `statuses` and the contacts they belong to."""
+    """Return the body with `statuses` and their contacts."""
     user_ids = {str(receipt["recipient_id"]): receipt["recipient_user_id"] for receipt in statuses}
     value = {
         "messaging_product": "whatsapp",
@@ -70,7 +70,7 @@ def seconds(work: Callable[[], None]) -> float:
 
 
 def unusual(i: int) -> dict[str, object]:
-    """Return a receipt with a key that the short way does not know."""
+    """Return a receipt with a key that the fast path does not know."""
     return {**status(i), "recipient_identity_key_hash": "FAKEHASH="}
 
 

@@ -1,9 +1,9 @@
-"""How fast a run is: responses per second into the embedded target, beside the floor of the same work.
+"""Measure a run: responses per second into the embedded target, beside a lower bound (the floor) for the same work.
 
-The floor decodes the same JSON with bare msgspec and inserts the ready rows with a bare `executemany`
-into the same table, with the same indexes, pragmas and batch size. Both run in this process, one after
-the other, on the same notifications; on a machine that is also used otherwise, the ratio in CPU seconds is
-steadier. Memory is the peak of a process of its own that does the run.
+The floor decodes the same JSON with bare msgspec and inserts the finished rows with a bare `executemany`
+into the same table, with the same indexes, pragmas and batch size. Both process the same notifications, one
+after the other. On a machine with other load, the ratio in CPU seconds is steadier. Memory is the peak of a
+separate process that performs the run.
 """
 
 import argparse
@@ -51,7 +51,7 @@ def fill(path: Path, count: int, received_from: int) -> None:
 
     def rows() -> Iterator[tuple[object, ...]]:
         for i in range(count):
-            message = (i // 3) * 0x9E3779B97F4A7C15 & 0xFFFFFFFFFFFFFFFF  # ids look random, as real ones do
+            message = (i // 3) * 0x9E3779B97F4A7C15 & 0xFFFFFFFFFFFFFFFF  # ids look random, as real ids do
             values = {
                 "person": i // 3 % 10_000_000,
                 "message": message,
@@ -70,13 +70,13 @@ def fill(path: Path, count: int, received_from: int) -> None:
 
 
 def time_run(inbox_path: Path, target_path: Path) -> float:
-    """Return the seconds that one run takes."""
+    """Return the seconds of a run."""
     with closing(LocalInbox(inbox_path)) as inbox, closing(SQLiteTarget(target_path)) as target:
         return gather_inbox(inbox, target).seconds
 
 
 def run_floor(inbox_path: Path, target_path: Path) -> tuple[float, float]:
-    """Return the seconds, by the clock and of CPU, for bare JSON decoding and bare inserts of the same rows."""
+    """Return the elapsed seconds and the CPU seconds of bare JSON decoding and bare inserts of the same rows."""
     insert = upsert(Response).partition("ON CONFLICT")[0]
     seconds, cpu_seconds, after = 0.0, 0.0, 0
     with closing(LocalInbox(inbox_path)) as inbox, closing(connect(target_path)) as connection:

@@ -1,12 +1,12 @@
-"""How fast requests are stored: durable acknowledgements per second and their latency, in one run beside
+"""Measure receiving: durable acknowledgements per second and their latency, beside
 
-(a) `without_storing`: the same server, answering without an inbox: what HTTP and the signature cost;
-(b) `naive_wsgi`: waitress with a commit per request, as one would write it by hand, `synchronous=FULL` like
-ours; and `naive_wsgi_kept_open`, the same with its connections kept open: the best that it can do;
+(a) `without_storing`: the same server without an inbox, which measures HTTP and the signature;
+(b) `naive_wsgi`: waitress with a commit per request, as a hand-written receiver, with `synchronous=FULL` like
+ours; and `naive_wsgi_kept_open`, the same with open database connections: the upper bound of this design;
 (c) with --baseline, `baseline`: the server of another commit.
 
-Each with 64 and 256 connections as fast as they are answered; then ours at a fixed rate. A machine that others
-use as well is now twice as fast and now half: so the servers take turns in short rounds, and the medians count.
+Each server is measured with 64 and 256 connections at full speed; then ours at a fixed rate. The speed of a
+shared machine varies by a factor of two: the servers alternate in short rounds, and the figures are medians.
 """
 
 import argparse
@@ -41,7 +41,7 @@ SERVERS = ("durable", "without_storing", "naive_wsgi", "naive_wsgi_kept_open")
 BASELINE = "baseline"
 CONNECTIONS = (64, 256)
 ROUNDS = 7
-RATE = 3300  # requests a second: what 1 000 messages a second with three receipts and some answers bring
+RATE = 3300  # requests a second: 1 000 messages a second, with three receipts each and some answers
 
 
 def run(
@@ -51,13 +51,13 @@ def run(
     folder: Path | None = None,
     baseline: Path | None = None,
 ) -> dict[str, Any]:
-    """Measure everything in each of the `rounds` and return the medians and their ratios.
+    """Measure each server in each of the `rounds`; return the medians and their ratios.
 
     Args:
         seconds: for each of the nine measurements of a round, after a warm-up.
-        rounds: how many.
-        folder: on the disk that is to be measured; by default where temporary files go.
-        baseline: a checkout of another commit, to be measured as well.
+        rounds: number of rounds.
+        folder: a folder on the disk to measure; by default the folder for temporary files.
+        baseline: a checkout of another commit to measure as well.
 
     """
     servers = (*SERVERS, BASELINE) if baseline else SERVERS
@@ -92,7 +92,7 @@ def run(
 
 
 def _medians(rounds: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return the median of each figure, but the sum of what must not happen in any round."""
+    """Return the median of each figure, but the sum of the figures that must be zero in every round."""
     figures = {name: statistics.median(result[name] for result in rounds) for name in rounds[0]}
     for name in ("not_200", "lost_connections"):
         figures[name] = sum(result[name] for result in rounds)
@@ -100,7 +100,7 @@ def _medians(rounds: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _measure(server: str, folder: Path | None, root: Path, **load: float) -> dict[str, Any]:
-    """Run the load against a fresh `server` of the checkout `root` and return what the clients saw."""
+    """Run the load against a new `server` of the checkout `root` and return the figures of the clients."""
     with tempfile.TemporaryDirectory(dir=folder) as name:
         own = Path(name)
         (own / "gatherer.toml").touch(mode=0o600)
@@ -149,8 +149,10 @@ def main() -> None:
     """Print the figures as one JSON object."""
     parser = argparse.ArgumentParser(prog="scripts/bench ingest", description=__doc__)
     parser.add_argument("--seconds", type=float, default=3.0, help="for each measurement (default: 3)")
-    parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"how many (default: {ROUNDS})")
-    parser.add_argument("--folder", type=Path, help="on the disk to measure (default: for temporary files)")
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"number of rounds (default: {ROUNDS})")
+    parser.add_argument(
+        "--folder", type=Path, help="a folder on the disk to measure (default: that for temporary files)"
+    )
     parser.add_argument("--baseline", type=Path, help="a checkout of another commit, to compare with")
     options = parser.parse_args()
     figures = run(

@@ -1,8 +1,8 @@
-"""The clients of `scripts/bench ingest`: a process of its own, so that they do not slow the server down.
+"""The clients of `scripts/bench ingest`, in their own process so that they do not slow down the server.
 
-Posts prebuilt, signed requests over kept connections and prints one JSON object: how many answers per
-second, their latencies, and how many were not 200. With `--rate` the requests start at fixed times and
-latency counts from when a request was due, so that a server that stalls cannot hide it.
+Sends prebuilt, signed requests over keep-alive connections and prints one JSON object: responses per second,
+their latencies, and the number of responses other than 200. With `--rate`, requests start at fixed times, and
+latency counts from the time at which a request was due, so that a stalled server cannot hide it.
 """
 
 import argparse
@@ -27,11 +27,11 @@ BODY = (
     '"regular","category":"marketing"}}]},"field":"messages"}]}]}'
 )
 PREBUILT = 4096
-PAUSE_SECONDS = 0.001  # a shorter one is none to uvloop: spinning would take a core from the server
+PAUSE_SECONDS = 0.001  # uvloop treats shorter pauses as none, and spinning would take a core from the server
 
 
 def requests() -> Iterator[bytes]:
-    """Yield signed requests, for ever."""
+    """Yield signed requests without end."""
     prebuilt = []
     for number in range(PREBUILT):
         body = (BODY % (number * 0x9E3779B97F4A7C15 & 0xFFFFFFFFFFFFFFFF)).encode()
@@ -46,7 +46,7 @@ def requests() -> Iterator[bytes]:
 
 
 class Client(asyncio.Protocol):
-    """One connection with at most one request under way."""
+    """A connection with at most one request in flight."""
 
     def __init__(self, load: "Load") -> None:
         self._load = load
@@ -55,7 +55,7 @@ class Client(asyncio.Protocol):
         self.transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast(asyncio.Transport, transport)  # uvloop has its own
+        self.transport = cast(asyncio.Transport, transport)  # uvloop has its own transport class
 
     def send(self, request: bytes, due: float) -> None:
         self._due = due
@@ -65,7 +65,7 @@ class Client(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._received += data
         good = self._received.startswith(b"HTTP/1.1 200")
-        if good and not self._received.endswith(b"\r\n\r\n"):  # a good answer has an empty body
+        if good and not self._received.endswith(b"\r\n\r\n"):  # a 200 has an empty body
             return
         self._received = b""
         self._load.answered(self, self._due, good=good)
@@ -75,7 +75,7 @@ class Client(asyncio.Protocol):
 
 
 class Load:
-    """Drives all connections and keeps the figures."""
+    """All connections of the benchmark, and their figures."""
 
     def __init__(self, port: int, connections: int, rate: float | None) -> None:
         self._port = port
@@ -110,7 +110,7 @@ class Load:
         took, latencies = time.perf_counter() - started, sorted(self._latencies[before:])
         if self._rate is not None:
             pace.cancel()
-        await asyncio.sleep(0.3)  # the last answers
+        await asyncio.sleep(0.3)  # time for the last responses
         for client in clients:
             assert client.transport is not None
             client.transport.abort()
@@ -118,7 +118,7 @@ class Load:
             "per_second": round(len(latencies) / took),
             "p50_ms": _percentile(latencies, 0.50),
             "p99_ms": _percentile(latencies, 0.99),
-            "acknowledged": len(self._latencies),  # with those of the warm-up and of the end
+            "acknowledged": len(self._latencies),  # including the warm-up and the end
             "not_200": self._refused,
             "lost_connections": self.lost,
         }
@@ -137,7 +137,7 @@ class Load:
             client.send(next(self._requests), now)
 
     async def _pace(self, rate: float) -> None:
-        """Start requests when they are due; those without a free connection wait, and it counts."""
+        """Start requests when they are due; those without a free connection wait, and their latency includes the wait."""
         due = time.perf_counter()
         while True:
             now = time.perf_counter()
@@ -155,7 +155,7 @@ def _percentile(latencies: list[float], share: float) -> float | None:
 
 
 def main() -> None:
-    """Run what the options say, print the figures."""
+    """Run the load that the options describe and print the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--connections", type=int, required=True)

@@ -1,7 +1,6 @@
-"""The servers that `scripts/bench ingest` compares: the real one, the same without storing, a naive one.
+"""The servers that `scripts/bench ingest` compares with `gatherer serve`: the same without storing, and a naive one.
 
-Each runs in a process of its own, announces its port on the first line, and ends with SIGTERM. The real one
-is `gatherer serve` itself; this module runs the other two, in the current folder.
+Each runs in its own process in the current folder, announces its port on the first line, and ends with SIGTERM.
 """
 
 import asyncio
@@ -22,7 +21,7 @@ NAIVE_THREADS = 8
 
 
 class NoWriter:
-    """Takes the writer's place and says at once that all is stored."""
+    """Replaces the writer and acknowledges every row at once."""
 
     def refusal_reason(self, _size: int) -> None:
         return None
@@ -34,7 +33,7 @@ class NoWriter:
 
 
 def without_storing() -> None:
-    """Run the receiver and the server of `gatherer serve`, without an inbox."""
+    """Run the handler and the server of `gatherer serve` without an inbox."""
     from gatherer.app.resources import load
     from gatherer.server.http.server import Listener, run
     from gatherer.server.webhook.handler import WebhookHandler
@@ -48,10 +47,10 @@ def without_storing() -> None:
 
 
 def naive_wsgi(*, keep_open: bool) -> None:
-    """Run what one would write in ten lines: check, insert, commit, answer.
+    """Run a receiver of ten lines: verify, insert, commit, respond.
 
-    Without `keep_open` every request opens the database, as the ten lines do; with it each of the
-    threads has its connection, which is the best that a commit per request can do.
+    Without `keep_open`, every request opens the database. With it, each thread keeps its connection, which is the
+    upper bound for a commit per request.
     """
     import waitress
 

@@ -1,4 +1,4 @@
-"""How much memory a process has had at the most."""
+"""The peak memory of a process."""
 
 import re
 from pathlib import Path
@@ -10,9 +10,9 @@ _KB: Final = 1024
 
 
 def peak_bytes(process: psutil.Process | None = None) -> int:
-    """Return the most memory that `process` has ever had; without one, this process.
+    """Return the peak memory of `process`, by default of this process, in bytes.
 
-    Not `ru_maxrss`: that of a child begins with what its parent had.
+    `ru_maxrss` is unsuitable: that of a child starts with the value of its parent.
     """
     process = process or psutil.Process()
     try:

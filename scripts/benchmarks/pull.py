@@ -1,12 +1,11 @@
-"""How fast an inbox is drained over TLS, beside the same drain from the local file, and what that costs webhooks.
+"""Measure reading an inbox over TLS, beside reading the local file, and its effect on the latency of webhooks.
 
-One run: the same notifications into a fresh embedded target, from the file and from a `gatherer serve` at
-127.0.0.1, one after the other, each run in a process of its own; the ratio is local seconds / pulled seconds.
-Where others use the machine too, the ratio in CPU seconds of the two runs is the steadier one. Then webhooks
-are posted at a fixed rate, in turn alone, and while the inbox is read from end to end again and again as fast
-as it can be, by a process of the lowest priority, because it would be on another machine. The p99 of one round
-swings by ten with what else the disk and the machine do, so the median of all rounds counts, and the ratio of
-the medians. Memory is the peak of each process.
+The same notifications go into a new embedded target, from the file and from a `gatherer serve` at 127.0.0.1, one
+after the other, each run in its own process; the ratio is local seconds / pulled seconds. On a machine with
+other load, the ratio in CPU seconds is steadier. Then webhooks are sent at a fixed rate, alternately alone and
+while another process reads the whole inbox repeatedly at full speed. That process has the lowest priority,
+because in production it runs on another machine. The p99 of a round varies by a factor of ten with other load,
+so the figures are medians of all rounds and their ratio. Memory is the peak of each process.
 """
 
 import argparse
@@ -100,7 +99,7 @@ def run(count: int = 500_000, *, rate: float = 500, seconds: float = 3) -> dict[
 
 
 def _worker(*arguments: str) -> dict[str, Any]:
-    """Run this script in a process of its own and return what it found."""
+    """Run this script in another process and return its figures."""
     command = [sys.executable, __file__, "--worker", *arguments]
     result: dict[str, Any] = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
     return result
@@ -153,7 +152,7 @@ def _webhooks(port: int, rate: float, seconds: float) -> dict[str, Any]:
 
 @contextmanager
 def _draining(url: str, folder: Path) -> Iterator[None]:
-    """Read the whole inbox again and again for the duration of the block."""
+    """Read the whole inbox repeatedly for the duration of the block."""
     command = [sys.executable, __file__, "--worker", "drain", url, "", str(folder / "ca.pem")]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     try:
@@ -167,7 +166,7 @@ def _draining(url: str, folder: Path) -> Iterator[None]:
 
 
 def work(kind: str, source: str, target_path: str, ca: str = "") -> None:
-    """Do what a process of its own does, and print what it took."""
+    """Perform a run or read repeatedly, as the worker process, and print the figures."""
     inbox: Inbox = (
         RemoteInbox("bench", Address(url=source, token=TOKEN, ca=Path(ca)))
         if ca
@@ -197,7 +196,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="scripts/bench pull", description=__doc__)
     parser.add_argument("--count", type=int, default=500_000, help="notifications in the inbox")
     parser.add_argument("--rate", type=float, default=500, help="webhooks a second")
-    parser.add_argument("--seconds", type=float, default=3, help="how long webhooks are posted in each round")
+    parser.add_argument("--seconds", type=float, default=3, help="seconds of webhooks in each round")
     parser.add_argument("--worker", nargs="+", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.worker:

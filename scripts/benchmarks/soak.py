@@ -1,8 +1,8 @@
-"""A steady load for minutes: signed requests, 5 % of them repeated, 5 % bad, and a run every 10 seconds.
+"""Run a steady load for minutes: signed requests, 5 % repeated, 5 % invalid, and a `gather` every 10 seconds.
 
-Prints latency percentiles, the memory of the server, and whether anything acknowledged was lost or doubled,
-and exits 1 when p99 is above 50 ms, memory grew by more than 5 % after the first minute, or a record is
-missing, doubled or surplus.
+Prints latency percentiles, the memory of the server, and the numbers of lost and duplicate records. Exits with 1
+if p99 is above 50 ms, memory grew by more than 5 % after the first minute, or a record is missing, duplicate or
+unexpected.
 """
 
 import argparse
@@ -63,7 +63,7 @@ def run(*, minutes: float, rate: float, folder: Path | None = None) -> dict[str,
 
 
 class Memory:
-    """Samples the memory of a process once a second."""
+    """Sample the memory of a process once a second."""
 
     def __init__(self, pid: int) -> None:
         self._process = psutil.Process(pid)
@@ -95,7 +95,7 @@ class Memory:
 
 
 def _gathers(folder: Path, load: "subprocess.Popen[str]") -> Any:
-    """Gather every few seconds while there is `load`; yield how many seconds each took."""
+    """Run `gather` every few seconds while `load` runs; yield the seconds of each run."""
     due = time.monotonic()
     while load.poll() is None:
         if time.monotonic() >= due:
@@ -109,7 +109,7 @@ def _gather(folder: Path) -> float:
     environment = os.environ | {"PYTHONPATH": os.pathsep.join((str(ROOT), os.environ.get("PYTHONPATH", "")))}
     command = [sys.executable, "-m", "gatherer", "--log-level", "error", "gather", "--json"]
     with subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.DEVNULL) as gather:
-        # As config/linux/gatherer-gather.service and Task Scheduler have it: receiving comes first.
+        # The same low priority as in config/linux/gatherer-gather.service and in the Task Scheduler.
         psutil.Process(gather.pid).nice(LOW_PRIORITY)
     if gather.returncode:
         raise RuntimeError("a run failed")
@@ -134,7 +134,7 @@ def _compare(folder: Path) -> dict[str, int]:
 
 
 def _failures(figures: dict[str, Any]) -> list[str]:
-    """Return in which ways the run was not as it should be."""
+    """Return the requirements that the run did not meet."""
     records = figures["records"]
     failed = [name for name in ("lost", "doubled", "surplus") if records[name]]
     failed += [answer for answer in figures["answers"] if "instead" in answer]
@@ -150,9 +150,11 @@ def _failures(figures: dict[str, Any]) -> list[str]:
 def main() -> None:
     """Print the figures as one JSON object."""
     parser = argparse.ArgumentParser(prog="scripts/bench soak", description=__doc__)
-    parser.add_argument("--minutes", type=float, default=10.0, help="how long (default: 10)")
+    parser.add_argument("--minutes", type=float, default=10.0, help="duration of the load (default: 10)")
     parser.add_argument("--rate", type=float, default=2000.0, help="requests a second (default: 2000)")
-    parser.add_argument("--folder", type=Path, help="on the disk to measure (default: for temporary files)")
+    parser.add_argument(
+        "--folder", type=Path, help="a folder on the disk to measure (default: that for temporary files)"
+    )
     options = parser.parse_args()
     figures = run(minutes=options.minutes, rate=options.rate, folder=options.folder)
     print(json.dumps(figures, indent=2))

@@ -1,7 +1,7 @@
-"""The clients of `scripts/bench soak`: new requests, some repeated, some bad, at a fixed rate, in a process of its own.
+"""The clients of `scripts/bench soak`, in their own process: new, repeated and invalid requests at a fixed rate.
 
-Latency counts from when a request was due. Prints one JSON object, and writes the numbers of the requests that
-were acknowledged to a file, 8 bytes each.
+Latency counts from the time at which a request was due. Prints one JSON object, and writes the numbers of the
+acknowledged requests to a file, 8 bytes each.
 """
 
 import argparse
@@ -20,9 +20,9 @@ from ingest_load import BODY, PATH, PAUSE_SECONDS, SECRET
 
 CONNECTIONS = 64
 AGAIN = 0.05  # of all requests: one that was acknowledged before
-BAD = 0.05  # a wrong signature, no endpoint, or signed but no JSON
-NO_JSON = -1  # acknowledged, but nothing that could be gathered
-LATE_SECONDS = 30  # that the last answers may take
+BAD = 0.05  # share with a wrong signature, an unknown path, or a signed body that is not JSON
+NO_JSON = -1  # an acknowledged body without a record
+LATE_SECONDS = 30  # the time limit for the last responses
 
 
 def request(number: int, *, path: str = PATH, secret: str = SECRET) -> bytes:
@@ -37,7 +37,7 @@ def request(number: int, *, path: str = PATH, secret: str = SECRET) -> bytes:
 
 
 class Client(asyncio.Protocol):
-    """One connection with at most one request under way."""
+    """A connection with at most one request in flight."""
 
     def __init__(self, load: "Load") -> None:
         self.load = load
@@ -67,7 +67,7 @@ class Client(asyncio.Protocol):
 
 
 class Load:
-    """Drives all connections and keeps the figures."""
+    """All connections of the benchmark, and their figures."""
 
     def __init__(self, port: int, rate: float) -> None:
         self._port, self._rate = port, rate
@@ -82,7 +82,7 @@ class Load:
         self._random = random.Random(6)
 
     async def run(self, seconds: float, written: Path) -> dict[str, object]:
-        """Keep the rate for `seconds`; return the figures, with what was acknowledged `written`."""
+        """Send at the rate for `seconds`; write the acknowledged numbers to `path` and return the figures."""
         for _ in range(CONNECTIONS):
             await self._connect()
         began = due = time.perf_counter()
@@ -148,7 +148,7 @@ class Load:
         return self._next
 
     def answered(self, client: Client, status: int) -> None:
-        """Note what came of the request of `client`, and give it the next one that is due."""
+        """Record the response to the request of `client`, and send the next one that is due."""
         self._statuses[
             f"{status} instead of {client.wanted}" if status != client.wanted else str(status)
         ] += 1
@@ -172,7 +172,7 @@ class Load:
 
 
 def main() -> None:
-    """Run what the options say, print the figures."""
+    """Run the load that the options describe and print the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--rate", type=float, required=True)

@@ -1,11 +1,11 @@
-"""How fast a run into SQL Server is, beside the bare load of the same ready rows and beside dlt's merge.
+"""Measure a run into SQL Server, beside the bare load of the same finished rows and beside the merge of dlt.
 
-Needs a server: GATHERER_TEST_SQLSERVER is an ODBC connection string of a login that may create schemas. What is
-made there is taken out again. All figures come from one run, on the same rows:
+Needs a server: GATHERER_TEST_SQLSERVER is an ODBC connection string of a login that may create schemas. The
+benchmark removes the schema that it creates. All figures are from the same rows:
 
-* the floor: the ready rows into a heap without indexes, by each way of transport that the driver has;
-* the first run of an inbox, a run over the same facts in another inbox, and the peak of the client's memory;
-* with dlt installed (pip install 'dlt[mssql]'), its merge by delete-insert of the same rows.
+* the floor: a load of the finished rows into a heap without indexes, by each method of the driver;
+* the first run of an inbox, a run over the same facts in another inbox, and the peak memory of the client;
+* with dlt installed (pip install 'dlt[mssql]'), its merge by delete-insert.
 """
 
 import argparse
@@ -45,7 +45,7 @@ VARIABLE: Final = "GATHERER_TEST_SQLSERVER"
 
 
 def access() -> Access:
-    """Return how to get at the server of the benchmark."""
+    """Return the access to the server of the benchmark."""
     text = os.environ.get(VARIABLE)
     if not text:
         sys.exit(f"this needs a server: set {VARIABLE} to an ODBC connection string")
@@ -54,7 +54,7 @@ def access() -> Access:
 
 @contextmanager
 def tables() -> Iterator[str]:
-    """Make the tables in a schema of their own for the duration of the block. Yields its name."""
+    """Create the tables in a new schema for the duration of the block; yield its name."""
     name = f"gatherer_bench_{uuid.uuid4().hex[:8]}"
     session = Session(access())
     schema.apply(session, name)
@@ -93,7 +93,7 @@ def _heap(name: str) -> str:
 
 
 def by_openjson(connection: Any, name: str, rows: Sequence[Response]) -> None:
-    """Load by one OPENJSON … WITH parameter for every 2 000 rows: what the target does."""
+    """Load by an OPENJSON … WITH parameter for every 2 000 rows, as the target does."""
     _, stage = staging(Response)
     # The statement that the target stages with, into the heap.
     insert = stage.replace("DELETE FROM #response;", "").replace("#response", name)
@@ -105,7 +105,7 @@ def by_openjson(connection: Any, name: str, rows: Sequence[Response]) -> None:
 
 
 def by_fast_executemany(connection: Any, name: str, rows: Sequence[Response]) -> None:
-    """Load by pyodbc's arrays of parameters."""
+    """Load by the parameter arrays of pyodbc."""
     places = ", ".join("?" * len(_names()))
     cursor = connection.cursor()
     cursor.fast_executemany = True
@@ -155,11 +155,11 @@ def run_floor(rows: Sequence[Response], schema_name: str, transport: str) -> flo
         connection.close()
 
 
-# --- beside it ------------------------------------------------------------------------------------
+# --- the runs ------------------------------------------------------------------------------------
 
 
 def time_run(inbox_path: Path, schema_name: str) -> float:
-    """Return the seconds that one run takes."""
+    """Return the seconds of a run."""
     with (
         closing(LocalInbox(inbox_path)) as inbox,
         closing(SQLServerTarget(access(), schema_name=schema_name)) as target,
@@ -208,7 +208,7 @@ def _url() -> str:
 
 
 def dlt_environment(folder: Path) -> dict[str, str]:
-    """Return the environment in which dlt finds our driver by the name it insists on, whether installed or not."""
+    """Return the environment in which dlt finds our driver under the only name that it accepts."""
     import pyodbc
 
     driver = get(list(access().pairs), "driver") or find(pyodbc.drivers())
@@ -222,7 +222,7 @@ def run(
     count: int = 100_000, *, transports: Sequence[str] = ("openjson", "fast_executemany")
 ) -> dict[str, Any]:
     """Return the figures for `count` notifications of one status each."""
-    from gather import BEGAN, fill  # the inbox of the other benchmark
+    from gather import BEGAN, fill  # the same inbox as in the benchmark `gather`
 
     with tempfile.TemporaryDirectory() as folder, tables() as schema_name:
         inbox, again = Path(folder, "inbox.db"), Path(folder, "again.db")
