@@ -102,11 +102,23 @@ def _change(change: Any) -> int:
     return _value(change.get("field"), change["value"])
 
 
+def _is_renamed_notice(field: Any) -> bool:
+    """Tell whether `field` is a notice under another name: in the singular, or with new words after known ones."""
+    stems = ("message_template_", "template_", "account_", "business_", "phone_number_")
+    return isinstance(field, str) and (
+        field.lower().rstrip("s") in {name.rstrip("s") for name in NOTICES} or field.lower().startswith(stems)
+    )
+
+
 def _value(field: Any, value: dict[str, Any]) -> int:
     if not isinstance(field, str):
         field = str(field) if type(field) in (int, float) else None
     if field != "messages" and not ("statuses" in value or "messages" in value):
-        if field in NOTICES or (field is None and any(key in value for key in OF_A_NOTICE)):
+        if (
+            field in NOTICES
+            or (_is_renamed_notice(field) and not ARRAYS & value.keys())
+            or (field is None and any(key in value for key in OF_A_NOTICE))
+        ):
             return 1
         if not ARRAYS & value.keys() and (field is not None or not BARE & value.keys()):
             return 1

@@ -27,7 +27,7 @@ from gatherer.providers.whatsapp import events
 from gatherer.providers.whatsapp.contacts import read_contacts, with_only_contact
 from gatherer.providers.whatsapp.everyday_receipts import TEST_ACCOUNT, TEST_PHONE_NUMBER_ID, decode_receipts
 from gatherer.providers.whatsapp.messages import decode_message
-from gatherer.providers.whatsapp.notices import NOTICES, field_of
+from gatherer.providers.whatsapp.notices import NOTICES, decoder_of_notice, field_of
 from gatherer.providers.whatsapp.statuses import decode_status
 
 # Arrays in a value → the decoder of their elements. It holds in every field: statuses also stand under `calls`.
@@ -234,8 +234,13 @@ class BodyDecoder(msgspec.Struct, gc=False):
 def decoder_of_whole(field: str | None, value: dict[str, Any]) -> DecodeElement | None:
     """Return the decoder of a value that is itself the element, or None if its arrays hold the elements."""
     if RECEIPTS_AND_ANSWERS.isdisjoint(value):
-        if field in NOTICES:
-            return partial(NOTICES[field], field)
+        notice = None if field is None else decoder_of_notice(field)
+        if (
+            field is not None
+            and notice is not None
+            and (field in NOTICES or DECODERS.keys().isdisjoint(value))
+        ):
+            return partial(notice, field)
         if DECODERS.keys().isdisjoint(value) and (field is not None or VALUE.isdisjoint(value)):
             return lambda origin, element: other(
                 origin,

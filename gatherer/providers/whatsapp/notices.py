@@ -94,8 +94,8 @@ def decode_template(field: str, origin: Origin, value: dict[str, Any]) -> Record
     template_id = reference(value.get("message_template_id"), "message_template_id")  # beyond 2**53
     language = text(value.get("message_template_language"))  # en_US, en-US and en all occur
     event = text(value.get("event"))
-    columns = _read(value, TEMPLATES[field])
-    if event is None and field == "template_category_update" and "correct_category" in value:
+    columns = _read(value, TEMPLATES.get(known_name(field), {}))
+    if event is None and known_name(field) == "template_category_update" and "correct_category" in value:
         event = "IMPENDING"  # ours: Meta tells the announcement from the change by its keys only
     identity = (
         origin.account_id,
@@ -165,7 +165,7 @@ def decode_flow(field: str, origin: Origin, value: dict[str, Any]) -> Record:
 
 def decode_account(field: str, origin: Origin, value: dict[str, Any]) -> Record:
     """Return the notice about our account or one of our numbers in the `value` of `field`."""
-    columns = {"event": text(value.get("event"))} | _read(value, ACCOUNTS[field])
+    columns = {"event": text(value.get("event"))} | _read(value, ACCOUNTS.get(known_name(field), {}))
     phone = columns.pop("business_phone", None) or text(value.get("display_phone_number"))
     details = as_json(value)
     identity = (origin.account_id, field, origin.notice_time(), details)
@@ -198,6 +198,31 @@ NOTICES: Final[dict[str, Decode]] = {
     "flows": decode_flow,
     **dict.fromkeys(ACCOUNTS, decode_account),
 }
+
+# Meta renames fields: the singular for the plural, or other words after the same first ones. The first words tell
+# the family; the raw name stays in the record.
+FAMILIES: Final[tuple[tuple[str, Decode], ...]] = (
+    ("message_template_", decode_template),
+    ("template_", decode_template),
+    ("account_", decode_account),
+    ("business_", decode_account),
+    ("phone_number_", decode_account),
+)
+_KNOWN_NAMES: Final = {name.rstrip("s"): name for name in NOTICES}
+
+
+def known_name(field: str) -> str:
+    """Return the name under which the notices of `field` are known, with or without an s at the end."""
+    return _KNOWN_NAMES.get(field.lower().rstrip("s"), field)
+
+
+def decoder_of_notice(field: str) -> Decode | None:
+    """Return the decoder of the notices of `field`; None if it is of no known family."""
+    decode = NOTICES.get(known_name(field))
+    if decode is None:
+        return next((decode for stem, decode in FAMILIES if field.lower().startswith(stem)), None)
+    return decode
+
 
 # Keys that tell what a value is when its field does not: Meta's own sample of a quality notice says
 # message_template_status_update, and relays forward the value alone.
