@@ -109,7 +109,8 @@ def decode_error(origin: Origin, error: Any) -> Record:
         raise ElementError("an error must be an object")
     identity = f"{origin.notice_time()}\x1f{as_json(error)}"
     code = integer(error.get("code"))
-    return other(origin, error, "errors", None if code is None else str(code), identity)
+    name = text(error.get("code")) if code is None else str(code)
+    return other(origin, error, "errors", name or None, identity)
 
 
 def decode_call(origin: Origin, call: Any) -> Record:
