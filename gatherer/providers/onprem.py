@@ -5,6 +5,8 @@ Set-up
     send HTTP Basic or a header of its own: the form has no signature. A relay that passes the requests of Meta on
     unchanged passes on Meta's signature: put the App Secret into `app_secrets`. A new API key drops the URL at
     some services: set it again. `sent` receipts are off there by default (`sent_status`).
+    Turn.io forwards this form with the user id in `from_bsuid`, beside the phone or in its place; `from` may be
+    missing or hold the user id itself. It becomes `user_id`, never a phone. Subscribe to `whatsapp` events alone.
     For 360dialog's Cloud API use the provider `meta` with header authentication. Both providers understand both
     forms, told apart request by request: a number that moves from one API to the other keeps its URL.
 

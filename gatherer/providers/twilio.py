@@ -19,6 +19,7 @@ Mapping
 
 Quirks
     Twilio says of no event when it happened; the time of receipt stands in, and the record says so.
+    `ExternalUserId` is the person's user id; where WhatsApp withholds the phone, `From` holds it too.
     Ids are Twilio's (`SM…`, `MM…`), never WhatsApp's. They are unique across accounts, so the account is no
     part of the key. Parameters come and go without notice; what has no column is kept in the details.
     With Advanced Opt-Out, `OptOutType` in the details says what Twilio made of a word; Twilio answers such a

@@ -14,6 +14,7 @@ Mapping
     ctaButtonClicked → clicked if it names message and person. templateReviewed, templateQualityUpdated,
     templateCategoryUpdated → template events. newContactMessageReceived and every other word → other events;
     so are payments, which arrive as WhatsApp's own `statuses` without eventType.
+    Events that end in `_bsuid` have the person's user id in `bsuid` and may lack `waId`; the facts are the same.
     localMessageId → client_reference. Wati's ids of conversation, ticket and record stay in the details.
 
 Quirks
@@ -56,7 +57,9 @@ from gatherer.providers.whatsapp.statuses import read_errors
 
 NAME: Final = "wati"
 
-VERSION: Final = re.compile(r"_v\d.*", re.IGNORECASE | re.DOTALL)  # _v2, _v2_bsuid, and later ones
+VERSION: Final = re.compile(
+    r"_(?:v\d|bsuid).*", re.IGNORECASE | re.DOTALL
+)  # _v2, _bsuid, _v2_bsuid, later ones
 
 # stem of the eventType → what it says about our message
 RECEIPTS: Final = {
@@ -174,7 +177,9 @@ def _other_event(
         fact[1],
         id_space=fact[0],
         at=_time(event),
-        message_id=text(event.get("whatsappMessageId")),
+        message_id=text(event.get("whatsappMessageId"))
+        or text(event.get("id"))
+        or text(event.get("localMessageId")),
         phone=e164(raw),
         user_id=user_id,
     )
