@@ -148,6 +148,7 @@ class Stores:
 
     def _redact(self, name: str, redactions: "list[InboxRedaction]") -> None:
         """Redact notifications of the inbox `name` through the process that writes it."""
+        from gatherer.inbox.actions import REDACT
         from gatherer.inbox.redaction import to_json_values
         from gatherer.inbox.remote.inbox import RemoteInbox
 
@@ -157,7 +158,7 @@ class Stores:
         elif isinstance(settings, config.Inbox):
             for start in range(0, len(redactions) or 1, REDACTIONS_PER_REQUEST):
                 chunk = redactions[start : start + REDACTIONS_PER_REQUEST]
-                submit(self._configuration, settings, "redact", to_json_values(chunk))
+                submit(self._configuration, settings, REDACT, to_json_values(chunk))
 
 
 def _erasure(found: "Found", erased_at: datetime, reference: str | None) -> Erasure:
