@@ -18,14 +18,14 @@ from gatherer.files.lock import LockHeldError
 from gatherer.inbox.base import Inbox
 from gatherer.model import timestamps
 from gatherer.model.errors import DEFECT_EXIT_CODE, GathererError, TemporaryError
-from gatherer.pipeline.gather import Summary, gather_inbox
+from gatherer.pipeline.gather import GatherSummary, gather_inbox
 from gatherer.targets.base import Outcome, RetentionResult, Run, Target
 
 log = logging.getLogger(__name__)
 
 LONGEST_RUN: Final = timedelta(hours=1)  # a run that holds the lock for longer is reported as a failure
 
-_GatherInbox = Callable[..., Summary]  # `gather_inbox` with everything but the inbox and the limit
+_GatherInbox = Callable[..., GatherSummary]  # `gather_inbox` with everything but the inbox and the limit
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +33,7 @@ class InboxResult:
     """What a run did with one inbox."""
 
     name: str
-    summary: Summary | None  # None: it failed
+    summary: GatherSummary | None  # None: it failed
     problem: str | None = None
     exit_code: int = 0
 
@@ -136,7 +136,7 @@ def _try_inbox(
     configuration: Configuration,
     name: str,
     target: Target,
-    gather: Callable[[Inbox], Summary],
+    gather: Callable[[Inbox], GatherSummary],
     *,
     dry_run: bool,
 ) -> InboxResult:

@@ -11,7 +11,7 @@ from gatherer.app.suppression import sync_suppression_list
 from gatherer.config import Configuration
 from gatherer.inbox.base import Selection
 from gatherer.model.errors import ConfigurationError
-from gatherer.pipeline.replay import Summary, replay_notifications
+from gatherer.pipeline.replay import ReplaySummary, replay_notifications
 
 
 def replay(
@@ -23,7 +23,7 @@ def replay(
     rebuild: bool = False,
     dry_run: bool = False,
     progress: Callable[[int], None] = lambda done: None,
-) -> Summary:
+) -> ReplaySummary:
     """Decode and apply chosen notifications again, then apply `[target] keep_days`.
 
     Args:

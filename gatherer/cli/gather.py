@@ -10,7 +10,7 @@ import click
 
 if TYPE_CHECKING:
     from gatherer.app.gather import GatherResult
-    from gatherer.pipeline.gather import Summary
+    from gatherer.pipeline.gather import GatherSummary
 
 REJECTED = 1  # exit code with --fail-on-rejected
 _UNITS = {"s": timedelta(seconds=1), "m": timedelta(minutes=1), "h": timedelta(hours=1)}
@@ -121,7 +121,7 @@ def _json(result: "GatherResult", *, dry_run: bool) -> dict[str, Any]:
     }
 
 
-def _figures(figures: "GatherResult | Summary") -> dict[str, Any]:
+def _figures(figures: "GatherResult | GatherSummary") -> dict[str, Any]:
     from gatherer.cli.output import outcome_json
 
     return {

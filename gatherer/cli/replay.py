@@ -8,7 +8,7 @@ import click
 from gatherer.cli.selection import make_selection, selection_options
 
 if TYPE_CHECKING:
-    from gatherer.pipeline.replay import Summary
+    from gatherer.pipeline.replay import ReplaySummary
 
 
 @click.command("replay")
@@ -73,7 +73,7 @@ def command(
         _print(summary, rebuild=rebuild, dry_run=dry_run)
 
 
-def _json(summary: "Summary", *, dry_run: bool) -> dict[str, Any]:
+def _json(summary: "ReplaySummary", *, dry_run: bool) -> dict[str, Any]:
     from gatherer.cli.output import outcome_json, retention_json
 
     return {
@@ -86,7 +86,7 @@ def _json(summary: "Summary", *, dry_run: bool) -> dict[str, Any]:
     }
 
 
-def _print(summary: "Summary", *, rebuild: bool, dry_run: bool) -> None:
+def _print(summary: "ReplaySummary", *, rebuild: bool, dry_run: bool) -> None:
     from gatherer.cli.output import outcome_text, retention_text
 
     verb = "would have replayed" if dry_run else "replayed"

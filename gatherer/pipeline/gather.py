@@ -26,7 +26,7 @@ BOUNDS: Final = Bounds()  # of a batch: it is one transaction, and is held in me
 
 
 @dataclass(kw_only=True)
-class Summary:
+class GatherSummary:
     """What a run did with one inbox."""
 
     inbox_id: str
@@ -47,7 +47,7 @@ def gather_inbox(
     limit: int | None = None,
     dry_run: bool = False,
     progress: Callable[[int, int], None] = lambda done, total: None,
-) -> Summary:
+) -> GatherSummary:
     """Bring `target` up to the present end of `inbox`, and record the run in `gather_run`.
 
     Args:
@@ -66,7 +66,7 @@ def gather_inbox(
 
     """
     started_at, clock = timestamps.now(), time.perf_counter()
-    summary = Summary(inbox_id=inbox.identity, target=target.name)
+    summary = GatherSummary(inbox_id=inbox.identity, target=target.name)
     problem: GathererError | None = None
     gc_was_enabled = gc.isenabled()
     gc.disable()  # records have no reference cycles: the collector would only scan each batch repeatedly
@@ -89,7 +89,7 @@ def _drain(
     inbox: Inbox,
     target: Target,
     decode: Callable[[list[Notification], AbstractSet[bytes], Position], Batch],
-    summary: Summary,
+    summary: GatherSummary,
     *,
     limit: int | None,
     dry_run: bool,
@@ -168,7 +168,7 @@ def _count_purged(inbox: Inbox, position: int) -> int:
 
 
 def _record_run(
-    target: Target, *, started_at: datetime, summary: Summary, problem: GathererError | None
+    target: Target, *, started_at: datetime, summary: GatherSummary, problem: GathererError | None
 ) -> None:
     """Record the run in `gather_run`. A failure to do so never hides the `problem` of the run."""
     outcome = summary.outcome

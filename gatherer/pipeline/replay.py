@@ -21,7 +21,7 @@ NotificationId = tuple[str, int]  # the identity of an inbox, and the id there
 
 
 @dataclasses.dataclass(kw_only=True)
-class Summary:
+class ReplaySummary:
     """What a replay did."""
 
     read: int = 0  # notifications
@@ -41,7 +41,7 @@ def replay_notifications(
     provider: str | None = None,
     rebuild: bool = False,
     progress: Callable[[int], None] = lambda done: None,
-) -> Summary:
+) -> ReplaySummary:
     """Decode and apply again what `selection` chooses from `inbox`.
 
     Args:
@@ -84,7 +84,7 @@ class _Replay:
         provider: str | None,
         progress: Callable[[int], None],
     ) -> None:
-        self.summary = Summary()
+        self.summary = ReplaySummary()
         self._inbox = inbox
         self._target = target
         self._selection = selection

@@ -21,7 +21,7 @@ from gatherer.inbox.base import Bounds
 from gatherer.inbox.reader import LocalInbox
 from gatherer.model import timestamps
 from gatherer.model.errors import InboxError
-from gatherer.pipeline.gather import Summary, gather_inbox
+from gatherer.pipeline.gather import GatherSummary, gather_inbox
 from gatherer.targets.sqlite.target import SQLiteTarget
 from tests.factories import (
     all_rows,
@@ -67,7 +67,7 @@ CAMPAIGN = [
 ASIDE = ("inbox_id", "notification_id", "received_at")
 
 
-def gather(folder: Path, **options: int) -> Summary:
+def gather(folder: Path, **options: int) -> GatherSummary:
     """Run `gather` once, from the inbox in `folder` into the target beside it."""
     inbox, target = folder / "inbox.db", folder / "responses.db"
     with closing(LocalInbox(inbox)) as source, closing(SQLiteTarget(target)) as destination:

@@ -17,7 +17,7 @@ from gatherer.inbox.reader import LocalInbox
 from gatherer.model import timestamps
 from gatherer.model.errors import TargetError, TemporaryError
 from gatherer.model.retry import RetryPolicy
-from gatherer.pipeline.gather import Summary, gather_inbox
+from gatherer.pipeline.gather import GatherSummary, gather_inbox
 from gatherer.pipeline.replay import replay_notifications
 from gatherer.targets.base import Batch, Position, Run
 from gatherer.targets.sqlserver import schema
@@ -66,7 +66,7 @@ def test_two_gatherers_at_once_lose_and_double_nothing(database: SQLServerDataba
     for name in ("one", "two"):
         fill_inbox(tmp_path / name, [*shared, *(receipts(f"wamid.{name}.{number}") for number in range(100))])
     problems: list[Exception] = []
-    summaries: list[Summary] = []
+    summaries: list[GatherSummary] = []
 
     def gather(name: str) -> None:
         try:
