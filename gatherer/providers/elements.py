@@ -140,7 +140,7 @@ def object_of(**parts: object) -> str | None:
 
 def is_user_id(value: str) -> bool:
     """Return whether `value` has the form of a business-scoped user id (BSUID)."""
-    return "." in value and _USER_ID.fullmatch(value) is not None
+    return _USER_ID.fullmatch(value) is not None
 
 
 def person_ids(address: str | None, user_id: str | None = None) -> tuple[str | None, str | None]:
@@ -152,7 +152,7 @@ def person_ids(address: str | None, user_id: str | None = None) -> tuple[str | N
         user_id: the user id, where the sender of the webhook has a place of its own for it.
 
     """
-    if address and is_user_id(address):
+    if address and "." in address and is_user_id(address):
         return None, user_id or address
     return address or None, user_id or None
 

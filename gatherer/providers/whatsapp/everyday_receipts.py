@@ -186,7 +186,8 @@ def _decode_value(origin: Origin, value: Value, receipts: Decoded) -> None:
     origin.is_test = origin.account_id == TEST_ACCOUNT or origin.phone_number_id == TEST_PHONE_NUMBER_ID
     contacts: dict[str, Contact] = {}
     for contact in value.contacts or ():
-        contact.wa_id, contact.user_id = person_ids(contact.wa_id, contact.user_id)
+        if contact.wa_id and "." in contact.wa_id:
+            contact.wa_id, contact.user_id = person_ids(contact.wa_id, contact.user_id)
         if contact.wa_id:
             contacts[contact.wa_id] = contact
         if contact.user_id:
@@ -200,7 +201,9 @@ def _receipt(origin: Origin, status: Status, contact: Contact) -> Response:
     kind = KINDS[status.status]
     occurred_at, source = origin.when(status.timestamp)
     pricing = status.pricing or NO_PRICE
-    raw, user_id = person_ids(status.recipient_id, status.recipient_user_id)
+    raw, user_id = status.recipient_id or None, status.recipient_user_id
+    if raw is not None and "." in raw:
+        raw, user_id = person_ids(raw, user_id)
     receipt = replace(
         origin.blank(),
         key=make_key(WHATSAPP, kind, status.id),
