@@ -274,10 +274,12 @@ def _decode_answer(origin: Origin, result: Object) -> Record:
     """
     message_id = identifier(result.get("messageId"), "messageId")
     parts = items(result.get("message")) + items(result.get("content"))
-    message = mapping(next((part for part in parts if _type_of(part)), parts[0] if parts else None))
+    message = mapping(parts[0]) if parts else {}
+    if len(parts) > 1:
+        message = mapping(next((part for part in parts if _type_of(part)), message))
     contact = mapping(result.get("contact"))
     context = mapping(message.get("context")) or mapping(result.get("context"))
-    message_type = _type_of(message) or (text(message.get("type")) or "").upper()
+    message_type = (text(message.get("type")) or "").upper()
     # Since 2026 a contact also has userId, phoneNumber and username.
     columns = person_columns(_sender(result) or contact.get("phoneNumber"), text(contact.get("userId")))
     columns["message_id"] = message_id
@@ -302,7 +304,7 @@ def _decode_answer(origin: Origin, result: Object) -> Record:
     rest["message"] = {
         part: message[part] for part in message if part not in in_columns | MESSAGE_IN_COLUMNS
     } or None
-    rest["content"] = [part for part in parts if part is not message and part != {}] or None
+    rest["content"] = [part for part in parts if part is not message] if len(parts) > 1 else None
     rest["contact"] = {part: contact[part] for part in contact if part not in ("name", "userId")} or None
     rest["context"] = {part: context[part] for part in context if part != "id"} or None
     return _response(origin, kind, result, result.get("receivedAt"), columns, rest)
