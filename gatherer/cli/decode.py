@@ -33,7 +33,7 @@ BRIEF = [
 def command(provider: str, files: tuple[Path, ...], *, as_json: bool) -> None:
     """Show what payload files mean: one JSON line per record and per rejection.
 
-    Needs no configuration and touches no database. Exits 0 whatever the files contain.
+    Needs no configuration and touches no database. Exits 0 for any content of the files.
 
     \b
     Examples: gatherer decode meta payload.json
