@@ -87,8 +87,8 @@ def _due(
     acknowledged_until = timestamps.to_milliseconds(acknowledged_at)
     read_before = _before(now, retention.keep_days)
     unread_before = _before(now, retention.keep_days_at_most)
-    seen: list[tuple[int, bool]] = []
-    due = size = 0  # due: how many of `seen`
+    rows: list[tuple[int, bool]] = []
+    due = size = 0  # due: how many of `rows`
     with contextlib.closing(
         connection.execute(
             "SELECT id, received_at, length(body) FROM notification ORDER BY id LIMIT ?", (STEP_ROWS,)
@@ -98,7 +98,7 @@ def _due(
             # An acknowledgement does not cover notifications that were received after it, even with a lower id: an
             # inbox that was restored from a copy assigns ids again.
             is_read = number <= acknowledged and (received_at <= acknowledged_until or received_at > present)
-            seen.append((number, is_read))
+            rows.append((number, is_read))
             size += length
             if (
                 received_at > present
@@ -106,10 +106,10 @@ def _due(
                 continue
             if received_at >= (read_before if is_read else unread_before):
                 break
-            due = len(seen)
+            due = len(rows)
             if size > STEP_BYTES:
                 break
-    return seen[:due]
+    return rows[:due]
 
 
 def _before(now: datetime, days: int | None) -> int:

@@ -213,10 +213,10 @@ def _vacuum(connection: sqlite3.Connection) -> int:
 
 def test_the_log_is_emptied_after_a_round_without_writes(writer, path):
     async def main() -> list[int]:
-        housekeeping = InboxMaintenance(writer, MONTH)
+        inbox_maintenance = InboxMaintenance(writer, MONTH)
         sizes = []
         for _ in range(2):
-            await housekeeping.perform_round()
+            await inbox_maintenance.perform_round()
             sizes.append(Path(f"{path}-wal").stat().st_size)
         return sizes
 
@@ -235,10 +235,10 @@ def test_a_reader_that_never_pauses_stops_the_purge_and_is_logged_once(writer, p
         reader.execute("SELECT count(*) FROM notification").fetchone()
         append(writer, [1] * 20, body=b"")
         assert (run_round(writer), len(ids(path))) == (0, 120)
-        housekeeping = InboxMaintenance(writer, MONTH)
+        inbox_maintenance = InboxMaintenance(writer, MONTH)
         caplog.clear()
-        asyncio.run(housekeeping.perform_round())
-        asyncio.run(housekeeping.perform_round())
+        asyncio.run(inbox_maintenance.perform_round())
+        asyncio.run(inbox_maintenance.perform_round())
         assert caplog.text.count("reading") == 1
         reader.execute("ROLLBACK")
     assert run_round(writer) == 100
@@ -261,15 +261,15 @@ def test_a_failed_step_is_rolled_back(writer, path):
 
 
 def test_the_inbox_is_reopened_after_a_disk_error_in_a_step(writer, path):
-    class Fault(sqlite3.OperationalError):
+    class DiskError(sqlite3.OperationalError):
         sqlite_errorname = "SQLITE_IOERR_FSYNC"
 
     def broken(connection: sqlite3.Connection) -> None:
         connection.execute("BEGIN IMMEDIATE")
-        raise Fault("disk I/O error")
+        raise DiskError("disk I/O error")
 
     before = writer._file.connection
-    with pytest.raises(Fault):
+    with pytest.raises(DiskError):
         writer.perform(broken).result(10)
     wait_until(lambda: writer.failure is None and writer._file.connection is not None)
     assert writer._file.connection is not before

@@ -220,13 +220,13 @@ class _Pinned(HTTPAdapter):
 
 def _is_certificate_error(error: BaseException) -> bool:
     """Return whether `error` is about an untrusted certificate, not about a connection cut during the handshake."""
-    seen: set[int] = set()
+    visited: set[int] = set()
     pending: list[object] = [error]
     while pending:
         cause = pending.pop()
-        if not isinstance(cause, BaseException) or id(cause) in seen:
+        if not isinstance(cause, BaseException) or id(cause) in visited:
             continue
-        seen.add(id(cause))
+        visited.add(id(cause))
         if isinstance(cause, ssl.SSLCertVerificationError) or "Fingerprints did not match" in str(cause):
             return True
         pending += [*cause.args, cause.__cause__, cause.__context__, getattr(cause, "reason", None)]

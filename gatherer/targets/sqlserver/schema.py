@@ -33,7 +33,7 @@ def packaged(name: str) -> str:
 @cache
 def text(name: str, schema: str) -> str:
     """Return the packaged file `sql/<name>.sql` for the tables in `schema`."""
-    return placed(_BARE.sub(lambda found: _bare(found[1]), packaged(name)), schema)
+    return placed(_BARE.sub(lambda match: _bare(match[1]), packaged(name)), schema)
 
 
 def _bare(expression: str) -> str:

@@ -14,9 +14,9 @@ METRICS = "[admin]\nport = 0\n"
 
 def admin_url(server: ServerProcess) -> str:
     wait_until(lambda: "metrics at " in server.log())
-    found = re.search(r"metrics at (http://127\.0\.0\.1:\d+)/metrics", server.log())
-    assert found is not None
-    return found[1]
+    match = re.search(r"metrics at (http://127\.0\.0\.1:\d+)/metrics", server.log())
+    assert match is not None
+    return match[1]
 
 
 def get(url: str) -> tuple[int, str]:
