@@ -211,7 +211,7 @@ class Connection(asyncio.BufferedProtocol):
             parser.feed_data(data)
         except HttpParserUpgrade as upgrade:
             if not self._final:
-                self._parse_without_upgrade(parser.get_method(), bytes(data[upgrade.args[0] :]))
+                self._parse_without_upgrade(parser, bytes(data[upgrade.args[0] :]))
         except HttpParserCallbackError as error:
             log.exception("a request could not be handled", exc_info=error.__context__)
             self._fail(HTTPStatus.SERVICE_UNAVAILABLE, "a defect in gatherer")
@@ -224,10 +224,14 @@ class Connection(asyncio.BufferedProtocol):
         elif self._receiving is not None:
             self._await_body(*self._receiving)
 
-    def _parse_without_upgrade(self, method: bytes, rest: bytes) -> None:
-        """Parse a head that offers another protocol once more as if it did not: the parser would skip the body."""
+    def _parse_without_upgrade(self, parser: HttpRequestParser, rest: bytes) -> None:
+        """Parse the head that `parser` has read once more, without its offer of another protocol.
+
+        The parser would skip the body. `rest` is what came after the head.
+        """
+        method, version = parser.get_method(), parser.get_http_version().encode()
         lines = [b"%b: %b\r\n" % field for field in self._fields if field[0].lower() != b"upgrade"]
-        head = b"%b %b HTTP/1.1\r\n%b\r\n" % (method, self._target, b"".join(lines))
+        head = b"%b %b HTTP/%b\r\n%b\r\n" % (method, self._target, version, b"".join(lines))
         self._unframed, self._target, self._fields = 0, b"", []
         self._parser = HttpRequestParser(self)
         self._parse(head + rest)
@@ -235,7 +239,11 @@ class Connection(asyncio.BufferedProtocol):
     def _await_body(self, request: Request, exchange: Exchange) -> None:
         """Wait for the rest of a body, unless the handler refuses it."""
         if self not in self._pool.arriving:
-            refusal = exchange.refusal()
+            try:
+                refusal = exchange.refusal()
+            except Exception:
+                log.exception("a request could not be handled")
+                refusal = error_response(HTTPStatus.SERVICE_UNAVAILABLE, close=True)
             if refusal is not None:
                 self._drop_body()
                 self._discards = True
@@ -288,7 +296,7 @@ class Connection(asyncio.BufferedProtocol):
                     break
                 try:
                     reply = reply.result()
-                except Exception:
+                except (Exception, asyncio.CancelledError):  # a cancelled reply needs an answer, too
                     log.exception("a request could not be handled")
                     reply = error_response(HTTPStatus.SERVICE_UNAVAILABLE, close=True)
             pending.popleft()

@@ -216,6 +216,20 @@ def test_a_stream_to_http_1_0_ends_with_the_connection(run) -> None:
     run(scenario())
 
 
+def test_an_http_1_0_request_that_offers_another_protocol_ends_its_connection(run) -> None:
+    async def scenario() -> None:
+        async with run_listener(lambda request: Echo(), keepalive_timeout_seconds=60) as (_, port):
+            received = await exchange(
+                port,
+                b"POST / HTTP/1.0\r\nConnection: Upgrade\r\nUpgrade: h2c\r\nContent-Length: 3\r\n\r\nabc",
+            )
+            assert received.startswith(b"HTTP/1.1 200 ")
+            assert b"Connection: close" in received
+            assert received.endswith(b"abc")
+
+    run(scenario())
+
+
 def test_a_stream_waits_for_a_slow_client_and_ends_when_it_disconnects(run) -> None:
     sent_parts: list[int] = []
 
@@ -319,8 +333,22 @@ def _failed_future(_: object) -> asyncio.Future[Response]:
     return future
 
 
+def _cancelled_future(_: object) -> asyncio.Future[Response]:
+    future: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
+    future.cancel("secret")
+    return future
+
+
 @pytest.mark.parametrize(
-    "handle", [_raise, _failed_future, lambda request: Echo(_raise), lambda request: Echo(_failed_future)]
+    "handle",
+    [
+        _raise,
+        _failed_future,
+        _cancelled_future,
+        lambda request: Echo(_raise),
+        lambda request: Echo(_failed_future),
+        lambda request: Echo(_cancelled_future),
+    ],
 )
 def test_a_defect_of_the_handler_is_answered_and_logged(run, caplog, handle) -> None:
     async def scenario() -> None:
@@ -328,6 +356,24 @@ def test_a_defect_of_the_handler_is_answered_and_logged(run, caplog, handle) -> 
             received = await exchange(port, POST)
             assert received.startswith(b"HTTP/1.1 503 ")
             assert b"Retry-After: 5" in received
+            assert b"secret" not in received
+
+    run(scenario())
+    assert "a request could not be handled" in [record.getMessage() for record in caplog.records]
+
+
+@pytest.mark.parametrize("error", [OSError("secret"), ValueError("secret")])
+def test_a_defect_in_the_check_before_a_body_is_answered_and_logged(run, caplog, error) -> None:
+    """The event loop closes a connection without a line in the log when a protocol raises an OSError."""
+
+    class Refusing(Echo):
+        def refusal(self) -> Response | None:
+            raise error
+
+    async def scenario() -> None:
+        async with run_listener(lambda request: Refusing()) as (_, port):
+            received = await exchange(port, POST.removesuffix(b"abc"))
+            assert received.startswith(b"HTTP/1.1 503 ")
             assert b"secret" not in received
 
     run(scenario())
