@@ -21,9 +21,7 @@ SEEDS = 10_000  # how many seeds to choose from: short enough to type
     "--count", type=click.IntRange(min=1), default=100, show_default=True, metavar="N",
     help="The number of messages in the campaign; each leads to several updates.",
 )  # fmt: skip
-@click.option(
-    "--rate", type=click.FloatRange(min=0, min_open=True), metavar="N", help="At most N requests a second."
-)
+@click.option("--rate", type=click.FloatRange(min=0.001), metavar="N", help="At most N requests a second.")
 @click.option(
     "--connections", type=click.IntRange(1, 64), default=4, show_default=True, metavar="N",
     help="The number of requests in flight at the same time.",

@@ -257,6 +257,7 @@ CONFIGURATION = (
         (("--url", "http://127.0.0.1:1/", "--count", "0"), 2),
         (("--url", "http://127.0.0.1:1/", "--rate", "0"), 2),
         (("--url", "http://127.0.0.1:1/", "--rate", "nan"), 2),
+        (("--url", "http://127.0.0.1:1/", "--rate", "1e-300"), 2),  # a wait that no system can do
         (("--url", "http://127.0.0.1:1/", "--app-secret", "\udcff"), 2),  # a byte that is not UTF-8
         (("--url", "http://127.0.0.1:1/", "--basic", "no-colon"), 2),
         (("--url", "http://127.0.0.1:1/", "--header", "nothing"), 2),
