@@ -142,6 +142,7 @@ def row_of_body(
 
     Raises:
         OSError: the file cannot be read.
+        ConfigurationError: the time of receipt is outside 2009…2100. An export with it could not be imported.
 
     """
     body = path.read_bytes()
@@ -149,4 +150,10 @@ def row_of_body(
         received_ms = timestamps.to_milliseconds(received_at)
     else:
         received_ms = path.stat().st_mtime_ns // 1_000_000
+    earliest, latest = map(timestamps.to_milliseconds, (timestamps.EARLIEST, timestamps.LATEST))
+    if not earliest <= received_ms < latest:
+        advice = "give --received-at" if received_at is None else "--received-at is wrong"
+        raise ConfigurationError(
+            f"{path}: the time of receipt must be from 2009 to 2099: {advice}; nothing was imported"
+        )
     return NotificationRow(received_ms, endpoint, provider, None, None, None, body)

@@ -117,6 +117,19 @@ def test_raw_bodies_can_be_exported_and_imported(folder):
     assert last == (1_767_312_000_000, "old", "wati")
 
 
+def test_a_raw_body_with_a_time_that_no_import_would_take_again_is_refused(folder):
+    """`inbox import` refuses a line with such a time, so the export of the inbox would be of no use."""
+    file = folder / "x.body"
+    file.write_bytes(b"{}")
+    arguments = ("import", "--raw", "--endpoint", "apteco", "x.body")
+    assert "--received-at is wrong" in inbox(folder, *arguments, "--received-at", "9999-12-31", code=2)
+    os.utime(file, (1_300_000, 1_300_000))  # 1970, as in an archive without times
+    assert "give --received-at" in inbox(folder, *arguments, code=2)
+    assert len(rows(folder / "inbox.db", "id")) == 6
+    inbox(folder, *arguments, "--received-at", "2026-01-02")
+    assert len(rows(folder / "inbox.db", "id")) == 7
+
+
 LINE = json.dumps({"received_at": "2026-11-01T00:00:00Z", "endpoint": "e", "provider": "meta", "body": "{}"})
 
 
