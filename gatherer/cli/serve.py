@@ -41,9 +41,9 @@ def command(config_path: Path | None, *, stop_with_input: bool) -> None:
         for endpoint in configuration.endpoint:
             key = "/<url_key>" if endpoint.url_key else ""
             click.echo(f"listening at {url}{endpoint.path}{key} ({endpoint.name}, {endpoint.provider})")
+        if stop_with_input:  # from now on: before it listens, the server does not handle the signal
+            threading.Thread(target=_stop_with_input, name="input", daemon=True).start()
 
-    if stop_with_input:
-        threading.Thread(target=_stop_with_input, name="input", daemon=True).start()
     serve(configuration, announce=announce)
 
 

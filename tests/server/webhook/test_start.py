@@ -10,8 +10,8 @@ import pytest
 
 from gatherer.inbox.base import Bounds
 from gatherer.inbox.reader import LocalInbox
-from tests.factories import call
-from tests.server_process import ENDPOINT, OPEN, configure, run_failing_server, run_server
+from tests.factories import call, run
+from tests.server_process import ENDPOINT, OPEN, ROOT, configure, run_failing_server, run_server
 
 FILES = ("inbox.db", "inbox.db-wal", "inbox.db-shm")
 
@@ -134,6 +134,14 @@ def test_a_folder_in_place_of_the_inbox_is_rejected(tmp_path):
 def test_a_folder_that_cannot_be_created_is_reported(tmp_path):
     (tmp_path / "file").write_text("")
     assert _error_in_process(tmp_path, inbox=tmp_path / "file" / "inbox.db").count("\n") == 1
+
+
+def test_an_input_that_has_ended_before_the_start_stops_the_server_cleanly(tmp_path):
+    configure(tmp_path, OPEN)
+    result = run(tmp_path, "serve", "--stop-with-input", PYTHONPATH=str(ROOT))
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.startswith(b"listening at http://")
+    assert (tmp_path / "inbox.db").exists()
 
 
 def test_an_endpoint_without_authentication_must_declare_it(tmp_path):
