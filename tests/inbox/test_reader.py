@@ -156,6 +156,11 @@ def test_a_file_that_is_not_an_inbox_is_reported_in_one_line(tmp_path, content, 
     assert "\n" not in str(caught.value)
 
 
+def test_a_folder_in_place_of_an_inbox_is_named(tmp_path):
+    with pytest.raises(InboxError, match="is a folder, not an inbox"):
+        LocalInbox(tmp_path)
+
+
 def test_another_sqlite_database_is_rejected(tmp_path):
     with closing(sqlite3.connect(tmp_path / "inbox.db")) as other:
         other.execute("CREATE TABLE other (x)")
