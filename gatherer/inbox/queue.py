@@ -60,6 +60,7 @@ class Queue:
         self.wake = threading.Condition()
         self._limits = limits
         self._arrived: list[QueuedRow] = []  # in this turn of the event loop
+        self._loop: asyncio.AbstractEventLoop  # the loop of the rows in `_arrived`
         self._waiting: deque[QueuedRow] = deque()
         self._timeout_error = timeout_error
         self._deadlines: deque[tuple[float, asyncio.Future[None]]] = deque()  # oldest first
@@ -87,7 +88,10 @@ class Queue:
 
     def add(self, row: RowWithBody) -> "asyncio.Future[None]":
         """Add `row`; return a future of the running event loop, resolved when the row is on disk."""
-        loop = asyncio.get_running_loop()
+        if not self._arrived:  # the first row of this turn; asking for the loop costs a system call
+            self._loop = asyncio.get_running_loop()
+            self._loop.call_soon(self.hand_over)  # wakes the thread once for all rows of this turn
+        loop = self._loop
         future = loop.create_future()
         self._rows_in += 1
         self._bytes_in += _size(row)
@@ -95,8 +99,6 @@ class Queue:
         self._deadlines.append((loop.time() + self._limits.commit_seconds, future))
         if len(self._deadlines) == 1:
             self._watch(loop)
-        if len(self._arrived) == 1:  # wake the thread once for all that this turn of the loop brings
-            loop.call_soon(self.hand_over)
         return future
 
     def hand_over(self) -> None:

@@ -202,11 +202,11 @@ class _Delivery:
             _signature_headers(request, self._route.signature_headers),
             body,
         )
-        loop = asyncio.get_running_loop()
         if self._failure is not None and self._quarantine is not None:
-            return loop.create_task(self._keep(row, self._failure, self._quarantine))
-        response: asyncio.Future[Response] = loop.create_future()
-        self._handler.writer.append(row).add_done_callback(partial(self._appended, response))
+            return asyncio.create_task(self._keep(row, self._failure, self._quarantine))
+        appended = self._handler.writer.append(row)
+        response: asyncio.Future[Response] = appended.get_loop().create_future()
+        appended.add_done_callback(partial(self._appended, response))
         return response
 
     def _appended(self, response: asyncio.Future[Response], appended: asyncio.Future[None]) -> None:
