@@ -213,7 +213,7 @@ def _receipt(origin: Origin, status: Status, contact: Contact) -> Response:
         message_id=status.id,
         phone=e164(raw),
         phone_raw=raw,
-        user_id=user_id or contact.user_id,
+        user_id=user_id or contact.user_id or None,
         client_reference=status.biz_opaque_callback_data or None,
         profile_name=contact.profile.name if contact.profile is not None else None,
         pricing_category=pricing.category,
