@@ -9,7 +9,7 @@ from gatherer.model.notification import Notification, body_key
 from gatherer.model.records import Kind, Record, Rejected, Response
 from gatherer.privacy.erased import Erased
 from gatherer.privacy.filter import without_erased
-from gatherer.providers.base import Decoded
+from gatherer.providers.base import Decode, Decoded
 from gatherer.targets.base import Batch, Position
 
 
@@ -18,6 +18,7 @@ def decode_batch(
     open_rejections: AbstractSet[bytes],
     position: Position | None = None,
     *,
+    decode: Decode = providers.decode,
     opt_out_words: opt_outs.Words = opt_outs.default_words,
     erased: Erased | None = None,
 ) -> Batch:
@@ -27,6 +28,7 @@ def decode_batch(
         notifications: what to decode, each with the provider it carries.
         open_rejections: keys of the bodies of which the target holds unresolved rejections.
         position: the position of the inbox after this batch; None leaves the position as it is.
+        decode: decodes one notification, as the configuration of its endpoint says.
         opt_out_words: the opt-out keywords of each endpoint.
         erased: the people who were erased; facts about them are left out.
 
@@ -40,11 +42,11 @@ def decode_batch(
         if notification.is_erased:
             continue
         if erased:
-            remainder, facts, count = without_erased(notification, erased)
+            remainder, facts, count = without_erased(notification, erased, decode)
             kept_notifications.append(remainder)
             erased_count += count
         else:
-            facts = providers.decode(notification)
+            facts = decode(notification)
             kept_notifications.append(notification)
         for fact in with_opt_outs(facts, opt_out_words(notification.endpoint)):
             if isinstance(fact, Rejected):

@@ -11,13 +11,14 @@ from datetime import datetime
 from functools import partial
 from typing import Final
 
-from gatherer import __version__
+from gatherer import __version__, providers
 from gatherer.inbox.base import Bounds, Inbox
 from gatherer.model import opt_outs, timestamps
 from gatherer.model.errors import GathererError, InboxError
 from gatherer.model.notification import Notification
 from gatherer.pipeline.decode import decode_batch
 from gatherer.privacy.erased import Erased
+from gatherer.providers.base import Decode
 from gatherer.targets.base import Batch, Outcome, Position, Run, Target
 
 log = logging.getLogger(__name__)
@@ -42,6 +43,7 @@ def gather_inbox(
     inbox: Inbox,
     target: Target,
     *,
+    decode: Decode = providers.decode,
     opt_out_words: opt_outs.Words = opt_outs.default_words,
     erased: Erased | None = None,
     limit: int | None = None,
@@ -53,6 +55,7 @@ def gather_inbox(
     Args:
         inbox: where to read.
         target: where to apply; its position says where to start.
+        decode: decodes one notification, as the configuration of its endpoint says.
         opt_out_words: the opt-out keywords of each endpoint.
         erased: the people who were erased; facts about them are left out.
         limit: stop after this many notifications; the next run continues there.
@@ -71,8 +74,8 @@ def gather_inbox(
     gc_was_enabled = gc.isenabled()
     gc.disable()  # records have no reference cycles: the collector would only scan each batch repeatedly
     try:
-        decode = partial(decode_batch, opt_out_words=opt_out_words, erased=erased)
-        _drain(inbox, target, decode, summary, limit=limit, dry_run=dry_run, progress=progress)
+        make_batch = partial(decode_batch, decode=decode, opt_out_words=opt_out_words, erased=erased)
+        _drain(inbox, target, make_batch, summary, limit=limit, dry_run=dry_run, progress=progress)
     except GathererError as error:
         problem = error
         raise
@@ -88,7 +91,7 @@ def gather_inbox(
 def _drain(
     inbox: Inbox,
     target: Target,
-    decode: Callable[[list[Notification], AbstractSet[bytes], Position], Batch],
+    make_batch: Callable[[list[Notification], AbstractSet[bytes], Position], Batch],
     summary: GatherSummary,
     *,
     limit: int | None,
@@ -117,7 +120,7 @@ def _drain(
         if not notifications:
             break
         last = notifications[-1]
-        batch = decode(notifications, open_rejections, Position(inbox.identity, last.id, last.digest()))
+        batch = make_batch(notifications, open_rejections, Position(inbox.identity, last.id, last.digest()))
         summary.outcome.add(target.apply(batch))
         summary.outcome.erased += batch.erased
         open_rejections |= {rejection.body_key for rejection in batch.rejected}

@@ -7,11 +7,13 @@ from collections.abc import Set as AbstractSet
 from functools import partial
 from typing import Final
 
+from gatherer import providers
 from gatherer.inbox.base import Bounds, Inbox, Selection
 from gatherer.model import opt_outs
 from gatherer.model.notification import Notification
 from gatherer.pipeline.decode import decode_batch
 from gatherer.privacy.erased import Erased
+from gatherer.providers.base import Decode
 from gatherer.targets.base import Batch, Outcome, RetentionResult, Target
 
 BOUNDS: Final = Bounds()
@@ -36,6 +38,7 @@ def replay_notifications(
     target: Target,
     selection: Selection | None,
     *,
+    decode: Decode = providers.decode,
     opt_out_words: opt_outs.Words = opt_outs.default_words,
     erased: Erased | None = None,
     provider: str | None = None,
@@ -48,6 +51,7 @@ def replay_notifications(
         inbox: where to read; may be None for rejected notifications without `rebuild`.
         target: where to apply.
         selection: which notifications; None: those with open rejections, from the bytes in the target.
+        decode: decodes one notification, as the configuration of its endpoint says.
         opt_out_words: the opt-out keywords of each endpoint.
         erased: the people who were erased; facts about them are left out.
         provider: decode with this provider instead of the one stored with each notification.
@@ -62,8 +66,8 @@ def replay_notifications(
 
     """
     clock = time.perf_counter()
-    decode = partial(decode_batch, opt_out_words=opt_out_words, erased=erased)
-    replay = _Replay(inbox, target, selection, decode, provider, progress)
+    make_batch = partial(decode_batch, decode=decode, opt_out_words=opt_out_words, erased=erased)
+    replay = _Replay(inbox, target, selection, make_batch, provider, progress)
     if rebuild:
         replay.rebuild()
     else:
@@ -80,7 +84,7 @@ class _Replay:
         inbox: Inbox | None,
         target: Target,
         selection: Selection | None,
-        decode: Callable[[Iterable[Notification], AbstractSet[bytes]], Batch],
+        make_batch: Callable[[Iterable[Notification], AbstractSet[bytes]], Batch],
         provider: str | None,
         progress: Callable[[int], None],
     ) -> None:
@@ -88,7 +92,7 @@ class _Replay:
         self._inbox = inbox
         self._target = target
         self._selection = selection
-        self._decode = decode
+        self._make_batch = make_batch
         self._provider = provider
         self._progress = progress
         self._open_rejections = target.open_rejections()
@@ -148,7 +152,7 @@ class _Replay:
     def _decoded_batches(self) -> Iterator[Batch]:
         """Decode the chosen notifications; count each batch when the next one is asked for."""
         for notifications in self._chosen():
-            batch = self._decode(notifications, self._open_rejections)
+            batch = self._make_batch(notifications, self._open_rejections)
             yield batch
             self._erased_facts += batch.erased
             self.summary.read += len(notifications)
@@ -161,7 +165,7 @@ class _Replay:
             notifications = [
                 notification for notification in batch if (notification.inbox_id, notification.id) in ids
             ]
-            keys.update(record.key for record in self._decode(notifications, frozenset()).records)
+            keys.update(record.key for record in self._make_batch(notifications, frozenset()).records)
         return keys
 
     def _add_other_sources(
@@ -181,7 +185,7 @@ class _Replay:
                 for notification in notifications
                 if (notification.inbox_id, notification.id) not in chosen_ids
             ]
-            batch = self._decode(remaining, frozenset())
+            batch = self._make_batch(remaining, frozenset())
             yield dataclasses.replace(
                 batch,
                 records=[record for record in batch.records if record.key in removed_keys],

@@ -12,16 +12,18 @@ from gatherer.privacy.cutting import Cut, cut, element_of, free
 from gatherer.privacy.erased import Erased
 from gatherer.privacy.freeing import columns, names_somebody, without
 from gatherer.privacy.separating import Path
-from gatherer.providers.base import Decoded
+from gatherer.providers.base import Decode, Decoded
 
 
-def without_erased(notification: Notification, erased: Erased) -> tuple[Notification, Decoded, int]:
+def without_erased(
+    notification: Notification, erased: Erased, decode: Decode = providers.decode
+) -> tuple[Notification, Decoded, int]:
     """Return `notification` without the people who were `erased`, its facts about other people, and how many it lost.
 
     The body changes only where it is stored or decoded again: facts are left out of it, or a rejection keeps it.
     """
-    facts = providers.decode(notification)
-    before = _there_before(notification, facts, erased)
+    facts = decode(notification)
+    before = _there_before(notification, facts, erased, decode)
     needed: list[Record | Rejected] = []  # facts whose elements stay in the body
     remaining = Decoded()
     for fact, paths in facts.with_paths():
@@ -42,11 +44,11 @@ def without_erased(notification: Notification, erased: Erased) -> tuple[Notifica
             for mention in separating.mentions(bodies.load(notification.body), erased.knows)
             if mention.element in before.elements or people.knows(mention.text)
         ]
-        chosen = cut(notification, people, mentions, needed, providers.decode)
+        chosen = cut(notification, people, mentions, needed, decode)
         if chosen:
             digest = notification.digest()
             notification = free(notification, chosen)._replace(received_digest=digest)
-            decoded = Decoded() if notification.is_erased else providers.decode(notification)
+            decoded = Decoded() if notification.is_erased else decode(notification)
             records = [pair for pair in remaining.with_paths() if not isinstance(pair[0], Rejected)]
             # Rejections keep the bytes of the body, so that they are those of the changed body.
             rejections = [pair for pair in decoded.with_paths() if isinstance(pair[0], Rejected)]
@@ -69,7 +71,7 @@ class _Before(NamedTuple):
         return self.moment if fact.key in self.keys else timestamps.LATEST
 
 
-def _there_before(notification: Notification, facts: Decoded, erased: Erased) -> _Before:
+def _there_before(notification: Notification, facts: Decoded, erased: Erased, decode: Decode) -> _Before:
     """Return the part of `notification`, which decodes to `facts`, whose bytes tombstones recognise.
 
     Facts whose keys or times tell that they are old need no such part.
@@ -90,7 +92,7 @@ def _there_before(notification: Notification, facts: Decoded, erased: Erased) ->
     if not moments:
         return _Before()
     remainder = free(notification, Cut(frozenset(moments)))
-    remaining_keys = {fact.key for fact in providers.decode(remainder)} if remainder.body else set[bytes]()
+    remaining_keys = {fact.key for fact in decode(remainder)} if remainder.body else set[bytes]()
     return _Before(min(moments.values()), keys - remaining_keys, frozenset(moments))
 
 

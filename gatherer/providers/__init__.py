@@ -10,15 +10,17 @@ A package of another author registers such an object under the entry-point group
 `acme = acme_gatherer:PROVIDER`; the name of the entry point is the name of the provider.
 """
 
+from collections.abc import Mapping
 from functools import cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
-from typing import Final
+from types import MappingProxyType
+from typing import Final, TypeAlias
 
 from gatherer.model.errors import ConfigurationError
 from gatherer.model.notification import Notification
 from gatherer.model.records import Reason
-from gatherer.providers.base import Decoded, Provider, reject_body
+from gatherer.providers.base import Decode, Decoded, Provider, reject_body
 
 BUILT_IN: Final = {
     "meta": "gatherer.providers.meta",
@@ -29,6 +31,10 @@ BUILT_IN: Final = {
     "infobip": "gatherer.providers.infobip",
 }
 GROUP: Final = "gatherer.providers"
+
+# Decoders that the configuration makes, by the name of the endpoint and the provider
+EndpointDecoders: TypeAlias = Mapping[tuple[str, str], Decode]
+NO_DECODERS: Final[EndpointDecoders] = MappingProxyType({})
 
 
 def names() -> list[str]:
@@ -70,14 +76,21 @@ def _load(point: EntryPoint) -> Provider:
     return provider
 
 
-def decode(notification: Notification) -> Decoded:
-    """Decode `notification` with the provider it was stored for. Raises nothing."""
+def decode(notification: Notification, endpoint_decoders: EndpointDecoders = NO_DECODERS) -> Decoded:
+    """Decode `notification` with the provider it was stored for. Raises nothing.
+
+    Args:
+        notification: what to decode.
+        endpoint_decoders: take the place of the provider's decoder for notifications of their endpoint and provider.
+
+    """
+    name = notification.provider
     try:
-        provider = get(notification.provider)
+        decode_body = endpoint_decoders.get((notification.endpoint, name)) or get(name).decode
     except ConfigurationError as error:
-        return reject_body(notification, notification.provider, str(error), Reason.UNKNOWN_PROVIDER)
+        return reject_body(notification, name, str(error), Reason.UNKNOWN_PROVIDER)
     try:
-        return provider.decode(notification)
+        return decode_body(notification)
     except Exception as defect:  # noqa: BLE001 - a defect in a decoder must not stop the run
         reason = f"the decoder failed: {type(defect).__name__}"
-        return reject_body(notification, provider.name, reason, Reason.DECODER)
+        return reject_body(notification, name, reason, Reason.DECODER)

@@ -4,7 +4,7 @@ import hashlib
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
 from gatherer.model.notification import Notification, body_key
 from gatherer.model.records import Reason, Record, Rejected
@@ -61,6 +61,8 @@ class Decoded(list[Record | Rejected]):
         return zip(self, self.paths, strict=True)
 
 
+Decode: TypeAlias = Callable[[Notification], Decoded]
+
 _SECRET_NAME: Final = re.compile(r"[a-z][a-z0-9_]*")
 
 
@@ -93,7 +95,7 @@ class Provider:
 
     name: str  # lower case; the same word in configuration, tables, module and tests
     title: str  # as people write it
-    decode: Callable[[Notification], Decoded]
+    decode: Decode
     reports: frozenset[str]  # response kinds and event families it can produce
     authentication: str  # how its requests prove where they come from
     on_refusal: str  # what it does when we do not answer 200
