@@ -29,6 +29,8 @@ DEFAULT_KEYWORDS: Final = (
     "CANCELAR INSCRICAO",
 )
 _MAX_LENGTH: Final = 100  # characters; a longer message is not a keyword
+# In the details of a reply that Twilio's Advanced Opt-Out took for an opt-out: also words of the account's own.
+_DECLARED: Final = '"OptOutType":"STOP"'
 _REPLY_TYPES: Final = frozenset(
     {"text", "button", "list"}
 )  # typed or tapped; a caption belongs to its picture
@@ -58,9 +60,11 @@ def default_words(_endpoint: str) -> frozenset[str]:
 
 
 def opt_out(reply: Response, keywords: frozenset[str]) -> Response | None:
-    """Return the opt-out that `reply` amounts to if the whole of it is one of `keywords`, else None."""
+    """Return the opt-out that `reply` amounts to, else None: the whole of it is one of `keywords`, or Twilio says so."""
     text = reply.reply_text if reply.reply_type in _REPLY_TYPES else None
-    if text is None or len(text) > _MAX_LENGTH or normalise(text) not in keywords:
+    if text is None or len(text) > _MAX_LENGTH:
+        return None
+    if normalise(text) not in keywords and _DECLARED not in (reply.details or ""):
         return None
     # Made from the key of the reply, which identifies it for ids of any provider.
     key = make_key("reply", Kind.OPTED_OUT, reply.key.hex())

@@ -23,7 +23,7 @@ Quirks
     Ids are Twilio's (`SM…`, `MM…`), never WhatsApp's. They are unique across accounts, so the account is no
     part of the key. Parameters come and go without notice; what has no column is kept in the details.
     With Advanced Opt-Out, `OptOutType` in the details says what Twilio made of a word; Twilio answers such a
-    word itself. Traffic of the shared sandbox number is marked as a test.
+    word itself. STOP makes the reply an opt-out, whatever the word. Traffic of the shared sandbox number is marked as a test.
     An answer that is not 2xx shows up in Twilio's debugger as error 11200. The signature needs the Auth Token
     that is primary: list the new one before it is promoted. Event Streams send JSON and are not understood.
 """

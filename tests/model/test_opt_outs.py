@@ -67,6 +67,16 @@ def test_a_tapped_button_is_an_opt_out_and_a_caption_is_not() -> None:
     assert kinds("", type="image", image={"id": "1", "caption": "STOP"}) == [Kind.REPLIED]
 
 
+def test_a_word_that_twilio_took_for_an_opt_out_is_one() -> None:
+    body = b"MessageSid=SM1&SmsStatus=received&From=whatsapp%3A%2B447700900123&Body=Nein+danke&OptOutType="
+    given = [
+        [record.kind for record in batch.records if isinstance(record, Response)]
+        for word in (b"STOP", b"HELP")
+        for batch in [decode_batch([notification(body + word, provider="twilio")], frozenset())]
+    ]
+    assert given == [[Kind.REPLIED, Kind.OPTED_OUT], [Kind.REPLIED]]
+
+
 def test_an_opt_out_has_the_person_time_and_message_of_the_reply() -> None:
     request_body = envelope(value(messages=[text("wamid.R", "Stop", context={"id": "wamid.A"})]))
     replied, opted_out = decode_batch([notification(request_body)], frozenset()).records
