@@ -19,6 +19,7 @@ from gatherer.model.records import Kind
 from gatherer.pipeline.export import (
     UNIX,
     Cursor,
+    ExportResult,
     Format,
     Layout,
     file_exists_error,
@@ -41,15 +42,18 @@ class ExportOptions:
     output: Path | None = None
     date_format: str | None = None
     time_zone: str | None = None
+    delimiter: str | None = None
+    bom: bool = False
+    include_tests: bool = False
 
 
-def export(configuration: Configuration, options: ExportOptions, *, report: Callable[[str], None]) -> int:
-    """Write responses to standard output or to a file, and return how many.
+def export(configuration: Configuration, options: ExportOptions, *, report: Callable[[str], None]) -> None:
+    """Write responses to standard output or to a file.
 
     Args:
         configuration: loaded with the secrets of the target.
         options: what to write, and where.
-        report: called with one line about the file, if there is one.
+        report: called with one line: how many rows were written, and how many were held back.
 
     Raises:
         ConfigurationError: an option is wrong.
@@ -60,6 +64,8 @@ def export(configuration: Configuration, options: ExportOptions, *, report: Call
     layout = _layout(options, settings)
     if unknown := sorted(set(options.kinds) - set(Kind)):
         raise ConfigurationError(f"there is no kind {unknown[0]!r}; there are: {', '.join(Kind)}")
+    if options.kinds and options.format == "opt-outs":
+        raise ConfigurationError("--kind cannot be combined with --format opt-outs, which has two kinds")
     cursor = None if options.since_last is None else Cursor(settings.state_folder, options.since_last)
     path = None if options.output is None else dated_file("--output", options.output)
     if path is not None and cursor is not None and os.path.lexists(path):
@@ -76,25 +82,36 @@ def export(configuration: Configuration, options: ExportOptions, *, report: Call
             changed_to=horizon,
             endpoint=options.endpoint,
             kinds=options.kinds,
+            include_tests=options.include_tests,
         )
         if path is None:
-            count = _write_to_stdout(target, query, layout)
+            result = _write_to_stdout(target, query, layout)
         else:
-            count = write_file(target, query, layout, path, replace=cursor is None)
-            report(f"{path}: {count} responses" if count else "nothing to export")
+            result = write_file(target, query, layout, path, replace=cursor is None)
     if cursor is not None:
         cursor.write(horizon)  # last, so that rows that could not be written are in the next export
-    return count
+    report(f"{path}: {result}" if path is not None and result.rows else str(result))
 
 
-def _write_to_stdout(target: Target, query: Export, layout: Layout) -> int:
+def restart(configuration: Configuration, name: str, *, report: Callable[[str], None]) -> None:
+    """Reset the cursor `name`, and report that the next export with it writes everything.
+
+    Raises:
+        GathererError: there is no such cursor, or it cannot be reset.
+
+    """
+    Cursor(configuration.target.state_folder, name).reset()
+    report(f"the cursor {name} is reset: the next export with --since-last {name} writes everything")
+
+
+def _write_to_stdout(target: Target, query: Export, layout: Layout) -> ExportResult:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(
             newline=""
         )  # otherwise Windows would change the line ends that CSV has already
-    count = write_responses(target, query, layout, sys.stdout.write)
+    result = write_responses(target, query, layout, sys.stdout.write)
     sys.stdout.flush()
-    return count
+    return result
 
 
 def _check_endpoint(configuration: Configuration, target: Target, name: str) -> None:
@@ -118,7 +135,7 @@ def _layout(options: ExportOptions, settings: config.Target) -> Layout:
     """Return the layout, with the defaults of the format for options that are not given.
 
     Raises:
-        ConfigurationError: the time zone or the date format is not valid.
+        ConfigurationError: the time zone, the date format or the delimiter is not valid.
 
     """
     is_ferg = options.format == "ferg"
@@ -126,7 +143,25 @@ def _layout(options: ExportOptions, settings: config.Target) -> Layout:
     if date_format is not None and date_format != UNIX:
         fill_in_time("--date-format", date_format)
     zone = _zone(options.time_zone or (settings.time_zone if is_ferg else "UTC"))
-    return Layout(format=options.format, date_format=date_format, zone=zone)
+    if (options.delimiter or options.bom) and options.format in ("ndjson", "ferg"):
+        raise ConfigurationError(f"--delimiter and --bom cannot be combined with --format {options.format}")
+    return Layout(
+        format=options.format,
+        date_format=date_format,
+        zone=zone,
+        delimiter=_delimiter(options.delimiter),
+        bom=options.bom,
+    )
+
+
+def _delimiter(text: str | None) -> str | None:
+    """Return the character that `text` names: itself, or a tab for the word tab."""
+    character = "\t" if text == "tab" else text
+    if character is None or (
+        len(character) == 1 and (character.isprintable() or text == "tab") and text != '"'
+    ):
+        return character
+    raise ConfigurationError(f'--delimiter {text!r}: write one character, as in ";", or the word tab')
 
 
 def _zone(name: str) -> tzinfo:

@@ -16,10 +16,11 @@ if TYPE_CHECKING:
 @click.option(
     "--format",
     "format_",
-    type=click.Choice(["csv", "tsv", "ndjson", "ferg"]),
+    type=click.Choice(["csv", "tsv", "ndjson", "ferg", "opt-outs"]),
     default="csv",
     show_default=True,
-    help="ferg: for Apteco's email response gatherer; only responses whose campaign is known.",
+    help="ferg: for Apteco's email response gatherer; only responses whose campaign is known. opt-outs: who wants no "
+    "more marketing, or wants it again; no opt-out is held back.",
 )
 @click.option(
     "--since", type=Moment(), metavar="TIME", help="Occurred at or after TIME (UTC, or with a zone)."
@@ -31,13 +32,18 @@ if TYPE_CHECKING:
     help="Only rows written since the last export with this NAME, whenever they occurred; with ferg also rows whose "
     "campaign became known since then.",
 )
+@click.option(
+    "--restart",
+    metavar="NAME",
+    help="Reset the cursor of --since-last NAME, so that the next export writes everything, and do nothing else.",
+)
 @click.option("--endpoint", metavar="NAME", help="Received at this endpoint.")
 @click.option("--kind", "kinds", multiple=True, metavar="KIND", help="sent, read, replied …; repeatable.")
 @click.option(
     "--output",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Write to this file, which appears when it is complete. The time is filled in as strftime does, as in "
+    help="Write to this file in an existing folder. It appears when it is complete. The time is filled in as strftime does, as in "
     "whatsapp_%Y%m%d_%H%M%S.txt. With --since-last an existing file is not replaced. Without responses no file "
     "is written. Default: standard output.",
 )
@@ -49,33 +55,56 @@ if TYPE_CHECKING:
 @click.option(
     "--time-zone", metavar="ZONE", help="IANA name. Default: UTC; with ferg the time_zone of [target]."
 )
-@click.pass_obj
+@click.option(
+    "--delimiter",
+    metavar="CHARACTER",
+    help='Between the fields of csv, tsv and opt-outs: ";", or the word tab.',
+)
+@click.option("--bom", is_flag=True, help="Begin with a byte order mark, by which Excel recognises UTF-8.")
+@click.option("--include-tests", is_flag=True, help="Write test rows as well; they are marked.")
+@click.pass_context
 def command(
-    config_path: Path | None,
+    context: click.Context,
     *,
     format_: "Format",
     since: datetime | None,
     until: datetime | None,
     since_last: str | None,
+    restart: str | None,
     endpoint: str | None,
     kinds: tuple[str, ...],
     output: Path | None,
     date_format: str | None,
     time_zone: str | None,
+    delimiter: str | None,
+    bom: bool,
+    include_tests: bool,
 ) -> None:
     """Write responses as text for other programs.
+
+    One line on standard error says how many rows were written, how many were held back, and why.
 
     \b
     Examples: gatherer export --since 2026-11-01 --kind replied > replies.csv
               gatherer export --format ndjson --since-last warehouse --output 'out/%Y%m%d_%H%M%S.ndjson'
               gatherer export --format ferg --since-last ferg --output '/ferg/in/whatsapp_%Y%m%d_%H%M%S.txt'
+              gatherer export --format opt-outs --since-last opt-outs --output 'out/opt-outs_%Y%m%d_%H%M%S.csv'
     """
-    from gatherer.app.export import ExportOptions, export
+    from gatherer.app import export
     from gatherer.app.resources import TARGET, load
 
-    export(
-        load(config_path, secrets=TARGET),
-        ExportOptions(
+    def report(line: str) -> None:
+        click.echo(line, err=True)
+
+    if restart is not None:
+        sources = [context.get_parameter_source(name) for name in context.params]
+        if sources.count(click.core.ParameterSource.COMMANDLINE) > 1:
+            raise click.UsageError("--restart cannot be combined with other options")
+        export.restart(load(context.obj, secrets=False), restart, report=report)
+        return
+    export.export(
+        load(context.obj, secrets=TARGET),
+        export.ExportOptions(
             format=format_,
             since=since,
             until=until,
@@ -85,6 +114,9 @@ def command(
             output=output,
             date_format=date_format,
             time_zone=time_zone,
+            delimiter=delimiter,
+            bom=bom,
+            include_tests=include_tests,
         ),
-        report=lambda line: click.echo(line, err=True),
+        report=report,
     )

@@ -1,21 +1,27 @@
-"""Export of responses as text: CSV, TSV, NDJSON, or FERG, which Apteco's email response gatherer reads."""
+"""Export of responses as text: CSV, TSV, NDJSON, opt-outs, or FERG, which Apteco's email response gatherer reads."""
 
 import csv
+import errno
 import io
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 from typing import Any, Final, Literal
 
 from gatherer.files.atomic import atomic_write
 from gatherer.model import timestamps
-from gatherer.model.errors import ConfigurationError, TargetError
+from gatherer.model.errors import ConfigurationError, GathererError, TargetError, TemporaryError
+from gatherer.model.records import Kind
 from gatherer.targets.base import Export, Target
 
-Format = Literal["csv", "tsv", "ndjson", "ferg"]
+Format = Literal["csv", "tsv", "ndjson", "ferg", "opt-outs"]
+View = Literal["response", "campaign", "opt_out"]
+_VIEWS: Final[dict[str, View]] = {"ferg": "campaign", "opt-outs": "opt_out"}  # of the other formats: response
+_DELIMITERS: Final = {"csv": ",", "opt-outs": ",", "tsv": "\t", "ferg": "\t"}
 UNIX: Final = "UnixTimeStamp"  # FERG's word for this date format
 
 # The columns of FERG, to be named in its configuration: COMMUNICATIONKEYCOLUMNNAME, URNCOLUMNNAME, …
@@ -29,6 +35,7 @@ FERG_COLUMNS: Final = (
     "MessageId",
     "MessageName",
     "Text",
+    "IsTest",
 )
 # As the SMS channel of the same program writes them; the other kinds are written with a capital.
 _FERG_TYPES: Final = {"opted_out": "OptOut", "opted_in": "OptIn", "reply_marker": "Replied"}
@@ -43,51 +50,108 @@ class Layout:
     format: Format = "csv"
     date_format: str | None = None  # for strftime, or UNIX; None: ISO-8601
     zone: tzinfo = UTC
+    delimiter: str | None = None  # of csv, tsv and opt-outs; None: the one of the format
+    bom: bool = False  # whether the text begins with a byte order mark, by which Excel recognises UTF-8
 
 
-def write_responses(target: Target, query: Export, layout: Layout, write: Callable[[str], object]) -> int:
-    """Write the responses that `query` selects by calling `write` with one line at a time; return how many.
+@dataclass(kw_only=True)
+class ExportResult:
+    """What an export wrote, and what it held back. Responses are counted by kind."""
+
+    rows: int = 0
+    tests: int = 0  # test rows that were left out
+    without_campaign: Counter[str] = field(default_factory=Counter)  # not in an export of campaigns
+    taken_back: int = 0  # reactions that the person took back, and the rows of their removal
+
+    def __str__(self) -> str:
+        """Return the counts as a part of a sentence for people."""
+        parts = []
+        if self.tests:
+            parts.append(f"{self.tests} test rows (--include-tests writes them)")
+        if unknown := self.without_campaign.total():
+            opt_outs = self.without_campaign[Kind.OPTED_OUT]
+            advice = f", {opt_outs} of them opt-outs (--format opt-outs writes them)" if opt_outs else ""
+            parts.append(f"{unknown} without a known campaign{advice}")
+        if self.taken_back:
+            parts.append(f"{self.taken_back} reactions that were taken back")
+        return f"{self.rows} rows; held back: {'; '.join(parts) or 'nothing'}"
+
+
+def write_responses(
+    target: Target, query: Export, layout: Layout, write: Callable[[str], object]
+) -> ExportResult:
+    """Write the responses that `query` selects by calling `write` with one line at a time.
 
     Raises:
         TargetError: the target cannot be read.
         TemporaryError: the target is not available at present.
 
     """
-    if layout.format == "ferg":
-        query = replace(query, view="campaign")
-    count = 0
-    for line in _lines(target.export(query), layout):
+    query = replace(query, view=_VIEWS.get(layout.format, "response"))
+    if query.view == "opt_out":
+        query = replace(query, kinds=(Kind.OPTED_OUT, Kind.OPTED_IN))
+    result = ExportResult()
+    for batch in target.export(replace(query, view="window")):
+        for row in batch:
+            if row["is_test"] and not query.include_tests:
+                result.tests += row["responses"]
+            elif query.view == "campaign":
+                result.without_campaign[row["kind"]] += row["responses"]
+    batches = target.export(query)
+    if query.view == "campaign":
+        batches = _handed_over(batches, result)
+    for line in _lines(_counted(batches, result), layout):
         write(line)
-        count += 1
-    return max(0, count - (layout.format != "ndjson"))
+    return result
 
 
-def write_file(target: Target, query: Export, layout: Layout, path: Path, *, replace: bool = True) -> int:
-    """Write the responses that `query` selects to `path`, which appears when it is complete; return how many.
+def _counted(batches: Iterable[list[dict[str, Any]]], result: ExportResult) -> Iterator[list[dict[str, Any]]]:
+    for batch in batches:
+        result.rows += len(batch)
+        yield batch
+
+
+def _handed_over(
+    batches: Iterable[list[dict[str, Any]]], result: ExportResult
+) -> Iterator[list[dict[str, Any]]]:
+    """Yield the rows of `batches` that an export of campaigns contains, and correct the counts of `result`."""
+    for batch in batches:
+        result.without_campaign -= Counter(row["kind"] for row in batch if row["in_window"])
+        remaining = [row for row in batch if not row["is_taken_back"]]
+        result.taken_back += len(batch) - len(remaining)
+        yield remaining
+
+
+def write_file(
+    target: Target, query: Export, layout: Layout, path: Path, *, replace: bool = True
+) -> ExportResult:
+    """Write the responses that `query` selects to `path`, which appears when it is complete.
 
     Without responses there is no file. Without `replace`, an existing file is not touched.
 
     Raises:
-        ConfigurationError: the file exists, and `replace` is not set.
+        ConfigurationError: the file exists, and `replace` is not set; or there is no such folder.
         TargetError: the target cannot be read, or the file cannot be written.
-        TemporaryError: the target is not available at present.
+        TemporaryError: the target is not available at present, or the disk is full.
 
     """
+    if not path.parent.is_dir():
+        raise ConfigurationError(f"there is no folder {path.parent}: create it, or correct the path")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(path, replace=replace) as draft:
-            count = write_responses(target, query, layout, draft.write)
-            if not count:
+            result = write_responses(target, query, layout, draft.write)
+            if not result.rows:
                 draft.discard()
     except OSError as error:
         if not replace and path.exists():
             raise file_exists_error(path) from None
         raise _write_error(path, error) from None
-    return count
+    return result
 
 
-def _write_error(path: Path, error: OSError) -> TargetError:
-    return TargetError(f"{path} cannot be written: {error.strerror or error}")
+def _write_error(path: Path, error: OSError) -> GathererError:
+    error_class = TemporaryError if error.errno == errno.ENOSPC else TargetError
+    return error_class(f"{path} cannot be written: {error.strerror or error}")
 
 
 def file_exists_error(path: Path) -> ConfigurationError:
@@ -100,25 +164,23 @@ def file_exists_error(path: Path) -> ConfigurationError:
 
 def _lines(batches: Iterable[list[dict[str, Any]]], layout: Layout) -> Iterator[str]:
     """Yield a header, if the format has one, then one line for each row."""
-    match layout.format:
-        case "ndjson":
-            for batch in batches:
-                for row in batch:
-                    values = {name: _formatted(value, layout) for name, value in row.items()}
-                    yield json.dumps(values, ensure_ascii=False) + "\n"
-        case "ferg":
-            writer = _Delimited("\t", always_quoted=True)
-            yield writer.line(FERG_COLUMNS)
-            for batch in batches:
-                yield from (writer.line(_ferg_row(row, layout)) for row in batch)
-        case "csv" | "tsv":
-            writer = _Delimited("," if layout.format == "csv" else "\t", always_quoted=False)
-            has_header = False
-            for batch in batches:
-                if not has_header:
-                    has_header = True
-                    yield writer.line(batch[0])
-                yield from (writer.line(_formatted(value, layout) for value in row.values()) for row in batch)
+    if layout.format == "ndjson":
+        for batch in batches:
+            for row in batch:
+                values = {name: _formatted(value, layout) for name, value in row.items()}
+                yield json.dumps(values, ensure_ascii=False) + "\n"
+        return
+    is_ferg = layout.format == "ferg"
+    writer = _Delimited(layout.delimiter or _DELIMITERS[layout.format], always_quoted=is_ferg)
+    has_header = False
+    for batch in batches:
+        for row in batch:
+            if not has_header:
+                has_header = True
+                yield ("\ufeff" if layout.bom else "") + writer.line(FERG_COLUMNS if is_ferg else row)
+            yield writer.line(
+                _ferg_row(row, layout) if is_ferg else [_formatted(value, layout) for value in row.values()]
+            )
 
 
 class _Delimited:
@@ -170,6 +232,7 @@ def _ferg_row(row: dict[str, Any], layout: Layout) -> list[Any]:
         row["message_id"],
         row["message_name"],
         text,
+        int(row["is_test"]),
     )
     # One row, one line: whether FERG reads a line break inside quotes is not documented.
     return [_LINE_BREAKS.sub(" ", value) if isinstance(value, str) else value for value in values]
@@ -204,6 +267,23 @@ class Cursor:
             raise TargetError(
                 f"{self._path} cannot be read ({error}): delete it to export everything again"
             ) from None
+
+    def reset(self) -> None:
+        """Forget the end of the last export, so that the next one with this name writes everything.
+
+        Raises:
+            ConfigurationError: there is no such cursor.
+            TargetError: the file cannot be deleted.
+
+        """
+        try:
+            self._path.unlink()
+        except FileNotFoundError:
+            raise ConfigurationError(
+                f"there is no cursor at {self._path}: the next export with it writes everything"
+            ) from None
+        except OSError as error:
+            raise TargetError(f"{self._path} cannot be deleted: {error.strerror or error}") from None
 
     def write(self, moment: datetime) -> None:
         """Store `moment` as the end of an export.

@@ -89,14 +89,16 @@ class TargetStatus:
 class Export:
     """Which responses to export. Each range includes its start and excludes its end."""
 
-    # response: the table. campaign: with the columns of message_map. endpoint: one row if the endpoint has responses.
-    view: Literal["response", "campaign", "endpoint"] = "response"
+    # response: the table. campaign: with the columns of message_map. opt_out: the current state of each person.
+    # window: how many responses were written. endpoint: one row if the endpoint has responses.
+    view: Literal["response", "campaign", "opt_out", "window", "endpoint"] = "response"
     since: datetime = timestamps.EARLIEST  # occurred at or after
     until: datetime = timestamps.LATEST  # occurred before
     changed_from: datetime = timestamps.EARLIEST  # last written at or after
     changed_to: datetime = timestamps.LATEST  # last written before
     endpoint: str | None = None
     kinds: tuple[str, ...] = ()  # empty: all
+    include_tests: bool = False  # otherwise test rows are left out
 
     @property
     def times(self) -> tuple[datetime, datetime, datetime, datetime]:
@@ -161,7 +163,7 @@ class Target(Protocol):
         """Return a time (aware UTC): no later transaction writes an earlier `changed_at`."""
 
     def export(self, selection: Export) -> Iterator[list[dict[str, Any]]]:
-        """Yield the responses of `selection` in lists of at most 2 000 rows, by column. Times are aware UTC."""
+        """Yield the rows of `selection` in lists of at most 2 000, by column. Times are aware UTC."""
 
     def find(self, person: Person, until: datetime) -> dict[str, list[dict[str, Any]]]:
         """Return the rows about `person` by table, each with all its columns.

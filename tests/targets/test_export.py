@@ -47,6 +47,10 @@ def exported(facts: Facts, what: Export, **layout: Any) -> str:
     return written.getvalue()
 
 
+def result(facts: Facts, what: Export, format: exports.Format = "ferg") -> exports.ExportResult:  # noqa: A002
+    return exports.write_responses(facts.target, what, exports.Layout(format=format), str)
+
+
 def horizon(facts: Facts) -> datetime:
     """Return the horizon in the next millisecond: what is written in this one belongs to the next export."""
     time.sleep(0.005)
@@ -144,7 +148,7 @@ def test_ferg_gets_what_the_map_knows_in_its_own_form(facts: Facts) -> None:
         "Spring 1",
     )
     assert header in lines
-    assert "\t".join(f'"{value}"' for value in (*reply, 'yes ""please""')) in lines
+    assert "\t".join(f'"{value}"' for value in (*reply, 'yes ""please""', "0")) in lines
     assert any('"OptOut"' in line for line in lines)
     assert "unmapped" not in text
     assert text.count("\r\n") == 4
@@ -169,13 +173,9 @@ def test_a_row_for_ferg_is_one_line_with_any_content(facts: Facts) -> None:
 def test_a_row_mapped_later_is_in_the_next_ferg_export(facts: Facts) -> None:
     facts.tell(fact("sent", "w1"))
     first = horizon(facts)
-    assert (
-        exports.write_responses(facts.target, Export(changed_to=first), exports.Layout(format="ferg"), str)
-        == 0
-    )
+    assert result(facts, Export(changed_to=first)).rows == 0
     facts.map("spring", message_id="w1", communication_key="CK-1")
-    later = Export(changed_from=first)
-    assert exports.write_responses(facts.target, later, exports.Layout(format="ferg"), str) == 1
+    assert result(facts, Export(changed_from=first)).rows == 1
 
 
 def news(facts: Facts, first: datetime, second: datetime) -> list[str]:
@@ -282,10 +282,11 @@ def test_a_large_export_streams(facts: Facts) -> None:
 
 def test_a_file_appears_whole_or_not_at_all(facts: Facts, tmp_path: Path) -> None:
     path = tmp_path / "out" / "responses.csv"
-    assert exports.write_file(facts.target, Export(), exports.Layout(), path) == 0
+    path.parent.mkdir()
+    assert exports.write_file(facts.target, Export(), exports.Layout(), path).rows == 0
     assert list(path.parent.iterdir()) == [], "nothing to write, no file"
     facts.tell(fact("sent", "w1"))
-    assert exports.write_file(facts.target, Export(), exports.Layout(), path) == 1
+    assert exports.write_file(facts.target, Export(), exports.Layout(), path).rows == 1
     with pytest.raises(RuntimeError), atomic_write(path) as draft:  # noqa: PT012
         draft.write("half")
         raise RuntimeError
@@ -303,15 +304,16 @@ def test_a_file_that_appeared_in_the_meantime_is_not_replaced(
     if not links:
         monkeypatch.setattr(Path, "hardlink_to", without)
     path = tmp_path / "out" / "responses.csv"
+    path.parent.mkdir()
     facts.tell(fact("sent", "w1"))
-    assert exports.write_file(facts.target, Export(), exports.Layout(), path, replace=False) == 1
+    assert exports.write_file(facts.target, Export(), exports.Layout(), path, replace=False).rows == 1
     assert "w1" in path.read_text(encoding="utf-8")
     path.write_text("not read yet", encoding="utf-8")
     with pytest.raises(ConfigurationError, match="no file is replaced"):
         exports.write_file(facts.target, Export(), exports.Layout(), path, replace=False)
     assert path.read_text(encoding="utf-8") == "not read yet"
     assert [file.name for file in path.parent.iterdir()] == ["responses.csv"]
-    assert exports.write_file(facts.target, Export(), exports.Layout(), path) == 1
+    assert exports.write_file(facts.target, Export(), exports.Layout(), path).rows == 1
     assert "w1" in path.read_text(encoding="utf-8")
 
 
@@ -373,6 +375,14 @@ def test_a_cursor_is_kept_in_a_file(tmp_path: Path) -> None:
         ("--output", ".."),
         ("--output", "/"),
         ("--output", "folder"),
+        ("--output", "fodler/out.csv"),
+        ("--restart", "x"),
+        ("--delimiter", ""),
+        ("--delimiter", ";;"),
+        ("--delimiter", '"'),
+        ("--delimiter", "\n"),
+        ("--format=ferg", "--bom"),
+        ("--format=opt-outs", "--kind=sent"),
         pytest.param(
             ("--output", "x" * 300), marks=pytest.mark.skipif(os.name == "nt", reason="exit 3 there")
         ),
@@ -425,6 +435,185 @@ def test_the_command_goes_on_where_it_ended(tmp_path: Path) -> None:
     assert (first.returncode, first.stdout.count(b"\n")) == (0, 1)
     assert call(tmp_path, "export", "--since-last", "x", "--format", "ndjson").stdout == b""
     assert call(tmp_path, "export", "--kind", "sent").stdout.count(b"wamid.A") == 1
+    (tmp_path / "out").mkdir()
     named = call(tmp_path, "export", "--output", "out/r_%Y.csv")
     assert named.returncode == 0
     assert [path.name[:2] for path in (tmp_path / "out").iterdir()] == ["r_"]
+
+
+def types(facts: Facts, **what: Any) -> list[str]:
+    """Return the message types that ferg gets, in the order of writing."""
+    text = exported(facts, Export(**what), format="ferg").splitlines()[1:]
+    return [f"{row[3]} {row[8]}".strip() for row in csv.reader(text, delimiter="\t")]
+
+
+def test_a_reaction_that_was_taken_back_is_not_handed_to_ferg(facts: Facts) -> None:
+    facts.map("spring", message_id="w1")
+    about = {"about_message_id": "w1"}
+    facts.tell(
+        fact("reacted", "r1", "12:01", emoji="👍", **about),
+        fact("reacted", "r2", "12:02", emoji="", **about),
+        fact("reacted", "r3", "12:01", emoji="🎉", phone="+15550003333", **about),
+        fact("reacted", "r4", "12:03", emoji="❤", **about),
+        fact("reacted", "r5", "12:04", emoji=None, user_id="US.1", phone=None, **about),
+    )
+    assert types(facts) == ["Reacted 🎉", "Reacted ❤", "Reacted"]
+    assert result(facts, Export()).taken_back == 2
+
+
+def test_an_export_counts_what_it_holds_back(facts: Facts) -> None:
+    facts.map("spring", message_id="w1", inserted_at=LONG_AGO).tell(
+        fact("sent", "w1"),
+        fact("reacted", "r1", emoji="", about_message_id="w1"),
+        fact("sent", "elsewhere"),
+        fact("opted_out", "r2", day=25, reply_type="keyword"),
+        fact("sent", "test", is_test=True),
+        fact("opted_out", "r3", is_test=True),
+    )
+    assert str(result(facts, Export())) == (
+        "1 rows; held back: 2 test rows (--include-tests writes them); 2 without a known campaign, 1 of them opt-outs "
+        "(--format opt-outs writes them); 1 reactions that were taken back"
+    )
+    assert str(result(facts, Export(), "csv")) == (
+        "4 rows; held back: 2 test rows (--include-tests writes them)"
+    )
+    assert str(result(facts, Export(), "opt-outs")) == (
+        "1 rows; held back: 1 test rows (--include-tests writes them)"
+    )
+    assert str(result(facts, Export(include_tests=True), "ndjson")) == "6 rows; held back: nothing"
+    later = horizon(facts)
+    assert str(result(facts, Export(changed_from=later))) == "0 rows; held back: nothing"
+
+
+OPT_OUT = {"reply_type": "keyword"}
+
+
+def states(facts: Facts, **what: Any) -> list[tuple[Any, ...]]:
+    """Return the rows of an export of opt-outs: phone, user id, whether they opted out, source, campaign."""
+    text = io.StringIO(exported(facts, Export(**what), format="opt-outs"), newline="")
+    names = ("phone", "user_id", "opted_out", "source", "campaign")
+    return [tuple(row[name] for name in names) for row in csv.DictReader(text)]
+
+
+def test_an_opt_out_is_handed_on_without_a_campaign(facts: Facts) -> None:
+    facts.map("spring", message_id="w1", sent_at="2026-11-20 08:00:00.000")
+    facts.tell(
+        fact("sent", "w1", "08:00"),
+        fact("opted_out", "r1", "12:00", day=25, **OPT_OUT),
+        fact("opted_out", "r2", phone="+15550003333", about_message_id="w1"),
+        fact("opted_out", "r3", phone=None, user_id="US.3", **OPT_OUT),
+    )
+    assert states(facts) == [
+        ("+15550001111", "", "1", "keyword", ""),
+        ("+15550003333", "", "1", "preference", "spring"),
+        ("", "US.3", "1", "keyword", ""),
+    ]
+
+
+def test_only_the_current_state_of_an_opt_out_is_handed_on(facts: Facts) -> None:
+    facts.tell(fact("opted_out", "r1", "12:00", **OPT_OUT))
+    first = horizon(facts)
+    facts.tell(fact("opted_in", "r2", "12:05"), fact("opted_out", "r0", "11:00", **OPT_OUT))
+    assert states(facts) == [("+15550001111", "", "0", "preference", "")]
+    second = horizon(facts)
+    assert len(states(facts, changed_from=first, changed_to=second)) == 1
+    assert states(facts, changed_from=second) == []
+    facts.tell(fact("opted_out", "r00", "10:00", **OPT_OUT))
+    assert states(facts, changed_from=second) == [], "an older opt-out that arrives later changes no state"
+    facts.tell(fact("opted_out", "r3", "12:10", **OPT_OUT))
+    assert states(facts, changed_from=second) == [("+15550001111", "", "1", "keyword", "")]
+
+
+def test_an_opt_out_without_a_phone_is_handed_on_again_when_the_phone_is_known(facts: Facts) -> None:
+    facts.tell(fact("opted_out", "r1", phone=None, user_id="US.1", **OPT_OUT))
+    first = horizon(facts)
+    facts.tell(fact("read", "w1", user_id="US.2", phone="+15550003333"))
+    assert states(facts, changed_from=first) == []
+    facts.tell(fact("read", "w2", user_id="US.1"))
+    assert states(facts, changed_from=first) == [("+15550001111", "US.1", "1", "keyword", "")]
+
+
+def test_blanking_hands_no_opt_out_on_again(facts: Facts) -> None:
+    facts.tell(fact("opted_out", "r1", reply_text="Stop.", **OPT_OUT))
+    first = horizon(facts)
+    assert facts.target.apply_retention(text_before=at("23:00"), rows_before=None).blanked == 1
+    assert states(facts, changed_from=first) == []
+
+
+def test_people_without_phone_and_user_id_do_not_hide_each_other(facts: Facts) -> None:
+    facts.tell(*(fact("opted_out", name, phone=None, **OPT_OUT) for name in ("r1", "r2")))
+    assert len(states(facts)) == 2
+
+
+def test_test_rows_are_exported_on_request_and_marked(facts: Facts) -> None:
+    facts.tell(fact("sent", "w1"), fact("sent", "w2", is_test=True))
+    assert ids(facts) == ["w1"]
+    lines = exported(facts, Export(include_tests=True), format="ndjson").splitlines()
+    assert [(json.loads(line)["message_id"], json.loads(line)["is_test"]) for line in lines] == [
+        ("w1", 0),
+        ("w2", 1),
+    ]
+
+
+def test_a_mistyped_folder_moves_no_cursor(tmp_path: Path) -> None:
+    configure(tmp_path)
+    fill_inbox(tmp_path / "inbox.db", [receipts("wamid.A")])
+    call(tmp_path, "gather")
+    refused = call(tmp_path, "export", "--since-last", "x", "--output", "fodler/r.csv")
+    assert (refused.returncode, refused.stderr.count(b"\n")) == (2, 1), refused.stderr
+    assert not (tmp_path / "fodler").exists()
+    assert call(tmp_path, "export", "--since-last", "x").stdout.count(b"wamid.A") == 1
+
+
+def test_a_cursor_can_be_restarted(tmp_path: Path) -> None:
+    configure(tmp_path)
+    fill_inbox(tmp_path / "inbox.db", [receipts("wamid.A")])
+    call(tmp_path, "gather")
+    for _ in range(2):
+        assert call(tmp_path, "export", "--since-last", "x").stdout.count(b"wamid.A") == 1
+        assert call(tmp_path, "export", "--since-last", "x").stdout == b""
+        combined = call(tmp_path, "export", "--restart", "x", "--since-last", "x")
+        assert combined.returncode == 2
+        restarted = call(tmp_path, "export", "--restart", "x")
+        assert (restarted.returncode, restarted.stdout) == (0, b"")
+        assert b"the cursor x is reset" in restarted.stderr
+
+
+def test_a_full_disk_is_temporary_and_moves_no_cursor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configure(tmp_path)
+    fill_inbox(tmp_path / "inbox.db", [receipts("wamid.A")])
+    call(tmp_path, "gather")
+
+    def full(_descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", full)
+        ended = call(tmp_path, "export", "--since-last", "x", "--output", "r.csv")
+    assert (ended.returncode, ended.stderr.count(b"\n")) == (75, 1), ended.stderr
+    assert not (tmp_path / "r.csv").exists()
+    assert call(tmp_path, "export", "--since-last", "x").stdout.count(b"wamid.A") == 1
+
+
+def test_a_file_for_excel_in_german(tmp_path: Path) -> None:
+    configure(tmp_path)
+    fill_inbox(tmp_path / "inbox.db", [receipts("wamid.A")])
+    call(tmp_path, "gather")
+    german = (
+        "--delimiter",
+        ";",
+        "--bom",
+        "--date-format",
+        "%d.%m.%Y %H:%M:%S",
+        "--time-zone",
+        "Europe/Berlin",
+    )
+    content = call(tmp_path, "export", *german).stdout
+    assert content.startswith(b"\xef\xbb\xbfprovider;endpoint;occurred_at;")
+    assert content.count(b"\xef\xbb\xbf") == 1
+    (row,) = csv.DictReader(io.StringIO(content.decode("utf-8-sig"), newline=""), delimiter=";")
+    assert datetime.strptime(row["occurred_at"], "%d.%m.%Y %H:%M:%S")  # noqa: DTZ007
+    tabs = call(tmp_path, "export", "--delimiter", "tab").stdout
+    assert tabs.startswith(b"provider\tendpoint\t")

@@ -51,9 +51,11 @@ PARAMETERS = {
     "choose": [0, 1, 1],
     "delete_old": [1, 1],
     "delete_rejected": [1, 1],
-    "export_campaign": [6],
-    "export_endpoint": [6],
-    "export_response": [6],
+    "export_campaign": [7],
+    "export_endpoint": [7],
+    "export_opt_out": [7],
+    "export_response": [7],
+    "export_window": [7],
     "find_message_map": [2],
     "find_other_event": [5],
     "find_response": [5],
@@ -165,7 +167,7 @@ def test_the_grants_are_the_rights_that_the_check_requires() -> None:
         for right in rights.split(",")
     }
     required = {(table, right) for table, rights in inspection.RIGHTS.items() for right in rights}
-    views = {("mapped_message", "SELECT"), ("response_campaign", "SELECT")}
+    views = {(view, "SELECT") for view in ("mapped_message", "response_campaign", "opt_out_current")}
     assert granted == required - views
     assert "GRANT SELECT ON SCHEMA::$(schema) TO gatherer_writer" in text, (
         "for the views, which are created again"

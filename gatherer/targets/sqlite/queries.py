@@ -34,16 +34,22 @@ def status(connection: sqlite3.Connection) -> TargetStatus:
 def export(connection: sqlite3.Connection, selection: Export) -> Iterator[list[dict[str, Any]]]:
     """Yield the responses of `selection` in lists of at most 2 000 rows, by column; times are aware UTC."""
     names = ("since", "until", "changed_from", "changed_to")
-    values: dict[str, str] = {
+    values: dict[str, object] = {
         name: sql_datetime.text(moment) for name, moment in zip(names, selection.times, strict=True)
     }
-    values |= {"endpoint": selection.endpoint or "", "kinds": json.dumps(selection.kinds)}
+    values |= {
+        "endpoint": selection.endpoint or "",
+        "kinds": json.dumps(selection.kinds),
+        "include_tests": selection.include_tests,
+    }
     cursor = connection.execute(sql(f"export_{selection.view}"), values)
     columns = [column[0] for column in cursor.description]
     while rows := cursor.fetchmany(EXPORTED_ROWS):
         yield [
             {
-                name: sql_datetime.parse(value) if value and name.endswith("_at") else value
+                name: sql_datetime.parse(value)
+                if value and (name.endswith("_at") or name == "since")
+                else value
                 for name, value in zip(columns, row, strict=True)
             }
             for row in rows

@@ -27,7 +27,8 @@ RIGHTS: Final[dict[str, tuple[str, ...]]] = {
     "setting": ("SELECT", "INSERT", "DELETE"),
     "time_zone_offset": ("SELECT", "INSERT", "DELETE"),
     "schema_version": ("SELECT",),
-    **dict.fromkeys(("mapped_message", "response_campaign"), ("SELECT",)),  # `export --format ferg`
+    # `export --format ferg` and `opt-outs`
+    **dict.fromkeys(("mapped_message", "response_campaign", "opt_out_current"), ("SELECT",)),
 }
 _CONNECTION: Final = "SELECT encrypt_option FROM sys.dm_exec_connections WHERE session_id = @@SPID"
 

@@ -79,7 +79,8 @@ def export(session: Session, schema: str, selection: Export) -> Iterator[list[di
     """
     (query,) = batches(f"export_{selection.view}", schema)
     times = (sql_datetime.text(moment) for moment in selection.times)
-    for rows in session.stream(query, *times, selection.endpoint or "", to_json(list(selection.kinds))):
+    kinds = to_json(list(selection.kinds))
+    for rows in session.stream(query, *times, selection.endpoint or "", kinds, selection.include_tests):
         yield [as_dictionary(row) for row in rows]
 
 

@@ -1,6 +1,8 @@
 -- Responses whose campaign is known, with the columns of message_map. A row counts as changed when the response
 -- changed, when its row of the map was inserted, or when a receipt of its message linked it to that row: the latest of
 -- these times. It does not count as changed when only its text was blanked: an importer would take it for a new one.
+-- is_taken_back: a reaction that the person took back, and the row of its removal: no row to hand over. in_window: the
+-- response itself was written in the range, not only linked to its campaign.
 -- Parameters as in export_response.sql.
 WITH receipt AS (
     SELECT message_id, client_reference, phone, changed_at
@@ -10,7 +12,16 @@ WITH receipt AS (
 SELECT
     m.communication_key, m.urn, coalesce(r.phone, m.phone) AS phone, r.kind, r.occurred_at, s.sent_at,
     coalesce(r.our_message_id, m.message_id) AS message_id, m.message_name, m.campaign,
-    r.reply_text, r.emoji, r.error_title, r.error_details
+    r.reply_text, r.emoji, r.error_title, r.error_details, r.is_test,
+    CASE WHEN r.kind = 'reacted' AND (r.emoji = '' OR EXISTS (
+        SELECT 1 FROM response AS x
+        WHERE x.about_message_id = r.about_message_id AND x.kind = 'reacted' AND x.emoji = ''
+            AND (x.phone = r.phone OR x.user_id = r.user_id)
+            AND (x.occurred_at > r.occurred_at OR (x.occurred_at = r.occurred_at AND x.message_id > r.message_id))
+    )) THEN 1 ELSE 0 END AS is_taken_back,
+    CASE WHEN r.changed_at >= :changed_from
+        AND (r.blanked_at IS NULL OR r.blanked_at < r.changed_at OR r.inserted_at >= :changed_from)
+    THEN 1 ELSE 0 END AS in_window
 FROM response_campaign AS r
 JOIN message_map AS m ON m.id = r.map_id
 LEFT JOIN mapped_message AS s ON s.map_id = m.id AND s.message_id = r.our_message_id
@@ -42,6 +53,7 @@ WHERE r.occurred_at >= :since AND r.occurred_at < :until
         )
     )
     AND r.changed_at < :changed_to AND m.inserted_at < :changed_to
+    AND (:include_tests = 1 OR r.is_test = 0)
     AND (:endpoint = '' OR r.endpoint = :endpoint)
     AND (:kinds = '[]' OR r.kind IN (SELECT value FROM json_each(:kinds)))
 ORDER BY r.changed_at, r.id

@@ -1,5 +1,5 @@
 -- Responses to export: occurred in one range, written in another, at one endpoint or all (''), of some kinds or
--- all ('[]'). All ranges are half open.
+-- all ('[]'), with or without test rows. All ranges are half open.
 SELECT
     provider, endpoint, occurred_at, received_at, changed_at, kind, message_id, about_message_id, phone, user_id,
     phone_number_id, business_phone, client_reference, profile_name, group_id, emoji, reply_type, reply_text,
@@ -8,6 +8,7 @@ SELECT
 FROM response
 WHERE occurred_at >= :since AND occurred_at < :until
     AND changed_at >= :changed_from AND changed_at < :changed_to
+    AND (:include_tests = 1 OR is_test = 0)
     AND (:endpoint = '' OR endpoint = :endpoint)
     AND (:kinds = '[]' OR kind IN (SELECT value FROM json_each(:kinds)))
 ORDER BY changed_at, id

@@ -69,6 +69,7 @@ WHERE recency = 1 AND (emoji IS NULL OR emoji <> '');
 
 -- Whether one person wants marketing from one of our numbers: the latest opt-out or opt-in counts, and of two at the
 -- same time the opt-out. If it has only a user id, the phone is the one that any response has with this user id.
+-- source: `keyword`, a reply that was typed or tapped; or `preference`, what the person set in WhatsApp itself.
 CREATE VIEW opt_out_current AS
 WITH known AS (
     SELECT user_id, min(phone) AS phone
@@ -81,7 +82,7 @@ WITH known AS (
 told AS (
     SELECT
         r.message_id, r.kind, r.occurred_at, r.provider, r.endpoint, r.phone_number_id, r.business_phone,
-        r.user_id,
+        r.user_id, r.id, r.reply_type,
         coalesce(r.phone, k.phone) AS phone
     FROM response AS r
     LEFT JOIN known AS k ON k.user_id = r.user_id
@@ -90,13 +91,14 @@ told AS (
 SELECT
     person, phone, user_id, phone_number_id, business_phone,
     CASE WHEN kind = 'opted_out' THEN 1 ELSE 0 END AS opted_out,
-    occurred_at AS since, provider, endpoint
+    occurred_at AS since, provider, endpoint,
+    CASE WHEN reply_type = 'keyword' THEN 'keyword' ELSE 'preference' END AS source, id AS response_id
 FROM (
     SELECT
         told.*,
         coalesce(phone, user_id) AS person,
         row_number() OVER (
-            PARTITION BY coalesce(phone, user_id), coalesce(phone_number_id, business_phone)
+            PARTITION BY coalesce(phone, user_id, CAST(id AS TEXT)), coalesce(phone_number_id, business_phone)
             ORDER BY occurred_at DESC, CASE WHEN kind = 'opted_out' THEN 0 ELSE 1 END, message_id
         ) AS recency
     FROM told

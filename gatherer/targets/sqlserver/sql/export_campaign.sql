@@ -1,6 +1,8 @@
 -- Responses whose campaign is known, with the columns of message_map. A row counts as changed when the response
 -- changed, when its row of the map was inserted, or when a receipt of its message linked it to that row: the latest of
 -- these times. It does not count as changed when only its text was blanked: an importer would take it for a new one.
+-- is_taken_back: a reaction that the person took back, and the row of its removal: no row to hand over. in_window: the
+-- response itself was written in the range, not only linked to its campaign.
 -- Parameters and RECOMPILE as in export_response.sql.
 --
 -- The site's loader does not take gatherer's lock: it can commit a row of message_map long after the row's inserted_at,
@@ -9,7 +11,7 @@
 SET NOCOUNT ON;
 DECLARE
     @since datetime2(3) = ?, @until datetime2(3) = ?, @changed_from datetime2(3) = ?, @changed_to datetime2(3) = ?,
-    @endpoint nvarchar(100) = ?, @kinds nvarchar(max) = ?;
+    @endpoint nvarchar(100) = ?, @kinds nvarchar(max) = ?, @include_tests bit = ?;
 DECLARE
     @mapped_from datetime2(3) = DATEADD(minute, -15, @changed_from),
     @mapped_to datetime2(3) = DATEADD(minute, -15, @changed_to);
@@ -22,7 +24,16 @@ WITH receipt AS (
 SELECT
     m.communication_key, m.urn, COALESCE(r.phone, m.phone) AS phone, r.kind, r.occurred_at, s.sent_at,
     COALESCE(r.our_message_id, m.message_id) AS message_id, m.message_name, m.campaign,
-    r.reply_text, r.emoji, r.error_title, r.error_details
+    r.reply_text, r.emoji, r.error_title, r.error_details, r.is_test,
+    CASE WHEN r.kind = N'reacted' AND (DATALENGTH(r.emoji) = 0 OR EXISTS (
+        SELECT 1 FROM $(schema).response AS x
+        WHERE x.about_message_id = r.about_message_id AND x.kind = N'reacted' AND DATALENGTH(x.emoji) = 0
+            AND (x.phone = r.phone OR x.user_id = r.user_id)
+            AND (x.occurred_at > r.occurred_at OR (x.occurred_at = r.occurred_at AND x.message_id > r.message_id))
+    )) THEN 1 ELSE 0 END AS is_taken_back,
+    CASE WHEN r.changed_at >= @changed_from
+        AND (r.blanked_at IS NULL OR r.blanked_at < r.changed_at OR r.inserted_at >= @changed_from)
+    THEN 1 ELSE 0 END AS in_window
 FROM $(schema).response_campaign AS r
 JOIN $(schema).message_map AS m ON m.id = r.map_id
 LEFT JOIN $(schema).mapped_message AS s ON s.map_id = m.id AND s.message_id = r.our_message_id
@@ -54,6 +65,7 @@ WHERE r.occurred_at >= @since AND r.occurred_at < @until
         )
     )
     AND r.changed_at < @changed_to AND m.inserted_at < @mapped_to
+    AND (@include_tests = 1 OR r.is_test = 0)
     AND (@endpoint = N'' OR r.endpoint = @endpoint)
     AND (@kinds = N'[]' OR r.kind IN (SELECT value COLLATE Latin1_General_BIN2 FROM OPENJSON(@kinds)))
 ORDER BY r.changed_at, r.id

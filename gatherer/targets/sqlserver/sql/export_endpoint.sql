@@ -3,7 +3,7 @@
 SET NOCOUNT ON;
 DECLARE
     @since datetime2(3) = ?, @until datetime2(3) = ?, @changed_from datetime2(3) = ?, @changed_to datetime2(3) = ?,
-    @endpoint nvarchar(100) = ?, @kinds nvarchar(max) = ?;
+    @endpoint nvarchar(100) = ?, @kinds nvarchar(max) = ?, @include_tests bit = ?;
 
 SELECT TOP (1) endpoint
 FROM $(schema).response

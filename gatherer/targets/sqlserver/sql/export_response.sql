@@ -1,11 +1,11 @@
 -- Responses to export: occurred in one range, written in another, at one endpoint or all (''), of some kinds or
--- all ('[]'). All ranges are half open.
+-- all ('[]'), with or without test rows. All ranges are half open.
 -- RECOMPILE, so that the plan fits these ranges: the values of variables are unknown when a batch is compiled, and SQL
 -- Server then assumes that a range is a fixed share of the table, and reads all of it for a few new rows.
 SET NOCOUNT ON;
 DECLARE
     @since datetime2(3) = ?, @until datetime2(3) = ?, @changed_from datetime2(3) = ?, @changed_to datetime2(3) = ?,
-    @endpoint nvarchar(100) = ?, @kinds nvarchar(max) = ?;
+    @endpoint nvarchar(100) = ?, @kinds nvarchar(max) = ?, @include_tests bit = ?;
 
 SELECT
     provider, endpoint, occurred_at, received_at, changed_at, kind, message_id, about_message_id, phone, user_id,
@@ -15,6 +15,7 @@ SELECT
 FROM $(schema).response
 WHERE occurred_at >= @since AND occurred_at < @until
     AND changed_at >= @changed_from AND changed_at < @changed_to
+    AND (@include_tests = 1 OR is_test = 0)
     AND (@endpoint = N'' OR endpoint = @endpoint)
     AND (@kinds = N'[]' OR kind IN (SELECT value COLLATE Latin1_General_BIN2 FROM OPENJSON(@kinds)))
 ORDER BY changed_at, id

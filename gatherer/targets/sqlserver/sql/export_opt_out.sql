@@ -1,0 +1,32 @@
+-- The current state of each person and number of ours whose opt-out or opt-in was written in the range, or whose phone
+-- number became known in it. The campaign is NULL if it is not known: no opt-out is held back for that.
+-- Parameters and RECOMPILE as in export_response.sql.
+SET NOCOUNT ON;
+DECLARE
+    @since datetime2(3) = ?, @until datetime2(3) = ?, @changed_from datetime2(3) = ?, @changed_to datetime2(3) = ?,
+    @endpoint nvarchar(100) = ?, @kinds nvarchar(max) = ?, @include_tests bit = ?;
+
+SELECT
+    o.phone, o.user_id, o.business_phone, o.phone_number_id, o.opted_out, o.since, o.source,
+    c.campaign, c.communication_key, c.urn, r.is_test
+FROM $(schema).opt_out_current AS o
+JOIN $(schema).response AS r ON r.id = o.response_id
+LEFT JOIN $(schema).response_campaign AS c ON c.id = o.response_id
+WHERE o.since >= @since AND o.since < @until
+    AND r.changed_at < @changed_to
+    AND (
+        (
+            r.changed_at >= @changed_from
+            AND (r.blanked_at IS NULL OR r.blanked_at < r.changed_at OR r.inserted_at >= @changed_from)
+        )
+        OR (
+            r.phone IS NULL AND o.phone IS NOT NULL AND o.user_id IN (
+                SELECT q.user_id FROM $(schema).response AS q
+                WHERE q.changed_at >= @changed_from AND q.changed_at < @changed_to AND q.phone IS NOT NULL
+            )
+        )
+    )
+    AND (@include_tests = 1 OR r.is_test = 0)
+    AND (@endpoint = N'' OR r.endpoint = @endpoint)
+ORDER BY r.changed_at, r.id
+OPTION (RECOMPILE);

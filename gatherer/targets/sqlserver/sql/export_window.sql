@@ -1,0 +1,17 @@
+-- How many responses of each kind were written in the range, real ones and test rows: what an export holds back is found
+-- by comparison. A response of which only the text was blanked is not counted. Parameters and RECOMPILE as in
+-- export_response.sql.
+SET NOCOUNT ON;
+DECLARE
+    @since datetime2(3) = ?, @until datetime2(3) = ?, @changed_from datetime2(3) = ?, @changed_to datetime2(3) = ?,
+    @endpoint nvarchar(100) = ?, @kinds nvarchar(max) = ?, @include_tests bit = ?;
+
+SELECT kind, is_test, COUNT_BIG(*) AS responses
+FROM $(schema).response
+WHERE occurred_at >= @since AND occurred_at < @until
+    AND changed_at >= @changed_from AND changed_at < @changed_to
+    AND (blanked_at IS NULL OR blanked_at < changed_at OR inserted_at >= @changed_from)
+    AND (@endpoint = N'' OR endpoint = @endpoint)
+    AND (@kinds = N'[]' OR kind IN (SELECT value COLLATE Latin1_General_BIN2 FROM OPENJSON(@kinds)))
+GROUP BY kind, is_test
+OPTION (RECOMPILE);
