@@ -23,7 +23,7 @@ SEEDS = 10_000  # how many seeds to choose from: short enough to type
 )  # fmt: skip
 @click.option("--rate", type=click.FloatRange(min=0.001), metavar="N", help="At most N requests a second.")
 @click.option(
-    "--connections", type=click.IntRange(1, 64), default=4, show_default=True, metavar="N",
+    "--connections", type=click.IntRange(1, 64), default=32, show_default=True, metavar="N",
     help="The number of requests in flight at the same time.",
 )  # fmt: skip
 @click.option(

@@ -4,7 +4,7 @@ import base64
 import dataclasses
 from collections.abc import Mapping
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from gatherer.config import Configuration, Endpoint
 from gatherer.model.errors import ConfigurationError
@@ -43,7 +43,10 @@ def of_url(url: str) -> Destination:
         is_valid = False
     if not is_valid:
         raise ConfigurationError("--url must be a whole URL, as in http://127.0.0.1:8080/webhook/whatsapp")
-    return Destination(url=url)
+    if parts.username is None:
+        return Destination(url=url)
+    credentials = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+    return Destination(url=url, headers={"Authorization": _basic(credentials)})
 
 
 def of_endpoint(configuration: Configuration, name: str, url: str | None = None) -> Destination:
@@ -100,8 +103,8 @@ def with_credentials(
         all_headers["Authorization"] = _basic(basic)
     for header in headers:
         name, colon, value = header.partition(":")
-        if not (colon and name.strip()):
-            raise ConfigurationError("--header must be NAME:VALUE")
+        if not (colon and name.strip() and header.isprintable()):
+            raise ConfigurationError("--header must be NAME:VALUE, without line breaks")
         all_headers[name.strip()] = value.strip()
     return dataclasses.replace(
         destination, headers=all_headers, app_secret=app_secret or destination.app_secret

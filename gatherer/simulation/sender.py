@@ -1,28 +1,38 @@
 """A client that sends requests like a provider: signed, several at a time, and repeated after a 503."""
 
+import http.client
+import select
+import ssl
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Any, Final
-from urllib.parse import urlsplit
-
-import requests
-from requests.adapters import HTTPAdapter
+from typing import Any, Final, NamedTuple
+from urllib.parse import quote, urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 from gatherer import __version__
 from gatherer.model.errors import ConfigurationError, GathererError, TemporaryError
 from gatherer.simulation import meta_payload
 from gatherer.simulation.destination import Destination
 
-TIMEOUT_SECONDS: Final = (5, 30)  # to connect, and for the response
+CONNECTIONS: Final = 32  # fewer would wait for the disk of the server most of the time
+CONNECT_SECONDS: Final = 5.0
+RESPONSE_SECONDS: Final = 30.0
 ATTEMPTS: Final = 6
 FIRST_WAIT_SECONDS: Final = 0.5  # doubled after every attempt, unless the server says how long to wait
 LONGEST_WAIT_SECONDS: Final = 30.0
 LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+_HEADERS: Final = {
+    "User-Agent": f"gatherer-simulate/{__version__}",
+    "Accept": "*/*",
+    "Content-Type": "application/json",
+}
+_UNQUOTED: Final = "!#$%&'()*+,/:;=?@[]~"  # in the path of a URL; other characters are percent-encoded
 
 
 class DeliveryRefusedError(GathererError):
@@ -77,7 +87,7 @@ def post_bodies(
     destination: Destination,
     *,
     rate: float | None = None,
-    connections: int = 4,
+    connections: int = CONNECTIONS,
     progress: Callable[[int], None] = lambda posted: None,
 ) -> Delivery:
     """Post `bodies` in their order, and return the figures of the responses.
@@ -106,9 +116,9 @@ def post_bodies(
 
     def work() -> None:
         try:
-            with _session(destination) as session:
+            with closing(_Connection(destination)) as connection:
                 while (body := take()) is not None:
-                    status = _post(session, destination, body, delivery, lock, stop)
+                    status = _post(connection, destination, body, delivery, lock, stop)
                     with lock:
                         delivery.statuses[status] += 1
                         progress(delivery.requests)
@@ -138,20 +148,80 @@ def _paced(bodies: Iterable[bytes], rate: float | None) -> Iterator[bytes]:
         yield body
 
 
-def _session(destination: Destination) -> requests.Session:
-    session = requests.Session()
-    session.headers.update({"User-Agent": f"gatherer-simulate/{__version__}", "Accept": "*/*"})
-    # As bytes: requests would raise an error for text outside Latin-1.
-    session.headers.update({name: value.encode() for name, value in destination.headers.items()})
-    if urlsplit(destination.url).hostname in LOOPBACK:
-        session.trust_env = False  # ignore proxy settings: the server is on this machine
-    for scheme in ("http://", "https://"):
-        session.mount(scheme, HTTPAdapter(pool_connections=1, pool_maxsize=1, max_retries=0))
-    return session
+class _Answer(NamedTuple):
+    """The response to one request."""
+
+    status: int
+    retry_after: str  # the header; '' if there is none
+
+
+class _Connection:
+    """A connection to a server. The next request after the server closed it opens it again.
+
+    It is http.client and not requests, which needs several times as much of the processor for a request as the
+    server under test.
+    """
+
+    def __init__(self, destination: Destination) -> None:
+        """Prepare a connection, through the proxy that the environment names for a server on another machine.
+
+        Raises:
+            ValueError: the URL is not valid.
+
+        """
+        parts = urlsplit(destination.url)
+        host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+        proxy = None if host in LOOPBACK or proxy_bypass(host) else getproxies().get(parts.scheme)
+        first = urlsplit(proxy if "://" in proxy else f"//{proxy}") if proxy else parts
+        self._connection = (
+            http.client.HTTPSConnection(first.hostname or "", first.port or port, timeout=CONNECT_SECONDS)
+            if parts.scheme == "https"
+            else http.client.HTTPConnection(first.hostname or "", first.port or port, timeout=CONNECT_SECONDS)
+        )
+        if proxy:
+            self._connection.set_tunnel(host, port)
+        self._path = quote(parts._replace(scheme="", netloc="", fragment="").geturl() or "/", _UNQUOTED)
+        given = {name.lower() for name in destination.headers}
+        self._headers: dict[str, str | bytes] = {
+            name: value for name, value in _HEADERS.items() if name.lower() not in given
+        }
+        # As bytes: http.client raises an error for text outside Latin-1.
+        self._headers |= {name: value.encode() for name, value in destination.headers.items()}
+
+    def post(self, body: bytes, signature: dict[str, str | bytes]) -> _Answer:
+        """Post `body` with the header of its `signature`, and return the response.
+
+        Raises:
+            OSError: the server cannot be reached.
+            http.client.HTTPException: the response is not valid.
+            ValueError: the URL or a header is not valid.
+
+        """
+        connection = self._connection
+        try:
+            if connection.sock is not None and select.select([connection.sock], [], [], 0)[0]:
+                connection.close()  # the server closed it, as servers do with idle connections
+            if connection.sock is None:
+                self._connect()
+            connection.request("POST", self._path, body, self._headers | signature)
+            response = connection.getresponse()
+            response.read()
+        except BaseException:
+            connection.close()
+            raise
+        return _Answer(response.status, response.headers.get("Retry-After", ""))
+
+    def _connect(self) -> None:
+        self._connection.connect()
+        self._connection.sock.settimeout(RESPONSE_SECONDS)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
 
 
 def _post(
-    session: requests.Session,
+    connection: _Connection,
     destination: Destination,
     body: bytes,
     delivery: Delivery,
@@ -159,9 +229,9 @@ def _post(
     stop: threading.Event,
 ) -> int:
     """Post `body` until there is a final response, and return its status."""
-    headers = {"Content-Type": "application/json"}
+    signature: dict[str, str | bytes] = {}
     if destination.app_secret is not None:
-        headers["X-Hub-Signature-256"] = meta_payload.signature(body, destination.app_secret)
+        signature["X-Hub-Signature-256"] = meta_payload.signature(body, destination.app_secret)
     wait = FIRST_WAIT_SECONDS
     for attempt in range(ATTEMPTS):
         if attempt:
@@ -169,17 +239,15 @@ def _post(
                 delivery.retried += 1
         began = time.perf_counter()
         try:
-            answer = session.post(
-                destination.url, data=body, headers=headers, timeout=TIMEOUT_SECONDS, allow_redirects=False
-            )
-        except requests.exceptions.SSLError as error:
+            answer = connection.post(body, signature)
+        except ssl.SSLError as error:
             raise DeliveryRefusedError(
                 f"TLS with {destination.shown} failed: {_cause(error)} "
-                "(REQUESTS_CA_BUNDLE names a file with your own authority)"
+                "(SSL_CERT_FILE names a file with your own authority)"
             ) from None
-        except (requests.exceptions.InvalidURL, requests.exceptions.InvalidHeader, UnicodeError) as error:
+        except (http.client.InvalidURL, ValueError) as error:
             raise ConfigurationError(f"requests to this URL are not possible: {error}") from None
-        except requests.exceptions.RequestException as error:
+        except (OSError, http.client.HTTPException) as error:
             # If the server has answered before, it may be restarting.
             if not delivery.latencies or attempt == ATTEMPTS - 1:
                 raise TemporaryError(f"{destination.shown} cannot be reached: {_cause(error)}") from None
@@ -189,19 +257,18 @@ def _post(
             continue
         with lock:
             delivery.latencies.append(time.perf_counter() - began)
-        if answer.status_code != HTTPStatus.SERVICE_UNAVAILABLE:
-            _check(answer, destination)
-            return answer.status_code
-        retry_after = answer.headers.get("Retry-After", "")
-        if stop.wait(min(float(retry_after), LONGEST_WAIT_SECONDS) if retry_after.isdigit() else wait):
+        if answer.status != HTTPStatus.SERVICE_UNAVAILABLE:
+            _check(answer.status, destination)
+            return answer.status
+        seconds = float(answer.retry_after) if answer.retry_after.isdigit() else wait
+        if stop.wait(min(seconds, LONGEST_WAIT_SECONDS)):
             raise _StoppedError
         wait = min(wait * 2, LONGEST_WAIT_SECONDS)
     raise TemporaryError(f"{destination.shown} kept answering 503: it cannot accept requests at present")
 
 
-def _check(answer: requests.Response, destination: Destination) -> None:
+def _check(status: int, destination: Destination) -> None:
     """Raise an error for a status that the next request would get as well."""
-    status = answer.status_code
     if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
         raise DeliveryRefusedError(
             f"{destination.shown} answered {status}: it expects another authentication "
@@ -215,15 +282,7 @@ def _check(answer: requests.Response, destination: Destination) -> None:
         )
 
 
-def _cause(error: BaseException) -> str:
-    """Return the innermost cause of a nested error of requests, as one line."""
-    while True:
-        inner = error.__context__ or next((a for a in error.args if isinstance(a, BaseException)), None)
-        reason = getattr(error, "reason", None)
-        inner = reason if isinstance(reason, BaseException) else inner
-        if inner is None or inner is error:
-            break
-        error = inner
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return " ".join(str(error).split()) or type(error).__name__
+def _cause(error: Exception) -> str:
+    """Return the cause of `error` as one line."""
+    strerror = error.strerror if isinstance(error, OSError) else None
+    return strerror or " ".join(str(error).split()) or type(error).__name__

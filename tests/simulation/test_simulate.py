@@ -160,9 +160,13 @@ Responder = Callable[[int], tuple[int, dict[str, str]]]
 
 
 @contextmanager
-def web_server(responder: Responder) -> Iterator[tuple[str, list[float]]]:
-    """Run a web server whose n-th response is `responder(n)`. Yield its URL and the times of the requests."""
+def web_server(responder: Responder, tunnels: list[str] | None = None) -> Iterator[tuple[str, list[float]]]:
+    """Run a web server whose n-th response is `responder(n)`. Yield its URL and the times of the requests.
+
+    It is a proxy as well, and adds the servers that clients want to reach through it to `tunnels`.
+    """
     times: list[float] = []
+    tunnels = [] if tunnels is None else tunnels
 
     class Handler(http.server.BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -175,11 +179,23 @@ def web_server(responder: Responder) -> Iterator[tuple[str, list[float]]]:
             for name, value in ({"Content-Length": "0"} | headers).items():
                 self.send_header(name, value)
             self.end_headers()
+            self.close_connection = "X-Then-Close" in headers
+
+        def do_CONNECT(
+            self,
+        ) -> None:  # as a proxy, whose next request on this connection is for the server behind it
+            tunnels.append(self.path)
+            self.close_connection = False  # http.client of Python 3.11 asks in HTTP 1.0
+            self.send_response(200)
+            self.end_headers()
 
         def log_message(self, *_arguments: object) -> None:
             pass
 
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    class Server(http.server.ThreadingHTTPServer):
+        request_queue_size = 64  # as many connections as simulate opens at once, however busy the machine is
+
+    server = Server(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     try:
@@ -205,7 +221,48 @@ def test_requests_are_sent_at_the_given_rate(tmp_path: Path) -> None:
         started = time.monotonic()
         call(tmp_path, "simulate", "--url", url, "--count", "80", "--rate", "20")
     assert len(times) > 30
-    assert all(at - started >= number / 20 for number, at in enumerate(times))
+    assert all(at - started >= number / 20 for number, at in enumerate(sorted(times)))
+
+
+def test_a_connection_that_the_server_closes_is_opened_again_without_a_repeated_request(
+    tmp_path: Path,
+) -> None:
+    with web_server(lambda _: (200, {"X-Then-Close": "1"})) as (url, times):
+        result = call(
+            tmp_path, "simulate", "--url", url, "--count", "3", "--rate", "4", "--connections", "1", "--json"
+        )
+    summary = json.loads(result.stdout)
+    assert summary["retried"] == 0
+    assert summary["requests"] == len(times) > 2
+
+
+def test_the_proxy_of_the_environment_is_used_for_other_machines(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tunnels: list[str] = []
+    with web_server(lambda _: (200, {}), tunnels) as (url, times):
+        monkeypatch.setenv("http_proxy", url)
+        monkeypatch.setenv("no_proxy", "")
+        result = call(
+            tmp_path, "simulate", "--url", "http://nowhere.invalid/x", "--count", "3", "--connections", "1"
+        )
+        assert result.returncode == 0, result.stderr
+        assert tunnels == ["nowhere.invalid:80"]
+        assert times
+        assert call(tmp_path, "simulate", "--url", url, "--count", "3").returncode == 0
+    assert tunnels == ["nowhere.invalid:80"], "no proxy for a server on this machine"
+
+
+def test_the_user_and_the_password_in_a_url_are_sent(tmp_path: Path) -> None:
+    endpoint = 'name = "b"\nprovider = "meta"\npath = "/b"\nbasic = { user = "u", password = "p@ss" }\n'
+    with run_server(tmp_path, endpoint) as server:
+        address = f"127.0.0.1:{server.port}/b"
+        assert (
+            call(tmp_path, "simulate", "--url", f"http://u:p%40ss@{address}", "--count", "3").returncode == 0
+        )
+        assert (
+            call(tmp_path, "simulate", "--url", f"http://u:wrong@{address}", "--count", "3").returncode == 3
+        )
 
 
 @pytest.mark.parametrize(
