@@ -177,7 +177,7 @@ class InboxWriter:
                 if not group and work is None and self._closing:
                     return
             if self.failure is None:
-                self._space_monitor.check(sum(len(queued.row.body or b"") for queued in group))
+                self._space_monitor.check(sum([queued.size for queued in group]))
             if group:
                 self._commit(group)
             if work is not None:
