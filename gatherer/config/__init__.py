@@ -13,6 +13,7 @@ from gatherer.config.inboxes import ALONE, NamedInbox, OfferedInbox
 from gatherer.config.monitoring import Admin, Quarantine
 from gatherer.config.privacy import Privacy
 from gatherer.config.pull import Pull
+from gatherer.config.relays import SNS, EventGrid
 from gatherer.config.server import Inbox, Server
 from gatherer.config.target import SQLiteTarget, SQLServerTarget, Target
 
@@ -20,11 +21,13 @@ __all__ = [
     "ALONE",
     "DEFAULT_NAME",
     "ENVIRONMENT_VARIABLE",
+    "SNS",
     "Admin",
     "ApiKey",
     "Basic",
     "Configuration",
     "Endpoint",
+    "EventGrid",
     "Inbox",
     "InvalidConfigurationError",
     "NamedInbox",

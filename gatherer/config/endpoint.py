@@ -18,12 +18,13 @@ from pydantic import (
 from gatherer import providers
 from gatherer.config import messages
 from gatherer.config.base import Section
+from gatherer.config.relays import SNS, EventGrid
 from gatherer.config.secret import Secret
 from gatherer.model import opt_outs
 from gatherer.model.errors import ConfigurationError
 
 # The ways to authenticate that every endpoint has, in addition to the secrets that its provider declares.
-_COMMON_WAYS: Final = ("url_key", "bearer_tokens", "basic", "api_key", "allow_ips")
+_COMMON_WAYS: Final = ("url_key", "bearer_tokens", "basic", "api_key", "sns", "allow_ips")
 _URL_KEY: Final = re.compile(r"[A-Za-z0-9_.~-]+")
 _RESERVED_PATHS: Final = ("/healthz", "/readyz")
 _PUBLIC_URL: Final = re.compile(r"https?://[^\s/?#@]+/[^\s]*")
@@ -90,6 +91,13 @@ class Endpoint(Section):
     """The `header` and the `value` that a request must have."""
     allow_ips: list[IPvAnyNetwork] = []
     """Addresses or networks of the clients that are accepted."""
+    sns: SNS | None = None
+    """For requests of Amazon SNS: they must have its signature. `topics` are the ARNs of the topics whose messages are
+    accepted and whose subscriptions are confirmed; `hosts`, usually left out, are the hosts that `gatherer serve` asks
+    for SNS's certificates and confirms subscriptions at: see `docs/relays.rst`."""
+    event_grid: EventGrid | None = None
+    """For requests of Azure Event Grid: its handshakes are answered for `topics`, the resource ids of topics. `origin`
+    is the name that a handshake for CloudEvents must have. Event Grid signs nothing: set `url_key` as well."""
     unauthenticated: bool = Field(default=False, strict=True)
     """`true` accepts every request: there is no other way to run without authentication."""
     on_failed_authentication: Literal["refuse", "quarantine"] = "refuse"
@@ -170,6 +178,8 @@ def authentication_problems(endpoint: Mapping[str, Any]) -> Iterator[str]:
     authenticates = any(endpoint.get(way) for way in ways)
     if endpoint.get("bearer_tokens") and endpoint.get("basic"):
         yield "bearer_tokens and basic both use the Authorization header: choose one"
+    if endpoint.get("sns") and endpoint.get("event_grid"):
+        yield "sns and event_grid are two services: each needs its own endpoint"
     if endpoint.get("unauthenticated") is True and authenticates:
         yield "unauthenticated = true contradicts the authentication that is configured"
     if endpoint.get("unauthenticated") is True and endpoint.get("on_failed_authentication") == "quarantine":

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final, NamedTuple, Protocol
 
@@ -49,7 +49,6 @@ class QueuedRow(NamedTuple):
     """A row in the queue, and the future that is resolved once the row is on disk."""
 
     row: RowWithBody
-    size: int  # of the body, in bytes
     future: "asyncio.Future[None]"
 
 
@@ -94,10 +93,9 @@ class Queue:
             self._loop.call_soon(self.hand_over)  # wakes the thread once for all rows of this turn
         loop = self._loop
         future = loop.create_future()
-        size = len(row.body or b"")
         self._rows_in += 1
-        self._bytes_in += size
-        self._arrived.append(QueuedRow(row, size, future))
+        self._bytes_in += _size(row)
+        self._arrived.append(QueuedRow(row, future))
         self._deadlines.append((loop.time() + self._limits.commit_seconds, future))
         if len(self._deadlines) == 1:
             self._watch(loop)
@@ -119,17 +117,19 @@ class Queue:
         group: list[QueuedRow] = []
         size = 0
         while self._waiting and len(group) < MAX_GROUP:
-            size += self._waiting[0].size
+            size += _size(self._waiting[0].row)
             if group and size > self._limits.commit_bytes:
                 break
             group.append(self._waiting.popleft())
         return group
 
-    def resolve(self, group: Sequence[QueuedRow], error: InboxUnavailableError | None) -> None:
+    def resolve(self, group: Iterable[QueuedRow], error: InboxUnavailableError | None) -> None:
         """Resolve the futures of `group`, in their event loop: its rows are on disk, or `error` says why not."""
-        self._rows_out += len(group)
-        self._bytes_out += sum([queued.size for queued in group])
-        futures = [queued.future for queued in group]
+        futures = []
+        for row, future in group:
+            self._rows_out += 1
+            self._bytes_out += _size(row)
+            futures.append(future)
         with contextlib.suppress(RuntimeError):  # the loop is closed, and no caller waits any more
             futures[0].get_loop().call_soon_threadsafe(self._set_results, futures, error)
 
@@ -159,3 +159,7 @@ class Queue:
                 future.set_exception(self._timeout_error())
         if self._deadlines:
             self._watch(loop)
+
+
+def _size(row: RowWithBody) -> int:
+    return len(row.body or b"")

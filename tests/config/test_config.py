@@ -17,6 +17,7 @@ from gatherer.targets.sqlserver import connection
 from tests.factories import call, configure, run
 
 ENDPOINT = '[[endpoint]]\nname = "a"\nprovider = "meta"\npath = "/a"\n'
+ARN = "arn:aws:sns:eu-west-1:123456789012:whatsapp"
 OPEN = ENDPOINT + "unauthenticated = true\n"
 
 
@@ -103,6 +104,26 @@ def test_all_errors_are_reported_together_each_with_the_path_of_its_key(tmp_path
 
 
 @pytest.mark.parametrize(
+    ("topic", "host"),
+    [
+        ("arn:aws:sns:eu-west-1:123456789012:t", "sns.eu-west-1.amazonaws.com"),
+        ("arn:aws-us-gov:sns:us-gov-west-1:123456789012:t", "sns.us-gov-west-1.amazonaws.com"),
+        ("arn:aws-cn:sns:cn-north-1:123456789012:t", "sns.cn-north-1.amazonaws.com.cn"),
+        ("arn:aws-eusc:sns:eusc-de-east-1:123456789012:t", "sns.eusc-de-east-1.amazonaws.eu"),
+    ],
+)
+def test_the_host_of_sns_is_that_of_the_region_of_the_topic(tmp_path: Path, topic: str, host: str) -> None:
+    endpoint = load(tmp_path, f'{ENDPOINT}sns = {{ topics = ["{topic}"] }}').endpoint[0]
+    assert endpoint.sns is not None
+    assert endpoint.sns.allowed_hosts == [host]
+    other = load(
+        tmp_path, f'{ENDPOINT}sns = {{ topics = ["{topic}"], hosts = ["sns.example.org"] }}'
+    ).endpoint[0]
+    assert other.sns is not None
+    assert other.sns.allowed_hosts == ["sns.example.org"]
+
+
+@pytest.mark.parametrize(
     ("text", "words"),
     [
         ('[inbox]\npath = "C:\\temp\\new.db"', "single quotes"),  # a tab and a line break in TOML
@@ -133,6 +154,20 @@ def test_all_errors_are_reported_together_each_with_the_path_of_its_key(tmp_path
         (OPEN + OPEN.replace('"/a"', '"/b"'), "the same name"),
         (OPEN + OPEN.replace('name = "a"', 'name = "b"'), "the same path"),
         ("[inbox]\npath = 5", "inbox.path"),
+        (ENDPOINT + "[endpoint.sns]\ntopics = []", "endpoint[0].sns.topics"),
+        (ENDPOINT + 'sns = { topics = ["whatsapp"] }', "expected the ARN of a topic"),
+        (ENDPOINT + 'sns = { topics = ["arn:aws-new:sns:x-1:123456789012:t"] }', "set hosts"),
+        (
+            ENDPOINT + f'sns = {{ topics = ["{ARN}"], hosts = ["https://sns"] }}',
+            "expected the name of a host",
+        ),
+        (
+            ENDPOINT + f'sns = {{ topics = ["{ARN}"] }}\nevent_grid = {{ topics = ["/a"] }}',
+            "its own endpoint",
+        ),
+        (ENDPOINT + 'event_grid = { topics = ["/subscriptions/5b4b"] }', "no authentication"),
+        (ENDPOINT + 'event_grid = { topics = ["a name"] }', "expected the resource id of a topic"),
+        (ENDPOINT + 'event_grid = { topics = ["/a"], origin = "*" }', "endpoint[0].event_grid.origin"),
         ("= 5", "line 1"),
     ],
 )

@@ -1,1 +1,1 @@
-"""The receiving server: route, limits, authenticate, append, respond. It does not read the JSON of any provider."""
+"""The receiving server: route, limits, authenticate, append, respond. Of JSON it reads only what relays sign or ask for."""

@@ -10,8 +10,9 @@ import json
 import logging
 import time
 from collections.abc import Sequence
+from functools import partial
 from http import HTTPStatus
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -21,7 +22,7 @@ from gatherer.inbox.quarantine import Quarantine, QuarantineFullError, Quarantin
 from gatherer.inbox.writer import InboxUnavailableError, InboxWriter, NotificationRow
 from gatherer.server.http.message import (
     Exchange,
-    PendingResponse,
+    Reply,
     Request,
     RequestRejectedError,
     Response,
@@ -31,9 +32,14 @@ from gatherer.server.observer import Observer
 from gatherer.server.webhook import credential_summary
 from gatherer.server.webhook.authentication import Authentication
 from gatherer.server.webhook.proxy_headers import Network, belongs, sender
+from gatherer.server.webhook.relay import NotAuthenticError, Relay, UnavailableError
+
+if TYPE_CHECKING:
+    from gatherer.server.webhook.event_grid import EventGridRelay
 
 log = logging.getLogger(__name__)
 
+FETCH_SECONDS: Final = 10  # that a request waits for a host of its relay; SNS waits 15 s for the response
 # What these answer may not have been read to its end, so that the connection ends with them.
 _CLOSING: Final = {
     HTTPStatus.BAD_REQUEST,
@@ -54,11 +60,31 @@ class _Route:
         acknowledgement = provider.acknowledgement
         self.endpoint = endpoint
         self.authentication = Authentication(endpoint)
+        self.event_grid = _event_grid(endpoint)
+        self.relay = _sns(endpoint) or self.event_grid
         self.signature_headers = provider.signature_headers
         content_type = acknowledgement.content_type
         self.acknowledgement = Response(
             body=acknowledgement.body, headers=[("Content-Type", content_type)] if content_type else []
         )
+
+
+def _sns(endpoint: Endpoint) -> Relay | None:
+    """Return what checks the messages of Amazon SNS; None where it is not in front of `endpoint`."""
+    if endpoint.sns is None:
+        return None
+    from gatherer.server.webhook.sns import SNSRelay
+
+    return SNSRelay(endpoint.sns)
+
+
+def _event_grid(endpoint: Endpoint) -> "EventGridRelay | None":
+    """Return what answers the handshakes of Azure Event Grid; None where it is not in front of `endpoint`."""
+    if endpoint.event_grid is None:
+        return None
+    from gatherer.server.webhook.event_grid import EventGridRelay
+
+    return EventGridRelay(endpoint.event_grid)
 
 
 class WebhookHandler:
@@ -99,10 +125,15 @@ class WebhookHandler:
             name, has_handshake = route.endpoint.name, route.authentication.has_handshake
             if request.method == "POST":
                 return _Delivery(self, request, route, url_key, started)
-            if request.method != "GET" or not has_handshake:
-                allowed = ("Allow", "GET, POST" if has_handshake else "POST")
+            methods = {"GET": has_handshake, "OPTIONS": route.event_grid is not None, "POST": True}
+            if not methods.get(request.method):
+                allowed = ("Allow", ", ".join(method for method in methods if methods[method]))
                 raise RequestRejectedError(HTTPStatus.METHOD_NOT_ALLOWED, f"wrong method at {name}", allowed)
-            response = _handshake(request, route.authentication, url_key)
+            response = (
+                _handshake(request, route.authentication, url_key)
+                if request.method == "GET"
+                else _preflight(request, route, url_key)
+            )
         except RequestRejectedError as rejection:
             log.warning("%d to %s: %s", rejection.status, request.peer, rejection)
             response = error_response(
@@ -152,14 +183,11 @@ class _Delivery:
             raise RequestRejectedError(
                 HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"{length} bytes announced at {name}"
             )
-        if not (
-            _all_are("identity", headers.get_all("Content-Encoding"))
-            and _all_are("chunked", headers.get_all("Transfer-Encoding"))
+        if any(coding.strip().lower() != "identity" for coding in headers.get_all("Content-Encoding")) or any(
+            coding.strip().lower() != "chunked" for coding in headers.get_all("Transfer-Encoding")
         ):
             raise RequestRejectedError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"compressed body at {name}")
-        self._remote = request.peer
-        if handler.trusted:
-            self._remote = sender(request.peer, headers.get_all("X-Forwarded-For"), handler.trusted)
+        self._remote = sender(request.peer, headers.get_all("X-Forwarded-For"), handler.trusted)
         self._failure: str | None = None
         if not (authentication.url(url_key) and authentication.headers(headers, self._remote)):
             self._fail(f"authentication failed at {name}")
@@ -185,10 +213,14 @@ class _Delivery:
         """Answer to a POST without its whole body."""
         return self._answer(status, reason)
 
-    def respond(self, body: bytes) -> Response | PendingResponse:
+    def respond(self, body: bytes) -> Reply:
         """Authenticate `body`, and store it; the response is there when it is on disk."""
         request, endpoint = self._request, self._route.endpoint
         headers = request.headers
+        if self._failure is None and self._route.relay is not None:
+            answer = self._relayed(self._route.relay, body)
+            if answer is not None:
+                return answer
         if self._failure is None and not self._route.authentication.body(
             headers, body, _asked_url(request, self._handler.trusted)
         ):
@@ -206,17 +238,46 @@ class _Delivery:
         )
         if self._failure is not None and self._quarantine is not None:
             return asyncio.create_task(self._keep(row, self._failure, self._quarantine))
-        return _Append(self, self._handler.writer.append(row))
+        appended = self._handler.writer.append(row)
+        response: asyncio.Future[Response] = appended.get_loop().create_future()
+        appended.add_done_callback(partial(self._appended, response))
+        return response
 
-    def acknowledge(self, error: BaseException | None) -> Response:
-        """Return the response when the row is on disk, or for the `error` that prevented it."""
-        answer = self._route.acknowledgement
-        if error is not None:
+    def _appended(self, response: asyncio.Future[Response], appended: asyncio.Future[None]) -> None:
+        """Answer when the row is on disk, or cannot be stored: the writer has logged why, once."""
+        error = appended.exception()
+        if error is None:
+            answer = self._route.acknowledgement
+        else:
             answer = _NOT_STORED
-            if not isinstance(error, InboxUnavailableError):  # else the writer has logged why, once
+            if not isinstance(error, InboxUnavailableError):
                 log.error("a request could not be handled", exc_info=error)
         self._observe(answer)
+        response.set_result(answer)
+
+    def _relayed(self, relay: Relay, body: bytes) -> Reply | None:
+        """Return the response to a handshake or to what cannot be checked now; None if `body` is a notification."""
+        try:
+            answer = relay.check(self._request.headers, body)
+        except NotAuthenticError as error:
+            self._fail(f"{error} at {self._route.endpoint.name}")
+            return None
+        except UnavailableError as error:
+            return self._answer(HTTPStatus.SERVICE_UNAVAILABLE, f"{error} (at {self._route.endpoint.name})")
+        if isinstance(answer, Response):
+            self._observe(answer)
+        if isinstance(answer, asyncio.Future):
+            return asyncio.create_task(self._respond_after(answer, body))
         return answer
+
+    async def _respond_after(self, fetching: asyncio.Future[Any], body: bytes) -> Response:
+        """Return the response to the request with `body`, which can be checked when `fetching` is done."""
+        await asyncio.wait([fetching], timeout=FETCH_SECONDS)
+        if not fetching.done():
+            reason = f"a host of the relay does not answer (at {self._route.endpoint.name})"
+            return self._answer(HTTPStatus.SERVICE_UNAVAILABLE, reason)
+        reply = self.respond(body)
+        return reply if isinstance(reply, Response) else await reply
 
     async def _keep(self, row: NotificationRow, failure: str, quarantine: Quarantine) -> Response:
         """Return the response when `row`, whose authentication failed, is in `quarantine`."""
@@ -252,19 +313,6 @@ class _Delivery:
         self._handler.observer.answered(self._route.endpoint.name, response.status, seconds)
 
 
-class _Append:
-    """The response to a POST, which is there when the row of its notification is on disk."""
-
-    __slots__ = ("_appended", "_delivery", "add_done_callback", "done")
-
-    def __init__(self, delivery: _Delivery, appended: asyncio.Future[None]) -> None:
-        self._delivery, self._appended = delivery, appended
-        self.done, self.add_done_callback = appended.done, appended.add_done_callback
-
-    def result(self) -> Response:
-        return self._delivery.acknowledge(self._appended.exception())
-
-
 def _handshake(request: Request, authentication: Authentication, rest: str) -> Response:
     """Return the response to the GET with which Meta checks a URL before it accepts it.
 
@@ -281,15 +329,24 @@ def _handshake(request: Request, authentication: Authentication, rest: str) -> R
     return Response(body=challenge, headers=[("Content-Type", "text/plain; charset=utf-8")])
 
 
-def _all_are(coding: str, values: list[str]) -> bool:
-    return not values or all(value.strip().lower() == coding for value in values)
+def _preflight(request: Request, route: _Route, rest: str) -> Response:
+    """Return the response to the OPTIONS request with which Event Grid checks a URL before it posts CloudEvents.
+
+    Raises:
+        RequestRejectedError: the URL key or the origin is wrong.
+
+    """
+    try:
+        if route.event_grid is not None and route.authentication.url(rest):
+            return route.event_grid.preflight(request.headers)
+    except NotAuthenticError as error:
+        raise RequestRejectedError(HTTPStatus.UNAUTHORIZED, str(error)) from None
+    raise RequestRejectedError(HTTPStatus.UNAUTHORIZED, "handshake with a wrong URL key")
 
 
 def _asked_url(request: Request, trusted: tuple[Network, ...]) -> str:
     """Return the URL that the client requested: as a trusted proxy reports it, else as received."""
     headers, scheme, host = request.headers, request.scheme, request.headers.get("Host") or ""
-    if not trusted:
-        return f"{scheme}://{host}{request.target}"
     proto, forwarded_host = headers.get("X-Forwarded-Proto"), headers.get("X-Forwarded-Host")
     if (proto is not None or forwarded_host is not None) and belongs(request.peer, trusted):
         scheme = (scheme if proto is None else proto).partition(",")[0].strip().lower()
