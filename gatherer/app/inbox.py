@@ -15,7 +15,7 @@ from gatherer.app.resources import inbox_retention, open_inbox, open_writer
 from gatherer.config import Configuration
 from gatherer.inbox.base import Bounds, Selection
 from gatherer.model import timestamps
-from gatherer.model.errors import ConfigurationError, InboxError, TemporaryError
+from gatherer.model.errors import ConfigurationError, InboxError, TemporaryError, output_error
 from gatherer.model.notification import Notification
 
 if TYPE_CHECKING:
@@ -59,15 +59,19 @@ def export_bodies(configuration: Configuration, selection: Selection, folder: Pa
     """Write the bodies of the selected notifications into `folder`, each to its own file; return how many.
 
     Raises:
-        ConfigurationError: a file cannot be written, or exists already.
+        ConfigurationError: a file exists already.
+        OutputError: a file cannot be written.
+        TemporaryError: the disk is full.
 
     """
     from gatherer.inbox import ndjson
 
     try:
         return ndjson.write_bodies(select(configuration, selection), folder)
+    except FileExistsError as error:
+        raise ConfigurationError(f"{error.filename} exists: an export never replaces another file") from None
     except OSError as error:
-        raise ConfigurationError(f"{error.filename or folder} cannot be written: {error.strerror}") from None
+        raise output_error(error.filename or folder, error) from None
 
 
 def import_lines(configuration: Configuration, files: Iterable[Path]) -> int:
@@ -167,7 +171,8 @@ def forget_consumer(configuration: Configuration, name: str) -> None:
     """Forget the consumer `name`, so that `serve` may purge what it has not read.
 
     Raises:
-        ConfigurationError: there is no such consumer, or this account may not write the folder.
+        ConfigurationError: there is no such consumer.
+        InboxError: this account may not write the folder.
 
     """
     from gatherer.inbox.consumers import folder, forget, read_all
@@ -177,7 +182,7 @@ def forget_consumer(configuration: Configuration, name: str) -> None:
         if forget(path, name):
             return
     except OSError as error:
-        raise ConfigurationError(f"{folder(path)} cannot be written: {error.strerror}") from None
+        raise InboxError(f"{folder(path)} cannot be written: {error.strerror}") from None
     names = ", ".join(consumer.name for consumer in read_all(path)) or "none"
     raise ConfigurationError(f"the inbox has no consumer {name!r}; it has: {names}")
 
@@ -188,7 +193,9 @@ def backup(configuration: Configuration, destination: Path) -> tuple[Path, int]:
     Times in the name are filled in as in strftime.
 
     Raises:
-        ConfigurationError: the file cannot be written, or exists already.
+        ConfigurationError: the file exists already.
+        OutputError: the file cannot be written.
+        GathererError: the inbox cannot be read, or the disk is full.
 
     """
     from gatherer.inbox.backup import backup as back_up

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from gatherer.model import timestamps
-from gatherer.model.errors import ConfigurationError, GathererError
+from gatherer.model.errors import GathererError, output_error
 
 LEVELS: Final = ("debug", "info", "warning", "error")
 MAX_FILE_BYTES: Final = 10_000_000
@@ -25,7 +25,8 @@ def set_up(level: str = "info", file: Path | None = None) -> None:
     """Send log records of `level` and above to standard error, or to `file`, which is rotated.
 
     Raises:
-        ConfigurationError: the file cannot be written.
+        OutputError: the file cannot be written.
+        TemporaryError: the disk is full.
 
     """
     handler: logging.Handler = logging.StreamHandler(sys.stderr) if file is None else _rotating_handler(file)
@@ -103,4 +104,4 @@ def _rotating_handler(file: Path) -> logging.Handler:
             file, maxBytes=MAX_FILE_BYTES, backupCount=OLD_FILES, encoding="utf-8", errors="backslashreplace"
         )
     except OSError as error:
-        raise ConfigurationError(f"--log-file {file} cannot be written: {error.strerror or error}") from None
+        raise output_error(f"--log-file {file}", error) from None

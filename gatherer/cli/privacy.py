@@ -93,12 +93,16 @@ def export(
     if output is None:
         click.echo(text)
         return
+    from gatherer.model.errors import output_error
+
     try:
         descriptor = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8", newline="\n") as file:
             file.write(text + "\n")
+    except FileExistsError:
+        raise click.UsageError(f"{output} exists: an export never replaces another file") from None
     except OSError as error:
-        raise click.UsageError(f"{output} cannot be written: {error.strerror or error}") from None
+        raise output_error(output, error) from None
 
 
 @command.command("erase")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from gatherer.files.atomic import atomic_write
-from gatherer.model.errors import ConfigurationError
+from gatherer.model.errors import ConfigurationError, output_error
 
 FILE_NAME: Final = "gatherer.toml"
 BACKUP_NAME: Final = "gatherer.toml.old"
@@ -60,7 +60,9 @@ def write(folder: Path, content: str, *, force: bool = False) -> Path:
         force: whether to replace an existing configuration, and keep it beside the new one as `BACKUP_NAME`.
 
     Raises:
-        ConfigurationError: the folder has a configuration, or the file cannot be written.
+        ConfigurationError: the folder has a configuration, or is not a folder.
+        OutputError: the file cannot be written.
+        TemporaryError: the disk is full.
 
     """
     path = folder / FILE_NAME
@@ -78,5 +80,5 @@ def write(folder: Path, content: str, *, force: bool = False) -> Path:
             ) from None
         raise ConfigurationError(f"{folder} is not a folder") from None
     except OSError as error:
-        raise ConfigurationError(f"{path} cannot be written: {error.strerror or error}") from None
+        raise output_error(path, error) from None
     return path

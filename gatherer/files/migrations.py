@@ -4,6 +4,7 @@ import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.resources import files
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -21,6 +22,21 @@ class Versions:
     kind: str  # the name of this kind of file, and of its set of migrations
     package: str  # the package that contains the scripts
     scripts: tuple[str, ...]  # names of the `.sql` files, in the order in which they apply
+
+    def check_path(self, path: Path) -> None:
+        """Check what SQLite would misunderstand at `path`, before a connection opens it.
+
+        SQLite reports a failure of the disk for a folder. On Unix it takes a file of one byte for an empty one, and
+        would replace it.
+
+        Raises:
+            IncompatibleFileError: there is a folder, or a file of one byte.
+
+        """
+        if path.is_dir():
+            raise IncompatibleFileError(f"is a folder, not a gatherer {self.kind}: choose another path")
+        if path.is_file() and path.stat().st_size == 1:
+            raise IncompatibleFileError("is not a SQLite database: choose another path")
 
     def pending(self, connection: sqlite3.Connection) -> list[str]:
         """Return the scripts that the file still needs, without changing anything.

@@ -1,14 +1,13 @@
 """A backup of an inbox, made while `serve` keeps writing it."""
 
 import contextlib
-import errno
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
 from gatherer.files import atomic
 from gatherer.inbox.reader import LocalInbox
-from gatherer.model.errors import ConfigurationError, InboxError, TemporaryError
+from gatherer.model.errors import ConfigurationError, InboxError, TemporaryError, output_error
 
 
 def backup(inbox: LocalInbox, destination: Path) -> int:
@@ -19,7 +18,8 @@ def backup(inbox: LocalInbox, destination: Path) -> int:
     notification. Meanwhile the write-ahead log grows by what arrives.
 
     Raises:
-        ConfigurationError: the file exists, or cannot be written there.
+        ConfigurationError: the file exists.
+        OutputError: it cannot be written there.
         InboxError: the copy is damaged, and so probably is the inbox.
         TemporaryError: the disk is full, or the inbox locked.
 
@@ -28,7 +28,7 @@ def backup(inbox: LocalInbox, destination: Path) -> int:
         raise _exists(destination)
     unfinished = destination.with_name(destination.name + ".unfinished")
     try:
-        result = inbox.query(lambda connection: _copy(connection, unfinished))
+        result = inbox.query(lambda connection: _copy(connection, unfinished, destination))
         if result != "ok":
             raise InboxError(f"the copy of the inbox is damaged ({result}): run `gatherer inbox check`")
         with _translate_errors(destination):
@@ -40,16 +40,18 @@ def backup(inbox: LocalInbox, destination: Path) -> int:
                 Path(f"{unfinished}{suffix}").unlink(missing_ok=True)
 
 
-def _copy(source: sqlite3.Connection, unfinished: Path) -> str:
+def _copy(source: sqlite3.Connection, unfinished: Path, destination: Path) -> str:
     """Copy the database of `source` to the file `unfinished`; return the result of SQLite's check of it, such as "ok".
 
+    Errors name the file `destination`, which the operator asked for.
+
     Raises:
-        ConfigurationError: the file cannot be written.
+        OutputError: the file cannot be written.
         TemporaryError: the disk is full.
         sqlite3.Error: the source cannot be read.
 
     """
-    with _translate_errors(unfinished):
+    with _translate_errors(destination):
         unfinished.unlink(missing_ok=True)
         unfinished.touch(mode=0o600)
     with contextlib.closing(sqlite3.connect(unfinished, isolation_level=None)) as copy:
@@ -59,7 +61,7 @@ def _copy(source: sqlite3.Connection, unfinished: Path) -> str:
             return str(copy.execute("PRAGMA quick_check(1)").fetchone()[0])
         except sqlite3.OperationalError as error:
             if getattr(error, "sqlite_errorname", "") == "SQLITE_FULL":
-                raise TemporaryError(f"{unfinished} cannot be written: the disk is full") from error
+                raise TemporaryError(f"{destination} cannot be written: the disk is full") from error
             raise
 
 
@@ -74,5 +76,4 @@ def _translate_errors(path: Path) -> Iterator[None]:
     except FileExistsError:
         raise _exists(path) from None
     except OSError as error:
-        error_type = TemporaryError if error.errno == errno.ENOSPC else ConfigurationError
-        raise error_type(f"{path} cannot be written: {error.strerror or error}") from None
+        raise output_error(path, error) from None

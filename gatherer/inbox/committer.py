@@ -14,7 +14,7 @@ from gatherer.files.migrations import IncompatibleFileError
 from gatherer.inbox import sqlite_file
 from gatherer.inbox.outage import Outage
 from gatherer.inbox.queue import InboxUnavailableError
-from gatherer.model.errors import ConfigurationError, TemporaryError
+from gatherer.model.errors import ConfigurationError, InboxError, TemporaryError
 
 # Raised by SQLite or Python because of the values, not because of the file.
 UNSTORABLE: Final = (
@@ -56,7 +56,9 @@ class Committer:
         """Open the file at `path`, creating it if there is none; with `group`, the accounts of that group share it.
 
         Raises:
-            ConfigurationError: the file cannot be written, is of another kind, or another process writes it.
+            InboxInUseError: another process writes the file.
+            ConfigurationError: the path or the group is not suitable.
+            InboxError: the file cannot be written, or is not an inbox.
             TemporaryError: it cannot be written at present: the disk is full or fails, or a program has locked it.
 
         """
@@ -233,10 +235,10 @@ def _translate_errors(path: Path) -> Iterator[None]:
     except lock.LockHeldError as held:
         raise InboxInUseError(f"the inbox {path} is already served by {held.holder}") from None
     except IncompatibleFileError as error:
-        raise ConfigurationError(f"{path} {error}, or choose another [inbox] path") from None
+        raise InboxError(f"{path} {error}") from None
     except (sqlite3.Error, OSError) as error:
         code = getattr(error, "sqlite_errorname", "")
         is_full = getattr(error, "errno", None) == errno.ENOSPC
         if is_full or code.startswith(("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_FULL", "SQLITE_IOERR")):
             raise TemporaryError(f"the inbox {path} cannot be written at present: {error}") from error
-        raise ConfigurationError(f"the inbox {path} cannot be written: {error}") from error
+        raise InboxError(f"the inbox {path} cannot be written: {error}") from error

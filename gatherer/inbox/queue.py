@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple, Protocol
 
@@ -49,6 +49,7 @@ class QueuedRow(NamedTuple):
     """A row in the queue, and the future that is resolved once the row is on disk."""
 
     row: RowWithBody
+    size: int  # of the body, in bytes
     future: "asyncio.Future[None]"
 
 
@@ -93,9 +94,10 @@ class Queue:
             self._loop.call_soon(self.hand_over)  # wakes the thread once for all rows of this turn
         loop = self._loop
         future = loop.create_future()
+        size = len(row.body or b"")
         self._rows_in += 1
-        self._bytes_in += _size(row)
-        self._arrived.append(QueuedRow(row, future))
+        self._bytes_in += size
+        self._arrived.append(QueuedRow(row, size, future))
         self._deadlines.append((loop.time() + self._limits.commit_seconds, future))
         if len(self._deadlines) == 1:
             self._watch(loop)
@@ -117,19 +119,17 @@ class Queue:
         group: list[QueuedRow] = []
         size = 0
         while self._waiting and len(group) < MAX_GROUP:
-            size += _size(self._waiting[0].row)
+            size += self._waiting[0].size
             if group and size > self._limits.commit_bytes:
                 break
             group.append(self._waiting.popleft())
         return group
 
-    def resolve(self, group: Iterable[QueuedRow], error: InboxUnavailableError | None) -> None:
+    def resolve(self, group: Sequence[QueuedRow], error: InboxUnavailableError | None) -> None:
         """Resolve the futures of `group`, in their event loop: its rows are on disk, or `error` says why not."""
-        futures = []
-        for row, future in group:
-            self._rows_out += 1
-            self._bytes_out += _size(row)
-            futures.append(future)
+        self._rows_out += len(group)
+        self._bytes_out += sum([queued.size for queued in group])
+        futures = [queued.future for queued in group]
         with contextlib.suppress(RuntimeError):  # the loop is closed, and no caller waits any more
             futures[0].get_loop().call_soon_threadsafe(self._set_results, futures, error)
 
@@ -159,7 +159,3 @@ class Queue:
                 future.set_exception(self._timeout_error())
         if self._deadlines:
             self._watch(loop)
-
-
-def _size(row: RowWithBody) -> int:
-    return len(row.body or b"")

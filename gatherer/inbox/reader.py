@@ -37,8 +37,6 @@ class LocalInbox:
         filesystem.check(path)
         if not path.exists():
             raise InboxError(f"there is no inbox at {path}; `gatherer serve` creates it")
-        if path.is_dir():  # SQLite would report a failure of the disk
-            raise InboxError(f"{path} is a folder, not an inbox")
         with _translate_errors(path):
             self._open()
         row = self.query(lambda connection: connection.execute("SELECT identity FROM inbox").fetchone())

@@ -74,6 +74,7 @@ def open_writable(path: Path, versions: Versions = VERSIONS) -> sqlite3.Connecti
         sqlite3.Error: the file cannot be written, or not durably.
 
     """
+    versions.check_path(path)
     connection = sqlite3.connect(
         f"{path.absolute().as_uri()}?mode=rw",
         uri=True,
@@ -133,6 +134,7 @@ def open_readable(
         sqlite3.Error: the file cannot be read.
 
     """
+    versions.check_path(path)
     # immutable=1 ignores the write-ahead log: only where there is none.
     connection = sqlite3.connect(
         f"{path.absolute().as_uri()}?mode=ro{'&immutable=1' * resting}",

@@ -62,7 +62,9 @@ class InboxWriter:
             group: the accounts of this group share the file.
 
         Raises:
-            ConfigurationError: the file cannot be written, is no inbox, or another process serves it.
+            InboxInUseError: another process writes the file.
+            ConfigurationError: the path or the group is not suitable.
+            InboxError: the file cannot be written, or is not an inbox.
             TemporaryError: it cannot be written at present: the disk is full or fails, or a program has locked it.
 
         """
@@ -175,7 +177,7 @@ class InboxWriter:
                 if not group and work is None and self._closing:
                     return
             if self.failure is None:
-                self._space_monitor.check(sum(len(queued.row.body or b"") for queued in group))
+                self._space_monitor.check(sum([queued.size for queued in group]))
             if group:
                 self._commit(group)
             if work is not None:

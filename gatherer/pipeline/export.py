@@ -1,7 +1,6 @@
 """Export of responses as text: CSV, TSV, NDJSON, opt-outs, or FERG, which Apteco's email response gatherer reads."""
 
 import csv
-import errno
 import io
 import json
 import re
@@ -14,7 +13,7 @@ from typing import Any, Final, Literal
 
 from gatherer.files.atomic import atomic_write
 from gatherer.model import timestamps
-from gatherer.model.errors import ConfigurationError, GathererError, TargetError, TemporaryError
+from gatherer.model.errors import ConfigurationError, OutputError, TargetError, output_error
 from gatherer.model.records import Kind
 from gatherer.targets.base import Export, Target
 
@@ -130,13 +129,14 @@ def write_file(
     Without responses there is no file. Without `replace`, an existing file is not touched.
 
     Raises:
-        ConfigurationError: the file exists, and `replace` is not set; or there is no such folder.
-        TargetError: the target cannot be read, or the file cannot be written.
+        ConfigurationError: the file exists, and `replace` is not set.
+        OutputError: there is no such folder, or the file cannot be written.
+        TargetError: the target cannot be read.
         TemporaryError: the target is not available at present, or the disk is full.
 
     """
     if not path.parent.is_dir():
-        raise ConfigurationError(f"there is no folder {path.parent}: create it, or correct the path")
+        raise OutputError(f"there is no folder {path.parent}: create it, or correct the path")
     try:
         with atomic_write(path, replace=replace) as draft:
             result = write_responses(target, query, layout, draft.write)
@@ -145,13 +145,8 @@ def write_file(
     except OSError as error:
         if not replace and path.exists():
             raise file_exists_error(path) from None
-        raise _write_error(path, error) from None
+        raise output_error(path, error) from None
     return result
-
-
-def _write_error(path: Path, error: OSError) -> GathererError:
-    error_class = TemporaryError if error.errno == errno.ENOSPC else TargetError
-    return error_class(f"{path} cannot be written: {error.strerror or error}")
 
 
 def file_exists_error(path: Path) -> ConfigurationError:
@@ -289,7 +284,8 @@ class Cursor:
         """Store `moment` as the end of an export.
 
         Raises:
-            TargetError: the file cannot be written.
+            OutputError: the file cannot be written.
+            TemporaryError: the disk is full.
 
         """
         try:
@@ -297,4 +293,4 @@ class Cursor:
             with atomic_write(self._path) as draft:
                 draft.write(json.dumps({"changed_to": timestamps.iso(moment)}))
         except OSError as error:
-            raise _write_error(self._path, error) from None
+            raise output_error(self._path, error) from None

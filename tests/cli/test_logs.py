@@ -27,7 +27,7 @@ def test_the_log_goes_to_the_log_file_instead_of_standard_error(tmp_path: Path) 
 
 def test_an_unwritable_log_file_is_one_error_line(tmp_path: Path) -> None:
     result = run(tmp_path, "--log-file", "nowhere/gatherer.log", "status")
-    assert result.returncode == 2
+    assert result.returncode == 3
     assert result.stderr.decode().splitlines() == [
         "Error: --log-file nowhere/gatherer.log cannot be written: No such file or directory"
     ]

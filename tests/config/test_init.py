@@ -81,7 +81,6 @@ def test_any_path_survives_a_round_trip_through_toml(path: str) -> None:
         ("--nope",),
         ("surplus",),
         ("--directory", "file"),
-        ("--directory", "file/below"),
         ("--public-url", "http://hooks.example.org"),
         ("--public-url", "hooks.example.org"),
         ("--public-url", "https://[hooks"),
@@ -99,6 +98,14 @@ def test_invalid_input_is_a_usage_error_and_writes_no_file(
     assert b"Traceback" not in result.stderr
     assert b"Error: " in result.stderr
     assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_folder_that_cannot_be_written_is_no_usage_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("a file", encoding="utf-8")
+    result = call(tmp_path, "init", "--directory", "file/below")
+    assert result.returncode == 3
+    assert result.stderr.startswith(b"Error: file")
+    assert b"cannot be written" in result.stderr
 
 
 def test_init_rejects_the_config_option(tmp_path: Path) -> None:

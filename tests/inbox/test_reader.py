@@ -145,6 +145,7 @@ def test_a_reader_cannot_write(inbox):
         (None, "there is no inbox"),
         (b"", "not a gatherer inbox|is not an inbox"),
         (b"garbage" * 1000, "is not an inbox, or damaged"),
+        (b"x", "is not a SQLite database"),
     ],
 )
 def test_a_file_that_is_not_an_inbox_is_reported_in_one_line(tmp_path, content, message):
@@ -157,7 +158,7 @@ def test_a_file_that_is_not_an_inbox_is_reported_in_one_line(tmp_path, content, 
 
 
 def test_a_folder_in_place_of_an_inbox_is_named(tmp_path):
-    with pytest.raises(InboxError, match="is a folder, not an inbox"):
+    with pytest.raises(InboxError, match="is a folder, not a gatherer inbox"):
         LocalInbox(tmp_path)
 
 
@@ -288,6 +289,6 @@ def test_serve_rejects_a_file_or_folder_that_it_may_not_write(read_only):
         path.chmod(0o400) if read_only == "file" else folder.chmod(0o500)
         outcome = run_in_child(lambda: str(InboxWriter(path)), as_nobody=True)
         folder.chmod(0o700)
-    assert outcome.startswith("ConfigurationError: the inbox ")
+    assert outcome.startswith("InboxError: the inbox ")
     assert "cannot be written" in outcome
     assert "\n" not in outcome

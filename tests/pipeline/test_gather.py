@@ -422,6 +422,22 @@ def test_an_unusable_inbox_or_target_is_reported_with_exit_code_3(tmp_path: Path
     assert (result.returncode, b"not a gatherer target" in result.stderr) == (3, True)
 
 
+@pytest.mark.parametrize("content", [None, b"x"], ids=["folder", "one byte"])
+def test_a_folder_or_a_file_of_one_byte_is_not_taken_for_a_target(
+    tmp_path: Path, content: bytes | None
+) -> None:
+    configure(tmp_path)
+    fill_inbox(tmp_path / "inbox.db", CAMPAIGN)
+    path = tmp_path / "responses.db"
+    path.mkdir() if content is None else path.write_bytes(content)
+    message = b"is a folder" if content is None else b"is not a SQLite database"
+    for command in ("gather", "gather --dry-run", "target check", "schema check"):
+        result = call(tmp_path, *command.split())
+        assert result.returncode == 3, command
+        assert message in result.stderr, command
+    assert content is None or path.read_bytes() == content
+
+
 def test_an_unwritable_lock_file_is_reported_with_exit_code_3(tmp_path: Path) -> None:
     configure(tmp_path)
     fill_inbox(tmp_path / "inbox.db", CAMPAIGN)

@@ -336,10 +336,11 @@ def test_subject_tells_what_is_held_and_nothing_of_others(place: Path) -> None:
     path = place / "ann.json"
     assert run(place, "privacy", "export", "--phone", f"+{ANN}", "--output", str(path)).returncode == 0
     assert json.loads(path.read_text(encoding="utf-8")) == held
-    assert (
-        b"cannot be written"
-        in run(place, "privacy", "export", "--phone", f"+{ANN}", "--output", str(path)).stderr
-    )
+    for output, code, message in ((path, 2, b"exists"), (place / "no" / "ann.json", 3, b"cannot be written")):
+        failed = run(place, "privacy", "export", "--phone", f"+{ANN}", "--output", str(output))
+        assert failed.returncode == code
+        assert message in failed.stderr
+    assert json.loads(path.read_text(encoding="utf-8")) == held
 
 
 def test_wrong_input_is_one_line(place: Path, tmp_path: Path) -> None:

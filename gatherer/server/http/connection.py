@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from httptools import HttpParserCallbackError, HttpParserError, HttpParserUpgrade, HttpRequestParser
 
-from gatherer.server.http.message import Exchange, Headers, Reply, Request, Response, error_response
+from gatherer.server.http.message import Exchange, Headers, PendingResponse, Request, Response, error_response
 
 if TYPE_CHECKING:
     from gatherer.server.http.connection_pool import ConnectionPool
@@ -75,7 +75,7 @@ class Connection(asyncio.BufferedProtocol):
         self._eof = False  # the client sends no more
         self._reads = True  # unless too many answers wait
         # What is being answered:
-        self._pending: deque[tuple[Request, Reply]] = deque()
+        self._pending: deque[tuple[Request, Response | PendingResponse]] = deque()
         self._stream: asyncio.Task[None] | None = None
         self._paused: asyncio.Future[None] | None = None  # done when the client has read enough answers
 
@@ -96,6 +96,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def connection_lost(self, exc: BaseException | None) -> None:  # noqa: ARG002
         """Forget the connection. The handler completes its work for it; a stream is cancelled."""
+        self._pool.process_received()
         self._pool.remove(self)
         self._transport = self._parser = self._receiving = None
         self._pending.clear()
@@ -107,15 +108,20 @@ class Connection(asyncio.BufferedProtocol):
         return self._pool.read_buffer
 
     def buffer_updated(self, nbytes: int) -> None:
-        """Parse what was read, hand over the requests that are whole, and send the responses that are there."""
+        """Give the pool what was read: it calls `receive` before this turn of the event loop ends."""
+        self._pool.received(self, bytes(self._pool.read_buffer[:nbytes]))
+
+    def receive(self, data: bytes) -> None:
+        """Parse `data`, hand over the requests that are whole, and send the responses that are there."""
         if self._final:
             return
-        self._parse(self._pool.read_buffer[:nbytes])
+        self._parse(data)
         self._send_answers()
         self._regulate()
 
     def eof_received(self) -> bool:
         """Return whether to keep the connection: the client sends no more but waits for a response. Never with TLS."""
+        self._pool.process_received()
         self._eof = True
         return self._scheme == "http" and bool(self._pending or self._stream)
 
@@ -199,7 +205,7 @@ class Connection(asyncio.BufferedProtocol):
 
     # --- from the bytes to the handler
 
-    def _parse(self, data: bytes | memoryview) -> None:
+    def _parse(self, data: bytes) -> None:
         """Parse `data`, and refuse what is malformed, or begun and too large."""
         parser = self._parser
         if parser is None:
@@ -211,7 +217,7 @@ class Connection(asyncio.BufferedProtocol):
             parser.feed_data(data)
         except HttpParserUpgrade as upgrade:
             if not self._final:
-                self._parse_without_upgrade(parser, bytes(data[upgrade.args[0] :]))
+                self._parse_without_upgrade(parser, data[upgrade.args[0] :])
         except HttpParserCallbackError as error:
             log.exception("a request could not be handled", exc_info=error.__context__)
             self._fail(HTTPStatus.SERVICE_UNAVAILABLE, "a defect in gatherer")
@@ -271,14 +277,17 @@ class Connection(asyncio.BufferedProtocol):
 
     # --- from the handler to the bytes
 
-    def _answer(self, request: Request, reply: Reply) -> None:
+    def _answer(self, request: Request, reply: Response | PendingResponse) -> None:
         """Send `reply` when its turn has come."""
         self._pending.append((request, reply))
-        if isinstance(reply, asyncio.Future):
+        if not isinstance(reply, Response):
             reply.add_done_callback(self._answered)
-        self._final = self._final or not request.keep_alive or (isinstance(reply, Response) and reply.close)
+        elif reply.close:
+            self._final = True
+        if not request.keep_alive:
+            self._final = True
 
-    def _answered(self, _: asyncio.Future[Response]) -> None:
+    def _answered(self, _: asyncio.Future[Any]) -> None:
         self._send_answers()
         self._regulate()
 
@@ -291,7 +300,7 @@ class Connection(asyncio.BufferedProtocol):
         last = False
         while pending and not last and self._stream is None:
             request, reply = pending[0]
-            if isinstance(reply, asyncio.Future):
+            if not isinstance(reply, Response):
                 if not reply.done():
                     break
                 try:

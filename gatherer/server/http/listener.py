@@ -103,6 +103,7 @@ class ListeningServer:
     async def clear(self) -> None:
         """Close every connection, after the answers that are being sent."""
         await asyncio.sleep(0)  # a request that is readable by now gets to its handler first
+        self._pool.process_received()
         for connection in list(self._pool.present):
             connection.close()
         with contextlib.suppress(TimeoutError):

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from functools import lru_cache
 from http import HTTPStatus
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 from urllib.parse import parse_qsl
 
 RETRY_AFTER_SECONDS: Final = 5
@@ -21,9 +21,7 @@ class Headers:
     def __init__(self, fields: Sequence[tuple[bytes, bytes]] = ()) -> None:
         """Take names and values as received."""
         self._fields = fields
-        self._values: dict[bytes, bytes] = {}
-        for name, value in fields:
-            self._values.setdefault(name.lower(), value)
+        self._values = {name.lower(): value for name, value in reversed(fields)}  # the first of each name
 
     def get(self, name: str) -> str | None:
         """Return the first value of the field `name`, None without one."""
@@ -151,13 +149,26 @@ class Response:
         return b"%b%b%b%b\r\n" % (self._head, date, connection, framing)
 
 
+class PendingResponse(Protocol):
+    """A response that is not there yet, such as a future or a task."""
+
+    def done(self) -> bool:
+        """Return whether the response is there."""
+
+    def result(self) -> Response:
+        """Return the response, or raise the exception in its place. Called at most once, when it is there."""
+
+    def add_done_callback(self, callback: Callable[[asyncio.Future[Any]], object], /) -> None:
+        """Let the event loop call `callback` when the response is there."""
+
+
 class Exchange(Protocol):
     """A request of which the handler wants the body. One of `refusal`, `respond` and `reject` ends it."""
 
     def refusal(self) -> Response | None:
         """Return a response to refuse the body unread, None to take it. Called if it did not come with the head."""
 
-    def respond(self, body: bytes) -> "Reply":
+    def respond(self, body: bytes) -> Response | PendingResponse:
         """Return the response to the request with this whole `body`."""
 
     def reject(self, status: HTTPStatus, reason: str) -> Response:

@@ -10,7 +10,6 @@ import json
 import logging
 import time
 from collections.abc import Sequence
-from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
@@ -22,7 +21,7 @@ from gatherer.inbox.quarantine import Quarantine, QuarantineFullError, Quarantin
 from gatherer.inbox.writer import InboxUnavailableError, InboxWriter, NotificationRow
 from gatherer.server.http.message import (
     Exchange,
-    Reply,
+    PendingResponse,
     Request,
     RequestRejectedError,
     Response,
@@ -183,11 +182,14 @@ class _Delivery:
             raise RequestRejectedError(
                 HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"{length} bytes announced at {name}"
             )
-        if any(coding.strip().lower() != "identity" for coding in headers.get_all("Content-Encoding")) or any(
-            coding.strip().lower() != "chunked" for coding in headers.get_all("Transfer-Encoding")
+        if not (
+            _all_are("identity", headers.get_all("Content-Encoding"))
+            and _all_are("chunked", headers.get_all("Transfer-Encoding"))
         ):
             raise RequestRejectedError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"compressed body at {name}")
-        self._remote = sender(request.peer, headers.get_all("X-Forwarded-For"), handler.trusted)
+        self._remote = request.peer
+        if handler.trusted:
+            self._remote = sender(request.peer, headers.get_all("X-Forwarded-For"), handler.trusted)
         self._failure: str | None = None
         if not (authentication.url(url_key) and authentication.headers(headers, self._remote)):
             self._fail(f"authentication failed at {name}")
@@ -213,7 +215,7 @@ class _Delivery:
         """Answer to a POST without its whole body."""
         return self._answer(status, reason)
 
-    def respond(self, body: bytes) -> Reply:
+    def respond(self, body: bytes) -> Response | PendingResponse:
         """Authenticate `body`, and store it; the response is there when it is on disk."""
         request, endpoint = self._request, self._route.endpoint
         headers = request.headers
@@ -238,24 +240,19 @@ class _Delivery:
         )
         if self._failure is not None and self._quarantine is not None:
             return asyncio.create_task(self._keep(row, self._failure, self._quarantine))
-        appended = self._handler.writer.append(row)
-        response: asyncio.Future[Response] = appended.get_loop().create_future()
-        appended.add_done_callback(partial(self._appended, response))
-        return response
+        return _Append(self, self._handler.writer.append(row))
 
-    def _appended(self, response: asyncio.Future[Response], appended: asyncio.Future[None]) -> None:
-        """Answer when the row is on disk, or cannot be stored: the writer has logged why, once."""
-        error = appended.exception()
-        if error is None:
-            answer = self._route.acknowledgement
-        else:
+    def acknowledge(self, error: BaseException | None) -> Response:
+        """Return the response when the row is on disk, or for the `error` that prevented it."""
+        answer = self._route.acknowledgement
+        if error is not None:
             answer = _NOT_STORED
-            if not isinstance(error, InboxUnavailableError):
+            if not isinstance(error, InboxUnavailableError):  # else the writer has logged why, once
                 log.error("a request could not be handled", exc_info=error)
         self._observe(answer)
-        response.set_result(answer)
+        return answer
 
-    def _relayed(self, relay: Relay, body: bytes) -> Reply | None:
+    def _relayed(self, relay: Relay, body: bytes) -> Response | PendingResponse | None:
         """Return the response to a handshake or to what cannot be checked now; None if `body` is a notification."""
         try:
             answer = relay.check(self._request.headers, body)
@@ -277,7 +274,12 @@ class _Delivery:
             reason = f"a host of the relay does not answer (at {self._route.endpoint.name})"
             return self._answer(HTTPStatus.SERVICE_UNAVAILABLE, reason)
         reply = self.respond(body)
-        return reply if isinstance(reply, Response) else await reply
+        if isinstance(reply, Response):
+            return reply
+        arrival = asyncio.Event()
+        reply.add_done_callback(lambda _: arrival.set())
+        await arrival.wait()
+        return reply.result()
 
     async def _keep(self, row: NotificationRow, failure: str, quarantine: Quarantine) -> Response:
         """Return the response when `row`, whose authentication failed, is in `quarantine`."""
@@ -313,6 +315,19 @@ class _Delivery:
         self._handler.observer.answered(self._route.endpoint.name, response.status, seconds)
 
 
+class _Append:
+    """The response to a POST, which is there when the row of its notification is on disk."""
+
+    __slots__ = ("_appended", "_delivery", "add_done_callback", "done")
+
+    def __init__(self, delivery: _Delivery, appended: asyncio.Future[None]) -> None:
+        self._delivery, self._appended = delivery, appended
+        self.done, self.add_done_callback = appended.done, appended.add_done_callback
+
+    def result(self) -> Response:
+        return self._delivery.acknowledge(self._appended.exception())
+
+
 def _handshake(request: Request, authentication: Authentication, rest: str) -> Response:
     """Return the response to the GET with which Meta checks a URL before it accepts it.
 
@@ -327,6 +342,10 @@ def _handshake(request: Request, authentication: Authentication, rest: str) -> R
         )
     challenge = query.get("hub.challenge", "").encode("utf-8", "replace")
     return Response(body=challenge, headers=[("Content-Type", "text/plain; charset=utf-8")])
+
+
+def _all_are(coding: str, values: list[str]) -> bool:
+    return not values or all(value.strip().lower() == coding for value in values)
 
 
 def _preflight(request: Request, route: _Route, rest: str) -> Response:
@@ -347,6 +366,8 @@ def _preflight(request: Request, route: _Route, rest: str) -> Response:
 def _asked_url(request: Request, trusted: tuple[Network, ...]) -> str:
     """Return the URL that the client requested: as a trusted proxy reports it, else as received."""
     headers, scheme, host = request.headers, request.scheme, request.headers.get("Host") or ""
+    if not trusted:
+        return f"{scheme}://{host}{request.target}"
     proto, forwarded_host = headers.get("X-Forwarded-Proto"), headers.get("X-Forwarded-Host")
     if (proto is not None or forwarded_host is not None) and belongs(request.peer, trusted):
         scheme = (scheme if proto is None else proto).partition(",")[0].strip().lower()

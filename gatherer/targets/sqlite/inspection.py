@@ -16,6 +16,7 @@ def inspect(path: Path) -> dict[str, Any]:
     version: int | None = None
     if path.exists():
         try:
+            VERSIONS.check_path(path)
             with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
                 if not VERSIONS.pending(connection):
                     version = VERSION

@@ -49,6 +49,7 @@ def connect(path: Path, *, dry_run: bool = False) -> sqlite3.Connection:
         sqlite3.Error: it cannot be opened.
 
     """
+    VERSIONS.check_path(path)
     if dry_run and not path.exists():
         path = Path(":memory:")
     elif not path.exists():

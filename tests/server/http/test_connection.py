@@ -440,3 +440,32 @@ def test_the_answer_after_which_the_server_stops_ends_its_connection(run) -> Non
             writer.close()
 
     run(scenario())
+
+
+def test_a_defect_in_processing_one_connection_does_not_cost_the_others_their_responses(
+    run, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def receive(self: connection_module.Connection, data: bytes) -> None:
+        if b"/13 " in data:
+            raise RuntimeError("a defect")
+        unpatched(self, data)
+
+    unpatched = connection_module.Connection.receive
+    monkeypatch.setattr(connection_module.Connection, "receive", receive)
+
+    async def scenario() -> None:
+        async with run_listener(lambda request: Response(body=request.path.encode())) as (_, port):
+            clients = [await asyncio.open_connection("127.0.0.1", port) for _ in range(20)]
+            for number, (_, writer) in enumerate(clients):  # all in one turn of the event loop
+                writer.write(GET % number)
+                writer.write_eof()
+            for number, (reader, writer) in enumerate(clients):
+                if number == 13:
+                    with pytest.raises(ConnectionError):
+                        await reader.read()
+                else:
+                    assert bodies(DATE.sub(b"", await reader.read())) == [b"/%d" % number]
+                writer.close()
+
+    run(scenario())
+    assert "a connection could not be processed" in caplog.messages

@@ -13,7 +13,7 @@ import pytest
 from gatherer.config import load
 from gatherer.inbox.writer import InboxWriter
 from gatherer.server.health import answering
-from gatherer.server.http.message import Exchange, Headers, Reply, Request, Response
+from gatherer.server.http.message import Exchange, Headers, PendingResponse, Reply, Request, Response
 from gatherer.server.webhook.handler import WebhookHandler
 from tests.server_process import ENDPOINT, OPEN, PATH, SECRET, configure, rows
 
@@ -38,8 +38,13 @@ def request(method: str, target: str, **headers: str) -> Request:
     return Request(method, target, Headers(fields), "192.0.2.1")
 
 
-async def response_of(reply: Reply) -> Response:
-    return reply if isinstance(reply, Response) else await reply
+async def response_of(reply: Response | PendingResponse) -> Response:
+    if isinstance(reply, Response):
+        return reply
+    done = asyncio.Event()
+    reply.add_done_callback(lambda _: done.set())
+    await done.wait()
+    return reply.result()
 
 
 def exchange_of(answer: Reply | Exchange) -> Exchange:

@@ -25,12 +25,12 @@ def _error_of_serve(folder, *endpoints, code: int = 2, **more) -> str:
     return error
 
 
-def _error_in_process(folder, *endpoints, **more) -> str:
+def _error_in_process(folder, *endpoints, code: int = 3, **more) -> str:
     """Return the same error from `serve` in this process, for errors that depend only on files."""
     configure(folder, *endpoints, **more)
     result = call(folder, "serve")
     error = result.stderr.decode()
-    assert (result.returncode, result.stdout) == (2, b""), error
+    assert (result.returncode, result.stdout) == (code, b""), error
     assert error.startswith("Error: ")
     assert "Traceback" not in error
     return error
@@ -79,11 +79,16 @@ def test_an_address_of_another_machine_is_reported(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "content", [b"garbage" * 1000, b"SQLite format 3\0" + b"\xff" * 5000], ids=["garbage", "damaged"]
+    "content",
+    [b"garbage" * 1000, b"SQLite format 3\0" + b"\xff" * 5000, b"x"],
+    ids=["garbage", "damaged", "one byte"],
 )
-def test_a_file_that_is_not_a_database_is_rejected_and_not_changed(tmp_path, content):
+def test_serve_and_gather_reject_a_file_that_is_not_a_database_and_do_not_change_it(tmp_path, content):
     (tmp_path / "inbox.db").write_bytes(content)
     assert _error_in_process(tmp_path).count("\n") == 1
+    gathered = call(tmp_path, "gather")
+    assert gathered.returncode == 3
+    assert b"inbox.db" in gathered.stdout + gathered.stderr
     assert (tmp_path / "inbox.db").read_bytes() == content
 
 
@@ -91,7 +96,7 @@ def test_a_database_that_is_not_an_inbox_is_rejected_and_not_changed(tmp_path):
     with closing(sqlite3.connect(tmp_path / "inbox.db")) as other:
         other.executescript("CREATE TABLE other (x); INSERT INTO other VALUES (1)")
     content = (tmp_path / "inbox.db").read_bytes()
-    error = _error_of_serve(tmp_path)
+    error = _error_of_serve(tmp_path, code=3)
     assert "not a gatherer inbox" in error
     assert error.count("\n") == 1
     assert (tmp_path / "inbox.db").read_bytes() == content
@@ -128,7 +133,9 @@ def test_a_truncated_inbox_is_rejected(tmp_path):
 
 def test_a_folder_in_place_of_the_inbox_is_rejected(tmp_path):
     (tmp_path / "inbox.db").mkdir()
-    assert _error_in_process(tmp_path).count("\n") == 1
+    error = _error_in_process(tmp_path)
+    assert error.count("\n") == 1
+    assert "inbox.db is a folder" in error
 
 
 def test_a_folder_that_cannot_be_created_is_reported(tmp_path):
@@ -146,14 +153,14 @@ def test_an_input_that_has_ended_before_the_start_stops_the_server_cleanly(tmp_p
 
 def test_an_endpoint_without_authentication_must_declare_it(tmp_path):
     silent = OPEN.replace("unauthenticated = true\n", "")
-    assert "unauthenticated = true" in _error_in_process(tmp_path, silent)
+    assert "unauthenticated = true" in _error_in_process(tmp_path, silent, code=2)
     with run_server(tmp_path, OPEN) as server:
         assert "unauthenticated: any client can send requests" in server.log()
 
 
 def test_two_endpoints_cannot_share_a_path(tmp_path):
     assert "path" in _error_in_process(
-        tmp_path, ENDPOINT, ENDPOINT.replace('name = "meta"', 'name = "other"')
+        tmp_path, ENDPOINT, ENDPOINT.replace('name = "meta"', 'name = "other"'), code=2
     )
 
 
