@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from gatherer import providers
 from gatherer.app.output_path import dated_file
-from gatherer.app.resources import inbox_retention, open_inbox, open_writer
+from gatherer.app.resources import check_endpoint, inbox_retention, open_inbox, open_writer
 from gatherer.config import Configuration
 from gatherer.inbox.base import Bounds, Selection
 from gatherer.model import timestamps
@@ -26,8 +26,14 @@ if TYPE_CHECKING:
 
 
 def select(configuration: Configuration, selection: Selection) -> Iterator[Notification]:
-    """Yield the selected notifications, oldest first, without those that were erased."""
+    """Yield the selected notifications, oldest first, without those that were erased.
+
+    Raises:
+        ConfigurationError: the endpoint of the selection is unknown.
+
+    """
     with open_inbox(configuration) as inbox:
+        check_endpoint(configuration, inbox, selection.endpoint)
         for batch in inbox.select(selection, Bounds()):
             yield from (notification for notification in batch if not notification.is_erased)
 

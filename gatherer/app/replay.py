@@ -5,7 +5,7 @@ from contextlib import nullcontext
 
 from gatherer import providers
 from gatherer.app.gather import apply_retention
-from gatherer.app.resources import open_inbox, open_target, opt_out_words
+from gatherer.app.resources import check_endpoint, open_inbox, open_target, opt_out_words
 from gatherer.app.run_lock import require_run_lock
 from gatherer.app.suppression import sync_suppression_list
 from gatherer.config import Configuration
@@ -36,7 +36,7 @@ def replay(
         progress: called after every batch with how many notifications are done.
 
     Raises:
-        ConfigurationError: there is no such provider or inbox, or the inbox was not chosen.
+        ConfigurationError: there is no such provider, inbox or endpoint, or the inbox was not chosen.
         TemporaryError: as `replay_notifications`, or a run is in progress.
         GathererError: as `replay_notifications`.
 
@@ -52,6 +52,8 @@ def replay(
     with run_lock, open_target(configuration, dry_run=dry_run) as target:
         erased = sync_suppression_list(configuration, target, dry_run=dry_run)
         with open_inbox(configuration, inbox_name) if needs_inbox else nullcontext() as inbox:
+            if inbox is not None and selection is not None:
+                check_endpoint(configuration, inbox, selection.endpoint)
             summary = replay_notifications(
                 inbox,
                 target,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from gatherer import config
 from gatherer.config import Configuration
 from gatherer.config.secret import InboxSecret, PrivacySecret, Secret, TargetSecret
-from gatherer.inbox.base import Inbox
+from gatherer.inbox.base import Bounds, Inbox, Selection
 from gatherer.model import opt_outs
 from gatherer.model.errors import ConfigurationError
 from gatherer.targets.base import Target
@@ -76,6 +76,26 @@ def _connect_inbox(name: str, settings: config.Inbox | config.OfferedInbox) -> I
     from gatherer.inbox.reader import LocalInbox
 
     return LocalInbox(settings.path)
+
+
+def check_endpoint(configuration: Configuration, inbox: Inbox, name: str | None) -> None:
+    """Refuse an endpoint that is unknown, because it is mistyped. None, every endpoint, is allowed.
+
+    An endpoint of another machine, or of an earlier configuration, is known by its notifications in `inbox`.
+
+    Raises:
+        ConfigurationError: the endpoint is neither configured nor in `inbox`.
+
+    """
+    names = [endpoint.name for endpoint in configuration.endpoint]
+    if name is None or name in names:
+        return
+    # SQLite cannot compare a text that is not UTF-8.
+    if name.isprintable() and any(inbox.select(Selection(endpoint=name), Bounds(rows=1))):
+        return
+    raise ConfigurationError(
+        f"there is no endpoint {name!r}, nor any notification from one; there are: {', '.join(names) or 'none'}"
+    )
 
 
 def open_writer(

@@ -4,7 +4,7 @@ import errno
 import sys
 from importlib import import_module
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import Any, Final, NoReturn
 
 import click
 
@@ -46,13 +46,25 @@ class _Commands(click.Group):
         return command
 
 
+class _FileName(click.Path):
+    """The path of a file. Click would take an empty one, as of a variable that is not set, for the current folder."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not str(value):
+            self.fail("the name of the file is empty", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+_FILE: Final = _FileName(dir_okay=False, path_type=Path)
+
+
 @click.group(
     cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
 )
 @click.option(
     "--config",
     "config_path",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=_FILE,
     metavar="FILE",
     help="Configuration file. Default: $GATHERER_CONFIG, else ./gatherer.toml.",
 )
@@ -65,7 +77,7 @@ class _Commands(click.Group):
 )
 @click.option(
     "--log-file",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=_FILE,
     metavar="FILE",
     help="Log to this file, not to stderr. It is rotated at 10 MB, and 5 old files are kept.",
 )

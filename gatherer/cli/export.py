@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gatherer.cli.selection import Moment
+from gatherer.cli.selection import Moment, check_period
 
 if TYPE_CHECKING:
     from gatherer.pipeline.export import Format
@@ -90,6 +90,7 @@ def command(
               gatherer export --format ferg --since-last ferg --output '/ferg/in/whatsapp_%Y%m%d_%H%M%S.txt'
               gatherer export --format opt-outs --since-last opt-outs --output 'out/opt-outs_%Y%m%d_%H%M%S.csv'
     """
+    check_period(since, until)
     from gatherer.app import export
     from gatherer.app.resources import TARGET, load
 

@@ -43,8 +43,9 @@ def list_(config_path: Path | None, /, *, limit: int, as_json: bool, **criteria:
     from gatherer.cli.output import print_json
     from gatherer.model.timestamps import iso
 
+    selection = make_selection(**criteria)
     configuration = load(config_path, secrets=False)
-    for notification in islice(select(configuration, make_selection(**criteria)), limit):
+    for notification in islice(select(configuration, selection), limit):
         values = {
             "id": notification.id,
             "received_at": iso(notification.received_at),
@@ -105,8 +106,8 @@ def export(config_path: Path | None, /, *, raw: Path | None, **criteria: Any) ->
     from gatherer.app.inbox import export_bodies, select, to_line
     from gatherer.app.resources import load
 
-    configuration = load(config_path, secrets=False)
     selection = make_selection(**criteria)
+    configuration = load(config_path, secrets=False)
     if raw is not None:
         count = export_bodies(configuration, selection, raw)
     else:

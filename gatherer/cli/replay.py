@@ -46,12 +46,15 @@ def command(
               gatherer replay --from-id 1000 --to-id 2000 --rebuild
     """
     has_choice = any(choice.values())
+    if everything and has_choice:
+        raise click.UsageError("--all cannot be combined with another choice")
     if rejected and (has_choice or everything):
         raise click.UsageError("--rejected cannot be combined with another choice")
     if not (has_choice or everything or rejected):
         raise click.UsageError(
             "choose what to replay: --id, --from-id/--to-id, --since/--until, --endpoint, --rejected or --all"
         )
+    selection = None if rejected else make_selection(**choice)
     from gatherer.app.replay import replay
     from gatherer.app.resources import GATHERING, load
     from gatherer.cli.output import print_json, progress_bar
@@ -60,7 +63,7 @@ def command(
     with progress_bar("replaying") as progress:
         summary = replay(
             configuration,
-            None if rejected else make_selection(**choice),
+            selection,
             inbox_name=inbox_name,
             provider=provider,
             rebuild=rebuild,

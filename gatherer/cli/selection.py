@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from gatherer.inbox.base import Selection
 
 
-HIGHEST_ID: Final = 2**63 - 1
+HIGHEST_ID: Final = 2**63 - 1  # that SQLite can store
 
 
 class Moment(click.ParamType[datetime]):
@@ -31,11 +31,13 @@ class Moment(click.ParamType[datetime]):
 
 
 class NotificationId(click.IntRange):
-    """An id. A number above `HIGHEST_ID`, which SQLite cannot store, becomes `HIGHEST_ID`: no notification has that id."""
+    """An id of a notification, or a number of them: from 1 to `HIGHEST_ID`."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:  # noqa: D102
         number: int = super().convert(value, param, ctx)
-        return min(number, HIGHEST_ID)
+        if number > HIGHEST_ID:  # no `max`, which would be in the help of each option
+            self.fail(f"{number} is too large: the highest possible id is {HIGHEST_ID}", param, ctx)
+        return number
 
 
 NOTIFICATION_ID: Final = NotificationId(min=1)
@@ -71,8 +73,46 @@ def selection_options(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-def make_selection(ids: tuple[int, ...], **criteria: Any) -> "Selection":
-    """Return the selection for the values of `selection_options`; without values, everything."""
+def make_selection(
+    ids: tuple[int, ...],
+    *,
+    from_id: int | None,
+    to_id: int | None,
+    since: datetime | None,
+    until: datetime | None,
+    endpoint: str | None,
+) -> "Selection":
+    """Return the selection for the values of `selection_options`; without values, everything.
+
+    Raises:
+        click.UsageError: a range of ids or times is empty.
+
+    """
     from gatherer.inbox.base import Selection
 
-    return Selection(ids=frozenset(ids) if ids else None, **criteria)
+    if from_id is not None and to_id is not None and from_id > to_id:
+        raise click.UsageError(
+            f"--from-id {from_id} is above --to-id {to_id}: no notification is in that range"
+        )
+    check_period(since, until)
+    return Selection(
+        ids=frozenset(ids) if ids else None,
+        from_id=from_id,
+        to_id=to_id,
+        since=since,
+        until=until,
+        endpoint=endpoint,
+    )
+
+
+def check_period(since: datetime | None, until: datetime | None) -> None:
+    """Check that there is time between the values of --since and --until; None: not given.
+
+    Raises:
+        click.UsageError: `until` is not later than `since`.
+
+    """
+    if since is not None and until is not None and since >= until:
+        raise click.UsageError(
+            f"--until {until.isoformat()} is not later than --since {since.isoformat()}: nothing is in that period"
+        )

@@ -403,6 +403,15 @@ def test_invalid_input_is_an_error_without_traceback(
     assert result.stderr
 
 
+@pytest.mark.parametrize("option", ["--config", "--log-file"])
+def test_an_empty_file_name_is_not_taken_for_the_current_folder(tmp_path: Path, option: str) -> None:
+    """A script passes one when a variable is not set."""
+    configure(tmp_path, OPEN)
+    result = call(tmp_path, option, "", "config", "show")
+    assert (result.returncode, result.stdout) == (2, b"")
+    assert f"Invalid value for '{option}': the name of the file is empty" in result.stderr.decode()
+
+
 def test_the_option_wins_over_the_environment_and_the_current_folder(tmp_path: Path) -> None:
     for number, name in enumerate(("option", "environment", "gatherer"), start=81):
         (tmp_path / f"{name}.toml").write_text(f"[server]\nport = {number}\n", encoding="utf-8")

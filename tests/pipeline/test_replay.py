@@ -63,12 +63,9 @@ def tamper(folder: Path, statement: str) -> None:
         (["--until", "2026-09-21T16:13:21+02:00"], 1),
         (["--since", "2026-09-21", "--until", "2026-09-22"], 5),
         (["--endpoint", "apteco"], 5),
-        (["--endpoint", "unknown"], 0),
         (["--rejected"], 1),
         (["--id", "99"], 0),
-        (["--id", "9223372036854775808"], 0),
-        (["--from-id", "9223372036854775808"], 0),
-        (["--to-id", "9223372036854775808"], 5),
+        (["--to-id", "9223372036854775807"], 5),
     ],
 )
 def test_replay_of_selected_notifications_does_not_change_correct_rows(
