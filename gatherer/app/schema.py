@@ -49,6 +49,11 @@ def apply_schema(configuration: Configuration, *, connection_env: str | None = N
     """Create the missing tables and views of the target; return the names of the scripts that were run.
 
     With `connection_env`, log in to SQL Server with the connection string in this environment variable.
+
+    Raises:
+        ConfigurationError: there is no such variable, or the target is a file.
+        GathererError: the tables cannot be created.
+
     """
     settings = configuration.target
     if isinstance(settings, config.SQLServerTarget):
@@ -56,6 +61,7 @@ def apply_schema(configuration: Configuration, *, connection_env: str | None = N
 
         with _session(settings, connection_env) as session:
             return session.with_retry(lambda: schema.apply(session, settings.schema_name))
+    _check_file_needs_no_login(settings, connection_env)
     from gatherer.targets.sqlite.schema import VERSIONS
 
     before = inspect_target(configuration)
@@ -64,7 +70,15 @@ def apply_schema(configuration: Configuration, *, connection_env: str | None = N
 
 
 def check_schema(configuration: Configuration, *, connection_env: str | None = None) -> dict[str, Any]:
-    """Return the version of the tables of the target, the version needed, and the problem, if there is one."""
+    """Return the version of the tables of the target, the version needed, and the problem, if there is one.
+
+    With `connection_env`, log in to SQL Server with the connection string in this environment variable.
+
+    Raises:
+        ConfigurationError: there is no such variable, or the target is a file.
+        GathererError: the target cannot be read.
+
+    """
     settings = configuration.target
     if isinstance(settings, config.SQLServerTarget):
         from gatherer.targets.sqlserver import schema
@@ -78,6 +92,7 @@ def check_schema(configuration: Configuration, *, connection_env: str | None = N
                 "needed": schema.VERSION,
                 "problem": state.problem,
             }
+    _check_file_needs_no_login(settings, connection_env)
     inspected = inspect_target(configuration)
     problem = next(iter(inspected["problems"]), None)
     if problem is None and inspected["schema_version"] is None:
@@ -88,6 +103,13 @@ def check_schema(configuration: Configuration, *, connection_env: str | None = N
         "needed": inspected["schema_version_needed"],
         "problem": problem,
     }
+
+
+def _check_file_needs_no_login(settings: config.SQLiteTarget, connection_env: str | None) -> None:
+    if connection_env is not None:
+        raise ConfigurationError(
+            f"--connection-env is for SQL Server: the target is the file {settings.path}"
+        )
 
 
 @contextmanager

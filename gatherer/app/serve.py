@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from gatherer import config
 from gatherer.app.resources import inbox_retention, open_quarantine, open_writer
-from gatherer.app.server_settings import limits_of, server_tls
+from gatherer.app.server_settings import limits_of, pull_tls, server_tls
 from gatherer.config import Configuration
 from gatherer.inbox import control
 from gatherer.inbox.actions import Action, actions_of
@@ -19,7 +19,7 @@ from gatherer.inbox.writer import InboxWriter
 from gatherer.model.errors import ConfigurationError
 from gatherer.server import health
 from gatherer.server.http.server import Listener, run
-from gatherer.server.http.tls import Files, Named, ServerTLS
+from gatherer.server.http.tls import Named, ServerTLS
 from gatherer.server.observer import Observer
 from gatherer.server.pull.handler import LIMITS, PullHandler
 from gatherer.server.pull.source import Source
@@ -76,11 +76,11 @@ def serve(configuration: Configuration, *, announce: Callable[[str], None]) -> N
         if metrics is not None:
             listeners.append(_metrics_listener(configuration.admin, metrics, writer, quarantine, tls))
         if configuration.pull is not None:
-            pull_tls = _pull_tls(configuration.pull)
+            tls_of_pull = pull_tls(configuration.pull)
             source = resources.enter_context(closing(Source(configuration.inbox.path)))
-            listeners.append(_pull_listener(configuration, configuration.pull, source, actions, pull_tls))
-            if pull_tls is not None:
-                tasks.append(pull_tls.watch)
+            listeners.append(_pull_listener(configuration, configuration.pull, source, actions, tls_of_pull))
+            if tls_of_pull is not None:
+                tasks.append(tls_of_pull.watch)
         with_health = [
             replace(listener, handle=health.answering(listener.handle, writer.refusal_reason))
             for listener in listeners
@@ -163,15 +163,3 @@ def _pull_listener(
         limits=LIMITS,
         announce=lambda url: log.info("offering the inbox at %s", url),
     )
-
-
-def _pull_tls(settings: config.Pull) -> ServerTLS | None:
-    """Return the TLS of the pull listener; None where a proxy in front does it.
-
-    Raises:
-        ConfigurationError: the certificate or its key cannot be used.
-
-    """
-    if settings.tls_certificate is None or settings.tls_key is None:
-        return None
-    return ServerTLS(Files(certificate=settings.tls_certificate, key=settings.tls_key))

@@ -1,10 +1,12 @@
-"""The settings of a listener, from the configuration: its TLS, and its limits."""
+"""The settings of the listeners, from the configuration: their TLS, and their limits."""
 
 import logging
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from gatherer.config import Server
+from gatherer.config import Configuration, OfferedInbox, Pull, Server
+from gatherer.model.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from gatherer.server.http.connection import ConnectionLimits
@@ -36,6 +38,52 @@ def server_tls(settings: Server) -> "ServerTLS | None":
             client_ca=settings.client_ca,
         )
     )
+
+
+def pull_tls(settings: Pull) -> "ServerTLS | None":
+    """Return the TLS settings of the pull listener; None if `settings` have no certificate: a proxy then ends TLS.
+
+    Raises:
+        ConfigurationError: the certificate or the key cannot be used.
+
+    """
+    from gatherer.server.http.tls import Files, ServerTLS
+
+    if settings.tls_certificate is None or settings.tls_key is None:
+        return None
+    return ServerTLS(Files(certificate=settings.tls_certificate, key=settings.tls_key))
+
+
+def tls_problems(configuration: Configuration) -> list[str]:
+    """Return one line for each key of `configuration`, loaded with its secrets, whose certificate or key cannot be used."""
+    files: dict[str, Path | None] = {}
+    for section, settings in (("server", configuration.server), ("pull", configuration.pull)):
+        for name in ("tls_certificate", "tls_key", "client_ca"):
+            files[f"{section}.{name}"] = getattr(settings, name, None)
+    if isinstance(configuration.inboxes, list):
+        for i, inbox in enumerate(configuration.inboxes):
+            files[f"inbox[{i}].ca"] = inbox.ca if isinstance(inbox, OfferedInbox) else None
+    problems = [f"{key}: {problem}" for key, path in files.items() if path and (problem := _unreadable(path))]
+    if problems:
+        return problems
+    try:
+        section = "server"
+        server_tls(configuration.server)
+        section = "pull"
+        if configuration.pull is not None:
+            pull_tls(configuration.pull)
+    except ConfigurationError as error:
+        return [f"{section}.tls_certificate: {error}"]
+    return []
+
+
+def _unreadable(path: Path) -> str | None:
+    """Return why the file at `path` cannot be read; None if it can."""
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        return f"the file {path} cannot be read: {error.strerror or error}"
+    return None
 
 
 def limits_of(settings: Server) -> "ConnectionLimits":

@@ -18,7 +18,7 @@ def command() -> None:
 def check(config_path: Path | None, *, as_json: bool) -> None:
     """Check the configuration: print every error at once, with the path of its key.
 
-    Reads the secrets as well, so run it under the account that runs `gatherer serve`. Exits 2 if
+    Reads the secrets, certificates and keys as well, so run it under the account that runs `gatherer serve`. Exits 2 if
     there is an error; warnings do not change the exit code.
 
     \b
@@ -27,11 +27,14 @@ def check(config_path: Path | None, *, as_json: bool) -> None:
     from gatherer import config
     from gatherer.app import config_warnings
     from gatherer.app.resources import load
+    from gatherer.app.server_settings import tls_problems
     from gatherer.cli.output import print_json
 
     path = config.find(config_path)
     try:
         configuration = load(path, secrets=True)
+        if problems := tls_problems(configuration):
+            raise config.InvalidConfigurationError(path, problems)
     except config.InvalidConfigurationError as invalid:
         if not as_json:
             raise

@@ -1,8 +1,9 @@
 """The base of all sections of the configuration file, the type of paths in them, and a check of host addresses."""
 
 import ipaddress
+import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationInfo
 
@@ -17,6 +18,21 @@ def _resolve(path: Path, info: ValidationInfo) -> Path:
 
 
 ResolvedPath = Annotated[Path, AfterValidator(_resolve)]
+
+
+_HOST_NAME: Final = re.compile(r"(?=.{1,253}$)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?")
+
+
+def _check_host(host: str) -> str:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        if not _HOST_NAME.fullmatch(host):
+            raise ValueError("must be the address or the name of a host, as in 127.0.0.1") from None
+    return host
+
+
+Host = Annotated[str, AfterValidator(_check_host)]
 
 
 def is_loopback(host: str) -> bool:

@@ -2,14 +2,14 @@
 
 from pydantic import Field, model_validator
 
-from gatherer.config.base import ResolvedPath, Section, is_loopback
+from gatherer.config.base import Host, ResolvedPath, Section, is_loopback
 from gatherer.config.secret import Secret
 
 
 class Pull(Section):
     """Where `gatherer serve` offers its inbox, and which clients can read it."""
 
-    host: str = Field("127.0.0.1", min_length=1)
+    host: Host = "127.0.0.1"
     """The address to listen at. Any other than a loopback address needs `tls_certificate`."""
     port: int = Field(8443, ge=0, le=65535, strict=True)
     """The TCP port to listen at; 0 takes any free port."""

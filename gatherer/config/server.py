@@ -6,7 +6,7 @@ from typing import Annotated, Final
 
 from pydantic import Field, IPvAnyNetwork, ValidationInfo, field_validator, model_validator
 
-from gatherer.config.base import ResolvedPath, Section
+from gatherer.config.base import Host, ResolvedPath, Section
 from gatherer.config.secret import Secret
 
 # Each key needs the other. Without client_ca, for example, client_names would not restrict who can connect.
@@ -22,7 +22,7 @@ _NEEDS: Final = (
 class Server(Section):
     """Where and how `gatherer serve` listens."""
 
-    host: str = Field("127.0.0.1", min_length=1)
+    host: Host = "127.0.0.1"
     """The address to listen at. Other machines reach it only with TLS or behind a web server: see
     `tls_certificate`."""
     port: int = Field(8080, ge=0, le=65535, strict=True)

@@ -14,6 +14,7 @@ from gatherer.app.resources import ENDPOINTS, GATHERING, TARGET, sqlserver_acces
 from gatherer.config import example
 from gatherer.model.errors import ConfigurationError
 from gatherer.targets.sqlserver import connection
+from tests.certificates import Authority
 from tests.factories import call, configure, run
 
 ENDPOINT = '[[endpoint]]\nname = "a"\nprovider = "meta"\npath = "/a"\n'
@@ -139,6 +140,10 @@ def test_the_host_of_sns_is_that_of_the_region_of_the_topic(tmp_path: Path, topi
         ("[server]\nport = true", "server.port"),
         ("[server]\nport = 70000", "server.port"),
         ("[server]\nhost = ''", "server.host"),
+        ("[server]\nhost = 'a b'", "server.host"),
+        ("[server]\nhost = 'a..b'", "server.host"),
+        ("[server]\nhost = 'http://a'", "server.host"),
+        ("[pull]\nhost = '127.0.0.1:8443'\ntokens = ['t']", "pull.host"),
         ("[server]\nbody_timeout_seconds = inf", "server.body_timeout_seconds"),
         ("[server]\nbody_timeout_seconds = nan", "server.body_timeout_seconds"),
         ("[server]\nmax_body_bytes = 10", "server.max_body_bytes"),
@@ -273,6 +278,41 @@ def test_check_reports_ok_and_prints_warnings(tmp_path: Path) -> None:
     for words in ("unauthenticated", "not encrypted", "short"):
         assert words in warnings
     assert os.name != "posix" or "chmod" in warnings
+
+
+@pytest.mark.parametrize(
+    "host", ["0.0.0.0", "::", "fe80::1%eth0", "localhost", "web-1.example.org", "HOST_1"]
+)
+def test_addresses_and_names_of_hosts_are_accepted(tmp_path: Path, host: str) -> None:
+    assert load(tmp_path, f'[server]\nhost = "{host}"\n').server.host == host
+
+
+def test_check_names_the_key_of_each_certificate_and_key_that_cannot_be_used(tmp_path: Path) -> None:
+    authority, other = Authority(tmp_path / "ca"), Authority(tmp_path / "other")
+    good = authority.issue()
+    other.issue()
+    files = f"tls_certificate = '{authority.certificate()}'\ntls_key = '{other.key()}'\n"
+    remote = "[[inbox]]\nname = 'a'\nurl = 'https://x'\ntoken = '0123456789abcdef'\n"
+    for text, expected in (
+        (f"[server]\n{good}client_ca = '{authority.root}'\n", []),
+        (
+            "[server]\ntls_certificate = 'c.pem'\ntls_key = 'k.pem'\nclient_ca = 'r.pem'\n",
+            [("server.tls_certificate", "c.pem"), ("server.tls_key", "k.pem"), ("server.client_ca", "r.pem")],
+        ),
+        (f"[server]\n{files}", [("server.tls_certificate", "is not the key of")]),
+        (f"[pull]\ntokens = ['0123456789abcdef']\n{good}", []),
+        (f"[pull]\ntokens = ['0123456789abcdef']\n{files}", [("pull.tls_certificate", "is not the key of")]),
+        (remote + f"ca = '{authority.root}'\n", []),
+        (remote + "ca = 'r.pem'\n", [("inbox[0].ca", "r.pem")]),
+    ):
+        configure(tmp_path, text + OPEN)
+        result = call(tmp_path, "config", "check", "--json")
+        errors = json.loads(result.stdout)["errors"]
+        assert [error.partition(": ")[0] for error in errors] == [key for key, _ in expected]
+        assert all(words in error for error, (_, words) in zip(errors, expected, strict=True))
+        assert result.returncode == (2 if expected else 0)
+        # A run does not need the files of the server, and its account may not be allowed to read them.
+        resources.load(tmp_path / "gatherer.toml", secrets=GATHERING)
 
 
 @pytest.mark.parametrize(

@@ -63,7 +63,9 @@ def test_the_lock_ends_with_its_process(tmp_path):
 
 
 def test_an_invalid_host_is_reported(tmp_path):
-    assert "cannot listen at a..b" in _error_of_serve(tmp_path, server='host = "a..b"')
+    assert "server.host: must be the address or the name" in _error_in_process(
+        tmp_path, server='host = "a..b"', code=2
+    )
 
 
 def test_an_occupied_port_is_reported(tmp_path):
