@@ -1,6 +1,7 @@
 """The list of erased people: the target and a file beside it both hold it, and agree on it before each run."""
 
 import logging
+import sys
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -112,4 +113,6 @@ def decoder(configuration: Configuration, erased: Erased | None = None) -> "Deco
     from gatherer.pipeline.decode import decode_batch
 
     words = opt_out_words(configuration)
-    return lambda notifications: decode_batch(notifications, frozenset(), opt_out_words=words, erased=erased)
+    return lambda notifications: decode_batch(
+        notifications, frozenset(), opt_out_words=words, erased=erased, max_facts=sys.maxsize
+    )

@@ -2,6 +2,7 @@
 
 import hashlib
 from datetime import datetime
+from functools import lru_cache
 from typing import NamedTuple
 
 
@@ -33,6 +34,7 @@ class Notification(NamedTuple):
         return content.digest()[:16]
 
 
+@lru_cache(maxsize=1)  # each rejection of a body asks for its key
 def body_key(body: bytes) -> bytes:
     """Return 16 bytes that identify `body`, wherever and however often it was received."""
     return hashlib.sha256(body).digest()[:16]

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
+from typing import Final
 
 from gatherer import providers
 from gatherer.model import merge, opt_outs
@@ -10,35 +11,44 @@ from gatherer.model.records import Kind, Record, Rejected, Response
 from gatherer.privacy.erased import Erased
 from gatherer.privacy.filter import without_erased
 from gatherer.providers.base import Decode, Decoded
-from gatherer.targets.base import Batch, Position
+from gatherer.targets.base import Batch
+
+MAX_FACTS: Final = (
+    100_000  # records and rejections of a batch, which is in memory; more only of one notification
+)
 
 
 def decode_batch(
     notifications: Iterable[Notification],
     open_rejections: AbstractSet[bytes],
-    position: Position | None = None,
     *,
     decode: Decode = providers.decode,
     opt_out_words: opt_outs.Words = opt_outs.default_words,
     erased: Erased | None = None,
+    max_facts: int = MAX_FACTS,
 ) -> Batch:
-    """Return the batch that `notifications` decode to, ready to be applied in one transaction.
+    """Return the batch that `notifications` decode to, ready to be applied in one transaction, without a position.
+
+    It ends before the last notification when it has `max_facts`: `Batch.read` tells how many it is made of.
 
     Args:
         notifications: what to decode, each with the provider it carries.
         open_rejections: keys of the bodies of which the target holds unresolved rejections.
-        position: the position of the inbox after this batch; None leaves the position as it is.
         decode: decodes one notification, as the configuration of its endpoint says.
         opt_out_words: the opt-out keywords of each endpoint.
         erased: the people who were erased; facts about them are left out.
+        max_facts: records and rejections after which no further notification is decoded.
 
     """
     kept_notifications: list[Notification] = []
-    erased_count = 0
+    erased_count = read = 0
     records: list[Record] = []
     rejected: dict[bytes, Rejected] = {}
     decoded_bodies: set[bytes] = set()
     for notification in notifications:
+        if len(records) + len(rejected) >= max_facts:
+            break
+        read += 1
         if notification.is_erased:
             continue
         if erased:
@@ -60,7 +70,7 @@ def decode_batch(
         records=folded,
         folded=len(records) - len(folded),
         rejected=list(rejected.values()),
-        position=position,
+        read=read,
         decoded_bodies=frozenset(decoded_bodies),
         erased=erased_count,
         notifications=kept_notifications,

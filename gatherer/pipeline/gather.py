@@ -1,5 +1,6 @@
 """A run over one inbox: read from the position in the target, decode, apply, until the end of the inbox."""
 
+import dataclasses
 import gc
 import logging
 import socket
@@ -91,7 +92,7 @@ def gather_inbox(
 def _drain(
     inbox: Inbox,
     target: Target,
-    make_batch: Callable[[list[Notification], AbstractSet[bytes], Position], Batch],
+    make_batch: Callable[[list[Notification], AbstractSet[bytes]], Batch],
     summary: GatherSummary,
     *,
     limit: int | None,
@@ -119,12 +120,13 @@ def _drain(
         notifications = inbox.read(summary.position, bounds)
         if not notifications:
             break
-        last = notifications[-1]
-        batch = make_batch(notifications, open_rejections, Position(inbox.identity, last.id, last.digest()))
-        summary.outcome.add(target.apply(batch))
+        batch = make_batch(notifications, open_rejections)
+        last = notifications[batch.read - 1]
+        position = Position(inbox.identity, last.id, last.digest())
+        summary.outcome.add(target.apply(dataclasses.replace(batch, position=position)))
         summary.outcome.erased += batch.erased
         open_rejections |= {rejection.body_key for rejection in batch.rejected}
-        summary.read += len(notifications)
+        summary.read += batch.read
         summary.position = last.id
         acknowledge()
         progress(summary.read, total)

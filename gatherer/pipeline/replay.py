@@ -152,11 +152,20 @@ class _Replay:
     def _decoded_batches(self) -> Iterator[Batch]:
         """Decode the chosen notifications; count each batch when the next one is asked for."""
         for notifications in self._chosen():
-            batch = self._make_batch(notifications, self._open_rejections)
+            for batch in self._decode(notifications, self._open_rejections):
+                yield batch
+                self._erased_facts += batch.erased
+                self.summary.read += batch.read
+                self._progress(self.summary.read)
+
+    def _decode(
+        self, notifications: list[Notification], open_rejections: AbstractSet[bytes]
+    ) -> Iterator[Batch]:
+        """Yield the batches that `notifications` decode to: one, unless they hold very many facts."""
+        while notifications:
+            batch = self._make_batch(notifications, open_rejections)
             yield batch
-            self._erased_facts += batch.erased
-            self.summary.read += len(notifications)
-            self._progress(self.summary.read)
+            notifications = notifications[batch.read :]
 
     def _decoded_keys(self, ids: set[NotificationId]) -> set[bytes]:
         """Return the keys of the records that the chosen notifications with these `ids` decode to."""
@@ -165,7 +174,8 @@ class _Replay:
             notifications = [
                 notification for notification in batch if (notification.inbox_id, notification.id) in ids
             ]
-            keys.update(record.key for record in self._make_batch(notifications, frozenset()).records)
+            for decoded in self._decode(notifications, frozenset()):
+                keys.update(record.key for record in decoded.records)
         return keys
 
     def _add_other_sources(
@@ -185,13 +195,13 @@ class _Replay:
                 for notification in notifications
                 if (notification.inbox_id, notification.id) not in chosen_ids
             ]
-            batch = self._make_batch(remaining, frozenset())
-            yield dataclasses.replace(
-                batch,
-                records=[record for record in batch.records if record.key in removed_keys],
-                folded=0,
-                rejected=[rejection for rejection in batch.rejected if rejection.key in removed_keys],
-            )
+            for batch in self._decode(remaining, frozenset()):
+                yield dataclasses.replace(
+                    batch,
+                    records=[record for record in batch.records if record.key in removed_keys],
+                    folded=0,
+                    rejected=[rejection for rejection in batch.rejected if rejection.key in removed_keys],
+                )
 
 
 def _redacted_ids(batches: Iterable[list[Notification]]) -> set[NotificationId]:

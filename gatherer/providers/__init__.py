@@ -20,7 +20,16 @@ from typing import Final, TypeAlias
 from gatherer.model.errors import ConfigurationError
 from gatherer.model.notification import Notification
 from gatherer.model.records import Reason
-from gatherer.providers.base import Decode, Decoded, Provider, reject_body
+from gatherer.providers.base import (
+    MAX_ELEMENTS,
+    MAX_MARKS,
+    Decode,
+    Decoded,
+    Provider,
+    TooManyElementsError,
+    limit_rejections,
+    reject_body,
+)
 
 BUILT_IN: Final = {
     "meta": "gatherer.providers.meta",
@@ -30,6 +39,7 @@ BUILT_IN: Final = {
     "twilio": "gatherer.providers.twilio",
     "infobip": "gatherer.providers.infobip",
 }
+_MARKS: Final = (b"{", b"[", b",", b"&", b"%")
 GROUP: Final = "gatherer.providers"
 
 # Decoders that the configuration makes, by the name of the endpoint and the provider
@@ -89,8 +99,17 @@ def decode(notification: Notification, endpoint_decoders: EndpointDecoders = NO_
         decode_body = endpoint_decoders.get((notification.endpoint, name)) or get(name).decode
     except ConfigurationError as error:
         return reject_body(notification, name, str(error), Reason.UNKNOWN_PROVIDER)
+    body = notification.body
+    if len(body) > MAX_MARKS and (marks := sum(map(body.count, _MARKS))) > MAX_MARKS:
+        reason = f"the body has {marks} brackets, commas and separators, more than {MAX_MARKS}"
+        return reject_body(notification, name, reason, Reason.LIMIT)
     try:
-        return decode_body(notification)
+        decoded = decode_body(notification)
+        if len(decoded) > MAX_ELEMENTS:
+            raise TooManyElementsError
+        return limit_rejections(notification, decoded)
+    except TooManyElementsError as error:
+        return reject_body(notification, name, str(error), Reason.LIMIT)
     except Exception as defect:  # noqa: BLE001 - a defect in a decoder must not stop the run
         reason = f"the decoder failed: {type(defect).__name__}"
         return reject_body(notification, name, reason, Reason.DECODER)

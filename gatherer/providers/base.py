@@ -11,6 +11,20 @@ from gatherer.model.records import Reason, Record, Rejected
 from gatherer.providers.paths import WHOLE_BODY, Path, Paths, path_text
 from gatherer.providers.signatures import BodyCheck, SignatureSettings
 
+# The limits of one notification. They are counted, not timed: rows must not depend on the speed of a machine.
+MAX_ELEMENTS: Final = 25_000  # Meta puts up to 1 000 into one request
+MAX_MARKS: Final = (
+    500_000  # brackets, commas, `&` and `%`: 20 000 receipts with conversation, price and error have fewer
+)
+MAX_REJECTIONS: Final = 100  # of single elements; one more rejection counts the rest
+
+
+class TooManyElementsError(Exception):
+    """A body has more elements than :data:`MAX_ELEMENTS`."""
+
+    def __init__(self) -> None:
+        super().__init__(f"the body has more than {MAX_ELEMENTS} elements")
+
 
 class Decoded(list[Record | Rejected]):
     """What a decoder makes of a body: the record or the rejection of each element, in the order of the body.
@@ -38,8 +52,24 @@ class Decoded(list[Record | Rejected]):
         self._noted.clear()
         return self._paths
 
+    def reserve(self, count: int) -> None:
+        """Be called before `count` elements are decoded.
+
+        Raises:
+            TooManyElementsError: with them, the body has too many. The decoder must not catch it.
+
+        """
+        if len(self) + count > MAX_ELEMENTS:
+            raise TooManyElementsError
+
     def add(self, fact: Record | Rejected, *paths: Path) -> None:
-        """Append `fact`, which comes from the parts of the body at `paths`: one at least, the element's own first."""
+        """Append `fact`, which comes from the parts of the body at `paths`: one at least, the element's own first.
+
+        Raises:
+            TooManyElementsError: there are too many. The decoder must not catch it.
+
+        """
+        self.reserve(1)
         self.append(fact)
         self.note(paths[0], paths[1:])
 
@@ -148,6 +178,28 @@ def reject(
         body=notification.body,
         content_type=notification.content_type,
     )
+
+
+def limit_rejections(notification: Notification, decoded: Decoded) -> Decoded:
+    """Return `decoded` with no more than :data:`MAX_REJECTIONS` of single elements, and one that counts the rest.
+
+    A rejection is a row of the target for perhaps two bytes of a body. Those that stay are the first in the body.
+    """
+    if len(decoded) <= MAX_REJECTIONS:
+        return decoded
+    rejected = sum(type(fact) is Rejected for fact in decoded)
+    if rejected <= MAX_REJECTIONS:
+        return decoded
+    limited, remaining = Decoded(), MAX_REJECTIONS
+    for fact, paths in decoded.with_paths():
+        if type(fact) is Rejected:
+            remaining -= 1
+            if remaining < 0:
+                continue
+        limited.add(fact, *paths)
+    reason = f"{rejected - MAX_REJECTIONS} more elements were rejected; the first {MAX_REJECTIONS} are listed"
+    limited.add(reject(notification, notification.provider, WHOLE_BODY, reason, Reason.LIMIT), WHOLE_BODY)
+    return limited
 
 
 def reject_body(notification: Notification, provider: str, reason: str, reason_class: Reason) -> Decoded:

@@ -164,6 +164,7 @@ def decode_each(
         if elements is not None:
             decode_one(origin, elements, decode, path, decoded)
         return
+    decoded.reserve(len(elements))
     contacts: list[Path | None] = []
     for i, element in enumerate(elements):
         origin.contact = NO_CONTACT
@@ -179,6 +180,7 @@ def decode_each(
 
 def decode_one(origin: Origin, element: Any, decode: DecodeElement, path: Path, decoded: Decoded) -> None:
     """Add `element`, which stands at `path`, to `decoded`: as a record or as a rejection."""
+    decoded.reserve(1)
     origin.contact = NO_CONTACT
     try:
         decoded.append(decode(origin, element))

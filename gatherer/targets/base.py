@@ -34,6 +34,7 @@ class Batch:
     # those in `rejected`.
     decoded_bodies: frozenset[bytes] = frozenset()
     erased: int = 0  # records that were left out because they are about erased people
+    read: int = 0  # how many of the notifications that were to be decoded it is made of
     # From which the batch was decoded: if the database refuses a record, its notification is stored as rejected.
     notifications: Sequence[Notification] = ()
 

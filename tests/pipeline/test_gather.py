@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,8 @@ from gatherer.inbox.base import Bounds
 from gatherer.inbox.reader import LocalInbox
 from gatherer.model import timestamps
 from gatherer.model.errors import InboxError
+from gatherer.pipeline import gather as gather_module
+from gatherer.pipeline.decode import decode_batch
 from gatherer.pipeline.gather import GatherSummary, gather_inbox
 from gatherer.targets.sqlite.target import SQLiteTarget
 from tests.factories import (
@@ -93,6 +96,24 @@ def test_a_run_writes_every_record_and_a_second_run_writes_none(tmp_path: Path) 
     second = gather(tmp_path)
     assert (second.read, second.outcome.inserted) == (0, {})
     assert all_rows(tmp_path / "responses.db") == before
+
+
+def test_a_batch_of_many_facts_is_applied_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    for folder in (whole, parts):
+        folder.mkdir()
+        fill_inbox(folder / "inbox.db", CAMPAIGN)
+    gather(whole)
+    monkeypatch.setattr(gather_module, "decode_batch", partial(decode_batch, max_facts=3))
+    positions: list[int] = []
+    with (
+        closing(LocalInbox(parts / "inbox.db")) as source,
+        closing(SQLiteTarget(parts / "responses.db")) as target,
+    ):
+        summary = gather_inbox(source, target, progress=lambda done, _: positions.append(done))
+    assert summary.read == summary.position == positions[-1] == len(CAMPAIGN)
+    assert len(positions) > 3
+    assert all_rows(parts / "responses.db", aside=ASIDE) == all_rows(whole / "responses.db", aside=ASIDE)
 
 
 def test_an_undecodable_element_does_not_affect_its_siblings(tmp_path: Path) -> None:
