@@ -11,6 +11,7 @@ import textwrap
 import types
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
@@ -47,6 +48,7 @@ HEADINGS: Final[dict[str, str]] = {
     "Pull": "[pull]",
     "SQLiteTarget": '[target] with kind = "sqlite"',
     "SQLServerTarget": '[target] with kind = "sqlserver"',
+    "AfterRun": "[[after_run]]",
     "Privacy": "[privacy]",
     "Endpoint": "[[endpoint]]",
     "Quarantine": "[quarantine]",
@@ -164,6 +166,8 @@ def describe_type(annotation: Any, limits: Iterable[object] = ()) -> str:
         return f"list of: {describe_type(arguments[0])}"
     if issubclass(annotation, Secret):
         return "secret"
+    if issubclass(annotation, Enum):
+        return ", ".join(f"``{json.dumps(member)}``" for member in annotation)
     if issubclass(annotation, BaseModel):
         keys = (f"{key} = {describe_type(f.annotation)}" for key, f in annotation.model_fields.items())
         return f"table: {', '.join(keys)}"

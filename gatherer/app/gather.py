@@ -10,6 +10,7 @@ from functools import partial
 from typing import Final
 
 from gatherer import __version__, config
+from gatherer.app.after_run import StepResult, take_steps
 from gatherer.app.resources import open_inbox, open_target, opt_out_words
 from gatherer.app.run_lock import hold_run_lock
 from gatherer.app.suppression import sync_suppression_list
@@ -50,6 +51,7 @@ class GatherResult:
     seconds: float = 0.0
     # What `keep_days` removed at the end of the run
     retention: RetentionResult = field(default_factory=RetentionResult)
+    steps: list[StepResult] = field(default_factory=list)  # of [[after_run]], those that were taken
 
     def add(self, result: InboxResult) -> None:
         """Add the result of one more inbox."""
@@ -68,8 +70,9 @@ class GatherResult:
 
     @property
     def exit_code(self) -> int:
-        """0, or the exit code of the inbox whose failure is most urgent."""
-        return worst_exit_code(result.exit_code for result in self.inboxes)
+        """0, or the exit code of the inbox whose failure is most urgent; 1 if only a step failed."""
+        step_failed = any(step.exit_code for step in self.steps)
+        return worst_exit_code(result.exit_code for result in self.inboxes) or int(step_failed)
 
 
 def gather_inboxes(
@@ -79,7 +82,7 @@ def gather_inboxes(
     dry_run: bool = False,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> GatherResult:
-    """Gather all inboxes, at most `limit` notifications together, then apply `[target] keep_days`.
+    """Gather all inboxes, at most `limit` notifications together, apply `[target] keep_days`, take the steps.
 
     Raises:
         LockHeldError: another run, replay or erasure is in progress.
@@ -107,6 +110,8 @@ def gather_inboxes(
                 # Again, because another machine may have erased people during the run.
                 sync_suppression_list(configuration, target, dry_run=dry_run)
                 result.retention = apply_retention(configuration.target, target)
+                if not dry_run:
+                    result.steps = take_steps(configuration, target)
                 return result
     except LockHeldError as held:
         if held.since is not None and timestamps.now() - held.since > LONGEST_RUN:

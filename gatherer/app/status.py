@@ -14,7 +14,7 @@ from gatherer.inbox.base import Bounds, Inbox
 from gatherer.model import timestamps
 from gatherer.model.errors import GathererError
 from gatherer.server.http import certificate
-from gatherer.targets.base import Target
+from gatherer.targets.base import Run, Target
 
 
 def status(configuration: Configuration) -> tuple[dict[str, Any], int]:
@@ -117,6 +117,16 @@ def _target_state(target: Target) -> dict[str, Any]:
             "exit_code": run.exit_code,
             "problem": run.problem,
         },
+        **({"after_run": {step.step: _step_state(step) for step in state.steps}} if state.steps else {}),
+    }
+
+
+def _step_state(step: Run) -> dict[str, Any]:
+    """Return how a step of `[[after_run]]` went last time."""
+    return {
+        "exit_code": step.exit_code,
+        "finished_at": timestamps.iso(step.finished_at),
+        "last_line": step.last_line,
     }
 
 

@@ -2,6 +2,7 @@
 
 import re
 import sys
+from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -51,7 +52,7 @@ def command(
     """Bring what is new in all inboxes into the target: one run, or runs on a schedule.
 
     An inbox that fails does not stop the others. The exit code is then 3 if a failure needs the operator,
-    else 75.
+    else 75. It is 1 if only a step of [[after_run]] failed: the rows are stored, and the next run takes the step again.
 
     \b
     Examples: gatherer gather
@@ -118,6 +119,7 @@ def _json(result: "GatherResult", *, dry_run: bool) -> dict[str, Any]:
             }
             for inbox in result.inboxes
         ],
+        **({"after_run": [asdict(step) for step in result.steps]} if result.steps else {}),
     }
 
 

@@ -1,5 +1,6 @@
 """The configuration: one TOML file, validated as a whole. Each section has its own module."""
 
+from gatherer.config.after_run import AfterRun
 from gatherer.config.endpoint import ApiKey, Basic, Endpoint
 from gatherer.config.file import (
     DEFAULT_NAME,
@@ -23,6 +24,7 @@ __all__ = [
     "ENVIRONMENT_VARIABLE",
     "SNS",
     "Admin",
+    "AfterRun",
     "ApiKey",
     "Basic",
     "Configuration",

@@ -8,9 +8,10 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any, Final
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, PrivateAttr, ValidationError, model_validator
 
 from gatherer.config import messages
+from gatherer.config.after_run import AfterRun, contradictions_of_steps
 from gatherer.config.base import Section
 from gatherer.config.endpoint import Endpoint, authentication_problems
 from gatherer.config.inboxes import ALONE, Inboxes, NamedInbox, OfferedInbox
@@ -49,12 +50,20 @@ class Configuration(Section):
     """The database that responses are written to."""
     endpoint: list[Endpoint] = []
     """The URLs that receive."""
+    after_run: list[AfterRun] = []
+    """What a run does when it has written rows."""
     quarantine: Quarantine = Quarantine()
     """What is stored of requests that did not authenticate."""
     admin: Admin = Admin()
     """Metrics for monitoring."""
     privacy: Privacy = Field(default_factory=dict, validate_default=True)
     """How erased people are recognised."""
+    _path: Path = PrivateAttr(Path(DEFAULT_NAME))
+
+    @property
+    def path(self) -> Path:
+        """The absolute path of the file."""
+        return self._path.absolute()
 
     @property
     def inbox(self) -> Inbox:
@@ -103,7 +112,9 @@ def _contradictions(values: dict[str, Any]) -> Iterator[str]:
     target, inboxes = values.get("target"), values.get("inbox")
     if isinstance(target, dict) and target.get("kind") == "sqlserver":
         yield from contradictions_of_sqlserver(target)
+    yield from contradictions_of_steps(values.get("after_run"), target)
     yield from _repetitions("endpoint", values.get("endpoint"), ("name", "path"))
+    yield from _repetitions("after_run", values.get("after_run"), ("name",))
     yield from _repetitions("inbox", inboxes, ("name", "path", "url"))
     if isinstance(target, dict) and target.get("path") is not None:
         tables = inboxes if isinstance(inboxes, list) else [inboxes]
@@ -162,11 +173,13 @@ def load(path: Path, *, secrets: bool | AbstractSet[str]) -> Configuration:
     areas = AREAS if secrets is True else secrets or frozenset()
     context = {"folder": path.absolute().parent, "secrets": areas}
     try:
-        return Configuration.model_validate(values, context=context)
+        configuration = Configuration.model_validate(values, context=context)
     except ValidationError as errors:
         problems = [messages.of_value(dict(error), Configuration) for error in errors.errors()]
         problems += _problems_between_keys(values)
         raise InvalidConfigurationError(path, list(dict.fromkeys(problems))) from None
+    configuration._path = path  # noqa: SLF001 - of the class above
+    return configuration
 
 
 def _problems_between_keys(values: dict[str, Any]) -> Iterator[str]:

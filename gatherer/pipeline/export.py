@@ -236,8 +236,8 @@ def _ferg_row(row: dict[str, Any], layout: Layout) -> list[Any]:
 class Cursor:
     """The end of the last export with a name, kept in a file for the next one."""
 
-    def __init__(self, folder: Path, name: str) -> None:
-        """Use the cursor `name` in `folder`.
+    def __init__(self, folder: Path, name: str, *, kind: str = "export") -> None:
+        """Use the cursor `name` of that kind in `folder`.
 
         Raises:
             ConfigurationError: `name` has characters that are not allowed.
@@ -245,7 +245,7 @@ class Cursor:
         """
         if not _CURSOR_NAME.fullmatch(name):
             raise ConfigurationError(f"{name!r} is not a name: use up to 64 letters, digits, - and _")
-        self._path = folder / f"export-{name}.json"
+        self._path = folder / f"{kind}-{name}.json"
 
     def read(self) -> datetime | None:
         """Return the end of the last export, a time of writing rows; None before the first export.

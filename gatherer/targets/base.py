@@ -61,7 +61,7 @@ class Outcome:
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """One row of the table `gather_run`: what one run did."""
+    """One row of the table `gather_run`: what one run did with one inbox, or one step of `[[after_run]]`."""
 
     started_at: datetime
     finished_at: datetime
@@ -75,15 +75,18 @@ class Run:
     rejected: int
     exit_code: int
     problem: str | None
+    step: str | None = None  # the name of the step
+    last_line: str | None = None  # of the output of the step
 
 
 @dataclass(frozen=True, kw_only=True)
 class TargetStatus:
-    """How many rows a target has, and its last run."""
+    """How many rows a target has, its last run, and the steps after it."""
 
     rows: dict[str, int]  # by table
     rejected_open: int  # rejections that are not resolved
     last_run: Run | None
+    steps: list[Run]  # the last row of each step of `[[after_run]]`
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,8 +94,9 @@ class Export:
     """Which responses to export. Each range includes its start and excludes its end."""
 
     # response: the table. campaign: with the columns of message_map. opt_out: the current state of each person.
-    # window: how many responses were written. endpoint: one row if the endpoint has responses.
-    view: Literal["response", "campaign", "opt_out", "window", "endpoint"] = "response"
+    # window: how many responses were written. endpoint: one row if the endpoint has responses. changes: one row if
+    # anything was written to any table of facts or to message_map.
+    view: Literal["response", "campaign", "opt_out", "window", "endpoint", "changes"] = "response"
     since: datetime = timestamps.EARLIEST  # occurred at or after
     until: datetime = timestamps.LATEST  # occurred before
     changed_from: datetime = timestamps.EARLIEST  # last written at or after
@@ -158,7 +162,7 @@ class Target(Protocol):
         """Insert the row of a run."""
 
     def status(self) -> TargetStatus:
-        """Return the number of rows by table, and the last run."""
+        """Return the number of rows by table, the last run, and the last time of each step."""
 
     def horizon(self) -> datetime:
         """Return a time (aware UTC): no later transaction writes an earlier `changed_at`."""

@@ -507,6 +507,12 @@ def _split_off(text: str, section: str = "#[target]") -> tuple[str, str]:
     return text[:start] + text[end:], "\n".join(line[1:] for line in block.splitlines())
 
 
+def test_the_steps_of_the_example_are_valid(tmp_path: Path) -> None:
+    _, steps = _split_off(EXAMPLE.read_text(encoding="utf-8"), "#[[after_run]]")
+    target = '[target]\nkind = "sqlserver"\nserver = "s"\ndatabase = "d"\n'
+    assert [step.name for step in load(tmp_path, target + steps).after_run] == ["ferg-file", "ferg", "load"]
+
+
 def test_the_sql_server_target_of_the_example_is_valid(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -724,6 +730,7 @@ def test_each_commented_key_of_the_example_is_valid_when_enabled(
     text, _ = _split_off(EXAMPLE.read_text(encoding="utf-8"))
     text, _ = _split_off(text, "#[pull]")
     text, _ = _split_off(text, "#[[inbox]]")
+    text, _ = _split_off(text, "#[[after_run]]")
     keys = [
         line
         for line in text.splitlines()

@@ -16,19 +16,31 @@ RUN_COLUMNS: Final = tuple(field.name for field in dataclasses.fields(Run))
 
 
 def status(connection: sqlite3.Connection) -> TargetStatus:
-    """Return the number of rows by table, and the last run."""
+    """Return the number of rows by table, the last run, and the last time of each step."""
     tables = [*(record.table for record in TABLES), Rejected.table]
     execute = connection.execute
     rows = {table: execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in tables}
     rejected = execute("SELECT count(*) FROM rejected WHERE resolved_at IS NULL").fetchone()[0]
-    row = execute(f"SELECT {', '.join(RUN_COLUMNS)} FROM gather_run ORDER BY id DESC LIMIT 1").fetchone()
-    run = None
-    if row is not None:
-        values = dict(zip(RUN_COLUMNS, row, strict=True))
-        for name in ("started_at", "finished_at"):
-            values[name] = sql_datetime.parse(values[name])
-        run = Run(**values)
-    return TargetStatus(rows=rows, rejected_open=rejected, last_run=run)
+    runs = [
+        _run(row)
+        for row in execute(
+            f"SELECT {', '.join(RUN_COLUMNS)} FROM gather_run WHERE id IN "
+            "(SELECT max(id) FROM gather_run GROUP BY step) ORDER BY id"
+        )
+    ]
+    return TargetStatus(
+        rows=rows,
+        rejected_open=rejected,
+        last_run=next((run for run in runs if run.step is None), None),
+        steps=[run for run in runs if run.step is not None],
+    )
+
+
+def _run(row: tuple[Any, ...]) -> Run:
+    values = dict(zip(RUN_COLUMNS, row, strict=True))
+    for name in ("started_at", "finished_at"):
+        values[name] = sql_datetime.parse(values[name])
+    return Run(**values)
 
 
 def export(connection: sqlite3.Connection, selection: Export) -> Iterator[list[dict[str, Any]]]:

@@ -50,6 +50,5 @@ def record_run(session: Session, schema: str, run: Run) -> None:
     values = dataclasses.asdict(run)
     for name in ("started_at", "finished_at"):
         values[name] = sql_datetime.text(values[name])
-    values["problem"] = values["problem"] or ""
     (insert,) = batches("insert_gather_run", schema)
-    session.run(insert, *values.values())
+    session.run(insert, *("" if value is None else value for value in values.values()))

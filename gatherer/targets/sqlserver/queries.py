@@ -18,25 +18,24 @@ _RUN_SELECTION = ", ".join(f"[{name}]" for name in _RUN_COLUMNS)
 
 
 def status(session: Session, schema: str) -> TargetStatus:
-    """Return the number of rows by table, and the last run."""
+    """Return the number of rows by table, the last run, and the last time of each step."""
 
     def count(table: str) -> int:
         ((row,),) = session.run(placed(f"SELECT COUNT_BIG(*) AS counted FROM {table}", schema))
         return int(row.counted)
 
-    (runs,) = session.run(
-        placed(f"SELECT TOP (1) {_RUN_SELECTION} FROM $(schema).gather_run ORDER BY id DESC", schema)
+    last_ids = "SELECT MAX(id) FROM $(schema).gather_run GROUP BY step"
+    (rows,) = session.run(
+        placed(
+            f"SELECT {_RUN_SELECTION} FROM $(schema).gather_run WHERE id IN ({last_ids}) ORDER BY id", schema
+        )
     )
-    run = None
-    if runs:
-        values = dict(zip(_RUN_COLUMNS, runs[0], strict=True))
-        for name in ("started_at", "finished_at"):
-            values[name] = values[name].replace(tzinfo=UTC)
-        run = Run(**values)
+    runs = [Run(**as_dictionary(row)) for row in rows]
     return TargetStatus(
         rows={table: count(f"$(schema).{table}") for table in WITH_KEYS},
         rejected_open=count("$(schema).rejected WHERE resolved_at IS NULL"),
-        last_run=run,
+        last_run=next((run for run in runs if run.step is None), None),
+        steps=[run for run in runs if run.step is not None],
     )
 
 

@@ -211,7 +211,7 @@ CREATE TABLE inbox_position (
     changed_at      TEXT NOT NULL
 ) WITHOUT ROWID;
 
--- One run of `gatherer gather`.
+-- One run of `gatherer gather` over one inbox, or one step after it.
 CREATE TABLE gather_run (
     id          INTEGER PRIMARY KEY,
     started_at  TEXT NOT NULL,
@@ -225,7 +225,9 @@ CREATE TABLE gather_run (
     duplicates  INTEGER NOT NULL,
     rejected    INTEGER NOT NULL,
     exit_code   INTEGER NOT NULL,
-    problem     TEXT
+    problem     TEXT,
+    step        TEXT,              -- NULL, or the step of [[after_run]] that this row is about
+    last_line   TEXT               -- of the output of the step
 );
 
 -- Filled by the site: which campaign, communication and person a message belongs to. Rows may come
@@ -245,6 +247,7 @@ CREATE TABLE message_map (
 );
 CREATE UNIQUE INDEX message_map_message ON message_map (message_id) WHERE message_id IS NOT NULL;
 CREATE INDEX message_map_reference ON message_map (client_reference) WHERE client_reference IS NOT NULL;
+CREATE INDEX message_map_inserted ON message_map (inserted_at);
 CREATE INDEX message_map_phone ON message_map (phone, sent_at) WHERE phone IS NOT NULL;
 
 -- What stays of an erased person: enough to recognise the person's data, not to find out who it was.

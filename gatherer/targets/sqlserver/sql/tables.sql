@@ -300,7 +300,7 @@ CREATE TABLE $(schema).inbox_position (
 );
 GO
 
--- One run of `gatherer gather`.
+-- One run of `gatherer gather` over one inbox, or one step of [[after_run]] after it.
 IF OBJECT_ID(N'$(schema).gather_run', N'U') IS NULL
 CREATE TABLE $(schema).gather_run (
     id          bigint IDENTITY(1, 1) NOT NULL,  -- counts up in the order of insertion
@@ -308,14 +308,16 @@ CREATE TABLE $(schema).gather_run (
     finished_at datetime2(3) NOT NULL,  -- by the same clock
     host        nvarchar(255) NOT NULL,  -- that machine
     version     nvarchar(64) NOT NULL,  -- of gatherer
-    inbox_id    nvarchar(64) COLLATE Latin1_General_BIN2 NOT NULL,  -- the inbox; '' if it could not be opened
+    inbox_id    nvarchar(64) COLLATE Latin1_General_BIN2 NOT NULL,  -- the inbox; '' if it could not be opened, and for a step
     [read]      int NOT NULL,  -- notifications that were read
     inserted    int NOT NULL,  -- new rows
     filled      int NOT NULL,  -- rows to which another delivery of the same fact added something
     duplicates  int NOT NULL,  -- facts that changed no row
     rejected    int NOT NULL,  -- new rejections
-    exit_code   int NOT NULL,  -- 0, or the code of the error that ended the run for this inbox
+    exit_code   int NOT NULL,  -- 0, or the code of the error that ended the run for this inbox; of a step: its exit code
     problem     nvarchar(max) NULL,  -- that error
+    step        nvarchar(64) COLLATE Latin1_General_BIN2 NULL,  -- the name of the step; NULL: the run itself
+    last_line   nvarchar(max) NULL,  -- of the output of the step
     CONSTRAINT gather_run_pk PRIMARY KEY CLUSTERED (id)
 );
 GO
@@ -342,6 +344,8 @@ IF NOT EXISTS (SELECT 1 FROM sys.indexes WHERE object_id = OBJECT_ID(N'$(schema)
     CREATE UNIQUE INDEX message_map_message ON $(schema).message_map (message_id) WHERE message_id IS NOT NULL;
 IF NOT EXISTS (SELECT 1 FROM sys.indexes WHERE object_id = OBJECT_ID(N'$(schema).message_map') AND name = N'message_map_reference')
     CREATE INDEX message_map_reference ON $(schema).message_map (client_reference) WHERE client_reference IS NOT NULL;
+IF NOT EXISTS (SELECT 1 FROM sys.indexes WHERE object_id = OBJECT_ID(N'$(schema).message_map') AND name = N'message_map_inserted')
+    CREATE INDEX message_map_inserted ON $(schema).message_map (inserted_at);
 IF NOT EXISTS (SELECT 1 FROM sys.indexes WHERE object_id = OBJECT_ID(N'$(schema).message_map') AND name = N'message_map_phone')
     CREATE INDEX message_map_phone ON $(schema).message_map (phone, sent_at) WHERE phone IS NOT NULL;
 GO

@@ -1,0 +1,198 @@
+"""`[[after_run]]`: the steps of a run when rows are new. A step that fails changes no row, and is taken again.
+
+A step has a cursor, as an export does: up to which time of writing rows it has succeeded. So a run also takes the steps
+that an earlier run missed, because they failed or because the machine went down.
+"""
+
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+from gatherer import __version__
+from gatherer.config import AfterRun, Configuration, SQLServerTarget
+from gatherer.model import timestamps
+from gatherer.model.errors import GathererError
+from gatherer.pipeline.export import Cursor
+from gatherer.targets.base import Export, Run, Target
+
+log = logging.getLogger(__name__)
+
+TIMED_OUT: Final = 124  # exit codes as of timeout(1) and the shells
+NOT_STARTED: Final = 127
+FAILED: Final = 1  # SQL has no exit code
+_TAIL_BYTES: Final = 4096
+_LONGEST_LINE: Final = 500  # characters
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepResult:
+    """How one step went."""
+
+    name: str
+    exit_code: int
+    last_line: str  # of its output; empty if there was none
+    seconds: float
+
+
+def take_steps(configuration: Configuration, target: Target) -> list[StepResult]:
+    """Take each step of `[[after_run]]` that is due, log it and record it in `gather_run`.
+
+    Raises:
+        GathererError: the target cannot be read. The next run takes the steps.
+
+    """
+    if not configuration.after_run:
+        return []
+    horizon = target.horizon()
+    results = []
+    for step in configuration.after_run:
+        cursor = Cursor(configuration.target.state_folder, step.name, kind="after-run")
+        try:
+            if step.always or _has_changes(target, cursor.read(), horizon):
+                results.append(_take(configuration, target, step))
+                if results[-1].exit_code == 0:
+                    cursor.write(horizon)
+        except GathererError as error:  # the next steps are taken all the same
+            log.error("step %s: %s", step.name, error)
+            results.append(
+                StepResult(name=step.name, exit_code=error.exit_code, last_line=str(error), seconds=0.0)
+            )
+    return results
+
+
+def _has_changes(target: Target, since: datetime | None, until: datetime) -> bool:
+    changes = Export(view="changes", changed_from=since or timestamps.EARLIEST, changed_to=until)
+    return bool(list(target.export(changes)))
+
+
+def _take(configuration: Configuration, target: Target, step: AfterRun) -> StepResult:
+    started_at = timestamps.now()
+    try:
+        if step.sql is not None:
+            exit_code, output = _execute(configuration, step.sql, step.timeout_seconds)
+        else:
+            command = step.command or _export_command(configuration, step)
+            exit_code, output = _run(command, step.timeout_seconds, configuration.path.parent)
+    except (GathererError, OSError) as error:
+        exit_code, output = getattr(error, "exit_code", FAILED), str(error)
+    finished_at = timestamps.now()
+    result = StepResult(
+        name=step.name,
+        exit_code=exit_code,
+        last_line=_last_line(output),
+        seconds=(finished_at - started_at).total_seconds(),
+    )
+    level = logging.ERROR if exit_code else logging.INFO
+    log.log(level, "step %s: exit code %d: %s", step.name, exit_code, result.last_line or "no output")
+    _record(target, result, started_at, finished_at)
+    return result
+
+
+def _record(target: Target, result: StepResult, started_at: datetime, finished_at: datetime) -> None:
+    run = Run(
+        started_at=started_at,
+        finished_at=finished_at,
+        host=socket.gethostname(),
+        version=__version__,
+        inbox_id="",
+        read=0,
+        inserted=0,
+        filled=0,
+        duplicates=0,
+        rejected=0,
+        exit_code=result.exit_code,
+        problem=None,
+        step=result.name,
+        last_line=result.last_line or None,
+    )
+    try:
+        target.record_run(run)
+    except GathererError as error:
+        log.warning("step %s could not be recorded in gather_run: %s", result.name, error)
+
+
+def _execute(configuration: Configuration, sql: str, timeout_seconds: int) -> tuple[int, str]:
+    """Execute `sql` in a connection of its own, once, and return 0 and no output.
+
+    Raises:
+        GathererError: it failed, or took too long; the server rolls back what it had not committed.
+
+    """
+    from gatherer.app.resources import sqlserver_access
+    from gatherer.targets.sqlserver.errors import translate_errors
+    from gatherer.targets.sqlserver.session import Session
+
+    assert isinstance(configuration.target, SQLServerTarget)  # noqa: S101 - the configuration is checked
+    session = Session(replace(sqlserver_access(configuration.target), query_timeout_seconds=timeout_seconds))
+    with translate_errors(session.name):
+        try:
+            session.run(sql)
+        finally:
+            session.disconnect()
+    return 0, ""
+
+
+def _export_command(configuration: Configuration, step: AfterRun) -> list[str]:
+    """Return the command line of the export: in a process of its own, it can be ended after its time."""
+    assert step.export is not None  # noqa: S101 - one of the three kinds
+    command = [sys.executable, "-P", "-m", "gatherer", "--config", str(configuration.path), "export"]
+    for name, value in ({"since_last": step.name} | step.export.model_dump(exclude_defaults=True)).items():
+        option = f"--{name.replace('_', '-')}"
+        if value is True:
+            command.append(option)
+        else:
+            command += [f"{option}={part}" for part in (value if isinstance(value, list) else [value])]
+    return command
+
+
+def _run(command: list[str], timeout_seconds: int, folder: Path) -> tuple[int, str]:
+    """Run `command` in `folder`, and return its exit code and the end of its output."""
+    with (
+        tempfile.TemporaryFile() as output
+    ):  # not a pipe: a child that outlives the command would hold it open
+        try:
+            process = subprocess.Popen(  # noqa: S603 - the operator configured it
+                command,
+                cwd=folder,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # has no effect on Windows
+            )
+        except OSError as error:
+            return NOT_STARTED, f"{command[0]} cannot be started: {error.strerror or error}"
+        try:
+            exit_code = process.wait(timeout_seconds)
+        except subprocess.TimeoutExpired:
+            return TIMED_OUT, f"ended after {timeout_seconds} s: it had not finished"
+        finally:
+            if process.poll() is None:
+                _kill_with_children(process)
+        output.seek(max(0, output.seek(0, os.SEEK_END) - _TAIL_BYTES))
+        # Windows returns 32 bits without a sign.
+        return (exit_code + 2**31) % 2**32 - 2**31, output.read().decode("utf-8", "replace")
+
+
+def _kill_with_children(process: subprocess.Popen[bytes]) -> None:
+    if sys.platform == "win32":
+        taskkill = ["taskkill", "/F", "/T", "/PID", str(process.pid)]
+        subprocess.run(taskkill, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)  # noqa: S603
+        process.kill()
+    else:
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def _last_line(output: str) -> str:
+    """Return the last line of `output` that is not empty, without control characters and not too long."""
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    line = lines[-1] if lines else ""
+    return "".join(character if character.isprintable() else " " for character in line)[:_LONGEST_LINE]
