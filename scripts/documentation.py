@@ -22,9 +22,11 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from gatherer import config, providers
+from gatherer.config.mapping import JsonPointer
 from gatherer.config.secret import Secret
-from gatherer.model.records import TABLES
+from gatherer.model.records import TABLES, Kind
 from gatherer.providers.base import Provider
+from gatherer.providers.pointer import Pointer
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 DOCS: Final = ROOT / "docs"
@@ -51,6 +53,8 @@ HEADINGS: Final[dict[str, str]] = {
     "AfterRun": "[[after_run]]",
     "Privacy": "[privacy]",
     "Endpoint": "[[endpoint]]",
+    "JSONMapping": "[endpoint.mapping]",
+    "Case": "[[endpoint.mapping.case]]",
     "Quarantine": "[quarantine]",
     "Admin": "[admin]",
 }
@@ -163,11 +167,21 @@ def describe_type(annotation: Any, limits: Iterable[object] = ()) -> str:
     if origin is Literal:
         return ", ".join(f"``{json.dumps(argument)}``" for argument in arguments)
     if origin is list:
+        if arguments[0] in (Pointer, JsonPointer):
+            return "pointer or list of pointers"
         return f"list of: {describe_type(arguments[0])}"
+    if origin is dict:
+        return f"table: {describe_type(arguments[0])} = {describe_type(arguments[1])}"
+    if issubclass(annotation, Pointer):
+        return "pointer"
+    if issubclass(annotation, Kind):
+        return "a kind"
     if issubclass(annotation, Secret):
         return "secret"
     if issubclass(annotation, Enum):
         return ", ".join(f"``{json.dumps(member)}``" for member in annotation)
+    if issubclass(annotation, BaseModel) and annotation.__name__ in HEADINGS:
+        return f"table: ``{HEADINGS[annotation.__name__]}``"
     if issubclass(annotation, BaseModel):
         keys = (f"{key} = {describe_type(f.annotation)}" for key, f in annotation.model_fields.items())
         return f"table: {', '.join(keys)}"
@@ -208,7 +222,7 @@ def configuration_reference() -> str:
     """Return the page of the configuration, from the models and the docstrings of their fields."""
     models = [
         model for field in config.Configuration.model_fields.values() for model in sections(field.annotation)
-    ]
+    ] + [config.JSONMapping, config.Case]
     if {model.__name__ for model in models} != set(HEADINGS):
         raise ValueError("HEADINGS in scripts/documentation.py has other sections than the configuration")
     models.sort(key=lambda model: list(HEADINGS).index(model.__name__))
@@ -222,6 +236,7 @@ def configuration_reference() -> str:
             (f"``{field.alias or key}``", describe_type(field.annotation, field.metadata), describe_default(field),
              inline(" ".join((field.description or "").split())))
             for key, field in model.model_fields.items()
+            if model is not config.Case or key not in config.JSONMapping.model_fields
         ]  # fmt: skip
         if model is config.Endpoint:
             rows += provider_secrets()

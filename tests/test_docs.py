@@ -76,11 +76,13 @@ def test_each_key_of_the_configuration_has_a_description() -> None:
 
 
 def test_the_reference_of_the_configuration_has_each_key_of_the_example() -> None:
-    """Both have the same keys."""
+    """Both have the same keys, but for those of a mapping, of which the example has a few."""
     reference = documentation.generated_pages()[documentation.DOCS / "reference" / "configuration.rst"]
     described = set(re.findall(r"^   \* - ``([a-z_]+)``$", reference, re.MULTILINE))
     written = set(re.findall(r"^#?([a-z_]+) = ", example.text(), re.MULTILINE))
-    assert written == described
+    of_mappings = {*config.JSONMapping.model_fields, *config.Case.model_fields}
+    assert of_mappings | written <= described
+    assert described - of_mappings <= written
 
 
 def test_the_reference_of_the_tables_has_each_table_and_column() -> None:

@@ -10,6 +10,7 @@ from gatherer.config.base import is_loopback
 from gatherer.config.messages import key_path, with_home
 from gatherer.config.secret import secrets_in
 from gatherer.files import permissions
+from gatherer.providers import mapped_json
 from gatherer.server.http import certificate
 
 SHORTEST_SECRET: Final = 16  # characters
@@ -83,6 +84,11 @@ def exposed_files(configuration: Configuration, path: Path) -> list[str]:
 def _about_endpoint(endpoint: Endpoint) -> Iterator[str]:
     if endpoint.unauthenticated:
         yield "it is unauthenticated: every client that finds the URL can send requests to it"
+    if endpoint.provider == mapped_json.NAME and endpoint.mapping is None:
+        yield (
+            "it has no mapping: `gatherer serve` needs none, but `gatherer gather` rejects its notifications until its "
+            "configuration, on the machine that gathers, has one"
+        )
     provider = providers.get(endpoint.provider)
     if provider.verifies_url and endpoint.verify_token is None:
         yield (

@@ -11,7 +11,7 @@ from typing import Final
 
 from gatherer import __version__, config
 from gatherer.app.after_run import StepResult, take_steps
-from gatherer.app.resources import open_inbox, open_target, opt_out_words
+from gatherer.app.resources import notification_decoder, open_inbox, open_target, opt_out_words
 from gatherer.app.run_lock import hold_run_lock
 from gatherer.app.suppression import sync_suppression_list
 from gatherer.config import Configuration
@@ -91,7 +91,7 @@ def gather_inboxes(
             in its result.
 
     """
-    words = opt_out_words(configuration)
+    decode, words = notification_decoder(configuration), opt_out_words(configuration)
     try:
         with hold_run_lock(configuration):
             # The only inbox is opened first, so that no target is created beside a missing inbox.
@@ -101,6 +101,7 @@ def gather_inboxes(
                 gather = partial(
                     gather_inbox,
                     target=target,
+                    decode=decode,
                     opt_out_words=words,
                     erased=sync_suppression_list(configuration, target, dry_run=dry_run),
                     dry_run=dry_run,

@@ -5,7 +5,13 @@ from contextlib import nullcontext
 
 from gatherer import providers
 from gatherer.app.gather import apply_retention
-from gatherer.app.resources import check_endpoint, open_inbox, open_target, opt_out_words
+from gatherer.app.resources import (
+    check_endpoint,
+    notification_decoder,
+    open_inbox,
+    open_target,
+    opt_out_words,
+)
 from gatherer.app.run_lock import require_run_lock
 from gatherer.app.suppression import sync_suppression_list
 from gatherer.config import Configuration
@@ -47,7 +53,7 @@ def replay(
     needs_inbox = selection is not None or rebuild
     if needs_inbox and inbox_name is None and len(inboxes) > 1:
         raise ConfigurationError(f"there are several inboxes; choose one with --inbox: {', '.join(inboxes)}")
-    words = opt_out_words(configuration)
+    decode, words = notification_decoder(configuration), opt_out_words(configuration)
     run_lock = nullcontext() if dry_run else require_run_lock(configuration)
     with run_lock, open_target(configuration, dry_run=dry_run) as target:
         erased = sync_suppression_list(configuration, target, dry_run=dry_run)
@@ -58,6 +64,7 @@ def replay(
                 inbox,
                 target,
                 selection,
+                decode=decode,
                 opt_out_words=words,
                 erased=erased,
                 provider=provider,

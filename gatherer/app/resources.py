@@ -7,12 +7,14 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from gatherer import config
-from gatherer.config import Configuration
+from gatherer import config, providers
+from gatherer.config import Configuration, Endpoint
 from gatherer.config.secret import InboxSecret, PrivacySecret, Secret, TargetSecret
 from gatherer.inbox.base import Bounds, Inbox, Selection
 from gatherer.model import opt_outs
 from gatherer.model.errors import ConfigurationError
+from gatherer.providers import mapped_json
+from gatherer.providers.base import Decode
 from gatherer.targets.base import Target
 
 if TYPE_CHECKING:
@@ -178,6 +180,30 @@ def opt_out_words(configuration: Configuration) -> opt_outs.Words:
         endpoint.name: opt_outs.normalised(endpoint.opt_out_keywords) for endpoint in configuration.endpoint
     }
     return lambda endpoint: words[endpoint] if endpoint in words else opt_outs.default_words(endpoint)
+
+
+def find_endpoint(configuration: Configuration, name: str) -> Endpoint:
+    """Return the endpoint called `name`.
+
+    Raises:
+        ConfigurationError: there is none.
+
+    """
+    for endpoint in configuration.endpoint:
+        if endpoint.name == name:
+            return endpoint
+    names = ", ".join(endpoint.name for endpoint in configuration.endpoint) or "none"
+    raise ConfigurationError(f"there is no endpoint {name!r}; the configuration has: {names}")
+
+
+def notification_decoder(configuration: Configuration) -> Decode:
+    """Return the function that decodes notifications as the endpoints in `configuration` say."""
+    mapped = {
+        (endpoint.name, endpoint.provider): mapped_json.decoder(endpoint.mapping.body_mapping(endpoint.name))
+        for endpoint in configuration.endpoint
+        if endpoint.mapping is not None
+    }
+    return partial(providers.decode, endpoint_decoders=mapped) if mapped else providers.decode
 
 
 @contextmanager

@@ -3,10 +3,11 @@
 import logging
 import sys
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from gatherer.app.resources import opt_out_words
+from gatherer.app.resources import notification_decoder, opt_out_words
 from gatherer.config import Configuration, example
 from gatherer.model import timestamps
 from gatherer.model.errors import ConfigurationError
@@ -112,7 +113,11 @@ def decoder(configuration: Configuration, erased: Erased | None = None) -> "Deco
     """Return a function that decodes notifications as a run does, and leaves out the people in `erased`."""
     from gatherer.pipeline.decode import decode_batch
 
-    words = opt_out_words(configuration)
-    return lambda notifications: decode_batch(
-        notifications, frozenset(), opt_out_words=words, erased=erased, max_facts=sys.maxsize
+    return partial(
+        decode_batch,
+        open_rejections=frozenset(),
+        decode=notification_decoder(configuration),
+        opt_out_words=opt_out_words(configuration),
+        erased=erased,
+        max_facts=sys.maxsize,
     )

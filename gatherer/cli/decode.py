@@ -9,6 +9,7 @@ import click
 
 if TYPE_CHECKING:
     from gatherer.model.records import Record, Rejected
+    from gatherer.providers.base import Decode
 
 BRIEF = [
     "kind",
@@ -30,35 +31,63 @@ BRIEF = [
     "files", nargs=-1, type=click.Path(dir_okay=False, allow_dash=True, path_type=Path), metavar="[FILE…|-]"
 )
 @click.option("--json", "as_json", is_flag=True, help="All fields instead of the most telling ones.")
-def command(provider: str, files: tuple[Path, ...], *, as_json: bool) -> None:
+@click.option(
+    "--endpoint", metavar="NAME", help="Decode with the mapping of this endpoint of the configuration."
+)
+@click.pass_obj
+def command(
+    config_path: Path | None, provider: str, files: tuple[Path, ...], *, as_json: bool, endpoint: str | None
+) -> None:
     """Show what payload files mean: one JSON line per record and per rejection.
 
-    Needs no configuration and touches no database. Exits 0 for any content of the files.
+    Needs no configuration, except for the provider json, and touches no database. Exits 0 for any content of the
+    files.
 
     \b
     Examples: gatherer decode meta payload.json
               curl -s https://example.org/sample | gatherer decode meta - --json
+              gatherer --config gatherer.toml decode json --endpoint courier payload.json
     """
     from gatherer import providers
     from gatherer.cli.output import print_json
     from gatherer.model import timestamps
     from gatherer.model.errors import ConfigurationError
     from gatherer.model.notification import Notification
+    from gatherer.providers import mapped_json
 
     providers.get(provider)
+    decode: Decode = providers.decode
+    if endpoint is not None:
+        decode = _decoder(config_path, provider, endpoint)
+    elif provider == mapped_json.NAME:
+        raise ConfigurationError(
+            "the provider json needs a mapping: choose the endpoint that has it with --endpoint"
+        )
     received_at = timestamps.now()
     for number, file in enumerate(files or (Path("-"),), start=1):
         try:
             body = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
         except OSError as error:
             raise ConfigurationError(f"{file} cannot be read: {error.strerror}") from None
-        notification = Notification(number, "", received_at, "decode", provider, body)
-        for fact in providers.decode(notification):
+        notification = Notification(number, "", received_at, endpoint or "decode", provider, body)
+        for fact in decode(notification):
             line = describe(fact)
             if not as_json:
                 brief = (*BRIEF, "path", "reason") if line["kind"] == "rejected" else BRIEF
                 line = {name: line.get(name) for name in brief}
             print_json(line)
+
+
+def _decoder(config_path: Path | None, provider: str, endpoint: str) -> "Decode":
+    """Return the function that decodes notifications of `provider` as the configuration of `endpoint` says."""
+    from gatherer.app.resources import find_endpoint, load, notification_decoder
+    from gatherer.model.errors import ConfigurationError
+
+    configuration = load(config_path, secrets=False)
+    configured = find_endpoint(configuration, endpoint).provider
+    if configured != provider:
+        raise ConfigurationError(f"the provider of the endpoint {endpoint!r} is {configured}, not {provider}")
+    return notification_decoder(configuration)
 
 
 # The fields that the description of every record has: scripts can rely on them.

@@ -11,6 +11,7 @@ from gatherer.config.file import (
     load,
 )
 from gatherer.config.inboxes import ALONE, NamedInbox, OfferedInbox
+from gatherer.config.mapping import Case, JSONMapping
 from gatherer.config.monitoring import Admin, Quarantine
 from gatherer.config.privacy import Privacy
 from gatherer.config.pull import Pull
@@ -27,11 +28,13 @@ __all__ = [
     "AfterRun",
     "ApiKey",
     "Basic",
+    "Case",
     "Configuration",
     "Endpoint",
     "EventGrid",
     "Inbox",
     "InvalidConfigurationError",
+    "JSONMapping",
     "NamedInbox",
     "OfferedInbox",
     "Privacy",

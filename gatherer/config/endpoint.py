@@ -18,10 +18,12 @@ from pydantic import (
 from gatherer import providers
 from gatherer.config import messages
 from gatherer.config.base import Section
+from gatherer.config.mapping import JSONMapping
 from gatherer.config.relays import SNS, EventGrid
 from gatherer.config.secret import Secret
 from gatherer.model import opt_outs
 from gatherer.model.errors import ConfigurationError
+from gatherer.providers import mapped_json
 
 # The ways to authenticate that every endpoint has, in addition to the secrets that its provider declares.
 _COMMON_WAYS: Final = ("url_key", "bearer_tokens", "basic", "api_key", "sns", "allow_ips")
@@ -105,6 +107,8 @@ class Endpoint(Section):
     `gatherer quarantine` releases it."""
     opt_out_keywords: list[str] = list(opt_outs.DEFAULT_KEYWORDS)
     """A reply of exactly one of these words is recorded as an opt-out, too. An empty list turns that off."""
+    mapping: JSONMapping | None = None
+    """For `provider = "json"`: where the elements of a body are, and what they mean. `gather` reads it, `serve` does not."""
 
     @model_validator(mode="before")
     @classmethod
@@ -159,6 +163,8 @@ class Endpoint(Section):
     def _authenticated(self) -> "Endpoint":
         for problem in authentication_problems(dict(self)):
             raise ValueError(problem)
+        if self.mapping is not None and self.provider != mapped_json.NAME:
+            raise ValueError(f'a mapping needs provider = "{mapped_json.NAME}"')
         return self
 
     @property

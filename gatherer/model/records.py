@@ -192,7 +192,7 @@ class Reason(StrEnum):
     SHAPE = "shape"  # JSON, but not the provider's envelope
     ELEMENT = "element"  # one element is not what it claims to be
     MISSING_ID = "missing_id"  # an element without the id that would make it a fact
-    UNKNOWN_PROVIDER = "unknown_provider"  # stored for a provider that this installation does not have
+    UNKNOWN_PROVIDER = "unknown_provider"  # a provider, or a mapping, that this installation does not have
     DECODER = "decoder"  # the decoder itself failed: a defect of gatherer
     LIMIT = "limit"  # more elements or rejections than one notification may have
     REFUSED = "refused"  # the target did not accept the record

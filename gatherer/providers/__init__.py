@@ -38,6 +38,7 @@ BUILT_IN: Final = {
     "enablex": "gatherer.providers.enablex",
     "twilio": "gatherer.providers.twilio",
     "infobip": "gatherer.providers.infobip",
+    "json": "gatherer.providers.mapped_json",
 }
 _MARKS: Final = (b"{", b"[", b",", b"&", b"%")
 GROUP: Final = "gatherer.providers"

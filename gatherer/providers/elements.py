@@ -177,9 +177,18 @@ def _digits(value: object, name: str) -> str:
         return str(value)
     if type(value) is float and value.is_integer() and abs(value) < _EXACT_BELOW:
         return str(int(value))  # 1.5e15 written by a relay: never an exponent in an id
-    raise ElementError(f"{name} is {_describe(value)}, not a text or a whole number")
+    raise ElementError(f"{name} is {describe(value)}, not a text or a whole number")
 
 
-def _describe(value: object) -> str:
-    names = {dict: "an object", list: "a list", bool: "a boolean", float: "a fraction", str: "a text"}
+def describe(value: object) -> str:
+    """Return what `value` is, for an error, as in “a list”."""
+    names = {
+        dict: "an object",
+        list: "a list",
+        bool: "a boolean",
+        int: "a number",
+        float: "a fraction",
+        str: "a text",
+        type(None): "null",
+    }
     return names.get(type(value), type(value).__name__)

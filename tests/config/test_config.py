@@ -753,6 +753,8 @@ def test_each_commented_key_of_the_example_is_valid_when_enabled(
         declaring = [name for name in providers.names() if key[1:].split()[0] in providers.get(name).secrets]
         if declaring:
             enabled = enabled.replace('provider = "meta"', f'provider = "{declaring[0]}"')
+        if key.startswith("#mapping"):
+            enabled = enabled.replace('provider = "meta"', 'provider = "json"')
         if "unauthenticated" in key:
             enabled = enabled.replace("url_key =", "#url_key =")
         load(tmp_path, enabled)

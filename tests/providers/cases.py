@@ -9,10 +9,15 @@ The expectation is a list with one object for each record or rejection, in order
     times          ISO-8601, milliseconds, Z
     key            left out; the contract proves keys by what is the same fact and what is not
     errors, details   the JSON itself instead of its text; `"$.entry[0]…"` stands for that part of the payload
+
+The provider `json` needs a mapping: one of `config/providers/`, or that of the made-up service `courier`. It is the
+one whose name is among the words of the name of the case, and the endpoint of its notification has that name.
 """
 
 import json
 import re
+import tomllib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,10 +26,12 @@ from typing import Any
 import msgspec
 
 from gatherer import providers
+from gatherer.config import Endpoint
 from gatherer.model import timestamps
 from gatherer.model.notification import Notification
 from gatherer.model.records import Record, Rejected
-from gatherer.providers.base import Decoded
+from gatherer.providers import mapped_json
+from gatherer.providers.base import Decode, Decoded
 
 FOLDER = Path(__file__).parent.parent / "payloads"
 RECEIVED_AT = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
@@ -47,6 +54,46 @@ SHARED = frozenset(
     ]
 )
 JSON_TEXT = frozenset({"errors", "details"})
+
+
+def _mappings(files: Iterable[Path]) -> dict[str, mapped_json.BodyMapping]:
+    """Return the mapping in each of the TOML `files`, by the name of its endpoint."""
+    endpoints = [
+        Endpoint.model_validate(tomllib.loads(file.read_text(encoding="utf-8"))["endpoint"][0])
+        for file in files
+    ]
+    return {
+        endpoint.name: endpoint.mapping.body_mapping(endpoint.name)
+        for endpoint in endpoints
+        if endpoint.mapping is not None
+    }
+
+
+READY_MAPPINGS = FOLDER.parent.parent / "config" / "providers"
+MAPPINGS = _mappings([*sorted(READY_MAPPINGS.glob("*.toml")), FOLDER / "json" / "courier.toml"])
+ENDPOINTS = {"json": tuple(MAPPINGS)}  # of the other providers, "endpoint"
+AGAIN = "-again"  # another endpoint of the same service
+ENDPOINT_DECODERS = {
+    (name + suffix, "json"): mapped_json.decoder(mapping)
+    for name, mapping in MAPPINGS.items()
+    for suffix in ("", AGAIN)
+}
+
+
+def endpoints(provider: str) -> tuple[str, ...]:
+    """Return the names of endpoints of `provider`: one for each way in which it decodes."""
+    return ENDPOINTS.get(provider, ("endpoint",))
+
+
+def decoder(received: Notification) -> Decode:
+    """Return the decoder of `received`, without the protection of `providers.decode` against its defects."""
+    name = received.provider
+    return ENDPOINT_DECODERS.get((received.endpoint, name)) or providers.get(name).decode
+
+
+def decode(received: Notification) -> Decoded:
+    """Return what becomes of `received`, with the mappings of the provider `json`."""
+    return providers.decode(received, ENDPOINT_DECODERS)
 
 
 @dataclass(frozen=True)
@@ -72,19 +119,26 @@ class Case:
     def expected(self) -> list[dict[str, Any]]:
         return json.loads(self.expectation.read_text(encoding="utf-8"))  # type: ignore[no-any-return]
 
+    @property
+    def endpoint(self) -> str:
+        """The name of the endpoint that has received the payload."""
+        names = endpoints(self.provider)
+        return next((name for name in names if name in self.path.stem.split("_")), names[0])
+
     def notification(self, provider: str | None = None, **changes: Any) -> Notification:
         content_type = CONTENT_TYPES[self.path.suffix]
+        changes.setdefault("endpoint", self.endpoint)
         return notification(self.body, provider or self.provider, content_type, **changes)
 
     def decode(self) -> Decoded:
-        return providers.decode(self.notification())
+        return decode(self.notification())
 
 
 def notification(
     body: bytes, provider: str, content_type: str = "application/json", **changes: Any
 ) -> Notification:
     """Return a notification with `body` as it would come out of an inbox."""
-    made = Notification(1, "inbox", RECEIVED_AT, "endpoint", provider, body, content_type)
+    made = Notification(1, "inbox", RECEIVED_AT, endpoints(provider)[0], provider, body, content_type)
     return made._replace(**changes)
 
 

@@ -170,3 +170,33 @@ COUNTS: dict[str, Callable[[Any], int]] = {
     "wati": count_wati,
     "enablex": count_enablex,
 }
+
+
+def _alone(body: Any) -> int:
+    """Count the body itself: it is the only element, or rejected."""
+    return 1
+
+
+def count_azure(body: Any) -> int:
+    """Count the events of an array; a body of nothing is rejected as a whole."""
+    return 1 if body is None else len(_several(body))
+
+
+def count_courier(body: Any) -> int:
+    """Count the events of each account; an account without `events` is rejected, and so is a body without accounts."""
+    if not isinstance(body, dict) or "accounts" not in body:
+        return 1
+    return sum(
+        len(_several(account["events"])) if isinstance(account, dict) and "events" in account else 1
+        for account in _several(body["accounts"])
+    )
+
+
+# Of the provider `json`, by the name of the mapping
+COUNTS_OF_MAPPINGS: dict[str, Callable[[Any], int]] = {
+    "azure": count_azure,
+    "bird": _alone,
+    "ycloud": _alone,
+    "8x8": _alone,
+    "courier": count_courier,
+}

@@ -15,8 +15,23 @@ from gatherer.model import merge
 from gatherer.model.records import Reason, Record, Rejected
 from gatherer.providers.paths import resolve as resolve_path
 from gatherer.providers.payload import load_json
-from tests.providers.cases import ALL, FOLDER, Case, at, case, cases, notification, readable, resolve, word
-from tests.providers.counting import COUNTS
+from tests.providers.cases import (
+    AGAIN,
+    ALL,
+    FOLDER,
+    Case,
+    at,
+    case,
+    cases,
+    decode,
+    decoder,
+    endpoints,
+    notification,
+    readable,
+    resolve,
+    word,
+)
+from tests.providers.counting import COUNTS, COUNTS_OF_MAPPINGS
 from tests.providers.mutating import JUNK, mutated, mutated_form, places, put
 
 PROVIDERS = sorted(providers.BUILT_IN)
@@ -93,15 +108,17 @@ def test_a_rejection_names_the_place_and_the_reason(payload_case: Case) -> None:
 def test_decoding_is_pure(payload_case: Case) -> None:
     first, second = payload_case.decode(), payload_case.decode()
     assert first == second
-    assert providers.get(payload_case.provider).decode(payload_case.notification()) == first
+    assert decoder(payload_case.notification())(payload_case.notification()) == first
 
 
 @every_case
 def test_a_redelivery_has_the_same_keys(payload_case: Case) -> None:
     """Another id, endpoint and hour of receipt: the same facts."""
     first = payload_case.notification()
-    later = first._replace(id=99, endpoint="second", received_at=first.received_at.replace(hour=23))
-    assert [fact.key for fact in providers.decode(later)] == [fact.key for fact in payload_case.decode()]
+    later = first._replace(
+        id=99, endpoint=first.endpoint + AGAIN, received_at=first.received_at.replace(hour=23)
+    )
+    assert [fact.key for fact in decode(later)] == [fact.key for fact in payload_case.decode()]
 
 
 @every_case
@@ -134,11 +151,13 @@ def test_notifications_in_any_order_are_the_same_records(name: str, data: st.Dat
     """Several notifications, redelivered at other times under other ids, folded in two orders."""
     drawn = data.draw(st.lists(st.sampled_from(cases(name)), min_size=2, max_size=5))
     notifications = [payload_case.notification(id=i) for i, payload_case in enumerate(drawn)]
-    notifications += [first._replace(id=50 + first.id, endpoint="again") for first in notifications[:2]]
+    notifications += [
+        first._replace(id=50 + first.id, endpoint=first.endpoint + AGAIN) for first in notifications[:2]
+    ]
     shuffled = data.draw(st.permutations(notifications))
 
     def folded(order: list[Any]) -> dict[bytes, Record]:
-        records = [record for delivery in order for record in records_of(providers.decode(delivery))]
+        records = [record for delivery in order for record in records_of(decode(delivery))]
         return {record.key: record for record in merge.fold(records)}
 
     assert folded(notifications) == folded(shuffled)
@@ -150,7 +169,7 @@ def test_all_notifications_of_a_provider_fold_to_the_same_records_in_any_order(n
     orders = [notifications, notifications[::-1], random.Random(5).sample(notifications, len(notifications))]
     results = []
     for order in orders:
-        records = [record for delivery in order for record in records_of(providers.decode(delivery))]
+        records = [record for delivery in order for record in records_of(decode(delivery))]
         results.append({record.key: record for record in merge.fold(records)})
     assert results[0] == results[1] == results[2]
 
@@ -160,7 +179,7 @@ def test_deliveries_of_one_fact_merge_to_the_same_record_in_any_order(fact: str)
     notifications = [case(name).notification(id=i) for i, name in enumerate(IDENTITIES["same"][fact])]
     results = []
     for order in list(permutations(notifications))[:24]:
-        records = [record for delivery in order for record in records_of(providers.decode(delivery))]
+        records = [record for delivery in order for record in records_of(decode(delivery))]
         results.append({record.key: record for record in merge.fold(records)})
     assert all(result == results[0] for result in results)
 
@@ -226,10 +245,11 @@ BODIES_IN_NO_FORM = {
 @every_provider
 @pytest.mark.parametrize("what", BODIES_IN_NO_FORM)
 def test_a_body_in_no_form_of_the_provider_is_one_rejection(name: str, what: str) -> None:
-    decoded = providers.decode(notification(BODIES_IN_NO_FORM[what], name))
-    assert [type(fact) for fact in decoded] == [Rejected]
-    assert decoded[0].path == "$"
-    assert decoded[0].reason_class in (Reason.UNREADABLE, Reason.SHAPE)
+    for endpoint in endpoints(name):
+        decoded = decode(notification(BODIES_IN_NO_FORM[what], name, endpoint=endpoint))
+        assert [type(fact) for fact in decoded] == [Rejected]
+        assert decoded[0].path == "$"
+        assert decoded[0].reason_class in (Reason.UNREADABLE, Reason.SHAPE)
 
 
 @pytest.mark.parametrize(
@@ -253,7 +273,7 @@ def test_json_in_any_notation_becomes_the_same_records(payload_case: Case) -> No
         b"\r\n" + payload_case.body + b"\n",
         repeated,
     ):
-        decoded = providers.decode(notification(body, payload_case.provider))
+        decoded = decode(payload_case.notification()._replace(body=body))
         assert [readable(record) for record in decoded] == expected
 
 
@@ -263,18 +283,23 @@ def test_json_in_any_notation_becomes_the_same_records(payload_case: Case) -> No
     ids=lambda payload_case: payload_case.name,
 )
 def test_utf16_is_refused_and_says_so(payload_case: Case) -> None:
-    decoded = providers.decode(
-        notification(payload_case.body.decode().encode("utf-16"), payload_case.provider)
-    )
+    utf16 = payload_case.body.decode().encode("utf-16")
+    decoded = decode(payload_case.notification()._replace(body=utf16))
     assert [fact.table for fact in decoded] == ["rejected"]
     assert "UTF-16" in decoded[0].reason
 
 
 def check_invariant(name: str, body: bytes) -> None:
     """Assert that `body` decodes purely, without a defect, to one record or rejection per element."""
-    received = notification(body, name)
-    decoded = providers.get(name).decode(received)
-    assert decoded == providers.get(name).decode(received)
+    for endpoint in endpoints(name):
+        check_invariant_at(endpoint, name, body)
+
+
+def check_invariant_at(endpoint: str, name: str, body: bytes) -> None:
+    """Assert that `body`, received by `endpoint`, decodes as :func:`check_invariant` says."""
+    received = notification(body, name, endpoint=endpoint)
+    decoded = decoder(received)(received)
+    assert decoded == decoder(received)(received)
     for fact in decoded:
         assert isinstance(fact, Record | Rejected)
         assert not isinstance(fact, Rejected) or fact.reason_class is not Reason.DECODER, fact.reason
@@ -288,7 +313,8 @@ def check_invariant(name: str, body: bytes) -> None:
     except ValueError:
         assert [fact.table for fact in decoded] == ["rejected"]
     else:
-        assert len(decoded) == COUNTS[name](value)
+        count = COUNTS.get(name) or COUNTS_OF_MAPPINGS[endpoint]
+        assert len(decoded) == count(value)
         cleaned = load_json(body)
         for paths in decoded.paths:
             for path in paths:

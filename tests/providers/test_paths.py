@@ -8,13 +8,13 @@ from typing import Any
 import msgspec
 import pytest
 
-from gatherer import providers
 from gatherer.model import opt_outs
 from gatherer.model.records import Kind, Record, Rejected, Response
 from gatherer.pipeline.decode import with_opt_outs
 from gatherer.providers.base import Decoded
 from gatherer.providers.paths import Path, load_body, path_text, resolve
 from gatherer.providers.payload import UnreadableBodyError
+from tests.providers import cases
 from tests.providers.cases import ALL, Case, case
 
 every_case = pytest.mark.parametrize("payload_case", ALL, ids=lambda payload_case: payload_case.name)
@@ -52,7 +52,7 @@ def decode(value: Any, payload_case: Case) -> Decoded:
     """Return what becomes of the case with `value` as its body. Several lines are several lines again."""
     lines = value if isinstance(value, list) and not payload_case.body.startswith(b"[") else [value]
     body = b"\n".join(b"{" if isinstance(line, Exception) else json.dumps(line).encode() for line in lines)
-    return providers.decode(payload_case.notification()._replace(body=body))
+    return cases.decode(payload_case.notification()._replace(body=body))
 
 
 def without_provenance(fact: Record | Rejected) -> dict[str, Any]:
