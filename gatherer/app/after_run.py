@@ -58,7 +58,8 @@ def take_steps(configuration: Configuration, target: Target) -> list[StepResult]
         try:
             if step.always or _has_changes(target, cursor.read(), horizon):
                 results.append(_take(configuration, target, step))
-                if results[-1].exit_code == 0:
+                # A step may need what one before it does: it is due again with the one that failed.
+                if not any(result.exit_code for result in results):
                     cursor.write(horizon)
         except GathererError as error:  # the next steps are taken all the same
             log.error("step %s: %s", step.name, error)
