@@ -89,8 +89,19 @@ def _about_endpoint(endpoint: Endpoint) -> Iterator[str]:
             "it has no mapping: `gatherer serve` needs none, but `gatherer gather` rejects its notifications until its "
             "configuration, on the machine that gathers, has one"
         )
+    if endpoint.sns is not None and endpoint.unwrap is None:
+        yield (
+            "it has sns but no unwrap: `gatherer gather` rejects the messages of SNS, unless its configuration has "
+            'one, such as unwrap = "/Message/whatsAppWebhookEntry"'
+        )
+    if endpoint.unwrap is not None and endpoint.unwrap_headers is None and any(endpoint.secrets.values()):
+        yield (
+            "it has unwrap and checks a signature over the whole body: if the provider has signed what is in the "
+            "wrapper, set unwrap_headers"
+        )
     provider = providers.get(endpoint.provider)
-    if provider.verifies_url and endpoint.verify_token is None:
+    is_relayed = endpoint.unwrap is not None or endpoint.sns is not None
+    if provider.verifies_url and endpoint.verify_token is None and not is_relayed:
         yield (
             f"without a verify_token, {provider.title} cannot register this URL: "
             "only a service that forwards its requests can use it"

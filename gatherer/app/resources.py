@@ -203,7 +203,12 @@ def notification_decoder(configuration: Configuration) -> Decode:
         for endpoint in configuration.endpoint
         if endpoint.mapping is not None
     }
-    return partial(providers.decode, endpoint_decoders=mapped) if mapped else providers.decode
+    wrappers = {
+        endpoint.name: endpoint.unwrap for endpoint in configuration.endpoint if endpoint.unwrap is not None
+    }
+    if not (mapped or wrappers):
+        return providers.decode
+    return partial(providers.decode, endpoint_decoders=mapped, wrappers=wrappers)
 
 
 @contextmanager

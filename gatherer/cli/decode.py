@@ -32,7 +32,7 @@ BRIEF = [
 )
 @click.option("--json", "as_json", is_flag=True, help="All fields instead of the most telling ones.")
 @click.option(
-    "--endpoint", metavar="NAME", help="Decode with the mapping of this endpoint of the configuration."
+    "--endpoint", metavar="NAME", help="Decode as the configuration of this endpoint says: mapping, unwrap."
 )
 @click.pass_obj
 def command(

@@ -18,7 +18,7 @@ from pydantic import (
 from gatherer import providers
 from gatherer.config import messages
 from gatherer.config.base import Section
-from gatherer.config.mapping import JSONMapping
+from gatherer.config.mapping import JSONMapping, JsonPointer
 from gatherer.config.relays import SNS, EventGrid
 from gatherer.config.secret import Secret
 from gatherer.model import opt_outs
@@ -100,6 +100,12 @@ class Endpoint(Section):
     event_grid: EventGrid | None = None
     """For requests of Azure Event Grid: its handshakes are answered for `topics`, the resource ids of topics. `origin`
     is the name that a handshake for CloudEvents must have. Event Grid signs nothing: set `url_key` as well."""
+    unwrap: JsonPointer | None = None
+    """Where in a body the body of the provider is, if a relay puts it into a wrapper: a JSON Pointer, as in `/body`, with
+    `*` for each element of an array, as in `/*/body`. `gather` reads it: see `docs/relays.rst`."""
+    unwrap_headers: JsonPointer | None = None
+    """Where in the wrapper the headers of the provider are, as in `/*/headers`: an object, or the signature alone. The
+    signature is then checked over the text at `unwrap`, which must be exactly what the provider posted."""
     unauthenticated: bool = Field(default=False, strict=True)
     """`true` accepts every request: there is no other way to run without authentication."""
     on_failed_authentication: Literal["refuse", "quarantine"] = "refuse"
@@ -165,6 +171,8 @@ class Endpoint(Section):
             raise ValueError(problem)
         if self.mapping is not None and self.provider != mapped_json.NAME:
             raise ValueError(f'a mapping needs provider = "{mapped_json.NAME}"')
+        if self.unwrap_headers is not None and (self.unwrap is None or not any(self.secrets.values())):
+            raise ValueError("unwrap_headers needs unwrap, and a secret with which the provider signs")
         return self
 
     @property

@@ -11,7 +11,7 @@ A package of another author registers such an object under the entry-point group
 """
 
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, partial
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from types import MappingProxyType
@@ -30,6 +30,8 @@ from gatherer.providers.base import (
     limit_rejections,
     reject_body,
 )
+from gatherer.providers.pointer import Pointer
+from gatherer.providers.unwrap import decode_wrapped
 
 BUILT_IN: Final = {
     "meta": "gatherer.providers.meta",
@@ -46,6 +48,10 @@ GROUP: Final = "gatherer.providers"
 # Decoders that the configuration makes, by the name of the endpoint and the provider
 EndpointDecoders: TypeAlias = Mapping[tuple[str, str], Decode]
 NO_DECODERS: Final[EndpointDecoders] = MappingProxyType({})
+
+# Where in a wrapper the body of the provider is, by the name of the endpoint
+Wrappers: TypeAlias = Mapping[str, Pointer]
+NO_WRAPPERS: Final[Wrappers] = MappingProxyType({})
 
 
 def names() -> list[str]:
@@ -87,17 +93,26 @@ def _load(point: EntryPoint) -> Provider:
     return provider
 
 
-def decode(notification: Notification, endpoint_decoders: EndpointDecoders = NO_DECODERS) -> Decoded:
+def decode(
+    notification: Notification,
+    endpoint_decoders: EndpointDecoders = NO_DECODERS,
+    wrappers: Wrappers = NO_WRAPPERS,
+) -> Decoded:
     """Decode `notification` with the provider it was stored for. Raises nothing.
 
     Args:
         notification: what to decode.
         endpoint_decoders: take the place of the provider's decoder for notifications of their endpoint and provider.
+        wrappers: of the endpoints whose notifications have one.
 
     """
     name = notification.provider
     try:
         decode_body = endpoint_decoders.get((notification.endpoint, name)) or get(name).decode
+        if (pointer := wrappers.get(notification.endpoint)) is not None:
+            decode_body = partial(
+                decode_wrapped, pointer=pointer, decode=decode_body, posts_forms=get(name).posts_forms
+            )
     except ConfigurationError as error:
         return reject_body(notification, name, str(error), Reason.UNKNOWN_PROVIDER)
     body = notification.body

@@ -136,6 +136,7 @@ class Provider:
     signature: Callable[[SignatureSettings], BodyCheck] | None = None
     signature_headers: tuple[str, ...] = ()  # stored with each notification, as evidence
     acknowledgement: Acknowledgement = Acknowledgement()
+    posts_forms: bool = False  # its bodies are application/x-www-form-urlencoded, not JSON
     verifies_url: bool = (
         False  # before it accepts a URL, it requests it with the verify token of the endpoint
     )

@@ -5,7 +5,7 @@ number that counts from 0. `()` is the whole body. Three rules make every part r
 
 - A body of several lines of JSON is an array of its lines; empty lines do not count.
 - A form is an object of its parameters. A parameter with several values is an array.
-- A step from a text leads into the JSON in that text.
+- A step from a text leads into the JSON in that text, or the lines of JSON, or the form.
 
 As text, a path is `$` with `.key` and `[index]`: `$.entry[0].changes[1].value.statuses[2]`. A key that starts with a
 digit, or has other characters than ASCII letters, digits and `_`, is written as JSON in brackets: `$["a key"]`. Two paths
@@ -71,6 +71,6 @@ def resolve(value: Any, path: Path) -> Any:
 
 def _load_text(text: str) -> Any:
     try:
-        return load_json(text.encode())
+        return load_body(text.encode())
     except UnreadableBodyError:
         return None

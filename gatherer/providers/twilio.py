@@ -393,5 +393,6 @@ PROVIDER: Final = Provider(
     signature_headers=(SIGNATURE_HEADER,),
     # Twilio reads each response as TwiML, and this one sends the person nothing. An empty body is an error:
     # https://www.twilio.com/docs/api/errors/12300
+    posts_forms=True,
     acknowledgement=Acknowledgement(body=b"<Response/>", content_type="text/xml"),
 )

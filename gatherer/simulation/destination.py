@@ -65,6 +65,10 @@ def of_endpoint(configuration: Configuration, name: str, url: str | None = None)
     if endpoint is None:
         names = ", ".join(endpoint.name for endpoint in configuration.endpoint) or "none"
         raise ConfigurationError(f"the configuration has no endpoint {name!r}; it has: {names}")
+    if endpoint.sns is not None or endpoint.unwrap is not None:
+        raise ConfigurationError(
+            f"the endpoint {name!r} is behind a relay (sns, unwrap), and takes no requests of the provider itself"
+        )
     if url is None:
         server = configuration.server
         if server.port == 0:

@@ -170,6 +170,10 @@ def test_the_host_of_sns_is_that_of_the_region_of_the_topic(tmp_path: Path, topi
             ENDPOINT + f'sns = {{ topics = ["{ARN}"] }}\nevent_grid = {{ topics = ["/a"] }}',
             "its own endpoint",
         ),
+        (ENDPOINT + 'unwrap = "body"', "a JSON Pointer begins with a slash"),
+        (ENDPOINT + "unwrap = 5", "endpoint[0].unwrap: expected a JSON Pointer"),
+        (ENDPOINT + 'unwrap_headers = "/headers"\napp_secrets = ["s"]', "unwrap_headers needs unwrap"),
+        (ENDPOINT + 'unwrap = "/b"\nunwrap_headers = "/h"\nurl_key = "k"', "unwrap_headers needs unwrap"),
         (ENDPOINT + 'event_grid = { topics = ["/subscriptions/5b4b"] }', "no authentication"),
         (ENDPOINT + 'event_grid = { topics = ["a name"] }', "expected the resource id of a topic"),
         (ENDPOINT + 'event_grid = { topics = ["/a"], origin = "*" }', "endpoint[0].event_grid.origin"),
@@ -324,6 +328,8 @@ def test_check_names_the_key_of_each_certificate_and_key_that_cannot_be_used(tmp
         ('[server]\ntrusted_proxies = ["0.0.0.0/0"]\n', "claim the address of any client"),
         ('[server]\nhost = "::"\n', "not encrypted"),
         (ENDPOINT + 'app_secrets = ["0123456789abcdef", "short"]', "endpoint[0].app_secrets[1] is short"),
+        (ENDPOINT + f'sns = {{ topics = ["{ARN}"] }}', "it has sns but no unwrap"),
+        (ENDPOINT + 'unwrap = "/body"\napp_secrets = ["0123456789abcdef"]', "set unwrap_headers"),
         (ENDPOINT + 'url_key = "CHANGE-ME-URL-KEY"', "still the placeholder of the example"),
         ('[privacy]\nkey = "CHANGE-ME-PRIVACY-KEY"', "privacy.key is still the placeholder of the example"),
     ],
@@ -750,6 +756,8 @@ def test_each_commented_key_of_the_example_is_valid_when_enabled(
         enabled = text.replace(key, key[1:])
         if key.startswith(("#tls_", "#client_")):  # neither has an effect without the other
             enabled = text.replace("\n#tls_", "\ntls_").replace("\n#client_", "\nclient_")
+        if key.startswith("#unwrap_headers"):  # needs the other two
+            enabled = text.replace("\n#unwrap", "\nunwrap").replace("\n#app_secrets", "\napp_secrets")
         declaring = [name for name in providers.names() if key[1:].split()[0] in providers.get(name).secrets]
         if declaring:
             enabled = enabled.replace('provider = "meta"', f'provider = "{declaring[0]}"')

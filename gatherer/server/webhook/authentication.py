@@ -39,7 +39,7 @@ class Authentication:
         signature = providers.get(endpoint.provider).signature
         settings = _signature_settings(endpoint)
         if signature is not None and settings.secrets:
-            self._body_checks.append(signature(settings))
+            self._body_checks.append(_signature_check(endpoint, signature(settings)))
 
     @property
     def has_handshake(self) -> bool:
@@ -68,6 +68,16 @@ class Authentication:
             and query.get("hub.mode") == "subscribe"
             and hmac.compare_digest(token, self._verify_token)
         )
+
+
+def _signature_check(endpoint: Endpoint, check: BodyCheck) -> BodyCheck:
+    """Return `check`, the check of a signature, for the bodies inside of the wrapper of `endpoint` if it has one."""
+    if endpoint.unwrap is None or endpoint.unwrap_headers is None:
+        return check
+    from gatherer.providers.unwrap import unwrapping_check
+
+    names = providers.get(endpoint.provider).signature_headers
+    return unwrapping_check(check, endpoint.unwrap, endpoint.unwrap_headers, names)
 
 
 def _signature_settings(endpoint: Endpoint) -> SignatureSettings:

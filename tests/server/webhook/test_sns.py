@@ -1,13 +1,17 @@
 """Amazon SNS in front of an endpoint: signatures, confirmations, and no request to any other host."""
 
+import json
+import sqlite3
 import uuid
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.factories import call, receipts
+from tests.factories import rows as target_rows
 from tests.server.webhook.sns import (
     CONFIRMATION,
     HOST,
@@ -315,3 +319,19 @@ def test_messages_on_one_connection_are_answered_in_order(server, signer):
         answers = connection.makefile("rb").read()
     assert answers.count(b"HTTP/1.1 200 OK") == 5
     assert server.bodies()[-5:] == bodies
+
+
+def test_a_replayed_notification_of_aws_is_one_row(tmp_path, signer, internet):
+    unwrap = 'provider = "meta"\nunwrap = "/Message/whatsAppWebhookEntry"\n'
+    aws = ENDPOINT.replace('provider = "meta"\n', unwrap)
+    entry = json.dumps(json.loads(receipts("wamid.AWS"))["entry"][0])
+    message = signer.notification(json.dumps({"context": {}, "whatsAppWebhookEntry": entry}))
+    with run_server(tmp_path, aws, environment=internet.environment) as running:
+        assert [post(running, message).status for _ in range(2)] == [200, 200]
+        again = signer.notification(message["Message"])
+        assert post(running, again).status == 200, "the same event in another message"
+    assert call(tmp_path, "gather").returncode == 0
+    (row,) = target_rows(tmp_path / "responses.db")
+    assert (row["message_id"], row["kind"], row["endpoint"]) == ("wamid.AWS", "sent", "aws")
+    with closing(sqlite3.connect(tmp_path / "responses.db")) as target:
+        assert target.execute("SELECT count(*) FROM rejected").fetchone() == (0,)
