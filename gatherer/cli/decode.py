@@ -23,6 +23,8 @@ BRIEF = [
     "error_code",
     "key",
 ]
+# What else tells most about a line of this kind
+TELLING: Final = {"other": ("name",), "rejected": ("path", "reason")}
 
 
 @click.command("decode")
@@ -73,8 +75,7 @@ def command(
         for fact in decode(notification):
             line = describe(fact)
             if not as_json:
-                brief = (*BRIEF, "path", "reason") if line["kind"] == "rejected" else BRIEF
-                line = {name: line.get(name) for name in brief}
+                line = {name: line.get(name) for name in (*BRIEF, *TELLING.get(line["kind"], ()))}
             print_json(line)
 
 

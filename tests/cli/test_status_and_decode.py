@@ -66,6 +66,13 @@ def test_decode_prints_a_line_for_each_record_and_rejection(tmp_path: Path) -> N
         assert set(expected.split()) <= set(json.loads(line))
 
 
+def test_decode_shows_the_word_of_an_event_that_is_not_modelled(tmp_path: Path) -> None:
+    body = envelope(value(statuses=[status("wamid.A", "warped"), status("wamid.B", "sent")]))
+    other, sent = map(json.loads, run(tmp_path, "decode", "meta", stdin=body).stdout.splitlines())
+    assert (other["kind"], other["name"]) == ("other", "warped")
+    assert "name" not in sent
+
+
 def test_decode_exits_0_for_any_content(tmp_path: Path) -> None:
     for junk in (b"", b"\xff\xfe{\x00}\x00", b"[" * 100_000, b"null", b'{"entry":null}'):
         result = call(tmp_path, "decode", "meta", "-", stdin=junk)
