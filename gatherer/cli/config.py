@@ -87,7 +87,7 @@ def example() -> None:
 @command.command("sample")
 @click.argument("name", required=False)
 def sample(name: str | None) -> None:
-    """List the samples for systemd, cron, Windows, web servers and SQL Server; with NAME, print that one.
+    """List the samples for systemd, cron, Windows, web servers, SQL Server and providers; with NAME, print it.
 
     The last part of a name is enough if only one sample has it.
 

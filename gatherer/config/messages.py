@@ -62,14 +62,16 @@ def of_value(error: Mapping[str, Any], model: type[BaseModel]) -> str:
         case "union_tag_not_found" | "union_tag_invalid":
             location = (*location, "kind")
             message = "expected one of: " + ", ".join(_tags(error["loc"], model))
+        case "enum":
+            message = "expected one of: " + error["ctx"]["expected"].replace("'", "").replace(" or ", ", ")
         case "missing":
             message = "is missing"
         case "string_pattern_mismatch":
             message = f"must match {error['ctx']['pattern']}"
         case "model_type" | "model_attributes_type" | "dict_type":
-            message = f"must be a table, as in [{key_path(location)}] or {{ … }}"
-        case "list_type" if location == ("endpoint",):
-            message = "write [[endpoint]], with two brackets, before each endpoint"
+            message = f"must be a table, as in [{_heading(location)}] or {{ … }}"
+        case "list_type" if location == ("endpoint",) or location[-1] == "case":
+            message = f"write [[{_heading(location)}]], with two brackets, before each {location[-1]}"
         case "list_type":
             message = "must be a list, as in [ … ]"
         case _:
@@ -86,6 +88,11 @@ def key_path(location: _Location) -> str:
         else:
             path += f".{part}" if path else part
     return path
+
+
+def _heading(location: _Location) -> str:
+    """Return the path of a key as the heading of its table, in which positions in lists do not stand."""
+    return ".".join(part for part in location if isinstance(part, str))
 
 
 def no_such_key(name: str, known: Iterable[str]) -> str:

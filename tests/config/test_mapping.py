@@ -21,7 +21,7 @@ WRONG = {
     'kind = "status"': 'kind: expected a JSON Pointer, as in "/status", or one of: sent, delivered, read,',
     'kind = ["/status", "sent"]': "kind: a JSON Pointer begins with a slash",
     'reply_type = "picture"': 'reply_type: expected a JSON Pointer, as in "/type", or one of: text, button,',
-    'kinds = { DLVRD = "arrived" }': "kinds.DLVRD: ",
+    'kinds = { DLVRD = "arrived" }': "kinds.DLVRD: expected one of: sent, delivered, read,",
     'kinds = { DLVRD = "delivered", dlvrd = "read" }': "kinds: the word dlvrd has two kinds",
     'id_space = "a b"': "id_space: must match",
     'telephone = "/to"': "telephone: there is no such key",
@@ -47,6 +47,22 @@ def test_a_mistake_in_a_mapping_is_reported_with_its_key(tmp_path: Path, line: s
 def test_a_mistake_in_a_case_is_reported_with_its_key(tmp_path: Path, line: str) -> None:
     (problem,) = problems(tmp_path, CASE + line)
     assert problem.startswith(f"endpoint[0].mapping.{WRONG_CASES[line]}")
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (ENDPOINT + 'mapping = "/a"', "mapping: must be a table, as in [endpoint.mapping] or { … }"),
+        (
+            MAPPING + "[endpoint.mapping.case]",
+            "mapping.case: write [[endpoint.mapping.case]], with two brackets, before each case",
+        ),
+    ],
+)
+def test_a_table_in_the_wrong_form_is_reported_with_its_heading(
+    tmp_path: Path, text: str, problem: str
+) -> None:
+    assert problems(tmp_path, text) == [f"endpoint[0].{problem}"]
 
 
 def test_only_the_provider_json_has_a_mapping(tmp_path: Path) -> None:
