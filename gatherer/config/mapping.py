@@ -70,6 +70,8 @@ class Fields(Section):
     Left out: the names of the kinds. An element with any other word is an other event."""
     message_id: Pointers | None = None
     """The id of our message in a receipt; the id of the person's message in an answer."""
+    provider_message_id: Pointers | None = None
+    """The service's own id of that message, where `message_id` is WhatsApp's. Without `message_id`, it takes its place."""
     about_message_id: Pointers | None = None
     """The id of the message that the person answers or reacts to."""
     phone: Pointers | None = None

@@ -90,6 +90,8 @@ class Response(Record, frozen=True, kw_only=True, gc=False):
 
     kind: Annotated[Kind, Width(32)]
     message_id: Id | None = None  # receipts: our message. Answers: the person's own message
+    # The provider's own id of that message, if the notification tells it beside WhatsApp's id, which is `message_id`
+    provider_message_id: Id | None = None
     about_message_id: Id | None = None  # answers: the message reacted or replied to
     phone: Phone | None = None  # the person, E.164; None where WhatsApp withholds it
     phone_raw: Id | None = None  # the digits as they were received

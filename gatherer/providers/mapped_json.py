@@ -21,6 +21,7 @@ Quirks
     Ids that begin with `wamid.` are WhatsApp's, and make the same rows as with any other provider. All others count
     within `id_space`, which is the name of the endpoint unless the mapping names another; two endpoints of one service
     need the same. `id_space = "whatsapp"` says that all of them are WhatsApp's own, in whatever form.
+    A service that has an id of its own beside WhatsApp's has it at `provider_message_id`: both are ids of one message.
     Without a message id, the key is a hash of the element: a repeated element is one row as long as the service
     repeats it unchanged, and two facts that look alike in every member are one row.
     A reaction without an emoji is one that was taken back. A time that cannot be read is that of receipt.
@@ -157,6 +158,7 @@ def _verbatim(value: Any, _name: str) -> str | None:
 # key of the mapping → how its value is read. Each is a column, but `occurred_at` and `text`
 READERS: Final[dict[str, Reader]] = {
     "message_id": reference,
+    "provider_message_id": reference,
     "about_message_id": reference,
     "phone": _phone,
     "user_id": reference,
@@ -243,6 +245,9 @@ def _record(origin: Origin, element: Any, mapping: BodyMapping) -> Record:
         for name, pointers in form.columns.items()
         if (value := _first(element, pointers)) is not None
     }
+    own_id = columns.pop("provider_message_id", None)
+    if own_id is not None and columns.setdefault("message_id", own_id) != own_id:  # else there is one id alone
+        columns["provider_message_id"] = own_id
     message_id = columns.get("message_id")
     claimed = columns.pop("occurred_at", None)
     phone, user_id = _person(columns.pop("phone", None), columns.get("user_id"))

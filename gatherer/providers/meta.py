@@ -7,7 +7,7 @@ Set-up
     must also be subscribed to the WhatsApp Business Account (`POST /{waba-id}/subscribed_apps`); without it
     only the dashboard's Test button gets through. Put the App Secret into `app_secrets`.
     Through 360dialog's Cloud API: the same, but authenticated by a header or HTTP Basic set there.
-    Gupshup's version 3 sends Meta's form with a `gs_id` beside each id: `gs_id` stays in the details, `enqueued` is
+    Gupshup's version 3 sends Meta's form with a `gs_id` beside each id, which becomes provider_message_id; `enqueued` is
     an other event with Gupshup's id, and the times in milliseconds are understood. It signs nothing: use a url_key.
 
 Mapping

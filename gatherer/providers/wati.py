@@ -15,7 +15,8 @@ Mapping
     templateCategoryUpdated → template events. newContactMessageReceived and every other word → other events;
     so are payments, which arrive as WhatsApp's own `statuses` without eventType.
     Events that end in `_bsuid` have the person's user id in `bsuid` and may lack `waId`; the facts are the same.
-    localMessageId → client_reference. Wati's ids of conversation, ticket and record stay in the details.
+    provider_message_id is the localMessageId, which the send call returned; of a person's message it is Wati's `id`.
+    Wati's ids of conversation, ticket and record stay in the details.
 
 Quirks
     Wati signs nothing and sends no header of its own: the key in the URL is all that tells it from others.
@@ -145,21 +146,41 @@ def _decode_event(origin: Origin, event: Any) -> Record:
     return _other_event(origin, event, "events", name, (NAME, f"{stem}\x1f{_content(event)}"))
 
 
-def _response(origin: Origin, event: dict[str, Any], kind: Kind, key: bytes) -> Response:
-    """Return the columns that all responses have in common. What no column holds goes into the details."""
+def _response(
+    origin: Origin,
+    event: dict[str, Any],
+    kind: Kind,
+    key: bytes,
+    message_id: str | None = None,
+    own_id: str | None = None,
+) -> Response:
+    """Return the columns that all responses have in common. What no column holds goes into the details.
+
+    Args:
+        origin: where the event comes from.
+        event: the event, or what the caller has left of it.
+        kind: what the response says.
+        key: of the response.
+        message_id: the message that a receipt or answer is of; None: the event is about a message.
+        own_id: Wati's own id of that message.
+
+    """
     occurred_at, source = origin.when(_time(event))
     raw, user_id = person_ids(reference(event.get("waId"), "waId"), _user_id(event))
     rest = {name: part for name, part in event.items() if name not in IN_COLUMNS and part not in (False, "")}
+    if message_id is None and event.get("localMessageId"):
+        rest["localMessageId"] = event["localMessageId"]
     return replace(
         origin.blank(),
         key=key,
         occurred_at=occurred_at,
         occurred_at_source=source,
         kind=kind,
+        message_id=message_id,
+        provider_message_id=own_id if own_id != message_id else None,
         phone=e164(raw),
         phone_raw=raw,
         user_id=user_id,
-        client_reference=reference(event.get("localMessageId"), "localMessageId"),
         details=object_of(**rest),
     )
 
@@ -221,12 +242,14 @@ def _user_id(event: dict[str, Any]) -> str | None:
 def _decode_receipt(origin: Origin, event: dict[str, Any], kind: Kind) -> Response:
     """Return the receipt for our message, or that the person replied to it."""
     id_space, message_id = _identity(event)
-    response = _response(origin, event, kind, make_key(id_space, kind, message_id))
+    key = make_key(id_space, kind, message_id)
     if kind is Kind.REPLY_MARKER:
-        return replace(response, about_message_id=message_id)
+        return replace(_response(origin, event, kind, key), about_message_id=message_id)
+    own_id = reference(event.get("localMessageId"), "localMessageId")
+    response = _response(origin, event, kind, key, message_id, own_id)
     failure = {"code": event.get("failedCode"), "details": event.get("failedDetail")}
     errors = read_errors(failure) if any(failure.values()) else {}
-    return replace(response, message_id=message_id, **errors)
+    return replace(response, **errors) if errors else response
 
 
 # Templates
@@ -297,9 +320,10 @@ def _decode_message(origin: Origin, event: dict[str, Any]) -> Record:
         return _other_event(origin, event, "messages", message_type, (id_space, message_id))
     kind = Kind.REACTED if message_type == "reaction" else Kind.REPLIED
     rest = dict(event)  # the parts of the event without those that the columns below hold
-    columns = {"message_id": message_id, "profile_name": text(rest.pop("senderName", None))}
+    columns = {"profile_name": text(rest.pop("senderName", None))}
     columns |= _take_reaction(rest) if kind is Kind.REACTED else _take_reply(rest, message_type)
-    return replace(_response(origin, rest, kind, make_key(id_space, kind, message_id)), **columns)
+    key, own_id = make_key(id_space, kind, message_id), text(event.get("id")) or None
+    return replace(_response(origin, rest, kind, key, message_id, own_id), **columns)
 
 
 def _take_reaction(event: dict[str, Any]) -> dict[str, Any]:

@@ -211,3 +211,22 @@ def test_without_a_mapping_the_body_is_rejected_with_advice() -> None:
     assert rejected.reason_class is Reason.UNKNOWN_PROVIDER
     assert "'courier' has no mapping" in rejected.reason
     assert rejected.body == b'{"type": "sent"}'
+
+
+@pytest.mark.parametrize(
+    ("ids", "expected"),
+    [
+        ({"wamid": "wamid.A", "id": 7}, ("wamid.A", "7")),
+        ({"wamid": "wamid.A"}, ("wamid.A", None)),
+        ({"id": 7}, ("7", None)),
+        ({"wamid": "7", "id": 7}, ("7", None)),
+    ],
+)
+def test_the_own_id_of_the_service_is_beside_whatsapps_or_takes_its_place(
+    ids: dict[str, Any], expected: tuple[str, str | None]
+) -> None:
+    element = {"type": "sent", "to": "447700900123", **ids}
+    record = decode_one(element, message_id="/wamid", provider_message_id="/id")
+    assert (record.message_id, record.provider_message_id) == expected
+    space = WHATSAPP if ids.get("wamid") == "wamid.A" else "json:endpoint"
+    assert record.key == make_key(space, Kind.SENT, expected[0])

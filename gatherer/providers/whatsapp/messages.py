@@ -27,7 +27,7 @@ from gatherer.providers.elements import (
 )
 from gatherer.providers.origin import Origin, other
 from gatherer.providers.payload import UnreadableBodyError, load_json
-from gatherer.providers.whatsapp.statuses import read_errors
+from gatherer.providers.whatsapp.statuses import provider_id, read_errors
 
 Columns: TypeAlias = dict[str, Any]
 
@@ -79,6 +79,9 @@ def _answer(
         for name, part in message.items()
         if name not in IN_COLUMNS and (name != get("type") or type(part) not in (dict, list))
     }
+    if (own_id := provider_id(message, message_id)) is not None:
+        columns["provider_message_id"] = own_id
+        del details["gs_id"]
     if get("context") is not None:
         in_columns = ("id", "from") if _is_ours(origin, context.get("from")) else ("id",)
         details["context"] = remainder(get("context"), *in_columns)
@@ -93,7 +96,7 @@ def _answer(
         kind=kind,
         message_id=message_id,
         # A template's quick reply came without its context in July 2026 (pywa#216): replied, to nothing.
-        about_message_id=reference(context.get("id"), "context.id"),
+        about_message_id=reference(context.get("id"), "context.id") or text(context.get("gs_id")),
         phone=e164(raw),
         phone_raw=raw,
         user_id=user_id or contact.user_id,

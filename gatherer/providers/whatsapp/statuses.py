@@ -113,6 +113,8 @@ def decode_status(origin: Origin, status: Any) -> Record:
     details = {name: status[name] for name in status if name not in IN_COLUMNS}
     if details.get("message") == {"recipient_id": raw}:
         del details["message"]
+    if (own_id := provider_id(status, message_id)) is not None:
+        del details["gs_id"]
     if contact.more is not None:
         details["contact"] = contact.more
     pricing = get("pricing") or dig(status, "conversation.pricing")  # nested in Meta's sample for groups
@@ -143,7 +145,18 @@ def decode_status(origin: Origin, status: Any) -> Record:
             pricing_type=text(price.get("type")) or text(price.get("pricing_type")),  # 2022: pricing_type
             billable=flag(price.get("billable")),
         )
-    return replace(receipt, **read_errors(get("errors"))) if get("errors") else receipt
+    if get("errors"):
+        receipt = replace(receipt, **read_errors(get("errors")))
+    return receipt if own_id is None else replace(receipt, provider_message_id=own_id)
+
+
+def provider_id(element: dict[str, Any], message_id: str) -> str | None:
+    """Return the id that Gupshup adds to `element` as `gs_id`; None unless it differs from the `message_id`.
+
+    Before WhatsApp has taken a message, its `id` is Gupshup's as well.
+    """
+    own_id = text(element.get("gs_id"))
+    return own_id if own_id and own_id != message_id else None
 
 
 def _as_text(client_reference: object) -> str | None:

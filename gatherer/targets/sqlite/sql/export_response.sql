@@ -1,8 +1,8 @@
 -- Responses to export: occurred in one range, written in another, at one endpoint or all (''), of some kinds or
 -- all ('[]'), with or without test rows. All ranges are half open.
 SELECT
-    provider, endpoint, occurred_at, received_at, changed_at, kind, message_id, about_message_id, phone, user_id,
-    phone_number_id, business_phone, client_reference, profile_name, group_id, emoji, reply_type, reply_text,
+    provider, endpoint, occurred_at, received_at, changed_at, kind, message_id, provider_message_id, about_message_id,
+    phone, user_id, phone_number_id, business_phone, client_reference, profile_name, group_id, emoji, reply_type, reply_text,
     reply_payload, media_id, media_type, error_code, error_title, error_details, pricing_category, billable,
     account_id, is_test, details, blanked_at
 FROM response

@@ -3,49 +3,51 @@
 
 -- One response: a receipt (sent, delivered, read, failed, …) or an answer (replied, reacted, …).
 CREATE TABLE response (
-    id                 INTEGER PRIMARY KEY,
-    key                BLOB NOT NULL,     -- the same for every delivery of one fact
-    provider           TEXT NOT NULL,
-    endpoint           TEXT NOT NULL,     -- the endpoint that received it first
-    inbox_id           TEXT NOT NULL,     -- the inbox that it was received in first
-    notification_id    INTEGER NOT NULL,  -- the notification in that inbox
-    received_at        TEXT NOT NULL,     -- when that endpoint received it
-    occurred_at        TEXT NOT NULL,     -- when it happened
-    occurred_at_source TEXT NOT NULL,     -- what gave that time: element, entry or receipt
-    account_id         TEXT,
-    is_test            INTEGER NOT NULL,  -- 1: dashboard tests and simulated traffic
-    kind               TEXT NOT NULL,
-    message_id         TEXT,              -- receipts: our message; answers: the person's own
-    about_message_id   TEXT,              -- answers: the message reacted or replied to
-    phone              TEXT,              -- the person, E.164; NULL where WhatsApp withholds it
-    phone_raw          TEXT,              -- the digits as received
-    user_id            TEXT,              -- the person's business-scoped user id
-    phone_number_id    TEXT,              -- our number's id at the provider
-    business_phone     TEXT,              -- our number, E.164
-    client_reference   TEXT,              -- what the sender attached to our message
-    profile_name       TEXT,
-    group_id           TEXT,
-    emoji              TEXT,              -- '' = taken back; NULL = none, or unreadable
-    reply_type         TEXT,              -- text, button, list, flow, image, …
-    reply_text         TEXT,
-    reply_payload      TEXT,              -- button id; Flow answers: the response_json verbatim
-    media_id           TEXT,
-    media_type         TEXT,
-    error_code         INTEGER,
-    error_title        TEXT,
-    error_details      TEXT,
-    errors             TEXT,              -- all errors as JSON
-    pricing_category   TEXT,
-    pricing_model      TEXT,
-    pricing_type       TEXT,
-    billable           INTEGER,
-    details            TEXT,              -- JSON: what else the element said
-    inserted_at        TEXT NOT NULL,
-    changed_at         TEXT NOT NULL,     -- when the row was written last; exports go by it
-    blanked_at         TEXT               -- when the text of an old answer was removed; it is never filled again
+    id                  INTEGER PRIMARY KEY,
+    key                 BLOB NOT NULL,    -- the same for every delivery of one fact
+    provider            TEXT NOT NULL,
+    endpoint            TEXT NOT NULL,    -- the endpoint that received it first
+    inbox_id            TEXT NOT NULL,    -- the inbox that it was received in first
+    notification_id     INTEGER NOT NULL, -- the notification in that inbox
+    received_at         TEXT NOT NULL,    -- when that endpoint received it
+    occurred_at         TEXT NOT NULL,    -- when it happened
+    occurred_at_source  TEXT NOT NULL,    -- what gave that time: element, entry or receipt
+    account_id          TEXT,
+    is_test             INTEGER NOT NULL, -- 1: dashboard tests and simulated traffic
+    kind                TEXT NOT NULL,
+    message_id          TEXT,             -- receipts: our message; answers: the person's own
+    provider_message_id TEXT,             -- the provider's own id of that message, where message_id is WhatsApp's
+    about_message_id    TEXT,             -- answers: the message reacted or replied to
+    phone               TEXT,             -- the person, E.164; NULL where WhatsApp withholds it
+    phone_raw           TEXT,             -- the digits as received
+    user_id             TEXT,             -- the person's business-scoped user id
+    phone_number_id     TEXT,             -- our number's id at the provider
+    business_phone      TEXT,             -- our number, E.164
+    client_reference    TEXT,             -- what the sender attached to our message
+    profile_name        TEXT,
+    group_id            TEXT,
+    emoji               TEXT,             -- '' = taken back; NULL = none, or unreadable
+    reply_type          TEXT,             -- text, button, list, flow, image, …
+    reply_text          TEXT,
+    reply_payload       TEXT,             -- button id; Flow answers: the response_json verbatim
+    media_id            TEXT,
+    media_type          TEXT,
+    error_code          INTEGER,
+    error_title         TEXT,
+    error_details       TEXT,
+    errors              TEXT,             -- all errors as JSON
+    pricing_category    TEXT,
+    pricing_model       TEXT,
+    pricing_type        TEXT,
+    billable            INTEGER,
+    details             TEXT,             -- JSON: what else the element said
+    inserted_at         TEXT NOT NULL,
+    changed_at          TEXT NOT NULL,    -- when the row was written last; exports go by it
+    blanked_at          TEXT              -- when the text of an old answer was removed; it is never filled again
 );
 CREATE UNIQUE INDEX response_key ON response (key);
 CREATE INDEX response_message ON response (message_id);
+CREATE INDEX response_provider_message ON response (provider_message_id) WHERE provider_message_id IS NOT NULL;
 CREATE INDEX response_about ON response (about_message_id) WHERE about_message_id IS NOT NULL;
 CREATE INDEX response_changed ON response (changed_at);
 CREATE INDEX response_occurred ON response (occurred_at);

@@ -8,8 +8,8 @@ DECLARE
     @endpoint nvarchar(100) = ?, @kinds nvarchar(max) = ?, @include_tests bit = ?;
 
 SELECT
-    provider, endpoint, occurred_at, received_at, changed_at, kind, message_id, about_message_id, phone, user_id,
-    phone_number_id, business_phone, client_reference, profile_name, group_id, emoji, reply_type, reply_text,
+    provider, endpoint, occurred_at, received_at, changed_at, kind, message_id, provider_message_id, about_message_id,
+    phone, user_id, phone_number_id, business_phone, client_reference, profile_name, group_id, emoji, reply_type, reply_text,
     reply_payload, media_id, media_type, error_code, error_title, error_details, pricing_category, billable,
     account_id, is_test, details, blanked_at
 FROM $(schema).response

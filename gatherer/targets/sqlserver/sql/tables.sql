@@ -31,46 +31,47 @@ GO
 -- One response: a receipt (sent, delivered, read, failed, …) or an answer (replied, reacted, …).
 IF OBJECT_ID(N'$(schema).response', N'U') IS NULL
 CREATE TABLE $(schema).response (
-    id                 bigint IDENTITY(1, 1) NOT NULL,  -- counts up in the order of insertion
-    [key]              binary(16) NOT NULL,  -- which fact this is: the same for every delivery
-    provider           nvarchar(64) COLLATE Latin1_General_BIN2 NOT NULL,  -- the provider whose format the notification had
-    endpoint           nvarchar(100) COLLATE Latin1_General_BIN2 NOT NULL,  -- the endpoint that received it first
-    inbox_id           nvarchar(64) COLLATE Latin1_General_BIN2 NOT NULL,  -- the inbox that it was received in first
-    notification_id    bigint NOT NULL,  -- the notification in that inbox
-    received_at        datetime2(3) NOT NULL,  -- when that endpoint received it
-    occurred_at        datetime2(3) NOT NULL,  -- when it happened
-    occurred_at_source nvarchar(16) COLLATE Latin1_General_BIN2 NOT NULL,  -- what gave that time: element, entry or receipt
-    account_id         nvarchar(450) COLLATE Latin1_General_BIN2 NULL,  -- our account at the provider; Meta: the id of the WhatsApp Business Account
-    is_test            bit NOT NULL,  -- 1: dashboard tests and simulated traffic
-    kind               nvarchar(32) COLLATE Latin1_General_BIN2 NOT NULL,  -- sent, delivered, read, played, failed, reacted, replied, edited, revoked, opted_out, opted_in, clicked, reply_marker
-    message_id         nvarchar(450) COLLATE Latin1_General_BIN2 NULL,  -- receipts: our message; answers: the person's own
-    about_message_id   nvarchar(450) COLLATE Latin1_General_BIN2 NULL,  -- answers: the message reacted or replied to
-    phone              nvarchar(64) COLLATE Latin1_General_BIN2 NULL,  -- the person, E.164; NULL where WhatsApp withholds it
-    phone_raw          nvarchar(450) COLLATE Latin1_General_BIN2 NULL,  -- the digits as received
-    user_id            nvarchar(450) COLLATE Latin1_General_BIN2 NULL,  -- the person's business-scoped user id
-    phone_number_id    nvarchar(450) COLLATE Latin1_General_BIN2 NULL,  -- our number's id at the provider
-    business_phone     nvarchar(64) COLLATE Latin1_General_BIN2 NULL,  -- our number, E.164
-    client_reference   nvarchar(850) COLLATE Latin1_General_BIN2 NULL,  -- what the sender attached to our message
-    profile_name       nvarchar(max) NULL,  -- what the person calls themselves
-    group_id           nvarchar(450) COLLATE Latin1_General_BIN2 NULL,  -- the group in which the message was written
-    emoji              nvarchar(255) COLLATE Latin1_General_BIN2 NULL,  -- '' = taken back; NULL = none, or unreadable
-    reply_type         nvarchar(100) COLLATE Latin1_General_BIN2 NULL,  -- text, button, list, flow, image, …
-    reply_text         nvarchar(max) NULL,  -- what a person reads: text, caption, title of the button
-    reply_payload      nvarchar(max) NULL,  -- button id; Flow answers: the response_json verbatim
-    media_id           nvarchar(450) COLLATE Latin1_General_BIN2 NULL,  -- the id of a picture, document or recording at the provider
-    media_type         nvarchar(255) COLLATE Latin1_General_BIN2 NULL,  -- its MIME type
-    error_code         bigint NULL,  -- the code of the first error
-    error_title        nvarchar(max) NULL,  -- its title
-    error_details      nvarchar(max) NULL,  -- its explanation
-    errors             nvarchar(max) NULL,  -- all errors as JSON
-    pricing_category   nvarchar(100) COLLATE Latin1_General_BIN2 NULL,  -- as the provider bills the message: marketing, utility, …
-    pricing_model      nvarchar(100) COLLATE Latin1_General_BIN2 NULL,  -- such as PMP, per message
-    pricing_type       nvarchar(100) COLLATE Latin1_General_BIN2 NULL,  -- such as regular or free_customer_service
-    billable           bit NULL,  -- 1: the provider bills the message
-    details            nvarchar(max) NULL,  -- JSON: what else the element said
-    inserted_at        datetime2(3) NOT NULL,  -- when the row was written first
-    changed_at         datetime2(3) NOT NULL,  -- when the row was written last; exports go by it
-    blanked_at         datetime2(3) NULL,  -- when the text of an old answer was removed; it is never filled again
+    id                  bigint IDENTITY(1, 1) NOT NULL,  -- counts up in the order of insertion
+    [key]               binary(16) NOT NULL,  -- which fact this is: the same for every delivery
+    provider            nvarchar(64) COLLATE Latin1_General_BIN2 NOT NULL,  -- the provider whose format the notification had
+    endpoint            nvarchar(100) COLLATE Latin1_General_BIN2 NOT NULL,  -- the endpoint that received it first
+    inbox_id            nvarchar(64) COLLATE Latin1_General_BIN2 NOT NULL,  -- the inbox that it was received in first
+    notification_id     bigint NOT NULL,  -- the notification in that inbox
+    received_at         datetime2(3) NOT NULL,  -- when that endpoint received it
+    occurred_at         datetime2(3) NOT NULL,  -- when it happened
+    occurred_at_source  nvarchar(16) COLLATE Latin1_General_BIN2 NOT NULL,  -- what gave that time: element, entry or receipt
+    account_id          nvarchar(450) COLLATE Latin1_General_BIN2 NULL,  -- our account at the provider; Meta: the id of the WhatsApp Business Account
+    is_test             bit NOT NULL,  -- 1: dashboard tests and simulated traffic
+    kind                nvarchar(32) COLLATE Latin1_General_BIN2 NOT NULL,  -- sent, delivered, read, played, failed, reacted, replied, edited, revoked, opted_out, opted_in, clicked, reply_marker
+    message_id          nvarchar(450) COLLATE Latin1_General_BIN2 NULL,  -- receipts: our message; answers: the person's own
+    provider_message_id nvarchar(450) COLLATE Latin1_General_BIN2 NULL,  -- the provider's own id of that message, where message_id is WhatsApp's
+    about_message_id    nvarchar(450) COLLATE Latin1_General_BIN2 NULL,  -- answers: the message reacted or replied to
+    phone               nvarchar(64) COLLATE Latin1_General_BIN2 NULL,  -- the person, E.164; NULL where WhatsApp withholds it
+    phone_raw           nvarchar(450) COLLATE Latin1_General_BIN2 NULL,  -- the digits as received
+    user_id             nvarchar(450) COLLATE Latin1_General_BIN2 NULL,  -- the person's business-scoped user id
+    phone_number_id     nvarchar(450) COLLATE Latin1_General_BIN2 NULL,  -- our number's id at the provider
+    business_phone      nvarchar(64) COLLATE Latin1_General_BIN2 NULL,  -- our number, E.164
+    client_reference    nvarchar(850) COLLATE Latin1_General_BIN2 NULL,  -- what the sender attached to our message
+    profile_name        nvarchar(max) NULL,  -- what the person calls themselves
+    group_id            nvarchar(450) COLLATE Latin1_General_BIN2 NULL,  -- the group in which the message was written
+    emoji               nvarchar(255) COLLATE Latin1_General_BIN2 NULL,  -- '' = taken back; NULL = none, or unreadable
+    reply_type          nvarchar(100) COLLATE Latin1_General_BIN2 NULL,  -- text, button, list, flow, image, …
+    reply_text          nvarchar(max) NULL,  -- what a person reads: text, caption, title of the button
+    reply_payload       nvarchar(max) NULL,  -- button id; Flow answers: the response_json verbatim
+    media_id            nvarchar(450) COLLATE Latin1_General_BIN2 NULL,  -- the id of a picture, document or recording at the provider
+    media_type          nvarchar(255) COLLATE Latin1_General_BIN2 NULL,  -- its MIME type
+    error_code          bigint NULL,  -- the code of the first error
+    error_title         nvarchar(max) NULL,  -- its title
+    error_details       nvarchar(max) NULL,  -- its explanation
+    errors              nvarchar(max) NULL,  -- all errors as JSON
+    pricing_category    nvarchar(100) COLLATE Latin1_General_BIN2 NULL,  -- as the provider bills the message: marketing, utility, …
+    pricing_model       nvarchar(100) COLLATE Latin1_General_BIN2 NULL,  -- such as PMP, per message
+    pricing_type        nvarchar(100) COLLATE Latin1_General_BIN2 NULL,  -- such as regular or free_customer_service
+    billable            bit NULL,  -- 1: the provider bills the message
+    details             nvarchar(max) NULL,  -- JSON: what else the element said
+    inserted_at         datetime2(3) NOT NULL,  -- when the row was written first
+    changed_at          datetime2(3) NOT NULL,  -- when the row was written last; exports go by it
+    blanked_at          datetime2(3) NULL,  -- when the text of an old answer was removed; it is never filled again
     CONSTRAINT response_pk PRIMARY KEY CLUSTERED (id)
 );
 GO
@@ -78,6 +79,8 @@ IF NOT EXISTS (SELECT 1 FROM sys.indexes WHERE object_id = OBJECT_ID(N'$(schema)
     CREATE UNIQUE INDEX response_key ON $(schema).response ([key]);
 IF NOT EXISTS (SELECT 1 FROM sys.indexes WHERE object_id = OBJECT_ID(N'$(schema).response') AND name = N'response_message')
     CREATE INDEX response_message ON $(schema).response (message_id);
+IF NOT EXISTS (SELECT 1 FROM sys.indexes WHERE object_id = OBJECT_ID(N'$(schema).response') AND name = N'response_provider_message')
+    CREATE INDEX response_provider_message ON $(schema).response (provider_message_id) WHERE provider_message_id IS NOT NULL;
 IF NOT EXISTS (SELECT 1 FROM sys.indexes WHERE object_id = OBJECT_ID(N'$(schema).response') AND name = N'response_about')
     CREATE INDEX response_about ON $(schema).response (about_message_id) WHERE about_message_id IS NOT NULL;
 IF NOT EXISTS (SELECT 1 FROM sys.indexes WHERE object_id = OBJECT_ID(N'$(schema).response') AND name = N'response_phone')

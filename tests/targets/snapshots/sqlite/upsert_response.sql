@@ -3,13 +3,13 @@
 -- that belong together. A text that was blanked stays so, and nothing is written when nothing changes.
 INSERT INTO response (
     key, provider, endpoint, inbox_id, notification_id, received_at, occurred_at, occurred_at_source,
-    account_id, is_test, kind, message_id, about_message_id, phone, phone_raw, user_id, phone_number_id,
-    business_phone, client_reference, profile_name, group_id, emoji, reply_type, reply_text,
-    reply_payload, media_id, media_type, error_code, error_title, error_details, errors,
-    pricing_category, pricing_model, pricing_type, billable, details, inserted_at, changed_at
+    account_id, is_test, kind, message_id, provider_message_id, about_message_id, phone, phone_raw,
+    user_id, phone_number_id, business_phone, client_reference, profile_name, group_id, emoji,
+    reply_type, reply_text, reply_payload, media_id, media_type, error_code, error_title, error_details,
+    errors, pricing_category, pricing_model, pricing_type, billable, details, inserted_at, changed_at
 ) VALUES (
     ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?,
-    ?, ?, ?, ?
+    ?, ?, ?, ?, ?
 )
 ON CONFLICT (key) DO UPDATE SET
     occurred_at_source = CASE WHEN (excluded.occurred_at_source, excluded.occurred_at) < (occurred_at_source, occurred_at) THEN excluded.occurred_at_source ELSE occurred_at_source END,
@@ -27,6 +27,7 @@ ON CONFLICT (key) DO UPDATE SET
     is_test = min(is_test, excluded.is_test),
     kind = min(kind, excluded.kind),
     message_id = coalesce(min(message_id, excluded.message_id), message_id, excluded.message_id),
+    provider_message_id = coalesce(min(provider_message_id, excluded.provider_message_id), provider_message_id, excluded.provider_message_id),
     about_message_id = coalesce(min(about_message_id, excluded.about_message_id), about_message_id, excluded.about_message_id),
     phone = coalesce(min(phone, excluded.phone), phone, excluded.phone),
     phone_raw = coalesce(min(phone_raw, excluded.phone_raw), phone_raw, excluded.phone_raw),
@@ -54,17 +55,19 @@ WHERE
     OR (
         (
             excluded.occurred_at, excluded.occurred_at_source, excluded.account_id, excluded.is_test,
-            excluded.kind, excluded.message_id, excluded.about_message_id, excluded.phone, excluded.phone_raw,
-            excluded.user_id, excluded.phone_number_id, excluded.business_phone, excluded.client_reference,
-            excluded.profile_name, excluded.group_id, excluded.emoji, excluded.reply_type, excluded.reply_text,
-            excluded.reply_payload, excluded.media_id, excluded.media_type, excluded.error_code,
-            excluded.error_title, excluded.error_details, excluded.errors, excluded.pricing_category,
-            excluded.pricing_model, excluded.pricing_type, excluded.billable, excluded.details
+            excluded.kind, excluded.message_id, excluded.provider_message_id, excluded.about_message_id,
+            excluded.phone, excluded.phone_raw, excluded.user_id, excluded.phone_number_id,
+            excluded.business_phone, excluded.client_reference, excluded.profile_name, excluded.group_id,
+            excluded.emoji, excluded.reply_type, excluded.reply_text, excluded.reply_payload, excluded.media_id,
+            excluded.media_type, excluded.error_code, excluded.error_title, excluded.error_details,
+            excluded.errors, excluded.pricing_category, excluded.pricing_model, excluded.pricing_type,
+            excluded.billable, excluded.details
         ) IS NOT (
-            occurred_at, occurred_at_source, account_id, is_test, kind, message_id, about_message_id, phone,
-            phone_raw, user_id, phone_number_id, business_phone, client_reference, profile_name, group_id, emoji,
-            reply_type, reply_text, reply_payload, media_id, media_type, error_code, error_title, error_details,
-            errors, pricing_category, pricing_model, pricing_type, billable, details
+            occurred_at, occurred_at_source, account_id, is_test, kind, message_id, provider_message_id,
+            about_message_id, phone, phone_raw, user_id, phone_number_id, business_phone, client_reference,
+            profile_name, group_id, emoji, reply_type, reply_text, reply_payload, media_id, media_type,
+            error_code, error_title, error_details, errors, pricing_category, pricing_model, pricing_type,
+            billable, details
         )
         AND (
             (excluded.occurred_at_source, excluded.occurred_at) < (occurred_at_source, occurred_at)
@@ -73,6 +76,7 @@ WHERE
             OR excluded.is_test < is_test
             OR excluded.kind < kind
             OR excluded.message_id < message_id OR (message_id IS NULL AND excluded.message_id IS NOT NULL)
+            OR excluded.provider_message_id < provider_message_id OR (provider_message_id IS NULL AND excluded.provider_message_id IS NOT NULL)
             OR excluded.about_message_id < about_message_id OR (about_message_id IS NULL AND excluded.about_message_id IS NOT NULL)
             OR excluded.phone < phone OR (phone IS NULL AND excluded.phone IS NOT NULL)
             OR excluded.phone_raw < phone_raw OR (phone_raw IS NULL AND excluded.phone_raw IS NOT NULL)

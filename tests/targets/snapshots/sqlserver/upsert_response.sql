@@ -14,6 +14,7 @@ CREATE TABLE #response (
     is_test            bit NOT NULL,
     kind               nvarchar(32) COLLATE Latin1_General_BIN2 NOT NULL,
     message_id         nvarchar(450) COLLATE Latin1_General_BIN2 NULL,
+    provider_message_id nvarchar(450) COLLATE Latin1_General_BIN2 NULL,
     about_message_id   nvarchar(450) COLLATE Latin1_General_BIN2 NULL,
     phone              nvarchar(64) COLLATE Latin1_General_BIN2 NULL,
     phone_raw          nvarchar(450) COLLATE Latin1_General_BIN2 NULL,
@@ -50,17 +51,18 @@ DECLARE @staged int;
 DELETE FROM #response;
 INSERT INTO #response (
     [key], provider, endpoint, inbox_id, notification_id, received_at, occurred_at, occurred_at_source,
-    account_id, is_test, kind, message_id, about_message_id, phone, phone_raw, user_id, phone_number_id,
-    business_phone, client_reference, profile_name, group_id, emoji, reply_type, reply_text,
-    reply_payload, media_id, media_type, error_code, error_title, error_details, errors,
-    pricing_category, pricing_model, pricing_type, billable, details
+    account_id, is_test, kind, message_id, provider_message_id, about_message_id, phone, phone_raw,
+    user_id, phone_number_id, business_phone, client_reference, profile_name, group_id, emoji,
+    reply_type, reply_text, reply_payload, media_id, media_type, error_code, error_title, error_details,
+    errors, pricing_category, pricing_model, pricing_type, billable, details
 )
 SELECT
     CONVERT(binary(16), [key], 2), provider, endpoint, inbox_id, notification_id, received_at,
-    occurred_at, occurred_at_source, account_id, is_test, kind, message_id, about_message_id, phone,
-    phone_raw, user_id, phone_number_id, business_phone, client_reference, profile_name, group_id, emoji,
-    reply_type, reply_text, reply_payload, media_id, media_type, error_code, error_title, error_details,
-    errors, pricing_category, pricing_model, pricing_type, billable, details
+    occurred_at, occurred_at_source, account_id, is_test, kind, message_id, provider_message_id,
+    about_message_id, phone, phone_raw, user_id, phone_number_id, business_phone, client_reference,
+    profile_name, group_id, emoji, reply_type, reply_text, reply_payload, media_id, media_type,
+    error_code, error_title, error_details, errors, pricing_category, pricing_model, pricing_type,
+    billable, details
 FROM OPENJSON(@rows) WITH (
     [key]              char(32) '$[0]',
     provider           nvarchar(max) '$[1]',
@@ -74,30 +76,31 @@ FROM OPENJSON(@rows) WITH (
     is_test            bit '$[9]',
     kind               nvarchar(max) '$[10]',
     message_id         nvarchar(max) '$[11]',
-    about_message_id   nvarchar(max) '$[12]',
-    phone              nvarchar(max) '$[13]',
-    phone_raw          nvarchar(max) '$[14]',
-    user_id            nvarchar(max) '$[15]',
-    phone_number_id    nvarchar(max) '$[16]',
-    business_phone     nvarchar(max) '$[17]',
-    client_reference   nvarchar(max) '$[18]',
-    profile_name       nvarchar(max) '$[19]',
-    group_id           nvarchar(max) '$[20]',
-    emoji              nvarchar(max) '$[21]',
-    reply_type         nvarchar(max) '$[22]',
-    reply_text         nvarchar(max) '$[23]',
-    reply_payload      nvarchar(max) '$[24]',
-    media_id           nvarchar(max) '$[25]',
-    media_type         nvarchar(max) '$[26]',
-    error_code         bigint '$[27]',
-    error_title        nvarchar(max) '$[28]',
-    error_details      nvarchar(max) '$[29]',
-    errors             nvarchar(max) '$[30]',
-    pricing_category   nvarchar(max) '$[31]',
-    pricing_model      nvarchar(max) '$[32]',
-    pricing_type       nvarchar(max) '$[33]',
-    billable           bit '$[34]',
-    details            nvarchar(max) '$[35]'
+    provider_message_id nvarchar(max) '$[12]',
+    about_message_id   nvarchar(max) '$[13]',
+    phone              nvarchar(max) '$[14]',
+    phone_raw          nvarchar(max) '$[15]',
+    user_id            nvarchar(max) '$[16]',
+    phone_number_id    nvarchar(max) '$[17]',
+    business_phone     nvarchar(max) '$[18]',
+    client_reference   nvarchar(max) '$[19]',
+    profile_name       nvarchar(max) '$[20]',
+    group_id           nvarchar(max) '$[21]',
+    emoji              nvarchar(max) '$[22]',
+    reply_type         nvarchar(max) '$[23]',
+    reply_text         nvarchar(max) '$[24]',
+    reply_payload      nvarchar(max) '$[25]',
+    media_id           nvarchar(max) '$[26]',
+    media_type         nvarchar(max) '$[27]',
+    error_code         bigint '$[28]',
+    error_title        nvarchar(max) '$[29]',
+    error_details      nvarchar(max) '$[30]',
+    errors             nvarchar(max) '$[31]',
+    pricing_category   nvarchar(max) '$[32]',
+    pricing_model      nvarchar(max) '$[33]',
+    pricing_type       nvarchar(max) '$[34]',
+    billable           bit '$[35]',
+    details            nvarchar(max) '$[36]'
 );
 SET @staged = @@ROWCOUNT;
 SELECT @staged AS staged, @staged AS written, @@TRANCOUNT AS transactions;
@@ -124,11 +127,11 @@ SET @staged = @@ROWCOUNT;
 -- because 'a' = 'a ' in T-SQL, in every collation. A text that was blanked is never filled again.
 SELECT
     t.[key], t.provider, t.endpoint, t.inbox_id, t.notification_id, t.received_at, t.occurred_at,
-    t.occurred_at_source, t.account_id, t.is_test, t.kind, t.message_id, t.about_message_id, t.phone,
-    t.phone_raw, t.user_id, t.phone_number_id, t.business_phone, t.client_reference, t.profile_name,
-    t.group_id, t.emoji, t.reply_type, t.reply_text, t.reply_payload, t.media_id, t.media_type,
-    t.error_code, t.error_title, t.error_details, t.errors, t.pricing_category, t.pricing_model,
-    t.pricing_type, t.billable, t.details, t.blanked_at
+    t.occurred_at_source, t.account_id, t.is_test, t.kind, t.message_id, t.provider_message_id,
+    t.about_message_id, t.phone, t.phone_raw, t.user_id, t.phone_number_id, t.business_phone,
+    t.client_reference, t.profile_name, t.group_id, t.emoji, t.reply_type, t.reply_text, t.reply_payload,
+    t.media_id, t.media_type, t.error_code, t.error_title, t.error_details, t.errors, t.pricing_category,
+    t.pricing_model, t.pricing_type, t.billable, t.details, t.blanked_at
 FROM #response AS s
 JOIN [gatherer].response AS t WITH (UPDLOCK, HOLDLOCK, FORCESEEK) ON t.[key] = s.[key]
 WHERE
@@ -146,6 +149,7 @@ WHERE
     OR s.is_test <> t.is_test
     OR s.kind <> t.kind OR DATALENGTH(s.kind) <> DATALENGTH(t.kind)
     OR s.message_id <> t.message_id OR DATALENGTH(s.message_id) <> DATALENGTH(t.message_id) OR (t.message_id IS NULL AND s.message_id IS NOT NULL)
+    OR s.provider_message_id <> t.provider_message_id OR DATALENGTH(s.provider_message_id) <> DATALENGTH(t.provider_message_id) OR (t.provider_message_id IS NULL AND s.provider_message_id IS NOT NULL)
     OR s.about_message_id <> t.about_message_id OR DATALENGTH(s.about_message_id) <> DATALENGTH(t.about_message_id) OR (t.about_message_id IS NULL AND s.about_message_id IS NOT NULL)
     OR s.phone <> t.phone OR DATALENGTH(s.phone) <> DATALENGTH(t.phone) OR (t.phone IS NULL AND s.phone IS NOT NULL)
     OR s.phone_raw <> t.phone_raw OR DATALENGTH(s.phone_raw) <> DATALENGTH(t.phone_raw) OR (t.phone_raw IS NULL AND s.phone_raw IS NOT NULL)
@@ -174,19 +178,19 @@ WHERE
 -- Second result: how many rows were new, by the word that they are counted under. The unique index is the real guard.
 INSERT INTO [gatherer].response (
     [key], provider, endpoint, inbox_id, notification_id, received_at, occurred_at, occurred_at_source,
-    account_id, is_test, kind, message_id, about_message_id, phone, phone_raw, user_id, phone_number_id,
-    business_phone, client_reference, profile_name, group_id, emoji, reply_type, reply_text,
-    reply_payload, media_id, media_type, error_code, error_title, error_details, errors,
-    pricing_category, pricing_model, pricing_type, billable, details, inserted_at, changed_at
+    account_id, is_test, kind, message_id, provider_message_id, about_message_id, phone, phone_raw,
+    user_id, phone_number_id, business_phone, client_reference, profile_name, group_id, emoji,
+    reply_type, reply_text, reply_payload, media_id, media_type, error_code, error_title, error_details,
+    errors, pricing_category, pricing_model, pricing_type, billable, details, inserted_at, changed_at
 )
 OUTPUT inserted.kind INTO @new
 SELECT
     s.[key], s.provider, s.endpoint, s.inbox_id, s.notification_id, s.received_at, s.occurred_at,
-    s.occurred_at_source, s.account_id, s.is_test, s.kind, s.message_id, s.about_message_id, s.phone,
-    s.phone_raw, s.user_id, s.phone_number_id, s.business_phone, s.client_reference, s.profile_name,
-    s.group_id, s.emoji, s.reply_type, s.reply_text, s.reply_payload, s.media_id, s.media_type,
-    s.error_code, s.error_title, s.error_details, s.errors, s.pricing_category, s.pricing_model,
-    s.pricing_type, s.billable, s.details, @now, @now
+    s.occurred_at_source, s.account_id, s.is_test, s.kind, s.message_id, s.provider_message_id,
+    s.about_message_id, s.phone, s.phone_raw, s.user_id, s.phone_number_id, s.business_phone,
+    s.client_reference, s.profile_name, s.group_id, s.emoji, s.reply_type, s.reply_text, s.reply_payload,
+    s.media_id, s.media_type, s.error_code, s.error_title, s.error_details, s.errors, s.pricing_category,
+    s.pricing_model, s.pricing_type, s.billable, s.details, @now, @now
 FROM #response AS s
 WHERE NOT EXISTS (
     SELECT 1 FROM [gatherer].response AS t WITH (UPDLOCK, HOLDLOCK, FORCESEEK) WHERE t.[key] = s.[key]
@@ -206,15 +210,15 @@ UPDATE t SET
     provider = s.provider, endpoint = s.endpoint, inbox_id = s.inbox_id,
     notification_id = s.notification_id, received_at = s.received_at, occurred_at = s.occurred_at,
     occurred_at_source = s.occurred_at_source, account_id = s.account_id, is_test = s.is_test,
-    kind = s.kind, message_id = s.message_id, about_message_id = s.about_message_id, phone = s.phone,
-    phone_raw = s.phone_raw, user_id = s.user_id, phone_number_id = s.phone_number_id,
-    business_phone = s.business_phone, client_reference = s.client_reference,
-    profile_name = s.profile_name, group_id = s.group_id, emoji = s.emoji, reply_type = s.reply_type,
-    reply_text = s.reply_text, reply_payload = s.reply_payload, media_id = s.media_id,
-    media_type = s.media_type, error_code = s.error_code, error_title = s.error_title,
-    error_details = s.error_details, errors = s.errors, pricing_category = s.pricing_category,
-    pricing_model = s.pricing_model, pricing_type = s.pricing_type, billable = s.billable,
-    details = s.details, changed_at = @now
+    kind = s.kind, message_id = s.message_id, provider_message_id = s.provider_message_id,
+    about_message_id = s.about_message_id, phone = s.phone, phone_raw = s.phone_raw, user_id = s.user_id,
+    phone_number_id = s.phone_number_id, business_phone = s.business_phone,
+    client_reference = s.client_reference, profile_name = s.profile_name, group_id = s.group_id,
+    emoji = s.emoji, reply_type = s.reply_type, reply_text = s.reply_text,
+    reply_payload = s.reply_payload, media_id = s.media_id, media_type = s.media_type,
+    error_code = s.error_code, error_title = s.error_title, error_details = s.error_details,
+    errors = s.errors, pricing_category = s.pricing_category, pricing_model = s.pricing_model,
+    pricing_type = s.pricing_type, billable = s.billable, details = s.details, changed_at = @now
 FROM [gatherer].response AS t
 JOIN #response AS s ON s.[key] = t.[key];
 SET @written = @@ROWCOUNT;
