@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 import psutil
 
-from tests.waiting import wait_until
+from tests.waiting import SECONDS, wait_until
 
 SECRET = "app-secret"
 PATH = "/webhook/meta"
@@ -82,12 +82,12 @@ class ServerProcess:
     def stop(self) -> int:
         """Stop the server as an operator does and return its exit code."""
         self.process.send_signal(signal.CTRL_BREAK_EVENT if WINDOWS else signal.SIGTERM)
-        return self.process.wait(30)
+        return self.process.wait(SECONDS)
 
     def kill(self) -> None:
         """Kill the server without warning, as `kill -9` does."""
         self.process.kill()
-        self.process.wait(30)
+        self.process.wait(SECONDS)
 
 
 @contextmanager
@@ -118,7 +118,7 @@ def run_server(
         line = process.stdout.readline()
         announcement = re.match(r"listening at https?://127\.0\.0\.1:(\d+)/", line)
         if announcement is None:
-            process.wait(30)
+            process.wait(SECONDS)
             raise AssertionError(f"no announcement but {line!r}; log: {(folder / 'serve.log').read_text()}")
         # Reading the rest of standard output keeps the server from blocking on a full pipe.
         threading.Thread(target=process.stdout.read, daemon=True).start()
@@ -127,7 +127,7 @@ def run_server(
         if process.poll() is None:
             # A killed process leaves no coverage data.
             process.terminate() if MEASURED else process.kill()
-            process.wait(60)
+            process.wait(SECONDS)
         process.stdout.close()
 
 
@@ -161,7 +161,7 @@ def start_server(
 def run_failing_server(folder: Path, *endpoints: str, server: str = "", **popen: Any) -> tuple[int, str]:
     """Start a server that must fail to start; return its exit code and its log."""
     process = start_server(folder, *endpoints, server=server, **popen)
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=SECONDS)
     assert output == ""
     return process.returncode, (folder / "serve.log").read_text(encoding="utf-8")
 
@@ -257,7 +257,7 @@ class Load:
     def __exit__(self, *_: object) -> None:
         self._over.set()
         for thread in self._threads:
-            thread.join(30)
+            thread.join(SECONDS)
 
     def wait_for(self, acknowledged: int) -> None:
         """Return when the server has acknowledged this many bodies."""

@@ -13,7 +13,7 @@ from gatherer.inbox.queue import QueueLimits
 from gatherer.inbox.writer import InboxUnavailableError, InboxWriter
 from tests.inbox.test_writer import GOOD, append
 from tests.server_process import rows
-from tests.waiting import BUSY_SECONDS, until
+from tests.waiting import BUSY_SECONDS, until, wait_until
 
 
 def test_a_commit_stays_within_commit_bytes_but_holds_at_least_one_row(tmp_path):
@@ -26,10 +26,10 @@ def test_a_commit_stays_within_commit_bytes_but_holds_at_least_one_row(tmp_path)
 
 
 def test_the_queue_limit_includes_rows_that_are_being_committed(tmp_path):
-    limits = QueueLimits(queue_rows=3, commit_seconds=0.2)
+    limits = QueueLimits(queue_rows=3, commit_seconds=60)
     with closing(InboxWriter(tmp_path / "inbox.db", limits=limits)) as inbox:
         release = threading.Event()
-        busy = inbox.perform(lambda _: release.wait(10))
+        busy = inbox.perform(lambda _: release.wait(60))
 
         async def main() -> list[object]:
             futures = [inbox.append(GOOD) for _ in range(5)]
@@ -49,11 +49,11 @@ def test_a_body_larger_than_queue_bytes_is_stored_when_the_queue_is_empty(tmp_pa
         assert append(inbox, GOOD._replace(body=b"x" * 1000)) == ["stored"]
 
 
-def test_a_row_fails_after_commit_seconds_and_later_rows_fail_at_once(tmp_path):
+def test_a_row_fails_after_commit_seconds_and_later_rows_fail_at_once_until_the_disk_answers(tmp_path):
     with closing(InboxWriter(tmp_path / "inbox.db", limits=QueueLimits(commit_seconds=0.2))) as inbox:
         begun, release = threading.Event(), threading.Event()
         inbox.perform(lambda _: (begun.set(), release.wait(60)))
-        assert begun.wait(10)
+        assert begun.wait(60)
 
         async def main() -> None:
             started = time.monotonic()
@@ -63,10 +63,11 @@ def test_a_row_fails_after_commit_seconds_and_later_rows_fail_at_once(tmp_path):
             assert "has not answered" in str(inbox.refusal_reason())
             release.set()
             await until(lambda: inbox.refusal_reason() is None)
-            await inbox.append(GOOD)
 
         asyncio.run(main())
-    assert len(rows(tmp_path / "inbox.db", "id")) == 2
+        # A busy disk may take longer than commit_seconds again. A row that failed may have been stored.
+        wait_until(lambda: append(inbox, GOOD) == ["stored"])
+    assert len(rows(tmp_path / "inbox.db", "id")) >= 2
 
 
 def test_a_full_inbox_is_purged_before_it_rejects_rows(tmp_path, monkeypatch):

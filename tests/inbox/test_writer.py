@@ -3,10 +3,10 @@
 import asyncio
 import sqlite3
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
@@ -17,7 +17,7 @@ from gatherer.inbox.reader import LocalInbox
 from gatherer.inbox.writer import InboxUnavailableError, InboxWriter, NotificationRow
 from gatherer.model.errors import ConfigurationError, TemporaryError
 from tests.server_process import rows
-from tests.waiting import wait_until
+from tests.waiting import SECONDS, wait_until
 
 GOOD = NotificationRow(1_790_000_000_000, "endpoint", "meta", "192.0.2.1", "application/json", None, b"{}")
 UNSTORABLE = {
@@ -40,7 +40,7 @@ def inbox(path: Path) -> Iterator[InboxWriter]:
         yield opened
 
 
-def append(inbox: InboxWriter, *notifications: NotificationRow, seconds: float = 10) -> list[str]:
+def append(inbox: InboxWriter, *notifications: NotificationRow, seconds: float = SECONDS) -> list[str]:
     """Append all rows at the same time; return the outcome of each: "stored" or "refused"."""
 
     async def main() -> list[object]:
@@ -135,12 +135,7 @@ def test_the_writer_recovers_from_any_error_of_the_driver(path, monkeypatch):
             problems.append(problem)
             first = inbox._file.connection
             assert append(inbox, *[GOOD] * 5) == ["refused"] * 5
-            deadline = threading.Event()
-            for _ in range(500):
-                if inbox.failure is None:
-                    break
-                deadline.wait(0.01)
-            assert inbox.failure is None
+            wait_until_it_commits(inbox)
             assert inbox._file.connection is not first, "the old connection is not reused"
             assert append(inbox, GOOD) == ["stored"]
     assert len(rows(path)) == len(failures)
@@ -171,10 +166,12 @@ def test_a_missing_file_is_not_replaced_by_an_empty_one(path, monkeypatch):
         assert append(inbox, GOOD) == ["stored"]
         for name in ("inbox.db", "inbox.db-wal", "inbox.db-shm"):
             path.with_name(name).unlink()
+        attempts = mock.Mock(wraps=inbox._file.recover)
+        monkeypatch.setattr(inbox._file, "recover", attempts)
         inbox._file.fail(sqlite3.OperationalError("disk I/O error"))
         with inbox._queue.wake:
             inbox._queue.wake.notify()
-        threading.Event().wait(0.2)
+        wait_until(lambda: attempts.call_count >= 3)
         assert append(inbox, GOOD) == ["refused"]
         assert not path.exists()
 

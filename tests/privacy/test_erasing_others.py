@@ -3,7 +3,6 @@
 import json
 import sqlite3
 import threading
-import time
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
@@ -19,6 +18,7 @@ from gatherer.inbox.reader import LocalInbox
 from gatherer.pipeline.decode import decode_batch
 from gatherer.targets.sqlite.target import SQLiteTarget
 from tests.factories import CONFIGURATION, call, configure, envelope, fill_inbox, rows, status, text, value
+from tests.waiting import wait_for_later_time
 
 ANN, BOB, CAR = "4917011111111", "4917022222222", "4917033333333"
 KEY = '[privacy]\nkey = "a key that nobody guesses"\n'
@@ -406,7 +406,7 @@ def test_what_arrives_meanwhile_goes_as_well(tmp_path: Path, monkeypatch: pytest
         if not arrived.is_set():
             arrived.set()
             fill_inbox(folder / "inbox.db", [post(message(ANN, "wamid.A2", "meanwhile"))])
-            time.sleep(0.01)
+            wait_for_later_time()
         return work(*positional, **keywords)
 
     monkeypatch.setattr(verb, "erase", slow)

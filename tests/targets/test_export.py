@@ -5,7 +5,6 @@ import errno
 import io
 import json
 import os
-import time
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -26,6 +25,7 @@ from gatherer.targets.sqlite.target import SQLiteTarget
 from tests.factories import call, configure, fill_inbox, receipts, run
 from tests.targets.engines import DATABASES, ENGINES, Database, SQLiteDatabase
 from tests.targets.test_views import Facts, at, fact
+from tests.waiting import wait_for_later_time
 
 LONG_AGO = "2026-01-01 00:00:00.000"
 
@@ -53,7 +53,7 @@ def result(facts: Facts, what: Export, format: exports.Format = "ferg") -> expor
 
 def horizon(facts: Facts) -> datetime:
     """Return the horizon in the next millisecond: what is written in this one belongs to the next export."""
-    time.sleep(0.005)
+    wait_for_later_time()
     return facts.target.horizon()
 
 

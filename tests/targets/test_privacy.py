@@ -3,7 +3,6 @@
 import itertools
 import random
 import sqlite3
-import time
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
@@ -26,6 +25,7 @@ from gatherer.targets.sqlite.target import SQLiteTarget
 from tests.factories import notification, receipts
 from tests.targets.engines import ALL_TABLES, Database, clear, rows
 from tests.targets.test_contract import NOW, deliveries, response
+from tests.waiting import wait_for_later_time
 
 DAY = timedelta(days=1)
 PHONE, USER = "+15550001111", "US.13491208655302741918"
@@ -338,7 +338,7 @@ def test_rows_of_others_lose_nothing_but_the_texts_that_are_given(target: Target
     text = {"reply_text": "hi", "reply_payload": "[1]", "details": '{"said": "of Ann"}'}
     target.apply(Batch(records=[response(key(1), **text), response(key(2), **text), other(key(3))]))
     before, event = {row["key"]: row for row in raw(database)}, raw(database, "other_event")[0]
-    time.sleep(0.01)
+    wait_for_later_time()
     erase(
         target,
         texts={

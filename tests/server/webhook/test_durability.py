@@ -120,7 +120,7 @@ def test_a_body_that_is_arriving_at_sigterm_is_stored(tmp_path):
         connection.sendall(body[:500])
         answer = read_response(connection)
         assert (answer.status, answer.headers["Connection"]) == (200, "close")
-        assert server.process.wait(30) == 0
+        assert server.process.wait(60) == 0
         assert server.bodies() == [b"before", body]
 
 
