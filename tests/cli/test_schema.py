@@ -67,6 +67,18 @@ def test_check_names_a_column_that_differs(tmp_path: Path, statement: str, probl
     )
 
 
+@pytest.mark.parametrize("content", [b"garbage" * 1000, b"SQLite format 3\0" + b"\xff" * 5000])
+def test_a_damaged_target_is_reported_and_not_changed(tmp_path: Path, content: bytes) -> None:
+    configure(tmp_path)
+    (tmp_path / "responses.db").write_bytes(content)
+    for command in ("target check", "schema check", "schema apply"):
+        checked = call(tmp_path, *command.split())
+        assert checked.returncode == 3
+        assert "responses.db" in checked.stderr.decode()
+        assert checked.stderr.count(b"\n") == 1
+    assert (tmp_path / "responses.db").read_bytes() == content
+
+
 @pytest.mark.parametrize("command", ["apply", "check"])
 def test_a_login_for_a_file_is_refused(tmp_path: Path, command: str) -> None:
     configure(tmp_path)

@@ -20,8 +20,9 @@ from gatherer.inbox.reader import LocalInbox
 from gatherer.inbox.retention import Retention
 from gatherer.inbox.writer import InboxUnavailableError, InboxWriter, NotificationRow
 from gatherer.model import timestamps
+from gatherer.model.errors import TemporaryError
 from tests.server_process import Load, rows, run_server
-from tests.waiting import wait_until
+from tests.waiting import SECONDS, until, wait_until
 
 NOW = timestamps.now()
 MONTH = Retention(keep_days=30)
@@ -254,7 +255,7 @@ def test_a_failed_step_is_rolled_back(writer, path):
         raise sqlite3.OperationalError("database or disk is full")
 
     with pytest.raises(sqlite3.OperationalError):
-        writer.perform(broken).result(10)
+        writer.perform(broken).result(SECONDS)
     assert ids(path) == [1, 2, 3]
     append(writer, [40])
     assert (ids(path), writer.failure) == ([1, 2, 3, 4], None)
@@ -270,17 +271,86 @@ def test_the_inbox_is_reopened_after_a_disk_error_in_a_step(writer, path):
 
     before = writer._file.connection
     with pytest.raises(DiskError):
-        writer.perform(broken).result(10)
+        writer.perform(broken).result(SECONDS)
     wait_until(lambda: writer.failure is None and writer._file.connection is not None)
     assert writer._file.connection is not before
     append(writer, [1])
+
+
+def test_the_maintenance_continues_after_any_round_that_fails(writer, monkeypatch, caplog):
+    failures = [sqlite3.OperationalError("disk I/O error"), OSError("no disk"), ValueError("a defect")]
+    failures.append(InboxUnavailableError("recovering"))
+    inbox_maintenance = InboxMaintenance(writer, MONTH, round_seconds=0.001)
+    perform_round = inbox_maintenance.perform_round
+
+    async def main() -> None:
+        succeeded = asyncio.Event()
+
+        async def failing_round() -> None:
+            if failures:
+                raise failures.pop(0)
+            await perform_round()
+            succeeded.set()
+
+        monkeypatch.setattr(inbox_maintenance, "perform_round", failing_round)
+        task = asyncio.create_task(inbox_maintenance.run())
+        async with asyncio.timeout(SECONDS):
+            await succeeded.wait()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    asyncio.run(main())
+    logged = [record for record in caplog.records if "the maintenance of the inbox failed" in record.message]
+    # The writer has logged why it is not available.
+    assert [(record.levelname, bool(record.exc_info)) for record in logged] == [
+        ("WARNING", False),
+        ("WARNING", False),
+        ("ERROR", True),
+    ]
+
+
+def test_a_step_that_is_performed_when_serve_stops_is_completed(writer, path, monkeypatch):
+    monkeypatch.setattr(maintenance, "SHUTDOWN_SECONDS", SECONDS)
+    append(writer, [40] * 3)
+    acknowledge(path, 3)
+    begun, release, ended = threading.Event(), threading.Event(), threading.Event()
+
+    def step(connection: sqlite3.Connection) -> None:
+        begun.set()
+        release.wait(SECONDS)
+        connection.execute("DELETE FROM notification WHERE id = 1")
+        ended.set()
+
+    async def main() -> None:
+        task = asyncio.create_task(InboxMaintenance(writer, MONTH)._step(step))
+        await until(begun.is_set)
+        task.cancel()
+        threading.Timer(0.05, release.set).start()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert ended.is_set()
+
+    asyncio.run(main())
+    assert (ids(path), writer.failure) == ([2, 3], None)
+
+
+def test_a_purge_of_a_locked_inbox_is_a_temporary_error_and_purges_later(writer, path):
+    append(writer, [40] * 3)
+    acknowledge(path, 3)
+    writer.perform(lambda connection: connection.execute("PRAGMA busy_timeout = 10")).result(SECONDS)
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(TemporaryError, match="cannot be written at present: database is locked"):
+            purge_now(writer, MONTH)
+        other.execute("ROLLBACK")
+    assert sum(step.count for step in purge_now(writer, MONTH)) == 3
 
 
 def test_no_step_runs_after_close(path):
     writer = InboxWriter(path)
     writer.close()
     with pytest.raises(InboxUnavailableError):
-        writer.perform(retention.vacuum_step).result(1)
+        writer.perform(retention.vacuum_step).result(SECONDS)
 
 
 def test_serve_purges_by_itself_and_logs_the_purge(tmp_path):

@@ -7,9 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
-from gatherer.app.demo import Demo
+from gatherer.app.demo import Demo, DemoError
+from gatherer.files.lock import exclusive
 from tests.factories import call, rows, run
 from tests.waiting import wait_until
 
@@ -109,6 +111,65 @@ def test_the_server_stops_when_the_demo_is_killed(tmp_path: Path) -> None:
     wait_until(lambda: not holder.exists())  # serve removes the file when it releases the inbox
 
 
+def _server_pid(demo: Demo) -> int:
+    """Return the id of the server process of `demo`, which is running."""
+    holder: dict[str, int] = json.loads((demo.folder / "inbox.db.lock.holder").read_text(encoding="utf-8"))
+    return holder["pid"]
+
+
+def test_a_server_that_does_not_start_is_reported_with_its_log(tmp_path: Path) -> None:
+    demo = Demo(tmp_path / "demo", count=5, seed=1)
+    (tmp_path / "demo" / "inbox.db").mkdir()
+    with pytest.raises(DemoError, match=r"the server did not start: Error: .*inbox\.db is a folder"):
+        with demo.server():
+            pass
+
+
+def test_a_server_that_starts_too_slowly_is_reported_and_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gatherer.app.demo.START_SECONDS", 0.0)
+    demo = Demo(tmp_path / "demo", count=5, seed=1)
+    with pytest.raises(DemoError, match="the server did not start within 0 s"):
+        with demo.server():
+            pass
+    assert not (tmp_path / "demo" / "inbox.db.lock.holder").exists()
+
+
+def test_a_server_that_is_killed_during_the_demo_is_reported(tmp_path: Path) -> None:
+    demo = Demo(tmp_path / "demo", count=5, seed=1)
+    with pytest.raises(
+        DemoError, match=r"the server ended with exit code .*; .*serve\.log says: listening at"
+    ):
+        with demo.server():
+            os.kill(_server_pid(demo), signal.SIGTERM if sys.platform == "win32" else signal.SIGKILL)
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="LOUD: needs SIGSTOP, to pause the server")
+def test_a_server_that_does_not_stop_is_killed_and_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gatherer.app.demo.STOP_SECONDS", 0.1)
+    demo = Demo(tmp_path / "demo", count=5, seed=1)
+    pids: list[int] = []
+
+    def pause_server() -> None:
+        pids.append(_server_pid(demo))
+        os.kill(pids[0], signal.SIGSTOP)
+
+    with pytest.raises(DemoError, match="did not stop when its input ended, and was killed"):
+        with demo.server():
+            pause_server()
+    assert not psutil.pid_exists(pids[0])
+
+
+def test_a_run_of_another_process_during_the_demo_is_reported(tmp_path: Path) -> None:
+    demo = Demo(tmp_path / "demo", count=5, seed=1)
+    with exclusive(demo.configuration.target.lock):
+        with pytest.raises(DemoError, match="another run is in progress"):
+            demo.gather(lambda _done, _total: None)
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -117,6 +178,10 @@ def test_the_server_stops_when_the_demo_is_killed(tmp_path: Path) -> None:
         ("demo", "--seed", "-1"),
         ("demo", "--directory", "occupied"),
         ("demo", "--directory", "occupied/file"),
+        pytest.param(
+            ("demo", "--directory", "x" * 300),
+            marks=pytest.mark.skipif(sys.platform == "win32", reason="exit 3 there"),
+        ),
         ("--config", "x.toml", "demo"),
         ("demo", "surplus"),
     ],
