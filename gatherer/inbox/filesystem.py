@@ -103,7 +103,7 @@ def on_windows(path: Path) -> str | None:
     return None
 
 
-def _drive_type(root: str) -> int:
+def _drive_type(root: str) -> int:  # pragma: windows
     import ctypes
 
     windows = getattr(ctypes, "windll")  # noqa: B009 - type checkers on other systems do not know it
