@@ -157,7 +157,8 @@ def _try_inbox(
         failed = InboxResult(name=name, summary=None, problem=str(error), exit_code=error.exit_code)
     except Exception as error:
         log.exception("inbox %s", name)
-        problem = f"a defect in gatherer, {type(error).__name__}: {error}"
+        # Without the text of the error, which may contain received data.
+        problem = f"a defect in gatherer, {type(error).__name__}; the log shows where"
         failed = InboxResult(name=name, summary=None, problem=problem, exit_code=DEFECT_EXIT_CODE)
     if not opened and not dry_run:  # once it is open, `gather_inbox` records the run
         _record_failed_run(target, failed)

@@ -291,6 +291,18 @@ def test_check_finds_missing_notifications(folder, damage, gaps):
     assert json.loads(result.stdout)["gaps"] == gaps
 
 
+def test_check_says_what_is_missing_and_what_no_consumer_had_read(folder):
+    with closing(sqlite3.connect(folder / "inbox.db")) as connection, connection:
+        connection.execute("DELETE FROM notification WHERE id IN (1, 2, 4)")
+        connection.execute("UPDATE inbox SET purged_to = 2, purged_unread = 2")
+    result = call(folder, "inbox", "check")
+    assert (result.returncode, result.stdout.decode().splitlines()) == (
+        3,
+        ["3 notifications (3 to 6), purged up to 2", "2 were purged before every consumer had read them"],
+    )
+    assert result.stderr == b"Error: notifications 4 to 4 are missing, and were not purged\n"
+
+
 def test_check_finds_a_damaged_page(folder):
     path = folder / "inbox.db"
     with closing(sqlite3.connect(path)) as connection:
