@@ -75,6 +75,7 @@ WRONG = [
     ("one of two", "/n8n", [item(), item(secret="guess")]),
     ("one without text", "/n8n", [item(), {"headers": headers()}]),
     ("one without headers", "/n8n", [item(), {"body": BODY}]),
+    ("one without either", "/n8n", [item(), json.loads(BODY)]),
     ("exchanged", "/n8n", [item() | {"body": "{}"}, item("{}") | {"body": BODY}]),
     ("no items", "/n8n", []),
     ("null for all", "/n8n", None),
