@@ -96,7 +96,7 @@ def insert_into_map(folder: Path, target: str, message_ids: set[str]) -> None:
     values = [(message_id, CAMPAIGN) for message_id in sorted(message_ids)]
     if "sqlserver" in target:
         for row in values:
-            SQLServerDatabase(folder).session().run(
+            SQLServerDatabase.session().run(
                 f"INSERT INTO {SQLServerDatabase.schema}.message_map (message_id, campaign) VALUES (?, ?)",
                 *row,
             )
