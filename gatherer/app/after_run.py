@@ -7,16 +7,13 @@ that an earlier run missed, because they failed or because the machine went down
 import logging
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass, replace
-from datetime import datetime
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from gatherer import __version__
 from gatherer.config import AfterRun, Configuration, SQLServerTarget
 from gatherer.model import timestamps
 from gatherer.model.errors import GathererError
@@ -27,23 +24,12 @@ log = logging.getLogger(__name__)
 
 TIMED_OUT: Final = 124  # exit codes as of timeout(1) and the shells
 NOT_STARTED: Final = 127
-FAILED: Final = 1  # SQL has no exit code
 _TAIL_BYTES: Final = 4096
 _LONGEST_LINE: Final = 500  # characters
 
 
-@dataclass(frozen=True, kw_only=True)
-class StepResult:
-    """How one step went."""
-
-    name: str
-    exit_code: int
-    last_line: str  # of its output; empty if there was none
-    seconds: float
-
-
-def take_steps(configuration: Configuration, target: Target) -> list[StepResult]:
-    """Take each step of `[[after_run]]` that is due, log it and record it in `gather_run`.
+def take_steps(configuration: Configuration, target: Target) -> list[Run]:
+    """Take each step of `[[after_run]]` that is due, log it, record it in `gather_run`, and return the rows there.
 
     Raises:
         GathererError: the target cannot be read. The next run takes the steps.
@@ -52,81 +38,55 @@ def take_steps(configuration: Configuration, target: Target) -> list[StepResult]
     if not configuration.after_run:
         return []
     horizon = target.horizon()
-    results = []
+    runs: list[Run] = []
     for step in configuration.after_run:
         cursor = Cursor(configuration.target.state_folder, step.name, kind="after-run")
+        started_at = timestamps.now()
         try:
-            if step.always or _has_changes(target, cursor.read(), horizon):
-                results.append(_take(configuration, target, step))
-                # A step may need what one before it does: it is due again with the one that failed.
-                if not any(result.exit_code for result in results):
-                    cursor.write(horizon)
+            since = None if step.always else cursor.read() or timestamps.EARLIEST
+            changes = Export(view="changes", changed_from=since or horizon, changed_to=horizon)
+            if not (step.always or list(target.export(changes))):
+                continue
+            exit_code, output = _take(configuration, step)
         except GathererError as error:  # the next steps are taken all the same
-            log.error("step %s: %s", step.name, error)
-            results.append(
-                StepResult(name=step.name, exit_code=error.exit_code, last_line=str(error), seconds=0.0)
+            exit_code, output = error.exit_code, str(error)
+        runs.append(
+            Run(
+                started_at=started_at,
+                finished_at=timestamps.now(),
+                exit_code=exit_code,
+                step=step.name,
+                last_line=_last_line(output),
             )
-    return results
+        )
+        level = logging.ERROR if exit_code else logging.INFO
+        log.log(level, "step %s: exit code %d: %s", step.name, exit_code, runs[-1].last_line or "no output")
+        try:
+            target.record_run(runs[-1])
+            # A step may need what one before it does: it is due again with the one that failed.
+            if not any(run.exit_code for run in runs):
+                cursor.write(horizon)
+        except GathererError as error:
+            log.warning("step %s could not be recorded: %s", step.name, error)
+    return runs
 
 
-def _has_changes(target: Target, since: datetime | None, until: datetime) -> bool:
-    changes = Export(view="changes", changed_from=since or timestamps.EARLIEST, changed_to=until)
-    return bool(list(target.export(changes)))
-
-
-def _take(configuration: Configuration, target: Target, step: AfterRun) -> StepResult:
-    started_at = timestamps.now()
-    try:
-        if step.sql is not None:
-            exit_code, output = _execute(configuration, step.sql, step.timeout_seconds)
-        else:
-            command = step.command or _export_command(configuration, step)
-            exit_code, output = _run(command, step.timeout_seconds, configuration.path.parent)
-    except (GathererError, OSError) as error:
-        exit_code, output = getattr(error, "exit_code", FAILED), str(error)
-    finished_at = timestamps.now()
-    result = StepResult(
-        name=step.name,
-        exit_code=exit_code,
-        last_line=_last_line(output),
-        seconds=(finished_at - started_at).total_seconds(),
-    )
-    level = logging.ERROR if exit_code else logging.INFO
-    log.log(level, "step %s: exit code %d: %s", step.name, exit_code, result.last_line or "no output")
-    _record(target, result, started_at, finished_at)
-    return result
-
-
-def _record(target: Target, result: StepResult, started_at: datetime, finished_at: datetime) -> None:
-    run = Run(
-        started_at=started_at,
-        finished_at=finished_at,
-        host=socket.gethostname(),
-        version=__version__,
-        inbox_id="",
-        read=0,
-        inserted=0,
-        filled=0,
-        duplicates=0,
-        rejected=0,
-        exit_code=result.exit_code,
-        problem=None,
-        step=result.name,
-        last_line=result.last_line or None,
-    )
-    try:
-        target.record_run(run)
-    except GathererError as error:
-        log.warning("step %s could not be recorded in gather_run: %s", result.name, error)
-
-
-def _execute(configuration: Configuration, sql: str, timeout_seconds: int) -> tuple[int, str]:
-    """Execute `sql` in a connection of its own, once, and return 0 and no output.
+def _take(configuration: Configuration, step: AfterRun) -> tuple[int, str]:
+    """Return the exit code and the end of the output of `step`.
 
     Raises:
-        GathererError: it failed, or took too long; the server rolls back what it had not committed.
+        GathererError: the statement of SQL failed, or took too long.
 
     """
+    if step.sql is not None:
+        _execute(configuration, step.sql, step.timeout_seconds)
+        return 0, ""
+    command = step.command or _export_command(configuration, step)
+    return _run(command, step.timeout_seconds, configuration.path.parent)
+
+
+def _execute(configuration: Configuration, sql: str, timeout_seconds: int) -> None:
+    """Execute `sql` in a connection of its own, once. After an error, the server rolls back what is not committed."""
     from gatherer.app.resources import sqlserver_access
     from gatherer.targets.sqlserver.errors import translate_errors
     from gatherer.targets.sqlserver.session import Session
@@ -138,7 +98,6 @@ def _execute(configuration: Configuration, sql: str, timeout_seconds: int) -> tu
             session.run(sql)
         finally:
             session.disconnect()
-    return 0, ""
 
 
 def _export_command(configuration: Configuration, step: AfterRun) -> list[str]:
@@ -192,8 +151,8 @@ def _kill_with_children(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def _last_line(output: str) -> str:
+def _last_line(output: str) -> str | None:
     """Return the last line of `output` that is not empty, without control characters and not too long."""
-    lines = [line.strip() for line in output.splitlines() if line.strip()]
-    line = lines[-1] if lines else ""
-    return "".join(character if character.isprintable() else " " for character in line)[:_LONGEST_LINE]
+    lines = [line.strip() for line in output.splitlines() if line.strip()] or [""]
+    line = "".join(character if character.isprintable() else " " for character in lines[-1])
+    return line[:_LONGEST_LINE] or None

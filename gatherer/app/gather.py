@@ -1,7 +1,6 @@
 """`gatherer gather`: one run over all configured inboxes. An inbox that fails does not stop the others."""
 
 import logging
-import socket
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -9,8 +8,8 @@ from datetime import timedelta
 from functools import partial
 from typing import Final
 
-from gatherer import __version__, config
-from gatherer.app.after_run import StepResult, take_steps
+from gatherer import config
+from gatherer.app.after_run import take_steps
 from gatherer.app.resources import notification_decoder, open_inbox, open_target, opt_out_words
 from gatherer.app.run_lock import hold_run_lock
 from gatherer.app.suppression import sync_suppression_list
@@ -51,7 +50,7 @@ class GatherResult:
     seconds: float = 0.0
     # What `keep_days` removed at the end of the run
     retention: RetentionResult = field(default_factory=RetentionResult)
-    steps: list[StepResult] = field(default_factory=list)  # of [[after_run]], those that were taken
+    steps: list[Run] = field(default_factory=list)  # of [[after_run]], those that were taken
 
     def add(self, result: InboxResult) -> None:
         """Add the result of one more inbox."""
@@ -171,14 +170,6 @@ def _record_failed_run(target: Target, failed: InboxResult) -> None:
     run = Run(
         started_at=now,
         finished_at=now,
-        host=socket.gethostname(),
-        version=__version__,
-        inbox_id="",
-        read=0,
-        inserted=0,
-        filled=0,
-        duplicates=0,
-        rejected=0,
         exit_code=failed.exit_code,
         problem=f"inbox {failed.name}: {failed.problem}",
     )

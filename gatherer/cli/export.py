@@ -2,20 +2,16 @@
 
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import click
 
 from gatherer.cli.selection import Moment, check_period
 
-if TYPE_CHECKING:
-    from gatherer.pipeline.export import Format
-
 
 @click.command("export")
 @click.option(
     "--format",
-    "format_",
     type=click.Choice(["csv", "tsv", "ndjson", "ferg", "opt-outs"]),
     default="csv",
     show_default=True,
@@ -65,20 +61,12 @@ if TYPE_CHECKING:
 @click.pass_context
 def command(
     context: click.Context,
+    /,
     *,
-    format_: "Format",
     since: datetime | None,
     until: datetime | None,
-    since_last: str | None,
     restart: str | None,
-    endpoint: str | None,
-    kinds: tuple[str, ...],
-    output: Path | None,
-    date_format: str | None,
-    time_zone: str | None,
-    delimiter: str | None,
-    bom: bool,
-    include_tests: bool,
+    **options: Any,
 ) -> None:
     """Write responses as text for other programs.
 
@@ -105,19 +93,6 @@ def command(
         return
     export.export(
         load(context.obj, secrets=TARGET),
-        export.ExportOptions(
-            format=format_,
-            since=since,
-            until=until,
-            since_last=since_last,
-            endpoint=endpoint,
-            kinds=kinds,
-            output=output,
-            date_format=date_format,
-            time_zone=time_zone,
-            delimiter=delimiter,
-            bom=bom,
-            include_tests=include_tests,
-        ),
+        export.ExportOptions(since=since, until=until, **options),
         report=report,
     )

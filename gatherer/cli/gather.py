@@ -2,7 +2,6 @@
 
 import re
 import sys
-from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -119,7 +118,10 @@ def _json(result: "GatherResult", *, dry_run: bool) -> dict[str, Any]:
             }
             for inbox in result.inboxes
         ],
-        **({"after_run": [asdict(step) for step in result.steps]} if result.steps else {}),
+        "after_run": [
+            {"name": step.step, "exit_code": step.exit_code, "last_line": step.last_line}
+            for step in result.steps
+        ],
     }
 
 

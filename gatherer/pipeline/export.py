@@ -99,15 +99,12 @@ def write_responses(
     batches = target.export(query)
     if query.view == "campaign":
         batches = _handed_over(batches, result)
-    for line in _lines(_counted(batches, result), layout):
+    for line in _lines(batches, layout):
         write(line)
+        result.rows += 1
+    if layout.format != "ndjson" and result.rows:
+        result.rows -= 1  # the header
     return result
-
-
-def _counted(batches: Iterable[list[dict[str, Any]]], result: ExportResult) -> Iterator[list[dict[str, Any]]]:
-    for batch in batches:
-        result.rows += len(batch)
-        yield batch
 
 
 def _handed_over(

@@ -3,7 +3,6 @@
 import dataclasses
 import gc
 import logging
-import socket
 import time
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
@@ -12,7 +11,7 @@ from datetime import datetime
 from functools import partial
 from typing import Final
 
-from gatherer import __version__, providers
+from gatherer import providers
 from gatherer.inbox.base import Bounds, Inbox
 from gatherer.model import opt_outs, timestamps
 from gatherer.model.errors import GathererError, InboxError
@@ -180,8 +179,6 @@ def _record_run(
     run = Run(
         started_at=started_at,
         finished_at=timestamps.now(),
-        host=socket.gethostname(),
-        version=__version__,
         inbox_id=summary.inbox_id,
         read=summary.read,
         inserted=sum(outcome.inserted.values()),

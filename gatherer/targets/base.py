@@ -1,10 +1,12 @@
 """The contract of a target: one batch is written in one transaction, completely or not at all."""
 
+import socket
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, NamedTuple, Protocol
 
+from gatherer import __version__
 from gatherer.model import timestamps
 from gatherer.model.notification import Notification
 from gatherer.model.person import Erasure, Person, Tombstone
@@ -65,16 +67,16 @@ class Run:
 
     started_at: datetime
     finished_at: datetime
-    host: str
-    version: str
-    inbox_id: str
-    read: int
-    inserted: int
-    filled: int
-    duplicates: int
-    rejected: int
-    exit_code: int
-    problem: str | None
+    host: str = field(default_factory=socket.gethostname)
+    version: str = __version__
+    inbox_id: str = ""  # empty if it could not be opened, and for a step
+    read: int = 0
+    inserted: int = 0
+    filled: int = 0
+    duplicates: int = 0
+    rejected: int = 0
+    exit_code: int = 0
+    problem: str | None = None
     step: str | None = None  # the name of the step
     last_line: str | None = None  # of the output of the step
 

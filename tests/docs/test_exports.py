@@ -32,7 +32,7 @@ def documented(name: str) -> list[str]:
 
 
 def test_the_command_has_each_format() -> None:
-    (option,) = (parameter for parameter in command.params if parameter.name == "format_")
+    (option,) = (parameter for parameter in command.params if parameter.name == "format")
     assert tuple(option.type.choices) == FORMATS  # type: ignore[attr-defined]
 
 
