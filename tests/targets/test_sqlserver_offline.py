@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+import sys
 from contextlib import closing
 from importlib.resources import files
 from pathlib import Path
@@ -221,6 +222,68 @@ def test_a_missing_driver_is_reported_with_the_commands_that_install_it(
         driver.find(["SQL Server", "ODBC Driver 13 for SQL Server", "FreeTDS"])
     assert "winget install" in str(caught.value)
     assert "pip install 'whatsapp-gatherer[sqlserver]'" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("installed", "newest"),
+    [
+        (["ODBC Driver 17 for SQL Server", "ODBC Driver 18 for SQL Server"], "ODBC Driver 18 for SQL Server"),
+        (["ODBC Driver 9 for SQL Server", "ODBC Driver 17 for SQL Server"], "ODBC Driver 17 for SQL Server"),
+        (
+            ["ODBC Driver 100 for SQL Server", "ODBC Driver 18 for SQL Server"],
+            "ODBC Driver 100 for SQL Server",
+        ),
+    ],
+)
+def test_the_newest_installed_driver_is_used(installed: list[str], newest: str) -> None:
+    assert driver.find(installed) == newest
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux", reason="LOUD: the driver of the package is chosen so on Linux only"
+)
+@pytest.mark.parametrize(
+    ("distribution", "machine", "folder"),
+    [
+        ({"ID": "debian"}, "x86_64", "debian_ubuntu/x86_64"),
+        ({"ID": "linuxmint", "ID_LIKE": "ubuntu debian"}, "aarch64", "debian_ubuntu/arm64"),
+        ({"ID": "rocky", "ID_LIKE": "rhel centos fedora"}, "x86_64", "rhel/x86_64"),
+        ({"ID": "opensuse-leap", "ID_LIKE": "suse opensuse"}, "x86_64", "suse/x86_64"),
+        ({"ID": "alpine"}, "x86_64", "alpine/x86_64"),
+        ({"ID": "unheard-of"}, "x86_64", "debian_ubuntu/x86_64"),
+        (None, "x86_64", "debian_ubuntu/x86_64"),  # a container without /etc/os-release
+        ({"ID": "debian"}, "riscv64", None),
+    ],
+)
+def test_without_an_installed_driver_that_of_the_package_for_this_distribution_is_used(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    distribution: dict[str, str] | None,
+    machine: str,
+    folder: str | None,
+) -> None:
+    def release() -> dict[str, str]:
+        if distribution is None:
+            raise OSError("no os-release")
+        return distribution
+
+    package = tmp_path / "mssql_python_odbc"
+    for family in ("alpine", "debian_ubuntu", "rhel", "suse"):
+        for processor in ("arm64", "x86_64"):
+            libraries = package / "libs" / "linux" / family / processor / "lib"
+            libraries.mkdir(parents=True)
+            for version in ("18.3", "18.5"):
+                (libraries / f"libmsodbcsql-{version}.so.1.1").touch()
+    (package / "__init__.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(driver.platform, "freedesktop_os_release", release)
+    monkeypatch.setattr(driver.platform, "machine", lambda: machine)
+    if folder is None:
+        with pytest.raises(ConfigurationError, match="is not installed"):
+            driver.find([])
+        return
+    expected = package / "libs" / "linux" / folder / "lib" / "libmsodbcsql-18.5.so.1.1"
+    assert driver.find(["SQL Server"]) == str(expected)
 
 
 @pytest.mark.parametrize(
