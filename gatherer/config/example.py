@@ -8,6 +8,7 @@ from typing import Final
 
 from gatherer.files.atomic import atomic_write
 from gatherer.model.errors import ConfigurationError, output_error
+from gatherer.providers.base import Provider
 
 FILE_NAME: Final = "gatherer.toml"
 BACKUP_NAME: Final = "gatherer.toml.old"
@@ -47,8 +48,69 @@ def filled(*, verify_token: str, url_key: str, replaced: Mapping[str, str] | Non
     result = result.replace(PRIVACY_KEY, token())
     for beginning, replacement in (replaced or {}).items():
         line = next(line for line in result.splitlines() if line.startswith(beginning))
-        result = result.replace(line, replacement)
+        result = result.replace(f"\n{line}\n", f"\n{replacement}\n")
     return result
+
+
+def target_lines(
+    *,
+    server: str,
+    database: str,
+    user: str | None,
+    password: str | None,
+    trust_server_certificate: bool,
+    state: Path | None,
+) -> dict[str, str]:
+    """Return the lines of a target in SQL Server, for `filled`.
+
+    Args:
+        server: as an ODBC driver takes it.
+        database: on this server.
+        user: a login of SQL Server; None: the account that runs gatherer.
+        password: of `user`.
+        trust_server_certificate: whether any certificate is accepted.
+        state: the folder of the target; None: beside the configuration.
+
+    """
+    lines = ['kind = "sqlserver"', f"server = {literal(server)}", f"database = {literal(database)}"]
+    if user is not None:
+        lines += [
+            'authentication = "sql"',
+            f"user = {literal(user)}",
+            f"password = {literal(password or '')}",
+        ]
+    if trust_server_certificate:
+        lines.append("trust_server_certificate = true")
+    return {
+        'kind = "sqlite"': "\n".join(lines),
+        "path = 'responses.db'": f"state = {literal(str(state or 'state'))}",
+    }
+
+
+def endpoint_lines(
+    provider: Provider, *, basic: tuple[str, str] | None, secret: str | None, public_url: str | None
+) -> dict[str, str]:
+    """Return the lines of an endpoint of `provider`, for `filled`.
+
+    Args:
+        provider: that sends the requests.
+        basic: user and password of HTTP Basic, in place of the URL key; None: it has the URL key.
+        secret: with which `provider` signs; None: no signature is checked.
+        public_url: of the endpoint without the URL key, for a signature over the URL.
+
+    """
+    lines = [f"provider = {literal(provider.name)}"]
+    replaced = {}
+    if secret is not None:
+        lines.append(f"{provider.secrets[0]} = [{literal(secret)}]")
+        if public_url is not None:
+            lines.append(f"public_url = {literal(public_url)}")
+    if not provider.verifies_url:
+        replaced["verify_token = "] = f'#verify_token = "{VERIFY_TOKEN}"'
+    if basic is not None:
+        replaced["url_key = "] = f'#url_key = "{URL_KEY}"'
+        replaced["#basic = "] = f"basic = {{ user = {literal(basic[0])}, password = {literal(basic[1])} }}"
+    return replaced | {"provider = ": "\n".join(lines)}
 
 
 def write(folder: Path, content: str, *, force: bool = False) -> Path:

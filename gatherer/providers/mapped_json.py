@@ -246,7 +246,9 @@ def _record(origin: Origin, element: Any, mapping: BodyMapping) -> Record:
         if (value := _first(element, pointers)) is not None
     }
     own_id = columns.pop("provider_message_id", None)
-    if own_id is not None and columns.setdefault("message_id", own_id) != own_id:  # else there is one id alone
+    if (
+        own_id is not None and columns.setdefault("message_id", own_id) != own_id
+    ):  # else there is one id alone
         columns["provider_message_id"] = own_id
     message_id = columns.get("message_id")
     claimed = columns.pop("occurred_at", None)
