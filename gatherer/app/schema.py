@@ -2,11 +2,11 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from gatherer import config
-from gatherer.app.resources import connect_target, sqlserver_access
+from gatherer.app.resources import sqlserver_access
 from gatherer.config import Configuration
 from gatherer.model.errors import ConfigurationError
 
@@ -45,10 +45,13 @@ def schema_script(configuration: Configuration, *, remove: bool) -> str:
     return inspection.script()
 
 
-def apply_schema(configuration: Configuration, *, connection_env: str | None = None) -> list[str]:
+def apply_schema(
+    configuration: Configuration, *, include_tests: bool = False, connection_env: str | None = None
+) -> list[str]:
     """Create the missing tables and views of the target; return the names of the scripts that were run.
 
-    With `connection_env`, log in to SQL Server with the connection string in this environment variable.
+    With `include_tests` the views show test rows as well. With `connection_env`, log in to SQL Server with the
+    connection string in this environment variable.
 
     Raises:
         ConfigurationError: there is no such variable, or the target is a file.
@@ -60,12 +63,16 @@ def apply_schema(configuration: Configuration, *, connection_env: str | None = N
         from gatherer.targets.sqlserver import schema
 
         with _session(settings, connection_env) as session:
-            return session.with_retry(lambda: schema.apply(session, settings.schema_name))
+            return session.with_retry(
+                lambda: schema.apply(session, settings.schema_name, include_tests=include_tests)
+            )
     _check_file_needs_no_login(settings, connection_env)
     from gatherer.targets.sqlite.schema import VERSIONS
+    from gatherer.targets.sqlite.target import SQLiteTarget
 
     before = inspect_target(configuration)
-    connect_target(settings).close()
+    with closing(SQLiteTarget(settings.path)) as target:
+        target.show_tests(shown=include_tests)
     return list(VERSIONS.scripts) if before["schema_version"] is None else []
 
 

@@ -101,6 +101,7 @@ def _target_state(target: Target) -> dict[str, Any]:
         "target": {
             "name": target.name,
             "rows": state.rows,
+            "test_responses": state.tests,
             "rejected_open": state.rejected_open,
         },
         "last_run": run

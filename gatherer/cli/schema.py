@@ -35,9 +35,14 @@ def print_script(config_path: Path | None, *, remove: bool) -> None:
 
 
 @command.command("apply")
+@click.option(
+    "--include-tests",
+    is_flag=True,
+    help="Let the views show test rows as well, with is_test = 1. Without this, they show none from now on.",
+)
 @_CONNECTION
 @click.pass_obj
-def apply(config_path: Path | None, *, connection_env: str | None) -> None:
+def apply(config_path: Path | None, *, include_tests: bool, connection_env: str | None) -> None:
     """Make the tables and views that are missing. Needs a login that may create tables.
 
     A table that is there stays as it is, with its rows; the views are made anew. The login of `gather` needs no such
@@ -51,8 +56,12 @@ def apply(config_path: Path | None, *, connection_env: str | None) -> None:
     from gatherer.app.schema import apply_schema
 
     secrets = frozenset() if connection_env else TARGET
-    applied = apply_schema(load(config_path, secrets=secrets), connection_env=connection_env)
+    applied = apply_schema(
+        load(config_path, secrets=secrets), include_tests=include_tests, connection_env=connection_env
+    )
     click.echo(f"applied: {', '.join(applied)}" if applied else "the tables are up to date")
+    if include_tests:
+        click.echo("the views show test rows as well, until the next schema apply without --include-tests")
 
 
 @command.command("check")

@@ -82,6 +82,7 @@ def write_responses(
     """Write the responses that `query` selects by calling `write` with one line at a time.
 
     Raises:
+        ConfigurationError: `query` includes tests, and the views do not show them.
         TargetError: the target cannot be read.
         TemporaryError: the target is not available at present.
 
@@ -90,8 +91,14 @@ def write_responses(
     if query.view == "opt_out":
         query = replace(query, kinds=(Kind.OPTED_OUT, Kind.OPTED_IN))
     result = ExportResult()
+    must_show_tests = query.include_tests and query.view != "response"
+    hides_tests = must_show_tests and not list(target.export(replace(query, view="shown")))
     for batch in target.export(replace(query, view="window")):
         for row in batch:
+            if row["is_test"] and hides_tests:
+                raise ConfigurationError(
+                    "the views leave test rows out: `gatherer schema apply --include-tests` shows them"
+                )
             if row["is_test"] and not query.include_tests:
                 result.tests += row["responses"]
             elif query.view == "campaign":

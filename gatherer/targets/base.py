@@ -86,6 +86,7 @@ class TargetStatus:
     """How many rows a target has, its last run, and the steps after it."""
 
     rows: dict[str, int]  # by table
+    tests: int  # of the rows of `response`, those that are tests
     rejected_open: int  # rejections that are not resolved
     last_run: Run | None
     steps: list[Run]  # the last row of each step of `[[after_run]]`
@@ -97,8 +98,8 @@ class Export:
 
     # response: the table. campaign: with the columns of message_map. opt_out: the current state of each person.
     # window: how many responses were written. endpoint: one row if the endpoint has responses. changes: one row if
-    # anything was written to any table of facts or to message_map.
-    view: Literal["response", "campaign", "opt_out", "window", "endpoint", "changes"] = "response"
+    # anything was written to any table of facts or to message_map. shown: one row if the views show test rows.
+    view: Literal["response", "campaign", "opt_out", "window", "endpoint", "changes", "shown"] = "response"
     since: datetime = timestamps.EARLIEST  # occurred at or after
     until: datetime = timestamps.LATEST  # occurred before
     changed_from: datetime = timestamps.EARLIEST  # last written at or after

@@ -22,7 +22,7 @@ from gatherer.pipeline import export as exports
 from gatherer.targets import sql_datetime
 from gatherer.targets.base import Batch, Export
 from gatherer.targets.sqlite.target import SQLiteTarget
-from tests.factories import call, configure, fill_inbox, receipts, run
+from tests.factories import call, configure, envelope, fill_inbox, receipts, run, text, value
 from tests.targets.engines import DATABASES, ENGINES, Database, SQLiteDatabase
 from tests.targets.test_views import Facts, at, fact
 from tests.waiting import wait_for_later_time
@@ -616,3 +616,26 @@ def test_a_file_for_excel_in_german(tmp_path: Path) -> None:
     assert datetime.strptime(row["occurred_at"], "%d.%m.%Y %H:%M:%S")  # noqa: DTZ007
     tabs = call(tmp_path, "export", "--delimiter", "tab").stdout
     assert tabs.startswith(b"provider\tendpoint\t")
+
+
+def test_exports_of_views_refuse_tests_that_the_views_leave_out(tmp_path: Path) -> None:
+    """Otherwise they would hold back what they were asked to write."""
+    configure(tmp_path)
+    tested = receipts("wamid.A").replace(b'"900000000000001"', b'"0"')
+    stop = envelope(value(messages=[text("wamid.S", "Stop.")])).replace(b'"900000000000001"', b'"0"')
+    fill_inbox(tmp_path / "inbox.db", [tested, stop])
+    call(tmp_path, "gather")
+    assert b"3 test rows" in call(tmp_path, "export").stderr
+    state = json.loads(call(tmp_path, "status", "--json").stdout)
+    assert (state["target"]["rows"]["response"], state["target"]["test_responses"]) == (3, 3)
+    opt_outs = ("export", "--format", "opt-outs", "--include-tests")
+    refused = call(tmp_path, *opt_outs)
+    assert (refused.returncode, refused.stderr.count(b"\n")) == (2, 1), refused.stderr
+    applied = call(tmp_path, "schema", "apply", "--include-tests")
+    assert (applied.returncode, b"show test rows" in applied.stdout) == (0, True), applied.stderr
+    (row,) = csv.DictReader(io.StringIO(call(tmp_path, *opt_outs).stdout.decode(), newline=""))
+    assert (row["opted_out"], row["is_test"]) == ("1", "1")
+    assert call(tmp_path, "export", "--format", "opt-outs").stdout == b""
+    assert call(tmp_path, "schema", "apply").returncode == 0
+    assert call(tmp_path, *opt_outs).returncode == 2
+    assert call(tmp_path, "schema", "check").returncode == 0

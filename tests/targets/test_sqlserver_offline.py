@@ -57,6 +57,7 @@ PARAMETERS = {
     "export_endpoint": [7],
     "export_opt_out": [7],
     "export_response": [7],
+    "export_shown": [7],
     "export_window": [7],
     "find_message_map": [2],
     "find_other_event": [5],

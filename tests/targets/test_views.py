@@ -12,7 +12,8 @@ import pytest
 
 from gatherer.model.records import WHATSAPP, Kind, OtherEvent, Record, Response, make_key
 from gatherer.targets.base import Batch
-from tests.targets.engines import DATABASES, ENGINES, Database, SQLiteDatabase
+from gatherer.targets.sqlite.target import SQLiteTarget
+from tests.targets.engines import DATABASES, ENGINES, Database, SQLiteDatabase, SQLServerDatabase
 
 
 def at(clock: str, day: int = 20) -> datetime:
@@ -531,6 +532,48 @@ def test_test_rows_are_nowhere(facts: Facts) -> None:
     )
     assert facts.row("reply")["edited_at"] is None, "a test does not edit a real reply"
     assert len(facts.query("response_local")) == 10
+
+
+def show_tests(database: Database, *, shown: bool) -> None:
+    if isinstance(database, SQLiteDatabase):
+        with closing(SQLiteTarget(database.path)) as target:
+            target.show_tests(shown=shown)
+        return
+    from gatherer.targets.sqlserver import schema
+
+    schema.apply(SQLServerDatabase.session(), SQLServerDatabase.schema, include_tests=shown)
+
+
+def test_test_rows_are_shown_and_marked_on_request(facts: Facts) -> None:
+    facts.map("spring", message_id="w1").map("spring", message_id="w2")
+    facts.tell(
+        fact("sent", "w1", is_test=True),
+        fact("sent", "w2"),
+        fact(
+            "replied", "r1", about_message_id="w1", reply_type="flow", reply_payload='{"a": 1}', is_test=True
+        ),
+        fact("reacted", "e1", about_message_id="w1", emoji="👍", is_test=True),
+        fact("opted_out", "r2", is_test=True),
+        fact("opted_in", "r3", day=21),
+    )
+    show_tests(facts.database, shown=True)
+    try:
+        for view in ("reply", "reaction_current", "flow_answer"):
+            assert facts.row(view)["is_test"] == 1, view
+        assert {row["message_id"]: int(row["is_test"]) for row in facts.query("message_status")} == {
+            "w1": 1,
+            "w2": 0,
+        }
+        assert {int(row["is_test"]): row["opted_out"] for row in facts.query("opt_out_current")} == {
+            0: 0,
+            1: 1,
+        }, "an opt-out of a test changes no real state"
+        funnel = {row["is_test"]: (row["mapped"], row["replied"]) for row in facts.query("campaign_funnel")}
+        assert funnel == {0: (1, 0), 1: (1, 1)}
+        assert {int(row["is_test"]) for row in facts.query("response_campaign")} == {0, 1}
+    finally:
+        show_tests(facts.database, shown=False)
+    assert facts.query("reply") == []
 
 
 def test_local_times_are_utc_until_a_zone_is_set(facts: Facts) -> None:

@@ -30,6 +30,7 @@ def status(connection: sqlite3.Connection) -> TargetStatus:
     ]
     return TargetStatus(
         rows=rows,
+        tests=execute("SELECT count(*) FROM response WHERE is_test = 1").fetchone()[0],
         rejected_open=rejected,
         last_run=next((run for run in runs if run.step is None), None),
         steps=[run for run in runs if run.step is not None],

@@ -39,6 +39,20 @@ def sql(name: str) -> str:
     return (files(__package__) / "sql" / f"{name}.sql").read_text(encoding="utf-8")
 
 
+def show_tests(connection: sqlite3.Connection, *, shown: bool) -> None:
+    """Let the views show test rows, or leave them out: make the view `shown_response` anew.
+
+    Raises:
+        sqlite3.Error: the file cannot be written.
+
+    """
+    condition = "" if shown else "WHERE is_test = 0"
+    connection.executescript(
+        "BEGIN IMMEDIATE; DROP VIEW shown_response;"
+        f"CREATE VIEW shown_response AS SELECT * FROM response {condition}; COMMIT"
+    )
+
+
 def connect(path: Path, *, dry_run: bool = False) -> sqlite3.Connection:
     """Open the target at `path`, and create it, its tables and its views as needed.
 

@@ -18,7 +18,7 @@ from gatherer.targets.base import Batch, Export, Outcome, Position, RetentionRes
 from gatherer.targets.sqlite import privacy, queries, rebuild, retention
 from gatherer.targets.sqlite.apply import apply
 from gatherer.targets.sqlite.queries import RUN_COLUMNS
-from gatherer.targets.sqlite.schema import connect, sql
+from gatherer.targets.sqlite.schema import connect, show_tests, sql
 
 
 class SQLiteTarget:
@@ -64,6 +64,11 @@ class SQLiteTarget:
                     for starts_at, ends_at, minutes in time_zones.intervals(time_zone)
                 ),
             )
+
+    def show_tests(self, *, shown: bool) -> None:
+        """Let the views show test rows, or leave them out."""
+        with self._translate_errors():
+            show_tests(self._connection, shown=shown)
 
     def position(self, inbox_id: str) -> Position | None:
         """Return the position of the inbox `inbox_id`; None if nothing of it was gathered yet."""

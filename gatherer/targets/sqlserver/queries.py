@@ -33,6 +33,7 @@ def status(session: Session, schema: str) -> TargetStatus:
     runs = [Run(**as_dictionary(row)) for row in rows]
     return TargetStatus(
         rows={table: count(f"$(schema).{table}") for table in WITH_KEYS},
+        tests=count("$(schema).response WHERE is_test = 1"),
         rejected_open=count("$(schema).rejected WHERE resolved_at IS NULL"),
         last_run=next((run for run in runs if run.step is None), None),
         steps=[run for run in runs if run.step is not None],

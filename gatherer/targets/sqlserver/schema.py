@@ -178,8 +178,10 @@ def check(session: Session, schema: str) -> None:
         raise TargetError(f"schema {schema} of {session.name}: {problem}")
 
 
-def apply(session: Session, schema: str) -> list[str]:
+def apply(session: Session, schema: str, *, include_tests: bool = False) -> list[str]:
     """Make the tables and views if any of them is missing, and return the names of the scripts that were run.
+
+    With `include_tests` the views show test rows as well.
 
     Needs a login that may create tables. The scripts leave a table that is there as it is and make the views anew, so
     that one that was interrupted is simply run again.
@@ -195,6 +197,10 @@ def apply(session: Session, schema: str) -> list[str]:
     for name in scripts:
         for batch in batches(name, schema):
             session.run(batch)
+    condition = "" if include_tests else "WHERE is_test = 0"
+    session.run(
+        placed(f"ALTER VIEW $(schema).shown_response AS SELECT * FROM $(schema).response {condition}", schema)
+    )
     after = examine(session, schema)
     if after.missing:
         raise TargetError(

@@ -6,8 +6,8 @@
 -- Parameters as in export_response.sql.
 WITH receipt AS (
     SELECT message_id, client_reference, phone, changed_at
-    FROM response
-    WHERE kind IN ('sent', 'delivered', 'read', 'played', 'failed') AND is_test = 0
+    FROM shown_response
+    WHERE kind IN ('sent', 'delivered', 'read', 'played', 'failed')
 )
 SELECT
     m.communication_key, m.urn, coalesce(r.phone, m.phone) AS phone, r.kind, r.occurred_at, s.sent_at,

@@ -51,6 +51,7 @@ CREATE INDEX response_provider_message ON response (provider_message_id) WHERE p
 CREATE INDEX response_about ON response (about_message_id) WHERE about_message_id IS NOT NULL;
 CREATE INDEX response_changed ON response (changed_at);
 CREATE INDEX response_occurred ON response (occurred_at);
+CREATE INDEX response_test ON response (id) WHERE is_test = 1;
 -- For `[target] keep_days`: a run finds old texts without reading the whole table.
 CREATE INDEX response_kept ON response (occurred_at) WHERE blanked_at IS NULL AND kind IN (
     'reacted', 'replied', 'edited', 'revoked', 'opted_out', 'opted_in', 'clicked', 'reply_marker'

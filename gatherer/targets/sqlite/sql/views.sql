@@ -1,5 +1,5 @@
--- What reports read. Test rows (dashboard tests, simulated traffic) are in none of these views but
--- response_local. `person` is the phone number, or the user id where WhatsApp withholds the number.
+-- What reports read. Test rows (dashboard tests, simulated traffic) are in none of these views but response_local,
+-- unless shown_response has them. `person` is the phone number, or the user id where WhatsApp withholds the number.
 
 -- One response with its times in the site's time zone.
 CREATE VIEW response_local AS
@@ -11,6 +11,13 @@ FROM response AS r
 JOIN time_zone_offset AS o ON o.starts_at <= r.occurred_at AND r.occurred_at < o.ends_at
 JOIN time_zone_offset AS p ON p.starts_at <= r.received_at AND r.received_at < p.ends_at;
 
+-- The responses that the views below are about: without test rows. `gatherer schema apply --include-tests` makes this
+-- view anew without its condition, so that the views show test rows as well; is_test marks them.
+CREATE VIEW shown_response AS
+SELECT *
+FROM response
+WHERE is_test = 0;
+
 -- One reply in its current state: with the text of its latest edit. A revoked reply has no row. On-Premises reports
 -- that as a status `deleted`.
 CREATE VIEW reply AS
@@ -19,22 +26,22 @@ SELECT
     r.phone, r.user_id, coalesce(r.phone, r.user_id) AS person, r.profile_name, r.group_id,
     r.occurred_at AS replied_at, r.reply_type,
     CASE WHEN e.id IS NULL THEN r.reply_text ELSE e.reply_text END AS reply_text,
-    r.reply_payload, r.media_id, r.media_type, e.occurred_at AS edited_at
-FROM response AS r
-LEFT JOIN response AS e ON e.id = (
-    SELECT x.id FROM response AS x
-    WHERE x.about_message_id = r.message_id AND x.kind = 'edited' AND x.is_test = 0
+    r.reply_payload, r.media_id, r.media_type, e.occurred_at AS edited_at, r.is_test
+FROM shown_response AS r
+LEFT JOIN shown_response AS e ON e.id = (
+    SELECT x.id FROM shown_response AS x
+    WHERE x.about_message_id = r.message_id AND x.kind = 'edited'
     ORDER BY x.occurred_at DESC, x.message_id DESC
     LIMIT 1
 )
-WHERE r.kind = 'replied' AND r.is_test = 0
+WHERE r.kind = 'replied'
     AND NOT EXISTS (
-        SELECT 1 FROM response AS x
-        WHERE x.about_message_id = r.message_id AND x.kind = 'revoked' AND x.is_test = 0
+        SELECT 1 FROM shown_response AS x
+        WHERE x.about_message_id = r.message_id AND x.kind = 'revoked'
     )
     AND NOT EXISTS (
         SELECT 1 FROM other_event AS x
-        WHERE x.message_id = r.message_id AND x.family = 'statuses' AND x.name = 'deleted' AND x.is_test = 0
+        WHERE x.message_id = r.message_id AND x.family = 'statuses' AND x.name = 'deleted' AND x.is_test = r.is_test
     );
 
 -- The current reaction of one person to one message. A reaction that was taken back has no row.
@@ -43,7 +50,7 @@ WHERE r.kind = 'replied' AND r.is_test = 0
 CREATE VIEW reaction_current AS
 SELECT
     message_id, about_message_id, provider, endpoint, account_id, phone_number_id, business_phone, phone, user_id,
-    person, profile_name, emoji, occurred_at AS reacted_at
+    person, profile_name, emoji, occurred_at AS reacted_at, is_test
 FROM (
     SELECT
         told.*,
@@ -55,14 +62,14 @@ FROM (
     FROM (
         SELECT
             r.message_id, r.about_message_id, r.provider, r.endpoint, r.account_id, r.phone_number_id,
-            r.business_phone, r.user_id, r.profile_name, r.emoji, r.occurred_at,
+            r.business_phone, r.user_id, r.profile_name, r.emoji, r.occurred_at, r.is_test,
             coalesce(r.phone, (
-                SELECT min(x.phone) FROM response AS x
-                WHERE x.user_id = r.user_id AND x.is_test = 0
+                SELECT min(x.phone) FROM shown_response AS x
+                WHERE x.user_id = r.user_id
                     AND (x.message_id = r.about_message_id OR x.about_message_id = r.about_message_id)
             )) AS phone
-        FROM response AS r
-        WHERE r.kind = 'reacted' AND r.is_test = 0 AND r.about_message_id IS NOT NULL
+        FROM shown_response AS r
+        WHERE r.kind = 'reacted' AND r.about_message_id IS NOT NULL
     ) AS told
 )
 WHERE recency = 1 AND (emoji IS NULL OR emoji <> '');
@@ -73,8 +80,8 @@ WHERE recency = 1 AND (emoji IS NULL OR emoji <> '');
 CREATE VIEW opt_out_current AS
 WITH known AS (
     SELECT user_id, min(phone) AS phone
-    FROM response
-    WHERE is_test = 0 AND phone IS NOT NULL AND user_id IN (
+    FROM shown_response
+    WHERE phone IS NOT NULL AND user_id IN (
         SELECT user_id FROM response WHERE kind IN ('opted_out', 'opted_in') AND phone IS NULL
     )
     GROUP BY user_id
@@ -82,23 +89,24 @@ WITH known AS (
 told AS (
     SELECT
         r.message_id, r.kind, r.occurred_at, r.provider, r.endpoint, r.phone_number_id, r.business_phone,
-        r.user_id, r.id, r.reply_type,
+        r.user_id, r.id, r.reply_type, r.is_test,
         coalesce(r.phone, k.phone) AS phone
-    FROM response AS r
+    FROM shown_response AS r
     LEFT JOIN known AS k ON k.user_id = r.user_id
-    WHERE r.kind IN ('opted_out', 'opted_in') AND r.is_test = 0
+    WHERE r.kind IN ('opted_out', 'opted_in')
 )
 SELECT
     person, phone, user_id, phone_number_id, business_phone,
     CASE WHEN kind = 'opted_out' THEN 1 ELSE 0 END AS opted_out,
     occurred_at AS since, provider, endpoint,
-    CASE WHEN reply_type = 'keyword' THEN 'keyword' ELSE 'preference' END AS source, id AS response_id
+    CASE WHEN reply_type = 'keyword' THEN 'keyword' ELSE 'preference' END AS source, id AS response_id,
+    is_test
 FROM (
     SELECT
         told.*,
         coalesce(phone, user_id) AS person,
         row_number() OVER (
-            PARTITION BY coalesce(phone, user_id, CAST(id AS TEXT)), coalesce(phone_number_id, business_phone)
+            PARTITION BY coalesce(phone, user_id, CAST(id AS TEXT)), coalesce(phone_number_id, business_phone), is_test
             ORDER BY occurred_at DESC, CASE WHEN kind = 'opted_out' THEN 0 ELSE 1 END, message_id
         ) AS recency
     FROM told
@@ -108,7 +116,7 @@ WHERE recency = 1;
 -- One name and value of one Flow answer. An answer that is not a JSON object is in `reply` alone.
 CREATE VIEW flow_answer AS
 SELECT
-    r.message_id, r.about_message_id, r.person, r.phone, r.user_id, r.business_phone, r.replied_at,
+    r.message_id, r.about_message_id, r.person, r.phone, r.user_id, r.business_phone, r.replied_at, r.is_test,
     j.key AS name,
     CASE j.type WHEN 'true' THEN 'true' WHEN 'false' THEN 'false' ELSE CAST(j.value AS TEXT) END AS value
 FROM reply AS r, json_each(r.reply_payload) AS j
@@ -136,9 +144,10 @@ WITH receipt AS (
         min(CASE WHEN kind = 'failed' THEN occurred_at END) AS failed_at,
         min(CASE WHEN kind = 'failed' THEN error_code END) AS error_code,
         min(CASE WHEN kind = 'failed' THEN error_title END) AS error_title,
-        min(CASE WHEN kind = 'failed' THEN error_details END) AS error_details
-    FROM response
-    WHERE kind IN ('sent', 'delivered', 'read', 'played', 'failed') AND is_test = 0 AND message_id IS NOT NULL
+        min(CASE WHEN kind = 'failed' THEN error_details END) AS error_details,
+        max(is_test) AS is_test
+    FROM shown_response
+    WHERE kind IN ('sent', 'delivered', 'read', 'played', 'failed') AND message_id IS NOT NULL
     GROUP BY message_id
 ),
 answered AS (
@@ -149,11 +158,11 @@ answered AS (
 ),
 marked AS (
     SELECT m.about_message_id AS message_id, count(*) AS markers, min(m.occurred_at) AS first_marker_at
-    FROM response AS m
-    WHERE m.kind = 'reply_marker' AND m.is_test = 0 AND m.about_message_id IS NOT NULL
+    FROM shown_response AS m
+    WHERE m.kind = 'reply_marker' AND m.about_message_id IS NOT NULL
         AND NOT EXISTS (
-            SELECT 1 FROM response AS x
-            WHERE x.about_message_id = m.about_message_id AND x.kind = 'replied' AND x.is_test = 0
+            SELECT 1 FROM shown_response AS x
+            WHERE x.about_message_id = m.about_message_id AND x.kind = 'replied'
         )
     GROUP BY m.about_message_id
 )
@@ -194,9 +203,10 @@ WITH ours AS (
         min(business_phone) AS business_phone, min(group_id) AS group_id, min(endpoint) AS endpoint,
         min(CASE WHEN kind = 'sent' THEN occurred_at END) AS sent_at,
         min(CASE WHEN kind IN ('delivered', 'read', 'played') THEN occurred_at END) AS delivered_at,
-        min(CASE WHEN kind = 'failed' THEN occurred_at END) AS failed_at
-    FROM response
-    WHERE kind IN ('sent', 'delivered', 'read', 'played', 'failed') AND is_test = 0 AND message_id IS NOT NULL
+        min(CASE WHEN kind = 'failed' THEN occurred_at END) AS failed_at,
+        max(is_test) AS is_test
+    FROM shown_response
+    WHERE kind IN ('sent', 'delivered', 'read', 'played', 'failed') AND message_id IS NOT NULL
     GROUP BY message_id
 ),
 link AS (
@@ -227,7 +237,8 @@ SELECT
         strftime('%Y-%m-%d %H:%M:%f', m.sent_at), b.sent_at, b.delivered_at, b.failed_at
     ) AS sent_at,
     CASE WHEN b.rank > 1 THEN 'reference' ELSE 'message' END AS rule,
-    CASE WHEN b.failed_at IS NOT NULL AND b.delivered_at IS NULL THEN 1 ELSE 0 END AS failed
+    CASE WHEN b.failed_at IS NOT NULL AND b.delivered_at IS NULL THEN 1 ELSE 0 END AS failed,
+    coalesce(b.is_test, 0) AS is_test
 FROM message_map AS m
 LEFT JOIN best AS b ON b.map_id = m.id AND b.place = 1;
 
@@ -247,26 +258,24 @@ typed AS MATERIALIZED (
             '%Y-%m-%d %H:%M:%f', occurred_at,
             '-' || (SELECT value FROM setting WHERE name = 'attribution_hours') || ' hours'
         ) AS since
-    FROM response
-    WHERE kind IN ('replied', 'opted_out', 'opted_in') AND is_test = 0
+    FROM shown_response
+    WHERE kind IN ('replied', 'opted_out', 'opted_in')
         AND about_message_id IS NULL AND group_id IS NULL
 ),
 candidate AS (
     SELECT r.id, m.map_id, m.message_id AS our_message_id, 1 AS rank, m.rule, m.sent_at
     FROM mapped AS m
-    CROSS JOIN response AS r ON r.message_id = m.message_id
-    WHERE r.is_test = 0
+    CROSS JOIN shown_response AS r ON r.message_id = m.message_id
     UNION ALL
     SELECT r.id, m.id, r.about_message_id, CASE WHEN m.phone = r.phone THEN 2 ELSE 3 END, 'reference', m.sent_at
-    FROM response AS r
+    FROM shown_response AS r
     JOIN message_map AS m ON m.client_reference = r.client_reference
-    WHERE r.is_test = 0 AND r.kind NOT IN ('sent', 'delivered', 'read', 'played', 'failed')
+    WHERE r.kind NOT IN ('sent', 'delivered', 'read', 'played', 'failed')
         AND (m.phone IS NULL OR r.phone IS NULL OR m.phone = r.phone)
     UNION ALL
     SELECT r.id, m.map_id, m.message_id, 4, 'about', m.sent_at
     FROM mapped AS m
-    CROSS JOIN response AS r ON r.about_message_id = m.message_id
-    WHERE r.is_test = 0
+    CROSS JOIN shown_response AS r ON r.about_message_id = m.message_id
     UNION ALL
     SELECT r.id, m.map_id, m.message_id, 5, 'recent', m.sent_at
     FROM typed AS r
@@ -294,7 +303,7 @@ best AS (
 )
 SELECT r.*, m.id AS map_id, m.campaign, m.communication_key, m.urn, m.message_name, b.our_message_id, b.rule
 FROM best AS b
-JOIN response AS r ON r.id = b.id
+JOIN shown_response AS r ON r.id = b.id
 JOIN message_map AS m ON m.id = b.map_id
 WHERE b.place = 1;
 
@@ -310,8 +319,8 @@ WITH reached AS (
         max(CASE WHEN kind IN ('read', 'played') THEN 1 ELSE 0 END) AS read,
         max(CASE
             WHEN kind = 'reply_marker' AND about_message_id NOT IN (
-                SELECT x.about_message_id FROM response AS x
-                WHERE x.kind = 'replied' AND x.is_test = 0 AND x.about_message_id IS NOT NULL
+                SELECT x.about_message_id FROM shown_response AS x
+                WHERE x.kind = 'replied' AND x.about_message_id IS NOT NULL
             ) THEN 1
             WHEN kind = 'replied' AND message_id IN (SELECT message_id FROM reply) THEN 1
             ELSE 0
@@ -339,7 +348,8 @@ SELECT
     round(1.0 * coalesce(sum(x.delivered), 0) / count(*), 4) AS delivered_rate,
     round(1.0 * coalesce(sum(x.read), 0) / nullif(sum(x.delivered), 0), 4) AS read_rate,
     round(1.0 * coalesce(sum(x.replied), 0) / nullif(sum(x.delivered), 0), 4) AS replied_rate,
-    round(1.0 * coalesce(sum(CASE WHEN x.delivered = 0 THEN x.failed END), 0) / count(*), 4) AS failed_rate
+    round(1.0 * coalesce(sum(CASE WHEN x.delivered = 0 THEN x.failed END), 0) / count(*), 4) AS failed_rate,
+    m.is_test
 FROM mapped_message AS m
 LEFT JOIN reached AS x ON x.map_id = m.map_id AND x.our_message_id = coalesce(m.message_id, '')
-GROUP BY m.campaign, substr(m.sent_at, 1, 10);
+GROUP BY m.campaign, substr(m.sent_at, 1, 10), m.is_test;

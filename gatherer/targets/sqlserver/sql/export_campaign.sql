@@ -18,8 +18,8 @@ DECLARE
 
 WITH receipt AS (
     SELECT message_id, client_reference, phone, changed_at
-    FROM $(schema).response
-    WHERE kind IN (N'sent', N'delivered', N'read', N'played', N'failed') AND is_test = 0
+    FROM $(schema).shown_response
+    WHERE kind IN (N'sent', N'delivered', N'read', N'played', N'failed')
 )
 SELECT
     m.communication_key, m.urn, COALESCE(r.phone, m.phone) AS phone, r.kind, r.occurred_at, s.sent_at,

@@ -8,6 +8,7 @@ DROP VIEW IF EXISTS $(schema).flow_answer;
 DROP VIEW IF EXISTS $(schema).opt_out_current;
 DROP VIEW IF EXISTS $(schema).reaction_current;
 DROP VIEW IF EXISTS $(schema).reply;
+DROP VIEW IF EXISTS $(schema).shown_response;
 DROP VIEW IF EXISTS $(schema).response_local;
 GO
 DROP TABLE IF EXISTS $(schema).response;

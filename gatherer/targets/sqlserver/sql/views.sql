@@ -1,5 +1,5 @@
--- What reports read. Test rows (dashboard tests, simulated traffic) are in none of these views but
--- response_local. `person` is the phone number, or the user id where WhatsApp withholds the number.
+-- What reports read. Test rows (dashboard tests, simulated traffic) are in none of these views but response_local,
+-- unless shown_response has them. `person` is the phone number, or the user id where WhatsApp withholds the number.
 --
 -- Running it again drops each view and makes it anew: grant rights on the schema, or to a role on the schema,
 -- not on single views. (CREATE OR ALTER would keep them, but is not in SQL Server 2016 before SP1.)
@@ -14,6 +14,7 @@ DROP VIEW IF EXISTS $(schema).flow_answer;
 DROP VIEW IF EXISTS $(schema).opt_out_current;
 DROP VIEW IF EXISTS $(schema).reaction_current;
 DROP VIEW IF EXISTS $(schema).reply;
+DROP VIEW IF EXISTS $(schema).shown_response;
 DROP VIEW IF EXISTS $(schema).response_local;
 GO
 
@@ -28,6 +29,14 @@ JOIN $(schema).time_zone_offset AS o ON o.starts_at <= r.occurred_at AND r.occur
 JOIN $(schema).time_zone_offset AS p ON p.starts_at <= r.received_at AND r.received_at < p.ends_at;
 GO
 
+-- The responses that the views below are about: without test rows. `gatherer schema apply --include-tests` makes this
+-- view anew without its condition, so that the views show test rows as well; is_test marks them.
+CREATE VIEW $(schema).shown_response AS
+SELECT *
+FROM $(schema).response
+WHERE is_test = 0;
+GO
+
 -- One reply in its current state: with the text of its latest edit. A revoked reply has no row. On-Premises reports
 -- that as a status `deleted`.
 CREATE VIEW $(schema).reply AS
@@ -36,21 +45,21 @@ SELECT
     r.phone, r.user_id, COALESCE(r.phone, r.user_id) AS person, r.profile_name, r.group_id,
     r.occurred_at AS replied_at, r.reply_type,
     CASE WHEN e.id IS NULL THEN r.reply_text ELSE e.reply_text END AS reply_text,
-    r.reply_payload, r.media_id, r.media_type, e.occurred_at AS edited_at
-FROM $(schema).response AS r
+    r.reply_payload, r.media_id, r.media_type, e.occurred_at AS edited_at, r.is_test
+FROM $(schema).shown_response AS r
 OUTER APPLY (
-    SELECT TOP (1) x.id, x.reply_text, x.occurred_at FROM $(schema).response AS x
-    WHERE x.about_message_id = r.message_id AND x.kind = N'edited' AND x.is_test = 0
+    SELECT TOP (1) x.id, x.reply_text, x.occurred_at FROM $(schema).shown_response AS x
+    WHERE x.about_message_id = r.message_id AND x.kind = N'edited'
     ORDER BY x.occurred_at DESC, x.message_id DESC
 ) AS e
-WHERE r.kind = N'replied' AND r.is_test = 0
+WHERE r.kind = N'replied'
     AND NOT EXISTS (
-        SELECT 1 FROM $(schema).response AS x
-        WHERE x.about_message_id = r.message_id AND x.kind = N'revoked' AND x.is_test = 0
+        SELECT 1 FROM $(schema).shown_response AS x
+        WHERE x.about_message_id = r.message_id AND x.kind = N'revoked'
     )
     AND NOT EXISTS (
         SELECT 1 FROM $(schema).other_event AS x
-        WHERE x.message_id = r.message_id AND x.family = N'statuses' AND x.name = N'deleted' AND x.is_test = 0
+        WHERE x.message_id = r.message_id AND x.family = N'statuses' AND x.name = N'deleted' AND x.is_test = r.is_test
     );
 GO
 
@@ -61,7 +70,7 @@ GO
 CREATE VIEW $(schema).reaction_current AS
 SELECT
     message_id, about_message_id, provider, endpoint, account_id, phone_number_id, business_phone, phone, user_id,
-    person, profile_name, emoji, occurred_at AS reacted_at
+    person, profile_name, emoji, occurred_at AS reacted_at, is_test
 FROM (
     SELECT
         told.*,
@@ -73,14 +82,14 @@ FROM (
     FROM (
         SELECT
             r.message_id, r.about_message_id, r.provider, r.endpoint, r.account_id, r.phone_number_id,
-            r.business_phone, r.user_id, r.profile_name, r.emoji, r.occurred_at,
+            r.business_phone, r.user_id, r.profile_name, r.emoji, r.occurred_at, r.is_test,
             COALESCE(r.phone, (
-                SELECT MIN(x.phone) FROM $(schema).response AS x
-                WHERE x.user_id = r.user_id AND x.is_test = 0
+                SELECT MIN(x.phone) FROM $(schema).shown_response AS x
+                WHERE x.user_id = r.user_id
                     AND (x.message_id = r.about_message_id OR x.about_message_id = r.about_message_id)
             )) AS phone
-        FROM $(schema).response AS r
-        WHERE r.kind = N'reacted' AND r.is_test = 0 AND r.about_message_id IS NOT NULL
+        FROM $(schema).shown_response AS r
+        WHERE r.kind = N'reacted' AND r.about_message_id IS NOT NULL
     ) AS told
 ) AS ranked
 WHERE recency = 1 AND (emoji IS NULL OR DATALENGTH(emoji) > 0);
@@ -92,8 +101,8 @@ GO
 CREATE VIEW $(schema).opt_out_current AS
 WITH known AS (
     SELECT user_id, MIN(phone) AS phone
-    FROM $(schema).response
-    WHERE is_test = 0 AND phone IS NOT NULL AND user_id IN (
+    FROM $(schema).shown_response
+    WHERE phone IS NOT NULL AND user_id IN (
         SELECT user_id FROM $(schema).response WHERE kind IN (N'opted_out', N'opted_in') AND phone IS NULL
     )
     GROUP BY user_id
@@ -101,23 +110,24 @@ WITH known AS (
 told AS (
     SELECT
         r.message_id, r.kind, r.occurred_at, r.provider, r.endpoint, r.phone_number_id, r.business_phone,
-        r.user_id, r.id, r.reply_type,
+        r.user_id, r.id, r.reply_type, r.is_test,
         COALESCE(r.phone, k.phone) AS phone
-    FROM $(schema).response AS r
+    FROM $(schema).shown_response AS r
     LEFT JOIN known AS k ON k.user_id = r.user_id
-    WHERE r.kind IN (N'opted_out', N'opted_in') AND r.is_test = 0
+    WHERE r.kind IN (N'opted_out', N'opted_in')
 )
 SELECT
     person, phone, user_id, phone_number_id, business_phone,
     CASE WHEN kind = N'opted_out' THEN 1 ELSE 0 END AS opted_out,
     occurred_at AS since, provider, endpoint,
-    CASE WHEN reply_type = N'keyword' THEN N'keyword' ELSE N'preference' END AS source, id AS response_id
+    CASE WHEN reply_type = N'keyword' THEN N'keyword' ELSE N'preference' END AS source, id AS response_id,
+    is_test
 FROM (
     SELECT
         told.*,
         COALESCE(phone, user_id) AS person,
         ROW_NUMBER() OVER (
-            PARTITION BY COALESCE(phone, user_id, CAST(id AS nvarchar(20))), COALESCE(phone_number_id, business_phone)
+            PARTITION BY COALESCE(phone, user_id, CAST(id AS nvarchar(20))), COALESCE(phone_number_id, business_phone), is_test
             ORDER BY occurred_at DESC, CASE WHEN kind = N'opted_out' THEN 0 ELSE 1 END, message_id
         ) AS recency
     FROM told
@@ -130,7 +140,7 @@ GO
 -- inside are as they were written; the embedded target writes them without spaces.
 CREATE VIEW $(schema).flow_answer AS
 SELECT
-    r.message_id, r.about_message_id, r.person, r.phone, r.user_id, r.business_phone, r.replied_at,
+    r.message_id, r.about_message_id, r.person, r.phone, r.user_id, r.business_phone, r.replied_at, r.is_test,
     j.[key] AS name, j.value AS value
 FROM $(schema).reply AS r
 CROSS APPLY OPENJSON(
@@ -167,9 +177,10 @@ WITH receipt AS (
         MIN(CASE WHEN kind = N'failed' THEN occurred_at END) AS failed_at,
         MIN(CASE WHEN kind = N'failed' THEN error_code END) AS error_code,
         MIN(CASE WHEN kind = N'failed' THEN error_title END) AS error_title,
-        MIN(CASE WHEN kind = N'failed' THEN error_details END) AS error_details
-    FROM $(schema).response
-    WHERE kind IN (N'sent', N'delivered', N'read', N'played', N'failed') AND is_test = 0
+        MIN(CASE WHEN kind = N'failed' THEN error_details END) AS error_details,
+        MAX(CAST(is_test AS int)) AS is_test
+    FROM $(schema).shown_response
+    WHERE kind IN (N'sent', N'delivered', N'read', N'played', N'failed')
         AND message_id IS NOT NULL
     GROUP BY message_id
 ),
@@ -181,11 +192,11 @@ answered AS (
 ),
 marked AS (
     SELECT m.about_message_id AS message_id, COUNT(*) AS markers, MIN(m.occurred_at) AS first_marker_at
-    FROM $(schema).response AS m
-    WHERE m.kind = N'reply_marker' AND m.is_test = 0 AND m.about_message_id IS NOT NULL
+    FROM $(schema).shown_response AS m
+    WHERE m.kind = N'reply_marker' AND m.about_message_id IS NOT NULL
         AND NOT EXISTS (
-            SELECT 1 FROM $(schema).response AS x
-            WHERE x.about_message_id = m.about_message_id AND x.kind = N'replied' AND x.is_test = 0
+            SELECT 1 FROM $(schema).shown_response AS x
+            WHERE x.about_message_id = m.about_message_id AND x.kind = N'replied'
         )
     GROUP BY m.about_message_id
 )
@@ -225,9 +236,10 @@ WITH ours AS (
         MIN(business_phone) AS business_phone, MIN(group_id) AS group_id, MIN(endpoint) AS endpoint,
         MIN(CASE WHEN kind = N'sent' THEN occurred_at END) AS sent_at,
         MIN(CASE WHEN kind IN (N'delivered', N'read', N'played') THEN occurred_at END) AS delivered_at,
-        MIN(CASE WHEN kind = N'failed' THEN occurred_at END) AS failed_at
-    FROM $(schema).response
-    WHERE kind IN (N'sent', N'delivered', N'read', N'played', N'failed') AND is_test = 0
+        MIN(CASE WHEN kind = N'failed' THEN occurred_at END) AS failed_at,
+        MAX(CAST(is_test AS int)) AS is_test
+    FROM $(schema).shown_response
+    WHERE kind IN (N'sent', N'delivered', N'read', N'played', N'failed')
         AND message_id IS NOT NULL
     GROUP BY message_id
 ),
@@ -257,7 +269,8 @@ SELECT
     COALESCE(b.business_phone, m.business_phone) AS business_phone,
     COALESCE(m.sent_at, b.sent_at, b.delivered_at, b.failed_at) AS sent_at,
     CASE WHEN b.preference > 1 THEN N'reference' ELSE N'message' END AS [rule],
-    CASE WHEN b.failed_at IS NOT NULL AND b.delivered_at IS NULL THEN 1 ELSE 0 END AS failed
+    CASE WHEN b.failed_at IS NOT NULL AND b.delivered_at IS NULL THEN 1 ELSE 0 END AS failed,
+    COALESCE(b.is_test, 0) AS is_test
 FROM $(schema).message_map AS m
 LEFT JOIN best AS b ON b.map_id = m.id AND b.place = 1;
 GO
@@ -275,27 +288,25 @@ WITH typed AS (
             hour, -(SELECT CAST(value AS int) FROM $(schema).setting WHERE name = N'attribution_hours'),
             occurred_at
         ) AS since
-    FROM $(schema).response
-    WHERE kind IN (N'replied', N'opted_out', N'opted_in') AND is_test = 0
+    FROM $(schema).shown_response
+    WHERE kind IN (N'replied', N'opted_out', N'opted_in')
         AND about_message_id IS NULL AND group_id IS NULL
 ),
 candidate AS (
     SELECT r.id, m.map_id, m.message_id AS our_message_id, 1 AS preference, m.[rule] AS found_by, m.sent_at
     FROM $(schema).mapped_message AS m
-    JOIN $(schema).response AS r ON r.message_id = m.message_id
-    WHERE r.is_test = 0
+    JOIN $(schema).shown_response AS r ON r.message_id = m.message_id
     UNION ALL
     SELECT
         r.id, m.id, r.about_message_id, CASE WHEN m.phone = r.phone THEN 2 ELSE 3 END, N'reference', m.sent_at
-    FROM $(schema).response AS r
+    FROM $(schema).shown_response AS r
     JOIN $(schema).message_map AS m ON m.client_reference = r.client_reference
-    WHERE r.is_test = 0 AND r.kind NOT IN (N'sent', N'delivered', N'read', N'played', N'failed')
+    WHERE r.kind NOT IN (N'sent', N'delivered', N'read', N'played', N'failed')
         AND (m.phone IS NULL OR r.phone IS NULL OR m.phone = r.phone)
     UNION ALL
     SELECT r.id, m.map_id, m.message_id, 4, N'about', m.sent_at
     FROM $(schema).mapped_message AS m
-    JOIN $(schema).response AS r ON r.about_message_id = m.message_id
-    WHERE r.is_test = 0
+    JOIN $(schema).shown_response AS r ON r.about_message_id = m.message_id
     UNION ALL
     SELECT r.id, m.map_id, m.message_id, 5, N'recent', m.sent_at
     FROM typed AS r
@@ -325,7 +336,7 @@ SELECT
     r.*, m.id AS map_id, m.campaign, m.communication_key, m.urn, m.message_name, b.our_message_id,
     b.found_by AS [rule]
 FROM best AS b
-JOIN $(schema).response AS r ON r.id = b.id
+JOIN $(schema).shown_response AS r ON r.id = b.id
 JOIN $(schema).message_map AS m ON m.id = b.map_id
 WHERE b.place = 1;
 GO
@@ -340,8 +351,8 @@ WITH standing AS (
 ),
 replied_to AS (
     SELECT DISTINCT about_message_id
-    FROM $(schema).response
-    WHERE kind = N'replied' AND is_test = 0 AND about_message_id IS NOT NULL
+    FROM $(schema).shown_response
+    WHERE kind = N'replied' AND about_message_id IS NOT NULL
 ),
 reached AS (
     SELECT
@@ -378,10 +389,11 @@ SELECT
     CAST(ROUND(1.0 * COALESCE(SUM(x.[read]), 0) / NULLIF(SUM(x.delivered), 0), 4) AS float) AS read_rate,
     CAST(ROUND(1.0 * COALESCE(SUM(x.replied), 0) / NULLIF(SUM(x.delivered), 0), 4) AS float) AS replied_rate,
     CAST(ROUND(1.0 * COALESCE(SUM(CASE WHEN x.delivered = 0 THEN x.failed END), 0) / COUNT(*), 4) AS float)
-        AS failed_rate
+        AS failed_rate,
+    m.is_test
 FROM $(schema).mapped_message AS m
 LEFT JOIN reached AS x ON x.map_id = m.map_id AND x.our_message_id = COALESCE(m.message_id, N'')
-GROUP BY m.campaign, CAST(m.sent_at AS date);
+GROUP BY m.campaign, CAST(m.sent_at AS date), m.is_test;
 GO
 
 -- The version is recorded last: without it, the scripts did not run to their end.
