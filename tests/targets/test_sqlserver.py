@@ -279,7 +279,7 @@ def test_a_missing_table_or_view_is_named_and_created_again(
     applied = run(tmp_path, "schema", "apply", TARGET=SERVER)
     assert (applied.returncode, applied.stderr) == (0, b"")
     assert run(tmp_path, "schema", "check", TARGET=SERVER).returncode == 0
-    assert run(tmp_path, "schema", "apply", TARGET=SERVER).stdout == b"the tables are up to date\n"
+    assert run(tmp_path, "schema", "apply", TARGET=SERVER).stdout == b"applied: views\n"
     assert all_rows(database)["response"] == before
 
 

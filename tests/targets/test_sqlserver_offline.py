@@ -178,6 +178,13 @@ def test_the_grants_are_the_rights_that_the_check_requires() -> None:
     assert {table for table, _ in required} <= {*schema.created("gatherer")}
 
 
+def test_one_view_alone_leaves_test_rows_out() -> None:
+    """`schema apply --include-tests` takes the condition away from it."""
+    views = [batch for batch in schema.batches("views", "gatherer") if "is_test = 0" in batch]
+    assert [view.splitlines()[-1] for view in views] == ["WHERE is_test = 0;"]
+    assert "shown_response" in views[0].splitlines()[0]
+
+
 # --- connection strings ---------------------------------------------------------------------------
 
 

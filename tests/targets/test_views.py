@@ -289,6 +289,7 @@ def test_a_person_whose_phone_is_withheld_later_has_one_word_on_marketing(databa
         assert (row["person"], row["phone"], row["opted_out"]) == ("+15550001111", "+15550001111", 1)
 
 
+@pytest.mark.babelfish("leaves the escapes of JSON in texts from OPENJSON")
 def test_a_flow_answer_is_a_row_for_each_name(facts: Facts) -> None:
     answer = {"size": "M", "age": 42, "news": True, "tags": ["a", "ß"], "flow_token": "t"}
     facts.tell(
@@ -558,8 +559,11 @@ def test_test_rows_are_shown_and_marked_on_request(facts: Facts) -> None:
     )
     show_tests(facts.database, shown=True)
     try:
-        for view in ("reply", "reaction_current", "flow_answer"):
+        for view in ("reply", "reaction_current"):
             assert facts.row(view)["is_test"] == 1, view
+        # Babelfish leaves the escapes of JSON in texts from OPENJSON, so that the payload is no JSON there.
+        if isinstance(facts.database, SQLiteDatabase) or not SQLServerDatabase.is_babelfish():
+            assert facts.row("flow_answer")["is_test"] == 1
         assert {row["message_id"]: int(row["is_test"]) for row in facts.query("message_status")} == {
             "w1": 1,
             "w2": 0,
