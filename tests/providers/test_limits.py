@@ -144,7 +144,7 @@ class HostileBody(NamedTuple):
 
     def build(self) -> bytes:
         parts = self.place.count(b"%b")
-        size = len(self.unit) + len(self.separator) + 5  # at most five digits for the number
+        size = len(self.unit) + len(self.separator) + 14  # a unit has its number up to twice
         count = min(self.repetitions, (BODY_BYTES - 1_000) // size) // parts
         repeated = self.separator.join(self.unit.replace(b"%d", b"%d" % number) for number in range(count))
         return self.place.replace(b"%b", repeated)
