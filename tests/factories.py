@@ -84,15 +84,23 @@ def receipts(*message_ids: str, word: str = "sent") -> bytes:
 
 
 def fill_inbox(
-    path: Path, bodies: Iterable[bytes], *, endpoint: str = "apteco", provider: str = "meta"
+    path: Path,
+    bodies: Iterable[bytes],
+    *,
+    endpoint: str = "apteco",
+    provider: str = "meta",
+    received_at: int = RECEIVED_AT,
 ) -> None:
-    """Append `bodies` to the inbox at `path` with the real writer, creating it if needed."""
+    """Append `bodies` to the inbox at `path` with the real writer, creating it if needed.
+
+    They were received at seconds that follow each other from `received_at`, in milliseconds since 1970.
+    """
 
     async def append_all() -> None:
         with closing(InboxWriter(path)) as writer:
             notifications = (
                 NotificationRow(
-                    RECEIVED_AT + i * 1000, endpoint, provider, "203.0.113.9", "application/json", None, body
+                    received_at + i * 1000, endpoint, provider, "203.0.113.9", "application/json", None, body
                 )
                 for i, body in enumerate(bodies)
             )

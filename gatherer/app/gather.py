@@ -46,6 +46,7 @@ class GatherResult:
     inboxes: list[InboxResult] = field(default_factory=list)
     read: int = 0
     outcome: Outcome = field(default_factory=Outcome)
+    times_ahead: int = 0
     purged_unread: int = 0
     seconds: float = 0.0
     # What `keep_days` removed at the end of the run
@@ -58,6 +59,7 @@ class GatherResult:
         if result.summary is not None:
             self.read += result.summary.read
             self.outcome.add(result.summary.outcome)
+            self.times_ahead += result.summary.times_ahead
             self.purged_unread += result.summary.purged_unread
             self.seconds += result.summary.seconds
 

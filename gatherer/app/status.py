@@ -115,6 +115,7 @@ def _target_state(target: Target) -> dict[str, Any]:
             "filled": run.filled,
             "duplicates": run.duplicates,
             "rejected": run.rejected,
+            "times_ahead": run.times_ahead,
             "exit_code": run.exit_code,
             "problem": run.problem,
         },

@@ -132,6 +132,7 @@ def _figures(figures: "GatherResult | GatherSummary") -> dict[str, Any]:
         "read": figures.read,
         **outcome_json(figures.outcome),
         "position": figures.position,
+        "times_ahead": figures.times_ahead,
         "purged_unread": figures.purged_unread,
         "seconds": round(figures.seconds, 3),
     }

@@ -20,8 +20,9 @@ _ISO: Final = re.compile(
 def parse(value: object) -> datetime | None:
     """Read a provider's time; None if it is missing, invalid, or outside 2009…2100.
 
-    Accepts Unix seconds or milliseconds as number or text, and ISO-8601 with up to nine fractional
-    digits and a zone with or without a colon. A text without zone is UTC. Precision is milliseconds.
+    Accepts Unix seconds, milliseconds, microseconds or nanoseconds as number or text: their ranges do not overlap. And
+    ISO-8601 with up to nine fractional digits and a zone with or without a colon; a text without zone is UTC, and a
+    leap second is the first second of the next minute. Precision is milliseconds.
     """
     kind = type(value)
     if kind is str:
@@ -39,10 +40,15 @@ def _parse_text(text: str) -> datetime | None:
     if match is None:
         return _from_number(float(text)) if _FRACTION.match(text) else None
     day, clock, fraction, zone = match.groups()
+    is_leap_second = clock.endswith(":60")
+    if is_leap_second:
+        clock = f"{clock[:-2]}59"
     zone = "+00:00" if zone in (None, "Z", "z") else zone
     milliseconds = ((fraction or "") + "000")[:3]
     try:
         moment = datetime.fromisoformat(f"{day}T{clock}.{milliseconds}{zone}").astimezone(UTC)
+        if is_leap_second:
+            moment += timedelta(seconds=1)
     except (ValueError, OverflowError):
         return None
     return moment if EARLIEST <= moment < LATEST else None
@@ -53,8 +59,9 @@ def _from_number(number: float) -> datetime | None:
         if type(number) is int:
             return datetime.fromtimestamp(number, UTC)
         return from_milliseconds(round(number * 1000))
-    if _EARLIEST_SECONDS * 1000 <= number < _LATEST_SECONDS * 1000:
-        return from_milliseconds(int(number))
+    for units in (1_000, 1_000_000, 1_000_000_000):  # in a second
+        if _EARLIEST_SECONDS * units <= number < _LATEST_SECONDS * units:
+            return from_milliseconds(int(number * 1_000 // units))
     return None
 
 

@@ -11,6 +11,7 @@ from gatherer.model.records import Kind, Record, Rejected, Response
 from gatherer.privacy.erased import Erased
 from gatherer.privacy.filter import without_erased
 from gatherer.providers.base import Decode, Decoded
+from gatherer.providers.origin import states_time_ahead
 from gatherer.targets.base import Batch
 
 MAX_FACTS: Final = (
@@ -41,7 +42,7 @@ def decode_batch(
 
     """
     kept_notifications: list[Notification] = []
-    erased_count = read = 0
+    erased_count = read = times_ahead = 0
     records: list[Record] = []
     rejected: dict[bytes, Rejected] = {}
     decoded_bodies: set[bytes] = set()
@@ -63,6 +64,8 @@ def decode_batch(
                 rejected.setdefault(fact.key, fact)
                 continue
             records.append(fact)
+            if fact.occurred_at_source != "element" and states_time_ahead(fact):
+                times_ahead += 1
         if open_rejections and (key := body_key(notification.body)) in open_rejections:
             decoded_bodies.add(key)
     folded = merge.fold(records)
@@ -70,6 +73,7 @@ def decode_batch(
         records=folded,
         folded=len(records) - len(folded),
         rejected=list(rejected.values()),
+        times_ahead=times_ahead,
         read=read,
         decoded_bodies=frozenset(decoded_bodies),
         erased=erased_count,

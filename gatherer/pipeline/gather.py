@@ -35,6 +35,7 @@ class GatherSummary:
     read: int = 0  # notifications
     outcome: Outcome = field(default_factory=Outcome)
     position: int = 0  # the last notification that the target has taken in
+    times_ahead: int = 0  # responses whose stated time is so far ahead of the receipt that it is not used
     purged_unread: int = 0  # notifications that the inbox purged before this target had read them
     seconds: float = 0.0
 
@@ -80,6 +81,12 @@ def gather_inbox(
         problem = error
         raise
     finally:
+        if summary.times_ahead:
+            log.warning(
+                "%d responses state a time of more than a day after their receipt, which is used instead. "
+                "If they are many, the clock of the server that receives is behind",
+                summary.times_ahead,
+            )
         if gc_was_enabled:
             gc.enable()
         summary.seconds = time.perf_counter() - clock
@@ -124,6 +131,7 @@ def _drain(
         position = Position(inbox.identity, last.id, last.digest())
         summary.outcome.add(target.apply(dataclasses.replace(batch, position=position)))
         summary.outcome.erased += batch.erased
+        summary.times_ahead += batch.times_ahead
         open_rejections |= {rejection.body_key for rejection in batch.rejected}
         summary.read += batch.read
         summary.position = last.id
@@ -187,6 +195,7 @@ def _record_run(
         rejected=outcome.rejected,
         exit_code=problem.exit_code if problem else 0,
         problem=str(problem) if problem else None,
+        times_ahead=summary.times_ahead,
     )
     try:
         target.record_run(run)

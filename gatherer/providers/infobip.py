@@ -349,9 +349,10 @@ def _decode_notice(origin: Origin, notice: Object) -> Record:
         name = status or text(content.get("type"))
         return other(origin, notice, "system", name, **_event_columns(columns, notice.get("createdAt")))
     person = identifier(columns["user_id"] or columns["phone_raw"], "the person of a preference")
-    key = make_key(NAME, kind, f"{person}\x1f{text(notice.get('createdAt')) or origin.notice_time()}")
-    columns["business_phone"] = e164(text(content.get("sender") or notice.get("from")))
     details = as_json(notice)
+    # Without a time, the content is the identity: a time of ours would make a second fact of a redelivery.
+    key = make_key(NAME, kind, f"{person}\x1f{text(notice.get('createdAt')) or details}")
+    columns["business_phone"] = e164(text(content.get("sender") or notice.get("from")))
     return origin.record(Response, key, notice.get("createdAt"), kind=kind, details=details, **columns)
 
 

@@ -1,10 +1,11 @@
 """Where elements come from: what the records of one body, or of one part of it, have in common."""
 
 from collections.abc import Callable, Iterator
-from datetime import datetime
-from typing import Any, TypeAlias, TypeVar
+from datetime import datetime, timedelta
+from typing import Any, Final, TypeAlias, TypeVar
 
 import msgspec
+from msgspec.structs import replace
 
 from gatherer.model import timestamps
 from gatherer.model.notification import Notification
@@ -26,6 +27,8 @@ from gatherer.providers.paths import Path
 from gatherer.providers.whatsapp.contacts import NO_CONTACT, NO_CONTACTS, ONLY, Contact, Contacts
 
 R = TypeVar("R", bound=Record)
+MAX_AHEAD: Final = timedelta(days=1)  # of the receipt: the clocks of provider and server differ by less
+RAW_TIME: Final = "occurred_at_raw"  # in the details of a response
 
 
 class Origin(msgspec.Struct, gc=False):
@@ -43,25 +46,40 @@ class Origin(msgspec.Struct, gc=False):
     business_phone: str | None = None
     contacts: Contacts = NO_CONTACTS
     contact: Contact = NO_CONTACT  # the one that the decoder of the present element has found
+    raw_time: object = None  # what the present element claims as its time, if that is no time or not trusted
     _blank: Response | None = None
 
     def when(self, claimed: object) -> tuple[datetime, TimeSource]:
-        """Return the best time there is for an element that claims `claimed`, and who says so."""
-        moment = timestamps.parse(claimed)
-        if moment is not None:
+        """Return the best time there is for an element that claims `claimed`, and who says so.
+
+        A time of more than :data:`MAX_AHEAD` after the receipt is not trusted: it would count as the latest for years.
+        """
+        moment, received_at = timestamps.parse(claimed), self.notification.received_at
+        if moment is not None and (moment <= received_at or moment - received_at <= MAX_AHEAD):
             return moment, "element"
-        if self.entry_at is not None:
+        if claimed not in (None, ""):
+            self.raw_time = claimed
+        if self.entry_at is not None and self.entry_at - received_at <= MAX_AHEAD:
             return self.entry_at, "entry"
-        return self.notification.received_at, "receipt"
+        return received_at, "receipt"
+
+    def with_raw_time(self, record: Record) -> Record:
+        """Return `record` with the time that its element claims in the details, if the record has another one."""
+        claimed, self.raw_time = self.raw_time, None
+        if claimed is None or type(record) is not Response:  # the details of events are the whole element
+            return record
+        details = _details(record)
+        if details is None:  # a mapping of the configuration made them something other than an object
+            details = {"details": record.details}
+        return replace(record, details=as_json(details | {RAW_TIME: claimed}))
 
     def notice_time(self) -> str:
-        """Return the time that belongs to the identity of a notice which nothing else identifies.
+        """Return the entry's time, which belongs to the identity of a notice: a redelivery repeats it.
 
-        The entry's time, because a redelivery repeats it; where there is none, the day of receipt.
+        Empty where there is none. Then the content alone is the identity: a time of ours would make a second fact of
+        a redelivery.
         """
-        if self.entry_at is not None:
-            return timestamps.iso(self.entry_at)
-        return self.notification.received_at.date().isoformat()
+        return "" if self.entry_at is None else timestamps.iso(self.entry_at)
 
     def blank(self) -> Response:
         """Return what every response of this origin starts from: all they share, the rest still to fill in.
@@ -138,6 +156,22 @@ class Origin(msgspec.Struct, gc=False):
         return reject(self.notification, self.provider, path, reason, Reason.DECODER)
 
 
+def states_time_ahead(record: Record) -> bool:
+    """Return whether the element of `record`, a response, states a time that is too far ahead of the receipt."""
+    if type(record) is not Response or record.details is None or RAW_TIME not in record.details:
+        return False
+    return timestamps.parse((_details(record) or {}).get(RAW_TIME)) is not None
+
+
+def _details(record: Response) -> dict[str, Any] | None:
+    """Return the details of `record`: an empty object without any, None if they are no object."""
+    try:
+        details = msgspec.json.decode(record.details or "{}")
+    except msgspec.DecodeError:
+        return None
+    return details if isinstance(details, dict) else None
+
+
 DecodeElement: TypeAlias = Callable[[Origin, Any], Record]
 
 
@@ -169,8 +203,10 @@ def decode_each(
     for i, element in enumerate(elements):
         origin.contact = NO_CONTACT
         try:
-            decoded.append(decode(origin, element))
+            record = decode(origin, element)
+            decoded.append(record if origin.raw_time is None else origin.with_raw_time(record))
         except Exception as problem:  # noqa: BLE001 - one bad element must not cost its siblings
+            origin.raw_time = None
             decoded.append(origin.rejected(path + (i,), problem))
             contacts.append(None)
         else:
@@ -183,8 +219,9 @@ def decode_one(origin: Origin, element: Any, decode: DecodeElement, path: Path, 
     decoded.reserve(1)
     origin.contact = NO_CONTACT
     try:
-        decoded.append(decode(origin, element))
+        decoded.append(origin.with_raw_time(decode(origin, element)))
     except Exception as problem:  # noqa: BLE001 - one bad element must not cost its siblings
+        origin.raw_time = None
         decoded.append(origin.rejected(path, problem))
         decoded.note(path, ())
     else:

@@ -23,8 +23,8 @@ Quirks
     Anything but 200 is sent again every 10 minutes, up to 144 times; after more than 100 failures in a row
     Wati marks the webhook Defective and mails the owner. Requests that cannot be decoded are therefore accepted.
     An inbound message says `SENT`. Only sent and answers carry the person's waId; `channelPhoneNumber` is
-    ours. `templateMessageSent` has no timestamp, only when Wati stored it. Template notices have no time: the
-    day of receipt is part of what tells them apart. What failed before WhatsApp took it goes by Wati's record
+    ours. `templateMessageSent` has no timestamp, only when Wati stored it. Template notices have no time:
+    two with the same content are one. What failed before WhatsApp took it goes by Wati's record
     id. Requests of “Trigger sample callback” that carry ids of Wati's documentation are marked as tests.
 """
 

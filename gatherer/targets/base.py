@@ -36,6 +36,7 @@ class Batch:
     # those in `rejected`.
     decoded_bodies: frozenset[bytes] = frozenset()
     erased: int = 0  # records that were left out because they are about erased people
+    times_ahead: int = 0  # records whose element states a time too far ahead of the receipt
     read: int = 0  # how many of the notifications that were to be decoded it is made of
     # From which the batch was decoded: if the database refuses a record, its notification is stored as rejected.
     notifications: Sequence[Notification] = ()
@@ -79,6 +80,9 @@ class Run:
     problem: str | None = None
     step: str | None = None  # the name of the step
     last_line: str | None = None  # of the output of the step
+    times_ahead: int = (
+        0  # responses of which the provider states a time so far ahead of the receipt that it is not used
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -41,8 +41,8 @@ def local_times(folder: Path) -> list[str]:
 
 
 def test_the_view_uses_the_configured_time_zone(tmp_path: Path) -> None:
-    """Just before and just after clocks in London go back, on 25 October 2026 at 01:00 UTC."""
-    change = int(datetime(2026, 10, 25, 1, tzinfo=UTC).timestamp())
+    """Just before and just after clocks in London go back, on 26 October 2025 at 01:00 UTC."""
+    change = int(datetime(2025, 10, 26, 1, tzinfo=UTC).timestamp())
     fill_inbox(
         tmp_path / "inbox.db",
         [envelope(value(statuses=[status("a", at=change - 60), status("b", at=change)]))],
@@ -50,10 +50,10 @@ def test_the_view_uses_the_configured_time_zone(tmp_path: Path) -> None:
     zone = '[target]\ntime_zone = "Europe/London"\n'
     configure(tmp_path, zone + CONFIGURATION)
     call(tmp_path, "gather")
-    assert local_times(tmp_path) == ["2026-10-25 01:00:00.000", "2026-10-25 01:59:00.000"]
+    assert local_times(tmp_path) == ["2025-10-26 01:00:00.000", "2025-10-26 01:59:00.000"]
     configure(tmp_path, zone.replace("Europe/London", "Asia/Kolkata") + CONFIGURATION)
     call(tmp_path, "gather")
-    assert local_times(tmp_path) == ["2026-10-25 06:29:00.000", "2026-10-25 06:30:00.000"]
+    assert local_times(tmp_path) == ["2025-10-26 06:29:00.000", "2025-10-26 06:30:00.000"]
 
 
 def test_an_unknown_time_zone_is_rejected(tmp_path: Path) -> None:

@@ -34,6 +34,9 @@ moments = st.integers(
         "2026-09-21T16:13:20.000+02:00",
         "2026-09-21T11:13:20-0300",
         " 2026-09-21T14:13:20Z ",
+        1_790_000_000_000_000,  # microseconds
+        "1790000000000000",
+        1_790_000_000_000_000_999,  # nanoseconds
     ],
 )
 def test_every_notation_of_a_moment_is_parsed(notation: object) -> None:
@@ -47,7 +50,7 @@ def test_every_notation_of_a_moment_is_parsed(notation: object) -> None:
         "1_790_000_000", "١٧٩٠٠٠٠٠٠٠", True, [], {}, [1790000000], b"1790000000", "9" * 5000, 9 * 10**4200, 10**400,
         253402300799, "253402300799", 1000000000, "2008-12-31T23:59:59Z", "2100-01-01T00:00:00Z",
         "2026-13-01T00:00:00Z", "2026-02-30T00:00:00Z", "2026-09-21T25:00:00Z", "2026-09-21T14:13:20+99:99",
-        "2026-09-21", "21.09.2026 14:13:20", 1790000000000000,
+        "2026-09-21", "21.09.2026 14:13:20", 4_200_000_000_000_000, "2026-09-21T14:13:61Z",
     ],
 )  # fmt: skip
 def test_invalid_times_are_none(notation: object) -> None:
@@ -88,3 +91,10 @@ def test_now_is_in_utc_and_in_whole_milliseconds() -> None:
     moment = timestamps.now()
     assert moment.tzinfo is UTC
     assert moment.microsecond % 1000 == 0
+
+
+def test_a_leap_second_is_the_first_second_of_the_next_minute() -> None:
+    assert timestamps.parse("2016-12-31T23:59:60Z") == datetime(2017, 1, 1, tzinfo=UTC)
+    assert timestamps.parse("2016-12-31T23:59:60.5+00:00") == datetime(
+        2017, 1, 1, 0, 0, 0, 500_000, tzinfo=UTC
+    )

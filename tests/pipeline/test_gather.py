@@ -27,6 +27,7 @@ from gatherer.pipeline.decode import decode_batch
 from gatherer.pipeline.gather import GatherSummary, gather_inbox
 from gatherer.targets.sqlite.target import SQLiteTarget
 from tests.factories import (
+    RECEIVED_AT,
     all_rows,
     call,
     configure,
@@ -114,6 +115,23 @@ def test_a_batch_of_many_facts_is_applied_in_parts(tmp_path: Path, monkeypatch: 
     assert summary.read == summary.position == positions[-1] == len(CAMPAIGN)
     assert len(positions) > 3
     assert all_rows(parts / "responses.db", aside=ASIDE) == all_rows(whole / "responses.db", aside=ASIDE)
+
+
+def test_a_time_far_ahead_of_the_receipt_is_not_used_but_kept_and_counted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    day = 24 * 3600
+    ahead = RECEIVED_AT // 1000 + 2 * day
+    statuses = [status("wamid.A", at=ahead), status("wamid.B", at=ahead - day - 60), status("wamid.C")]
+    fill_inbox(tmp_path / "inbox.db", [envelope(value(statuses=statuses))])
+    assert gather(tmp_path).times_ahead == 1
+    found = {row["message_id"]: row for row in rows(tmp_path / "responses.db")}
+    assert found["wamid.A"]["occurred_at"] == found["wamid.A"]["received_at"]
+    assert json.loads(found["wamid.A"]["details"]) == {"occurred_at_raw": str(ahead)}
+    assert found["wamid.B"]["occurred_at_source"] == found["wamid.C"]["occurred_at_source"] == "element"
+    assert "1 responses state a time of more than a day after their receipt" in caplog.text
+    with closing(sqlite3.connect(tmp_path / "responses.db")) as connection:
+        assert connection.execute("SELECT times_ahead FROM gather_run").fetchall() == [(1,)]
 
 
 def test_an_undecodable_element_does_not_affect_its_siblings(tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ def folder(tmp_path: Path) -> Path:
         envelope(value(statuses=[status("wamid.A", "sent", now - 100 * DAY)])),
         envelope(value(statuses=[status("wamid.B", "sent", now - 10 * DAY)])),
     ]
-    fill_inbox(tmp_path / "inbox.db", bodies)
+    fill_inbox(tmp_path / "inbox.db", bodies, received_at=now * 1000)
     return tmp_path
 
 

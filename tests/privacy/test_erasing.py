@@ -218,7 +218,7 @@ def test_neither_replay_nor_redelivery_bring_the_person_back(place: Path) -> Non
 def test_what_the_person_does_later_is_gathered(place: Path) -> None:
     erase(place, "--phone", f"+{ANN}", "--yes")
     later = of(ANN, text("wamid.NEW", "STOP")) | {"timestamp": "4070000000"}
-    fill_inbox(place / "inbox.db", [envelope(value(messages=[later]))])
+    fill_inbox(place / "inbox.db", [envelope(value(messages=[later]))], received_at=4_070_000_000_000)
     run(place, "gather")
     kinds = {row["kind"] for row in facts(place)["response"] if row["phone"] == f"+{ANN}"}
     assert kinds == {"replied", "opted_out"}

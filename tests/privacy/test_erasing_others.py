@@ -24,6 +24,9 @@ ANN, BOB, CAR = "4917011111111", "4917022222222", "4917033333333"
 KEY = '[privacy]\nkey = "a key that nobody guesses"\n'
 
 
+LATER = 4_070_000_000_000  # milliseconds since 1970
+
+
 def place(
     folder: Path, posts: Sequence[bytes], *, provider: str = "meta", settings: str = CONFIGURATION
 ) -> Path:
@@ -153,7 +156,7 @@ def test_what_others_say_later_stays(tmp_path: Path) -> None:
     cards = message(BOB, "wamid.BCARD000") | {"type": "contacts", "contacts": CARDS}
     folder = place(tmp_path, [post(message(ANN, "wamid.A1"))])
     erase(folder)
-    fill_inbox(folder / "inbox.db", [post(cards | {"timestamp": "4070000000"})])
+    fill_inbox(folder / "inbox.db", [post(cards | {"timestamp": "4070000000"})], received_at=LATER)
     assert call(folder, "gather").returncode == 0
     assert len(json.loads(rows(folder / "responses.db")[0]["reply_payload"])) == 2
 
@@ -198,7 +201,7 @@ def test_what_the_clock_of_the_provider_puts_after_the_erasure_does_not_come_bac
     assert call(folder, "gather").returncode == 0
     assert [fact[2] for fact in facts(folder)] == [f"+{BOB}"]
     assert ANN not in everything(folder)
-    fill_inbox(folder / "inbox.db", [preference(timestamp=4070000001)])
+    fill_inbox(folder / "inbox.db", [preference(timestamp=4070000001)], received_at=LATER)
     assert call(folder, "gather").returncode == 0
     assert [fact[1] for fact in of(folder, ANN)] == ["opted_out"], "a new matter"
 
@@ -328,7 +331,7 @@ def test_a_later_opt_out_that_quotes_an_old_message_counts(tmp_path: Path) -> No
     )
     erase(folder)
     later = message(ANN, "wamid.LATER000", "STOP", context={"id": "wamid.CAMPAIGN", "from": "15550002222"})
-    fill_inbox(folder / "inbox.db", [post(later | {"timestamp": "4070000000"})])
+    fill_inbox(folder / "inbox.db", [post(later | {"timestamp": "4070000000"})], received_at=LATER)
     call(folder, "gather")
     assert sorted(fact[1] for fact in facts(folder)) == ["opted_out", "replied"]
 

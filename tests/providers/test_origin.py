@@ -50,6 +50,6 @@ def test_the_best_time_is_the_elements_then_the_entrys_then_receipt() -> None:
     assert Origin(POST, "meta").when(None) == (RECEIVED_AT, "receipt")
 
 
-def test_a_notice_is_identified_by_the_entrys_time_or_by_the_day_of_receipt() -> None:
+def test_a_notice_is_identified_by_the_entrys_time_and_never_by_that_of_receipt() -> None:
     assert Origin(POST, "meta", entry_at=ENTRY_AT).notice_time() == "2026-09-21T00:00:00.000Z"
-    assert Origin(POST, "meta").notice_time() == "2026-11-21"
+    assert Origin(POST, "meta").notice_time() == ""

@@ -64,7 +64,7 @@ PARAMETERS = {
     "find_response": [5],
     "horizon": [1],
     "insert_erasure": [9],
-    "insert_gather_run": [14],
+    "insert_gather_run": [15],
     "insert_rejected_notification": [1],
     "resolve_rejected": [3],
     "select_kept_notifications": [2],

@@ -233,6 +233,22 @@ def test_a_reaction_changed_and_removed_is_what_came_last(databases: Databases) 
         assert facts.query("reaction_current") == []
 
 
+def test_in_one_second_a_removal_counts_before_an_emoji_and_then_the_later_receipt(
+    databases: Databases,
+) -> None:
+    def reacted(message_id: str, emoji: str, received: str) -> Response:
+        received_at = at(received)
+        return fact(
+            "reacted", message_id, "12:01", about_message_id="w1", emoji=emoji, received_at=received_at
+        )
+
+    emojis = reacted("e9", "👍", "12:05"), reacted("e1", "❤️", "12:06")
+    for facts in in_every_order(databases, *emojis):
+        assert facts.row("reaction_current")["emoji"] == "❤️"
+    for facts in in_every_order(databases, *emojis, reacted("e5", "", "12:04")):
+        assert facts.query("reaction_current") == []
+
+
 def test_people_react_for_themselves(facts: Facts) -> None:
     facts.tell(
         fact("reacted", "e1", about_message_id="w1", emoji="👍"),

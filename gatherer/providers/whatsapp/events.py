@@ -3,14 +3,13 @@
 Facts: Meta's pages of these fields (2026); which of them say something about a person and a message.
 """
 
-from datetime import datetime
 from typing import Any, Final, NamedTuple
 
 from msgspec.structs import replace
 
 from gatherer.model import timestamps
 from gatherer.model.phones import e164
-from gatherer.model.records import WHATSAPP, Kind, Reason, Record, TimeSource, make_key
+from gatherer.model.records import WHATSAPP, Kind, Reason, Record, make_key
 from gatherer.providers.base import ElementError
 from gatherer.providers.elements import (
     as_json,
@@ -55,7 +54,7 @@ def decode_preference(origin: Origin, preference: Any) -> Record:
     contact = origin.find_contact(raw, user_id)
     category = text(get("category")) or ""
     occurred_at, source = origin.when(get("timestamp"))
-    identity = f"{raw or user_id}\x1f{category}\x1f{word.lower()}\x1f{_claimed(occurred_at, source)}"
+    identity = f"{raw or user_id}\x1f{category}\x1f{word.lower()}\x1f{_claimed(get('timestamp'))}"
     rest = {name: preference[name] for name in preference if name not in ("wa_id", "user_id", "timestamp")}
     return replace(
         origin.blank(),
@@ -71,9 +70,10 @@ def decode_preference(origin: Origin, preference: Any) -> Record:
     )
 
 
-def _claimed(occurred_at: datetime, source: TimeSource) -> str:
-    """Return the time as far as the element itself says it, for its identity: seconds or milliseconds alike."""
-    return timestamps.iso(occurred_at) if source == "element" else ""
+def _claimed(claimed: object) -> str:
+    """Return the time that the element claims, for its identity: seconds or milliseconds alike, trusted or not."""
+    moment = timestamps.parse(claimed)
+    return "" if moment is None else timestamps.iso(moment)
 
 
 def decode_action(origin: Origin, action: Any) -> Record:
@@ -89,7 +89,7 @@ def decode_action(origin: Origin, action: Any) -> Record:
         return other(origin, action, "user_actions", word or None)
     data = mapping(action.get(f"{word}_data"))
     occurred_at, source = origin.when(action.get("timestamp"))
-    ids = (_claimed(occurred_at, source), text(data.get("click_id")), text(data.get("tracking_token")))
+    ids = (_claimed(action.get("timestamp")), text(data.get("click_id")), text(data.get("tracking_token")))
     return replace(
         origin.blank(),
         key=make_key(WHATSAPP, kind, "\x1f".join(part or "" for part in (word, *ids))),
@@ -103,7 +103,7 @@ def decode_action(origin: Origin, action: Any) -> Record:
 def decode_error(origin: Origin, error: Any) -> Record:
     """Return an error of the system, app or account. It belongs to no message, so it never is a failure.
 
-    Its content and the day of receipt are its identity: the same trouble on another day is another fact.
+    Its content and the entry's time are its identity: the same error at another time is another fact.
     """
     if type(error) is not dict:
         raise ElementError("an error must be an object")

@@ -142,6 +142,8 @@ def decode_receipts(notification: Notification, provider: str) -> Decoded | None
         for change in entry.changes:
             origin = Origin(notification, provider, entry.id, timestamps.parse(entry.time))
             _decode_value(origin, change.value, receipts)
+            if origin.raw_time is not None:
+                return None
     return receipts
 
 

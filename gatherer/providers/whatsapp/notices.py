@@ -97,13 +97,14 @@ def decode_template(field: str, origin: Origin, value: dict[str, Any]) -> Record
     columns = _read(value, TEMPLATES.get(known_name(field), {}))
     if event is None and known_name(field) == "template_category_update" and "correct_category" in value:
         event = "IMPENDING"  # ours: Meta tells the announcement from the change by its keys only
+    details = as_json(value)
     identity = (
         origin.account_id,
         field,
         template_id,
         language,
         event or columns.get("new_value"),
-        origin.notice_time(),
+        origin.notice_time() or details,
     )
     return origin.record(
         TemplateEvent,
@@ -115,7 +116,7 @@ def decode_template(field: str, origin: Origin, value: dict[str, Any]) -> Record
         template_name=text(value.get("message_template_name")),
         template_language=language,
         template_category=text(value.get("message_template_category")),
-        details=as_json(value),
+        details=details,
         **columns,
     )
 
@@ -133,13 +134,14 @@ def decode_flow(field: str, origin: Origin, value: dict[str, Any]) -> Record:
     new_status = text(value.get("new_status"))
     threshold = number(value.get("threshold"))
     errors = items(value.get("errors"))
+    details = as_json(value)
     identity = (
         origin.account_id,
         flow_id,
         event,
         alert_state or new_status or text(value.get("warning")),
         text(threshold),
-        origin.notice_time(),
+        origin.notice_time() or details,
     )
     return origin.record(
         FlowEvent,
@@ -159,7 +161,7 @@ def decode_flow(field: str, origin: Origin, value: dict[str, Any]) -> Record:
         requests_count=integer(value.get("requests_count")),
         errors=as_json(errors) if errors else None,
         warning=text(value.get("warning")),
-        details=as_json(value),
+        details=details,
     )
 
 

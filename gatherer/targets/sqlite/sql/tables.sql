@@ -230,7 +230,8 @@ CREATE TABLE gather_run (
     exit_code   INTEGER NOT NULL,
     problem     TEXT,
     step        TEXT,              -- NULL, or the step of [[after_run]] that this row is about
-    last_line   TEXT               -- of the output of the step
+    last_line   TEXT,              -- of the output of the step
+    times_ahead INTEGER NOT NULL   -- responses whose stated time is so far ahead of the receipt that it is not used
 );
 
 -- Filled by the site: which campaign, communication and person a message belongs to. Rows may come

@@ -57,12 +57,16 @@ FROM (
         coalesce(phone, user_id) AS person,
         row_number() OVER (
             PARTITION BY about_message_id, coalesce(phone, user_id)
-            ORDER BY occurred_at DESC, message_id DESC
+            -- In one second: the removal, else what was received last
+            ORDER BY
+                occurred_at DESC, CASE WHEN emoji = '' THEN 0 ELSE 1 END, received_at DESC, notification_id DESC,
+                message_id DESC
         ) AS recency
     FROM (
         SELECT
             r.message_id, r.about_message_id, r.provider, r.endpoint, r.account_id, r.phone_number_id,
             r.business_phone, r.user_id, r.profile_name, r.emoji, r.occurred_at, r.is_test,
+            r.received_at, r.notification_id,
             coalesce(r.phone, (
                 SELECT min(x.phone) FROM shown_response AS x
                 WHERE x.user_id = r.user_id

@@ -323,6 +323,7 @@ CREATE TABLE $(schema).gather_run (
     problem     nvarchar(max) NULL,  -- that error
     step        nvarchar(64) COLLATE Latin1_General_BIN2 NULL,  -- the name of the step; NULL: the run itself
     last_line   nvarchar(max) NULL,  -- of the output of the step
+    times_ahead int NOT NULL,  -- responses whose stated time is so far ahead of the receipt that it is not used
     CONSTRAINT gather_run_pk PRIMARY KEY CLUSTERED (id)
 );
 GO

@@ -77,12 +77,16 @@ FROM (
         COALESCE(phone, user_id) AS person,
         ROW_NUMBER() OVER (
             PARTITION BY about_message_id, COALESCE(phone, user_id)
-            ORDER BY occurred_at DESC, message_id DESC
+            -- In one second: the removal, else what was received last
+            ORDER BY
+                occurred_at DESC, CASE WHEN DATALENGTH(emoji) = 0 THEN 0 ELSE 1 END,
+                received_at DESC, notification_id DESC, message_id DESC
         ) AS recency
     FROM (
         SELECT
             r.message_id, r.about_message_id, r.provider, r.endpoint, r.account_id, r.phone_number_id,
             r.business_phone, r.user_id, r.profile_name, r.emoji, r.occurred_at, r.is_test,
+            r.received_at, r.notification_id,
             COALESCE(r.phone, (
                 SELECT MIN(x.phone) FROM $(schema).shown_response AS x
                 WHERE x.user_id = r.user_id
