@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
@@ -34,23 +34,29 @@ class Decoded(list[Record | Rejected]):
     What elements share, such as the account and our number, is not among them.
     """
 
-    __slots__ = ("_noted", "_paths")
+    __slots__ = ("places",)
 
     def __init__(self) -> None:
-        self._paths: list[Paths] = []
-        self._noted: list[tuple[Path, Paths | list[Path | None]]] = []  # not in _paths yet: they come after
+        # The path of an element and the further paths of its fact; or the path of an array, and for each of its
+        # elements the path of its contact, if there is one. The paths of each fact are made when the caller wants
+        # them: usually that is never.
+        self.places: list[tuple[Path, Paths | list[Path | None]]] = []
 
     @property
     def paths(self) -> list[Paths]:
-        """The paths of each record and rejection, in their order."""
-        for path, further in self._noted:
+        """The paths of each record and rejection, in their order: a new list of them."""
+        paths: list[Paths] = []
+        for path, further in self.places:
             if isinstance(further, list):
                 for i, contact in enumerate(further):
-                    self._paths.append(((*path, i),) if contact is None else ((*path, i), contact))
+                    paths.append(((*path, i),) if contact is None else ((*path, i), contact))
             else:
-                self._paths.append((path, *further))
-        self._noted.clear()
-        return self._paths
+                paths.append((path, *further))
+        return paths
+
+    def set_paths(self, paths: Iterable[Paths]) -> None:
+        """Set the paths of all records and rejections, in their order."""
+        self.places = [(own, tuple(further)) for own, *further in paths]
 
     def reserve(self, count: int) -> None:
         """Be called before `count` elements are decoded.
@@ -71,20 +77,7 @@ class Decoded(list[Record | Rejected]):
         """
         self.reserve(1)
         self.append(fact)
-        self.note(paths[0], paths[1:])
-
-    def note(self, path: Path, further: Paths | list[Path | None]) -> None:
-        """Note where facts come from that were just appended: from the element at `path`, or from those of an array.
-
-        The paths of each fact are made when the caller wants them: a thousand of them cost time, and usually they
-        are not wanted.
-
-        Args:
-            path: the path of the element, or of the array.
-            further: the other paths of the fact; for an array, the list of the contact of each element, or None.
-
-        """
-        self._noted.append((path, further))
+        self.places.append((paths[0], paths[1:]))
 
     def with_paths(self) -> Iterator[tuple[Record | Rejected, Paths]]:
         """Return each record and rejection with its paths."""

@@ -168,8 +168,11 @@ def person_columns(number: object, user_id: str | None = None) -> dict[str, str 
         ElementError: `number` is neither text nor a whole number.
 
     """
-    raw, user_id = person_ids(reference(number, "a number"), user_id)
-    return {"phone": e164(raw), "phone_raw": raw, "user_id": user_id}
+    raw = reference(number, "a number")
+    phone = e164(raw)
+    if phone is None:  # no user id is a phone, so only another address can be one
+        raw, user_id = person_ids(raw, user_id)
+    return {"phone": phone, "phone_raw": raw, "user_id": user_id or None}
 
 
 def _digits(value: object, name: str) -> str:

@@ -103,8 +103,11 @@ def _decode_body(decoder: BodyDecoder, body: Any, path: Path) -> None:
         decoded = decoder.decoded
         for i in range(first, len(decoded)):
             decoded[i] = _with_id_space(decoded[i], space)
-            if extras:
-                decoded[i], decoded.paths[i] = _with_extra(decoded[i], decoded.paths[i], extras)
+        if extras:
+            paths = decoded.paths
+            for i in range(first, len(decoded)):
+                decoded[i], paths[i] = _with_extra(decoded[i], paths[i], extras)
+            decoded.set_paths(paths)
 
 
 def _as_revoke(message: Any) -> Any:

@@ -301,12 +301,14 @@ def _decode_answer(origin: Origin, result: Object) -> Record:
     columns["business_phone"] = e164(text(_recipient(result)))
     columns["profile_name"] = text(contact.get("name"))
     rest = {part: result[part] for part in result if part not in ANSWER_IN_COLUMNS}
-    rest["message"] = {
-        part: message[part] for part in message if part not in in_columns | MESSAGE_IN_COLUMNS
-    } or None
-    rest["content"] = [part for part in parts if part is not message] if len(parts) > 1 else None
-    rest["contact"] = {part: contact[part] for part in contact if part not in ("name", "userId")} or None
-    rest["context"] = {part: context[part] for part in context if part != "id"} or None
+    in_columns |= MESSAGE_IN_COLUMNS
+    rest["message"] = {part: message[part] for part in message if part not in in_columns} or None
+    if len(parts) > 1:
+        rest["content"] = [part for part in parts if part is not message]
+    if contact:
+        rest["contact"] = {part: contact[part] for part in contact if part not in ("name", "userId")} or None
+    if context:
+        rest["context"] = {part: context[part] for part in context if part != "id"} or None
     return _response(origin, kind, result, result.get("receivedAt"), columns, rest)
 
 
@@ -320,18 +322,24 @@ def _read_content(
     message: Object, reply_type: str, readable: tuple[str, ...], payload: tuple[str, ...]
 ) -> tuple[Object, set[str]]:
     """Return the reply columns of `message`, and the names of its parts that they hold in full."""
-    readable_path = next((path for path in readable if text(dig(message, path))), "")
-    columns: Object = {"reply_type": reply_type, "reply_text": text(dig(message, readable_path))}
+    columns: Object = {"reply_type": reply_type}
+    in_columns = set()
+    for path in readable:
+        if readable_text := text(dig(message, path)):
+            columns["reply_text"] = readable_text
+            in_columns.add(path)
+            break
     if payload == WHOLE:
         whole = {part: message[part] for part in message if part not in MESSAGE_IN_COLUMNS}
         columns["reply_payload"] = as_json(whole)
         return columns, set(whole)
-    payload_path = next((path for path in payload if message.get(path)), "")
-    if payload_path:
-        columns["reply_payload"] = verbatim(message[payload_path])
-    elif url := text(message.get("url")):
+    for name in payload:
+        if message.get(name):
+            columns["reply_payload"] = verbatim(message[name])
+            return columns, in_columns | {name}
+    if url := text(message.get("url")):
         columns["media_id"] = last[1] if (last := _LAST_PART.search(url)) else url
-    return columns, {readable_path, payload_path}
+    return columns, in_columns
 
 
 # Notices

@@ -35,6 +35,10 @@ NAME: Final = "onprem"
 
 def decode(notification: Notification) -> Decoded:
     """Return every element of the body as a record or a rejection."""
+    if (
+        b'"entry"' not in notification.body
+    ):  # not in the form of the Cloud API, so it need not be tried as such
+        return envelope.decode_any(notification, NAME)
     return envelope.decode(notification, NAME)
 
 

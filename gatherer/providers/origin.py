@@ -211,7 +211,7 @@ def decode_each(
             contacts.append(None)
         else:
             contacts.append(origin.contact.path)
-    decoded.note(path, contacts)
+    decoded.places.append((path, contacts))
 
 
 def decode_one(origin: Origin, element: Any, decode: DecodeElement, path: Path, decoded: Decoded) -> None:
@@ -223,10 +223,10 @@ def decode_one(origin: Origin, element: Any, decode: DecodeElement, path: Path, 
     except Exception as problem:  # noqa: BLE001 - one bad element must not cost its siblings
         origin.raw_time = None
         decoded.append(origin.rejected(path, problem))
-        decoded.note(path, ())
+        decoded.places.append((path, ()))
     else:
         contact = origin.contact.path
-        decoded.note(path, () if contact is None else (contact,))
+        decoded.places.append((path, () if contact is None else (contact,)))
 
 
 def other(
@@ -255,11 +255,14 @@ def other(
     """
     details = as_json(element)
     get = mapping(element).get
-    raw, user_id = person_ids(
-        text(get("from")) or text(get("recipient_id")),
-        text(get("from_user_id")) or text(get("recipient_user_id")),
-    )
-    usual = {"message_id": text(get("id")), "phone": e164(raw), "user_id": user_id}
+    if "message_id" not in columns:
+        columns["message_id"] = text(get("id"))
+    if "phone" not in columns or "user_id" not in columns:
+        raw, user_id = person_ids(
+            text(get("from")) or text(get("recipient_id")),
+            text(get("from_user_id")) or text(get("recipient_user_id")),
+        )
+        columns = {"phone": e164(raw), "user_id": user_id} | columns
     return origin.record(
         OtherEvent,
         make_key(id_space, f"other:{family}", identity or details),
@@ -267,5 +270,5 @@ def other(
         family=family,
         name=name,
         details=details,
-        **(usual | columns),
+        **columns,
     )

@@ -13,6 +13,7 @@ never have the same text.
 """
 
 import json
+from functools import lru_cache
 from typing import Any, Final, TypeAlias
 
 from gatherer.providers.payload import UnreadableBodyError, load_form, load_json, load_lines
@@ -25,15 +26,16 @@ WHOLE_BODY: Final[Path] = ()
 
 def path_text(path: Path) -> str:
     """Return `path` as text."""
-    text = "$"
-    for step in path:
-        if isinstance(step, int):
-            text += f"[{step}]"
-        elif step.isascii() and step.isidentifier():
-            text += f".{step}"
-        else:
-            text += f"[{json.dumps(step, ensure_ascii=False)}]"
-    return text
+    return "$" + "".join(map(_step_text, path))
+
+
+@lru_cache(maxsize=256)  # a path has few and always the same steps, and a body may have many rejections
+def _step_text(step: str | int) -> str:
+    if isinstance(step, int):
+        return f"[{step}]"
+    if step.isascii() and step.isidentifier():
+        return f".{step}"
+    return f"[{json.dumps(step, ensure_ascii=False)}]"
 
 
 def load_body(body: bytes) -> Any:

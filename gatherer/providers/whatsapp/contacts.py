@@ -1,6 +1,8 @@
 """WhatsApp's `contacts[]`, and by which ids a receipt or an answer finds the entry of its person."""
 
-from typing import Any, Final
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, Final, TypeAlias
 
 import msgspec
 
@@ -20,9 +22,9 @@ class Contact(msgspec.Struct, frozen=True, gc=False):
     path: Path | None = None  # of the entry; None only for NO_CONTACT
 
 
-Contacts = dict[str, Contact]
+Contacts: TypeAlias = Mapping[str, Contact]
 NO_CONTACT: Final = Contact()
-NO_CONTACTS: Final[Contacts] = {}
+NO_CONTACTS: Final[Contacts] = MappingProxyType({})  # a `{}` would be copied for every Origin
 ONLY: Final = ""  # neither a phone nor a user id, so the key of no other contact
 
 
@@ -31,7 +33,7 @@ def read_contacts(entries: object, path: Path) -> Contacts:
 
     They are not in the order of the elements. Of several entries with one id, the last counts.
     """
-    contacts: Contacts = {}
+    contacts: dict[str, Contact] = {}
     for i, entry in enumerate(entries if type(entries) is list else items(entries)):
         if type(entry) is dict:
             contact = _read(entry, path + (("contacts",) if entries is entry else ("contacts", i)))
@@ -63,4 +65,4 @@ def with_only_contact(contacts: Contacts) -> Contacts:
     by a digit.
     """
     entries = list({id(contact): contact for contact in contacts.values()}.values())
-    return contacts | {ONLY: entries[0]} if len(entries) == 1 else contacts
+    return {**contacts, ONLY: entries[0]} if len(entries) == 1 else contacts

@@ -140,7 +140,8 @@ def decode_receipts(notification: Notification, provider: str) -> Decoded | None
     receipts.body = body
     for entry in body.entry:
         for change in entry.changes:
-            origin = Origin(notification, provider, entry.id, timestamps.parse(entry.time))
+            entry_at = timestamps.parse(entry.time) if entry.time else None
+            origin = Origin(notification, provider, entry.id, entry_at)
             _decode_value(origin, change.value, receipts)
             if origin.raw_time is not None:
                 return None
@@ -204,7 +205,8 @@ def _receipt(origin: Origin, status: Status, contact: Contact) -> Response:
     occurred_at, source = origin.when(status.timestamp)
     pricing = status.pricing or NO_PRICE
     raw, user_id = status.recipient_id or None, status.recipient_user_id
-    if raw is not None and "." in raw:
+    phone = e164(raw)
+    if phone is None:  # no user id is a phone, so only another address can be one
         raw, user_id = person_ids(raw, user_id)
     receipt = replace(
         origin.blank(),
@@ -213,7 +215,7 @@ def _receipt(origin: Origin, status: Status, contact: Contact) -> Response:
         occurred_at_source=source,
         kind=kind,
         message_id=status.id,
-        phone=e164(raw),
+        phone=phone,
         phone_raw=raw,
         user_id=user_id or contact.user_id or None,
         client_reference=status.biz_opaque_callback_data or None,

@@ -69,7 +69,10 @@ def _answer(
     """Return the answer `kind` with the `columns` that its content filled."""
     get = message.get
     user_id = reference(get("from_user_id") or get("from_bsuid"), "from_user_id")  # Turn: from_bsuid
-    raw, user_id = person_ids(reference(get("from"), "from"), user_id)
+    raw = reference(get("from"), "from")
+    phone = e164(raw)
+    if phone is None:  # no user id is a phone, so only another address can be one
+        raw, user_id = person_ids(raw, user_id)
     contact = origin.find_sender(raw, user_id)
     context = mapping(get("context"))
     occurred_at, source = origin.when(get("timestamp"))
@@ -97,7 +100,7 @@ def _answer(
         message_id=message_id,
         # A template's quick reply came without its context in July 2026 (pywa#216): replied, to nothing.
         about_message_id=reference(context.get("id"), "context.id") or text(context.get("gs_id")),
-        phone=e164(raw),
+        phone=phone,
         phone_raw=raw,
         user_id=user_id or contact.user_id,
         profile_name=contact.profile_name,

@@ -215,7 +215,7 @@ _KNOWN_NAMES: Final = {name.rstrip("s"): name for name in NOTICES}
 
 def known_name(field: str) -> str:
     """Return the name under which the notices of `field` are known, with or without an s at the end."""
-    return _KNOWN_NAMES.get(field.lower().rstrip("s"), field)
+    return field if field in NOTICES else _KNOWN_NAMES.get(field.lower().rstrip("s"), field)
 
 
 def decoder_of_notice(field: str) -> Decode | None:

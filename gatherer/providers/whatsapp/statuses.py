@@ -59,6 +59,16 @@ IN_COLUMNS: Final = frozenset(
     }
 )
 PRICES: Final = frozenset(["category", "pricing_model", "type", "billable"])
+# The receipt of a message to a group has one of these at least.
+GROUP: Final = frozenset(
+    {
+        "group_id",
+        "participant_recipient_id",
+        "recipient_participant_id",
+        "recipient_participant_user_id",
+        "recipient_type",
+    }
+)
 
 
 def decode_status(origin: Origin, status: Any) -> Record:
@@ -75,22 +85,17 @@ def decode_status(origin: Origin, status: Any) -> Record:
     word = identifier(get("status"), "the word of a status").lower()
     raw = reference(get("recipient_id"), "recipient_id")
     user_id = reference(get("recipient_user_id"), "recipient_user_id")
-    group_id = reference(get("group_id"), "group_id")
-    member = get("recipient_participant_id") or get("participant_recipient_id")  # Meta prints both
-    member_user_id = get("recipient_participant_user_id")
-    participant = ""
-    if group_id or member or member_user_id or get("recipient_type") == "group":
-        group_id = group_id or raw  # recipient_id is then the group's, never a phone
-        if member or raw == group_id or get("recipient_type") == "group":
-            raw = reference(member, "recipient_participant_id")
-        # else: Meta's OpenAPI file has a group_id beside the recipient, who is then the member
-        user_id = reference(member_user_id, "recipient_participant_user_id") or user_id
-        raw, user_id = person_ids(raw, user_id)
-        participant = e164(raw) or user_id or raw or ""
+    group_id = None
+    group = None if GROUP.isdisjoint(status) else _read_group(status, raw, user_id)
+    if group is not None:
+        group_id, raw, user_id = group
     elif raw is None:
         # On-premises repeats the recipient in `message`; payments of some relays have `from` instead.
         raw = reference(mapping(get("message")).get("recipient_id") or get("from"), "recipient_id")
-    raw, user_id = person_ids(raw, user_id)
+    phone = e164(raw)
+    if phone is None:  # no user id is a phone, so only another address can be one
+        raw, user_id = person_ids(raw, user_id)
+    participant = "" if group is None else phone or user_id or raw or ""
 
     kind = STATUS_KINDS.get(word)
     what = get("type") or "message"
@@ -104,7 +109,7 @@ def decode_status(origin: Origin, status: Any) -> Record:
             word,
             identity,
             message_id=message_id,
-            phone=e164(raw),
+            phone=phone,
             user_id=user_id,
         )
 
@@ -117,7 +122,9 @@ def decode_status(origin: Origin, status: Any) -> Record:
         del details["gs_id"]
     if contact.more is not None:
         details["contact"] = contact.more
-    pricing = get("pricing") or dig(status, "conversation.pricing")  # nested in Meta's sample for groups
+    pricing = get("pricing")
+    if not pricing and "conversation" in status:
+        pricing = dig(status, "conversation.pricing")  # as in Meta's sample for groups
     price = mapping(pricing)
     if pricing and (not price or not PRICES.issuperset(price)):
         details["pricing"] = pricing
@@ -128,7 +135,7 @@ def decode_status(origin: Origin, status: Any) -> Record:
         occurred_at_source=source,
         kind=kind,
         message_id=message_id,
-        phone=e164(raw),
+        phone=phone,
         phone_raw=raw,
         user_id=user_id or contact.user_id,
         client_reference=_as_text(get("biz_opaque_callback_data"))
@@ -157,6 +164,35 @@ def provider_id(element: dict[str, Any], message_id: str) -> str | None:
     """
     own_id = text(element.get("gs_id"))
     return own_id if own_id and own_id != message_id else None
+
+
+def _read_group(
+    status: dict[str, Any], raw: str | None, user_id: str | None
+) -> tuple[str | None, str | None, str | None] | None:
+    """Return the id of the group that the message of `status` went to, the address and the user id of the member.
+
+    Args:
+        status: the element.
+        raw: its `recipient_id`.
+        user_id: its `recipient_user_id`.
+
+    Returns:
+        None if the message went to no group.
+
+    """
+    get = status.get
+    group_id = reference(get("group_id"), "group_id")
+    member = get("recipient_participant_id") or get("participant_recipient_id")  # Meta prints both
+    member_user_id = get("recipient_participant_user_id")
+    names_group = get("recipient_type") == "group"
+    if not (group_id or member or member_user_id or names_group):
+        return None
+    group_id = group_id or raw  # recipient_id is then the group's, never a phone
+    if member or raw == group_id or names_group:
+        raw = reference(member, "recipient_participant_id")
+    # else: Meta's OpenAPI file has a group_id beside the recipient, who is then the member
+    user_id = reference(member_user_id, "recipient_participant_user_id") or user_id
+    return group_id, raw, user_id
 
 
 def _as_text(client_reference: object) -> str | None:
