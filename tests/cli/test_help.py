@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -62,7 +63,8 @@ def test_the_examples_in_help_texts_are_valid_command_lines() -> None:
         command = gatherer.get_command(click.Context(gatherer), name)
         assert command is not None
         for subcommand in list(command.commands.values()) if isinstance(command, click.Group) else [command]:
-            for line in (subcommand.help or "").splitlines():
+            text = re.sub(r"\\\n\s*", "", subcommand.help or "")  # an example may go on in the next line
+            for line in text.splitlines():
                 example = line.removeprefix("Examples:").removeprefix("Example:").strip()
                 if example.startswith("gatherer "):
                     parse(example.partition(" > ")[0].split()[1:])
