@@ -18,6 +18,7 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON $(schema).template_event TO gatherer_wri
 GRANT SELECT, INSERT, UPDATE, DELETE ON $(schema).flow_event TO gatherer_writer;
 GRANT SELECT, INSERT, UPDATE, DELETE ON $(schema).account_event TO gatherer_writer;
 GRANT SELECT, INSERT, UPDATE, DELETE ON $(schema).other_event TO gatherer_writer;
+GRANT SELECT, INSERT, UPDATE, DELETE ON $(schema).message_id_pair TO gatherer_writer;
 GRANT SELECT, INSERT, UPDATE, DELETE ON $(schema).rejected TO gatherer_writer;
 GRANT SELECT, INSERT, DELETE ON $(schema).rejected_notification TO gatherer_writer;
 GRANT SELECT, INSERT, UPDATE ON $(schema).inbox_position TO gatherer_writer;
@@ -29,7 +30,7 @@ GRANT SELECT, INSERT ON $(schema).erasure TO gatherer_writer;
 GRANT SELECT, INSERT, DELETE ON $(schema).setting TO gatherer_writer;
 GRANT SELECT, INSERT, DELETE ON $(schema).time_zone_offset TO gatherer_writer;
 GRANT SELECT ON $(schema).schema_version TO gatherer_writer;
--- `gatherer export --format ferg` reads views. The right is on the schema, because `gatherer schema apply` drops the
+-- `gatherer export` reads views. The right is on the schema, because `gatherer schema apply` drops the
 -- views and creates them again, and rights on single views are gone then.
 GRANT SELECT ON SCHEMA::$(schema) TO gatherer_writer;
 GO

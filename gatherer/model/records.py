@@ -187,6 +187,15 @@ class OtherEvent(Record, frozen=True, kw_only=True, gc=False):
     details: str | None = None  # the element as JSON
 
 
+class MessageIdPair(Record, frozen=True, kw_only=True, gc=False):
+    """Two ids of one message: a response had both. Ids count whichever provider told them."""
+
+    table: ClassVar[str] = "message_id_pair"
+
+    provider_message_id: Id
+    message_id: Id  # WhatsApp's, or the one by which the message goes where WhatsApp gave none
+
+
 class Reason(StrEnum):
     """Why something was rejected, as classes that stay the same when the wording changes."""
 
@@ -220,4 +229,11 @@ class Rejected(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     content_type: str | None = None
 
 
-TABLES: tuple[type[Record], ...] = (Response, TemplateEvent, FlowEvent, AccountEvent, OtherEvent)
+TABLES: tuple[type[Record], ...] = (
+    Response,
+    TemplateEvent,
+    FlowEvent,
+    AccountEvent,
+    OtherEvent,
+    MessageIdPair,
+)

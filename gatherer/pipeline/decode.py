@@ -5,7 +5,7 @@ from collections.abc import Set as AbstractSet
 from typing import Final
 
 from gatherer import providers
-from gatherer.model import merge, opt_outs
+from gatherer.model import merge, message_ids, opt_outs
 from gatherer.model.notification import Notification, body_key
 from gatherer.model.records import Kind, Record, Rejected, Response
 from gatherer.privacy.erased import Erased
@@ -72,6 +72,7 @@ def decode_batch(
     return Batch(
         records=folded,
         folded=len(records) - len(folded),
+        pairs=message_ids.pairs(records),
         rejected=list(rejected.values()),
         times_ahead=times_ahead,
         read=read,

@@ -175,7 +175,7 @@ class _Replay:
                 notification for notification in batch if (notification.inbox_id, notification.id) in ids
             ]
             for decoded in self._decode(notifications, frozenset()):
-                keys.update(record.key for record in decoded.records)
+                keys.update(record.key for record in (*decoded.records, *decoded.pairs))
         return keys
 
     def _add_other_sources(
@@ -200,6 +200,7 @@ class _Replay:
                     batch,
                     records=[record for record in batch.records if record.key in removed_keys],
                     folded=0,
+                    pairs=[pair for pair in batch.pairs if pair.key in removed_keys],
                     rejected=[rejection for rejection in batch.rejected if rejection.key in removed_keys],
                 )
 

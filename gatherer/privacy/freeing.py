@@ -13,6 +13,10 @@ from gatherer.privacy.bodies import inside, written
 from gatherer.privacy.separating import Mention, Path
 
 R = TypeVar("R", bound=Record)
+# The columns with ids of messages; targets alone have the last two.
+MESSAGE_IDS: Final = (
+    "message_id", "provider_message_id", "about_message_id", "original_message_id", "original_about_id",
+)  # fmt: skip
 _NAMES: Final = ("phone", "phone_raw", "user_id")
 
 
@@ -84,7 +88,7 @@ def is_about(values: Mapping[str, Any], whom: Whom) -> bool:
         return any(one is not None and whom.knows(one) for one in named)
     if values.get("group_id"):
         return False
-    if any(whom.has_message(values.get(name)) for name in ("message_id", "about_message_id")):
+    if any(whom.has_message(values.get(name)) for name in MESSAGE_IDS):
         return True
     details = values.get("details") or ""
     found = separating.mentions(details, whom.knows)

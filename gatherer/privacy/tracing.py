@@ -11,7 +11,7 @@ from gatherer.model.notification import Notification
 from gatherer.model.person import Person, Whom, canonical
 from gatherer.model.phones import spellings
 from gatherer.model.records import OtherEvent, Response
-from gatherer.privacy.freeing import Freed, columns, freed, is_about
+from gatherer.privacy.freeing import MESSAGE_IDS, Freed, columns, freed, is_about
 from gatherer.privacy.holding import Decode, Held, hold
 from gatherer.privacy.sieve import Sieve
 from gatherer.targets.base import Target
@@ -166,7 +166,7 @@ def messages_of(values: Mapping[str, Any]) -> Person:
     """Return the messages that a record or row about a person is about; none of a group, which others are in."""
     if values.get("group_id"):
         return NOBODY
-    ids = (values.get("message_id"), values.get("about_message_id"))
+    ids = (values.get(name) for name in MESSAGE_IDS)
     return Person(message_ids=frozenset(one for one in ids if one and len(one) >= SHORTEST_MESSAGE_ID))
 
 

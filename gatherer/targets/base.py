@@ -10,7 +10,7 @@ from gatherer import __version__
 from gatherer.model import timestamps
 from gatherer.model.notification import Notification
 from gatherer.model.person import Erasure, Person, Tombstone
-from gatherer.model.records import Record, Rejected
+from gatherer.model.records import MessageIdPair, Record, Rejected
 
 # New values by table, id of the row, and column. None is NULL.
 Texts = Mapping[str, Mapping[int, Mapping[str, str | None]]]
@@ -29,6 +29,9 @@ class Batch:
     """What one transaction writes. `records` has at most one record per key."""
 
     records: list[Record] = field(default_factory=list)
+    pairs: list[MessageIdPair] = field(
+        default_factory=list
+    )  # the ids of one message that the deliveries told
     folded: int = 0  # deliveries that were merged into a record of `records`: duplicates within the batch
     rejected: list[Rejected] = field(default_factory=list)
     position: Position | None = None  # None: the position stays (replay)
@@ -184,6 +187,7 @@ class Target(Protocol):
         of the messages unless they name another person. Also rows that contain an identifier anywhere in their text
         or details, even as a part of a longer number: the caller decides about these.
         `message_map`: rows with one of the phone numbers, and rows about one of the messages.
+        `message_id_pair`: rows with an id of one of the messages.
         """
 
     def about_people(self, since: datetime) -> Iterator[tuple[str, list[dict[str, Any]]]]:
@@ -227,7 +231,8 @@ class Target(Protocol):
         """Blank the text of responses from before `text_before`, and delete rows from before `rows_before`.
 
         Rejections from before either time are deleted, because they hold whole notifications. No redelivery and no
-        replay fills a blanked text again. None: no limit.
+        replay fills a blanked text again. A pair of message ids is kept as long as a response has one of them. None:
+        no limit.
         """
 
     def close(self) -> None:

@@ -38,6 +38,8 @@ class Column:
 
 
 _ID: Final = Column(name="id", type="integer")  # counts up, so that new rows go to the end of the table
+# The column in which a target keeps the id that a notification told, where it has put WhatsApp's id in its place.
+ORIGINAL: Final = {"message_id": "original_message_id", "about_message_id": "original_about_id"}
 _INSERTED_AT: Final = Column(name="inserted_at", type="time")
 # The time of the last insert or update, for incremental readers.
 _CHANGED_AT: Final = Column(name="changed_at", type="time")
@@ -61,7 +63,8 @@ def columns(table: type[Record] | type[Rejected]) -> tuple[Column, ...]:
 def tables() -> dict[str, tuple[Column, ...]]:
     """Return all columns of each table with facts by its name: the declared ones, and those that targets add."""
     written = {record.table: (_ID, *columns(record), _INSERTED_AT, _CHANGED_AT) for record in TABLES}
-    written["response"] += (_BLANKED_AT,)
+    originals = (Column(name=name, type="text", width=450, nullable=True) for name in ORIGINAL.values())
+    written["response"] += (_BLANKED_AT, *originals)
     written[Rejected.table] = (_ID, *columns(Rejected), _INSERTED_AT, _RESOLVED_AT)
     return written
 

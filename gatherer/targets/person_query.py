@@ -7,18 +7,21 @@ from typing import Final, NamedTuple
 from gatherer.model import phones
 from gatherer.model.merge import MENTIONING
 from gatherer.model.person import Person
-from gatherer.model.records import TABLES, OtherEvent, Response
+from gatherer.model.records import TABLES, MessageIdPair, OtherEvent, Response
 from gatherer.targets.base import Texts
+from gatherer.targets.columns import ORIGINAL, tables
 
 # The columns that hold when a fact occurred, which person it is about, and which people it mentions.
 _COLUMNS: Final = (
-    "id", "key", "occurred_at", "phone", "phone_raw", "user_id", "message_id", "about_message_id", "group_id",
-    *MENTIONING,
+    "id", "key", "occurred_at", "phone", "phone_raw", "user_id", "message_id", "provider_message_id",
+    "about_message_id", *ORIGINAL.values(), "group_id", *MENTIONING,
 )  # fmt: skip
 PERSON_COLUMNS: Final = {
     **{
-        record.table: tuple(name for name in _COLUMNS if name in ("id", *record.__struct_fields__))
-        for record in (Response, OtherEvent)
+        table.table: tuple(
+            name for name in _COLUMNS if name in {column.name for column in tables()[table.table]}
+        )
+        for table in (Response, OtherEvent, MessageIdPair)
     },
     "message_map": ("id", "message_id", "phone", "sent_at", "inserted_at"),
 }

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from gatherer.model import message_ids
 from gatherer.model.records import WHATSAPP, Kind, OtherEvent, Record, Response, make_key
 from gatherer.targets.base import Batch
 from gatherer.targets.sqlite.target import SQLiteTarget
@@ -52,7 +53,7 @@ class Facts:
 
     def tell(self, *facts: Record) -> "Facts":
         for record in facts:
-            self.target.apply(Batch(records=[record]))
+            self.target.apply(Batch(records=[record], pairs=message_ids.pairs([record])))
         return self
 
     def map(self, campaign: str, **columns: str) -> "Facts":

@@ -1,14 +1,17 @@
 """One batch into the tables of the embedded target, inside a transaction that the caller begins and ends."""
 
 import sqlite3
+from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
 
 from gatherer.model import timestamps
-from gatherer.model.records import Kind, Record, Rejected, Response
+from gatherer.model.records import Kind, MessageIdPair, Record, Rejected, Response
 from gatherer.targets import sql_datetime
 from gatherer.targets.base import Batch, Outcome
+from gatherer.targets.columns import ORIGINAL
+from gatherer.targets.sql_template import render
 from gatherer.targets.sqlite.schema import sql
 from gatherer.targets.sqlite.upsert import upsert
 
@@ -33,15 +36,17 @@ sqlite3.register_adapter(Kind, str.__str__)  # costs half as much as reading `va
 
 def apply(connection: sqlite3.Connection, batch: Batch) -> Outcome:
     """Upsert the records and rejections of `batch`, advance the position, and return what that changed."""
-    # Never earlier than the last time, even if the clock went back: an incremental reader of changed_at would miss rows.
-    (latest,) = connection.execute("SELECT max(changed_at) FROM response").fetchone()
-    now = max(sql_datetime.text(timestamps.now()), latest or "")
+    now = writing_time(connection)
     outcome = Outcome(duplicates=batch.folded)
     by_table: dict[type[Record], list[Record]] = {}
     for record in batch.records:
         by_table.setdefault(type(record), []).append(record)
     for table, records in by_table.items():
         _upsert(connection, table, records, now, outcome)
+    if batch.pairs:
+        _upsert(connection, MessageIdPair, batch.pairs, now, Outcome())
+    if connection.execute("SELECT EXISTS (SELECT 1 FROM message_id_pair)").fetchone()[0]:
+        _for_ids(connection, "replace_ids", now)
     _reject(connection, batch.rejected, now, outcome)
     if batch.decoded_bodies:
         _resolve(connection, batch, now, outcome)
@@ -50,8 +55,29 @@ def apply(connection: sqlite3.Connection, batch: Batch) -> Outcome:
     return outcome
 
 
+def writing_time(connection: sqlite3.Connection) -> str:
+    """Return the time of writing of the open transaction.
+
+    It is never earlier than the last one, even if the clock went back: an incremental reader of changed_at would miss
+    rows.
+    """
+    (latest,) = connection.execute("SELECT max(changed_at) FROM response").fetchone()
+    return max(sql_datetime.text(timestamps.now()), latest or "")
+
+
+def restore_ids(connection: sqlite3.Connection) -> None:
+    """Give the rows that had an id of a pair that was removed the id that they have without it."""
+    _for_ids(connection, "restore_ids", writing_time(connection))
+
+
+def _for_ids(connection: sqlite3.Connection, name: str, now: str) -> None:
+    """Execute `sql/<name>.sql` for each column with the id of a message that a pair may replace."""
+    for column, original in ORIGINAL.items():
+        connection.execute(render(sql(name), {"column": column, "original": original}), {"now": now})
+
+
 def _upsert(
-    connection: sqlite3.Connection, table: type[Record], records: list[Record], now: str, outcome: Outcome
+    connection: sqlite3.Connection, table: type[Record], records: Sequence[Record], now: str, outcome: Outcome
 ) -> None:
     """Upsert `records` into `table`, and count in `outcome` what that changed."""
     before = _highest_id(connection, table.table)

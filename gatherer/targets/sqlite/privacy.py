@@ -11,8 +11,10 @@ from typing import Any, Final
 
 from gatherer.model import phones, timestamps
 from gatherer.model.person import Erasure, Person, Tombstone
+from gatherer.model.records import MessageIdPair
 from gatherer.targets import person_query, sql_datetime
 from gatherer.targets.base import Texts
+from gatherer.targets.sqlite.apply import restore_ids
 from gatherer.targets.sqlite.schema import sql
 
 log = logging.getLogger(__name__)
@@ -86,6 +88,8 @@ def delete_rows(
         removed += connection.executemany(
             f"DELETE FROM {table} WHERE id = ?", ((row_id,) for row_id in ids)
         ).rowcount
+    if rows.get(MessageIdPair.table):
+        restore_ids(connection)
     keys = [(key,) for key in bodies]
     removed += connection.executemany("DELETE FROM rejected WHERE body_key = ?", keys).rowcount
     connection.executemany("DELETE FROM rejected_notification WHERE body_key = ?", keys)

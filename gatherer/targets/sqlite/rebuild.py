@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterable
 from typing import Final
 
 from gatherer.model.records import TABLES, Rejected
+from gatherer.targets.sqlite.apply import restore_ids
 
 _RECORDS: Final = tuple(record.table for record in TABLES)
 _WITH_KEYS: Final = (*_RECORDS, Rejected.table)
@@ -40,10 +41,12 @@ def keys(connection: sqlite3.Connection) -> set[bytes]:
 
 def remove(connection: sqlite3.Connection) -> int:
     """Delete the rows first received in the chosen notifications, and return how many rows that were."""
-    return sum(
+    removed = sum(
         connection.execute(f"DELETE FROM {table} {_CHOSEN} {_NOT_KEPT if table in _RECORDS else ''}").rowcount
         for table in _WITH_KEYS
     )
+    restore_ids(connection)
+    return removed
 
 
 def remove_bodies(connection: sqlite3.Connection) -> None:

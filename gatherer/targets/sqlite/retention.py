@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Final
 
 from gatherer.model import timestamps
-from gatherer.model.records import TABLES
+from gatherer.model.records import TABLES, MessageIdPair
 from gatherer.targets import sql_datetime
 from gatherer.targets.base import RetentionResult
 from gatherer.targets.sqlite.schema import sql
@@ -38,7 +38,10 @@ def apply_retention(
                 break
         return total
 
-    deleted = sum(repeated(_deletion(record.table), rows_before) for record in TABLES)
+    deleted = sum(
+        repeated(_deletion(record.table), rows_before) for record in TABLES if record is not MessageIdPair
+    )
+    deleted += repeated(_delete_pairs, rows_before)
     rejections_before = max((before for before in (text_before, rows_before) if before), default=None)
     deleted += repeated(_delete_rejections, rejections_before)
     return RetentionResult(blanked=repeated(_blank, text_before), deleted=deleted)
@@ -47,6 +50,11 @@ def apply_retention(
 def _deletion(table: str) -> Callable[[sqlite3.Connection, str, int], int]:
     statement = f"DELETE FROM {table} WHERE id IN (SELECT id FROM {table} WHERE occurred_at < ? LIMIT ?)"
     return lambda connection, before, limit: connection.execute(statement, (before, limit)).rowcount
+
+
+def _delete_pairs(connection: sqlite3.Connection, before: str, limit: int) -> int:
+    """Delete pairs of message ids of which no response has an id any more."""
+    return connection.execute(sql("delete_old_pairs"), {"before": before, "limit": limit}).rowcount
 
 
 def _delete_rejections(connection: sqlite3.Connection, before: str, limit: int) -> int:

@@ -9,7 +9,7 @@ from typing import Final
 
 from gatherer.model.merge import RECEIPT, TEXT, TOGETHER
 from gatherer.model.records import Record, Response
-from gatherer.targets.columns import Column, columns
+from gatherer.targets.columns import ORIGINAL, Column, columns
 from gatherer.targets.sql_template import any_of, lines, render, wrapped
 from gatherer.targets.sqlite.schema import sql
 
@@ -33,11 +33,13 @@ def upsert(table: type[Record], left_out: frozenset[str] = frozenset()) -> str:
         for column in group
     ]
     assignments += [
-        f"{column.name} = {_filled(column, blankable=column.name in blankable)}" for column in alone
+        f"{column.name} = {_filled(column, table, blankable=column.name in blankable)}" for column in alone
     ]
+    if table is Response:
+        assignments += [f"{name} = NULL" for name in ORIGINAL.values()]
     receipt = [by_name[name] for name in RECEIPT]
     changes = [_wins(group) for group in groups if group != receipt]
-    changes += [_changes(column, blankable=column.name in blankable) for column in alone]
+    changes += [_changes(column, table, blankable=column.name in blankable) for column in alone]
     compared = [name for name in by_name if name != "key" and name not in RECEIPT]
     written = [*by_name, *WRITTEN_AT]
     values = {
@@ -47,25 +49,30 @@ def upsert(table: type[Record], left_out: frozenset[str] = frozenset()) -> str:
         "assignments": lines(assignments),
         "received_before": _wins(receipt),
         "delivered": wrapped(f"excluded.{name}" for name in compared),
-        "stored": wrapped(compared),
+        "stored": wrapped(_stored(name, table) for name in compared),
         "changes": any_of(changes),
     }
     return render(sql("upsert"), values)
 
 
-def _filled(column: Column, *, blankable: bool) -> str:
+def _stored(name: str, table: type[Record]) -> str:
+    """Return the value of the column `name` as deliveries told it."""
+    return f"coalesce({ORIGINAL[name]}, {name})" if table is Response and name in ORIGINAL else name
+
+
+def _filled(column: Column, table: type[Record], *, blankable: bool) -> str:
     """Return the value that `column` gets; if it is `blankable`, NULL where the row was blanked."""
-    name = column.name
-    value = f"min({name}, excluded.{name})"
+    name, stored = column.name, _stored(column.name, table)
+    value = f"min({stored}, excluded.{name})"
     if column.nullable:
-        value = f"coalesce({value}, {name}, excluded.{name})"
+        value = f"coalesce({value}, {stored}, excluded.{name})"
     return f"CASE WHEN blanked_at IS NULL THEN {value} END" if blankable else value
 
 
-def _changes(column: Column, *, blankable: bool) -> str:
+def _changes(column: Column, table: type[Record], *, blankable: bool) -> str:
     """Return the condition on which the delivery changes `column`."""
     name = column.name
-    changes = f"excluded.{name} < {name}"
+    changes = f"excluded.{name} < {_stored(name, table)}"
     if column.nullable:
         changes += f" OR ({name} IS NULL AND excluded.{name} IS NOT NULL)"
     return f"(blanked_at IS NULL AND ({changes}))" if blankable else changes

@@ -18,7 +18,7 @@ from operator import attrgetter
 from typing import Any
 
 from gatherer.model import merge
-from gatherer.model.records import Record, Rejected, Response
+from gatherer.model.records import MessageIdPair, Record, Rejected, Response
 from gatherer.targets import sql_datetime
 from gatherer.targets.base import Batch, Outcome
 from gatherer.targets.sqlserver.errors import Category, SQLServerError
@@ -58,13 +58,10 @@ class BatchWriter:
         for record in batch.records:
             by_table.setdefault(type(record), []).append(record)
         for table, records in by_table.items():
-            # Sorted, so that neighbours in the index of keys are touched one after the other.
-            for rows, chunk in chunks(sorted(records, key=attrgetter("key")), as_json):
-                try:
-                    self._upsert(table, rows, chunk, at, outcome)
-                except SQLServerError as error:
-                    error.records = chunk
-                    raise
+            self._upsert_all(table, records, at, outcome)
+        self._upsert_all(MessageIdPair, batch.pairs, at, Outcome())
+        if batch.pairs or Response in by_table:
+            self._for_ids("replace_ids", at)
         self._reject(batch.rejected, at, outcome)
         if batch.decoded_bodies:
             decoded = to_json([key.hex() for key in batch.decoded_bodies])
@@ -75,6 +72,29 @@ class BatchWriter:
             (advance,) = self._batches("advance_position")
             proven(self.session.run(advance, *batch.position, at), 1)
         return outcome
+
+    def restore_ids(self, now: datetime) -> None:
+        """Give the rows that had an id of a pair that was removed the id that they have without it.
+
+        Raises:
+            SQLServerError: the statement failed.
+
+        """
+        self._for_ids("restore_ids", sql_datetime.text(now))
+
+    def _for_ids(self, name: str, now: str) -> None:
+        (statement,) = self._batches(name)
+        proven(self.session.run(statement, now), 0)
+
+    def _upsert_all(self, table: type[Record], records: Sequence[Record], now: str, outcome: Outcome) -> None:
+        """Upsert `records` into `table` in chunks, and count in `outcome` what that changed."""
+        # Sorted, so that neighbours in the index of keys are touched one after the other.
+        for rows, chunk in chunks(sorted(records, key=attrgetter("key")), as_json):
+            try:
+                self._upsert(table, rows, chunk, now, outcome)
+            except SQLServerError as error:
+                error.records = chunk
+                raise
 
     def _upsert(
         self, table: type[Record], rows: str, records: Sequence[Record], now: str, outcome: Outcome

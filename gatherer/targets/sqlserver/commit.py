@@ -78,12 +78,13 @@ def _write(
     transactions: Transactions, batch: Batch, erasure: ErasureChanges | None, now: datetime
 ) -> _Written:
     session, schema = transactions.session, transactions.schema
-    outcome = Outcome()
+    outcome, writer = Outcome(), BatchWriter(session=session, schema=schema)
     proof = bookkeeping.position_proof(batch.position, now) if batch.position is not None else None
     if erasure is not None:
         outcome.removed = privacy.erase(session, schema, erasure, now)
+        writer.restore_ids(now)
         proof = privacy.erasure_proof(erasure.erasure) if erasure.erasure is not None else None
-    outcome.add(BatchWriter(session=session, schema=schema).apply(batch, now))
+    outcome.add(writer.apply(batch, now))
     return _Written(outcome, proof)
 
 

@@ -14,6 +14,8 @@ from gatherer.targets.sqlserver.errors import SQLServerError
 from gatherer.targets.sqlserver.session import Session
 
 ROUND_TRIPS: Final = 5
+# What `gatherer export` reads beside the tables
+EXPORTED_VIEWS: Final = ("response_duplicate", "mapped_message", "response_campaign", "opt_out_current")
 # What a run does with each table; `config/sqlserver/grants.sql` grants the same.
 RIGHTS: Final[dict[str, tuple[str, ...]]] = {
     **{table.table: ("SELECT", "INSERT", "UPDATE", "DELETE") for table in TABLES},
@@ -27,8 +29,7 @@ RIGHTS: Final[dict[str, tuple[str, ...]]] = {
     "setting": ("SELECT", "INSERT", "DELETE"),
     "time_zone_offset": ("SELECT", "INSERT", "DELETE"),
     "schema_version": ("SELECT",),
-    # `export --format ferg` and `opt-outs`
-    **dict.fromkeys(("mapped_message", "response_campaign", "opt_out_current"), ("SELECT",)),
+    **dict.fromkeys(EXPORTED_VIEWS, ("SELECT",)),
 }
 _CONNECTION: Final = "SELECT encrypt_option FROM sys.dm_exec_connections WHERE session_id = @@SPID"
 

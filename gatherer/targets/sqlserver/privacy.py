@@ -26,6 +26,7 @@ def find(session: Session, schema: str, person: Person, until: datetime) -> dict
         "response": (*people, query.fragments, time),
         "other_event": (*people, query.fragments, time),
         "message_map": (query.phones, query.message_ids),
+        "message_id_pair": (query.message_ids,),
     }
     rows = {}
     for table in person_query.PERSON_TABLES:

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from gatherer.model.records import TABLES
+from gatherer.model.records import TABLES, MessageIdPair
 from gatherer.targets import sql_datetime
 from gatherer.targets.base import RetentionResult
 from gatherer.targets.sqlserver.schema import batches
@@ -13,7 +13,9 @@ def apply_retention(
     transactions: Transactions, *, text_before: datetime | None, rows_before: datetime | None
 ) -> RetentionResult:
     """Blank text and delete rows that are too old, in small transactions: a large one would lock whole tables."""
-    deleted = sum(_repeat(transactions, "delete_old", rows_before, table=record.table) for record in TABLES)
+    tables = [record.table for record in TABLES if record is not MessageIdPair]
+    deleted = sum(_repeat(transactions, "delete_old", rows_before, table=table) for table in tables)
+    deleted += _repeat(transactions, "delete_old_pairs", rows_before)
     rejections_before = max((before for before in (text_before, rows_before) if before), default=None)
     deleted += _repeat(transactions, "delete_rejected", rejections_before)
     return RetentionResult(blanked=_repeat(transactions, "blank", text_before, stamped=True), deleted=deleted)

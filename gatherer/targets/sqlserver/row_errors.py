@@ -60,7 +60,9 @@ def without(batch: Batch, errors: dict[bytes, SQLServerError]) -> Batch:
                 raise TargetError(f"a record was refused: {errors[record.key]}")
             rejected.append(_rejection(record, source, errors[record.key]))
     accepted = [record for record in batch.records if record.key not in errors]
-    return dataclasses.replace(batch, records=accepted, rejected=rejected)
+    # A pair has nothing that a response does not have: what the server rejects in both is rejected once.
+    pairs = [pair for pair in batch.pairs if pair.key not in errors]
+    return dataclasses.replace(batch, records=accepted, pairs=pairs, rejected=rejected)
 
 
 def _rejection(record: Record, source: Notification, error: SQLServerError) -> Rejected:

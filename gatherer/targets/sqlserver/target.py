@@ -104,6 +104,7 @@ class SQLServerTarget:
                 with self._transactions.begin() as now:
                     rebuild.choose(self.session, self._schema, chosen, keep)
                     outcome.removed += rebuild.remove(self.session, self._schema)
+                    writer.restore_ids(now)
                     for batch in batches:
                         outcome.add(writer.apply(batch, now))
                     rebuild.remove_bodies(self.session, self._schema)

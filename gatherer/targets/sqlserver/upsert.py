@@ -5,7 +5,7 @@ from typing import Final
 
 from gatherer.model.merge import RECEIPT, TEXT
 from gatherer.model.records import Record, Rejected, Response
-from gatherer.targets.columns import Column, columns
+from gatherer.targets.columns import ORIGINAL, Column, columns
 from gatherer.targets.sql_template import any_of, lines, render, wrapped
 from gatherer.targets.sqlserver.schema import column_type, definition, packaged, placed, split
 
@@ -30,7 +30,10 @@ def rendered(template: str, table: type[Record] | type[Rejected]) -> str:
     """Return `sql/<template>.sql` for `table`, with its comments; `$(schema)` is left."""
     all_columns = columns(table)
     names = [_quoted(column) for column in all_columns]
-    stored = [f"t.{name}" for name in names]
+    stored = [
+        f"{_stored(column.name, table)} AS {column.name}" if _is_replaced(column.name, table) else f"t.{name}"
+        for column, name in zip(all_columns, names, strict=True)
+    ]
     if table is Response:
         stored.append("t.blanked_at")
     values = {
@@ -45,11 +48,16 @@ def rendered(template: str, table: type[Record] | type[Rejected]) -> str:
         "stored": wrapped(stored),
         "staged": wrapped(f"s.{name}" for name in names),
         "differs": any_of(
-            _differs(column, blankable=table is Response and column.name in TEXT)
+            _differs(column, table, blankable=table is Response and column.name in TEXT)
             for column in all_columns
             if column.name not in ("key", *RECEIPT)
         ),
-        "assignments": wrapped(f"{name} = s.{name}" for name in names if name != "[key]"),
+        "assignments": wrapped(
+            [
+                *(f"{name} = s.{name}" for name in names if name != "[key]"),
+                *(f"{name} = NULL" for name in ORIGINAL.values() if table is Response),
+            ]
+        ),
     }
     if table is Response:  # counted by kind, every other table as a whole
         values["new_table"] = f"DECLARE @new TABLE (word nvarchar(32) {_BINARY} NOT NULL);"
@@ -80,9 +88,18 @@ def _converted(column: Column) -> str:
     return f"CONVERT({column_type(column)}, {name}, 2)" if column.type == "bytes" else name
 
 
-def _differs(column: Column, *, blankable: bool) -> str:
+def _is_replaced(name: str, table: type[Record] | type[Rejected]) -> bool:
+    return table is Response and name in ORIGINAL
+
+
+def _stored(name: str, table: type[Record] | type[Rejected]) -> str:
+    """Return the stored value of the column `name` as deliveries told it."""
+    return f"COALESCE(t.{ORIGINAL[name]}, t.{name})" if _is_replaced(name, table) else f"t.{name}"
+
+
+def _differs(column: Column, table: type[Record] | type[Rejected], *, blankable: bool) -> str:
     """Return the condition on which the staged row has another value of `column` than the stored one, or its first."""
-    staged, stored = f"s.{column.name}", f"t.{column.name}"
+    staged, stored = f"s.{column.name}", _stored(column.name, table)
     # In the table, an unlimited text has the collation of the database.
     collation = f" {_BINARY}" if column.type == "text" and column.width is None else ""
     conditions = [f"{staged} <> {stored}{collation}"]

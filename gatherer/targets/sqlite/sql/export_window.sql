@@ -1,8 +1,9 @@
 -- How many responses of each kind were written in the range, real ones and test rows: what an export holds back is found
 -- by comparison. A response of which only the text was blanked is not counted. Parameters as in export_response.sql.
 SELECT kind, is_test, count(*) AS responses
-FROM response
-WHERE occurred_at >= :since AND occurred_at < :until
+FROM response AS r
+WHERE NOT EXISTS (SELECT 1 FROM response_duplicate AS d WHERE d.id = r.id)
+    AND occurred_at >= :since AND occurred_at < :until
     AND changed_at >= :changed_from AND changed_at < :changed_to
     AND (blanked_at IS NULL OR blanked_at < changed_at OR inserted_at >= :changed_from)
     AND (:endpoint = '' OR endpoint = :endpoint)

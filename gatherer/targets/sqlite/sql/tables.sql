@@ -43,12 +43,16 @@ CREATE TABLE response (
     details             TEXT,             -- JSON: what else the element said
     inserted_at         TEXT NOT NULL,
     changed_at          TEXT NOT NULL,    -- when the row was written last; exports go by it
-    blanked_at          TEXT              -- when the text of an old answer was removed; it is never filled again
+    blanked_at          TEXT,             -- when the text of an old answer was removed; it is never filled again
+    original_message_id TEXT,             -- the provider's id, where a pair has put WhatsApp's into message_id
+    original_about_id   TEXT              -- the same for about_message_id
 );
 CREATE UNIQUE INDEX response_key ON response (key);
 CREATE INDEX response_message ON response (message_id);
 CREATE INDEX response_provider_message ON response (provider_message_id) WHERE provider_message_id IS NOT NULL;
 CREATE INDEX response_about ON response (about_message_id) WHERE about_message_id IS NOT NULL;
+CREATE INDEX response_original_message ON response (original_message_id) WHERE original_message_id IS NOT NULL;
+CREATE INDEX response_original_about ON response (original_about_id) WHERE original_about_id IS NOT NULL;
 CREATE INDEX response_changed ON response (changed_at);
 CREATE INDEX response_occurred ON response (occurred_at);
 CREATE INDEX response_test ON response (id) WHERE is_test = 1;
@@ -178,6 +182,30 @@ CREATE UNIQUE INDEX other_event_key ON other_event (key);
 CREATE INDEX other_event_changed ON other_event (changed_at);
 CREATE INDEX other_event_deleted ON other_event (message_id) WHERE family = 'statuses' AND name = 'deleted';
 CREATE INDEX other_event_occurred ON other_event (occurred_at);
+
+-- Two ids of one message: a response had both. In all responses, WhatsApp's id takes the place of the provider's.
+CREATE TABLE message_id_pair (
+    id                  INTEGER PRIMARY KEY,
+    key                 BLOB NOT NULL,    -- the same for every delivery of one fact
+    provider            TEXT NOT NULL,
+    endpoint            TEXT NOT NULL,    -- the endpoint that received it first
+    inbox_id            TEXT NOT NULL,    -- the inbox that it was received in first
+    notification_id     INTEGER NOT NULL, -- the notification in that inbox
+    received_at         TEXT NOT NULL,    -- when that endpoint received it
+    occurred_at         TEXT NOT NULL,    -- when it happened
+    occurred_at_source  TEXT NOT NULL,    -- what gave that time: element, entry or receipt
+    account_id          TEXT,
+    is_test             INTEGER NOT NULL, -- 1: dashboard tests and simulated traffic
+    provider_message_id TEXT NOT NULL,    -- the provider's own id
+    message_id          TEXT NOT NULL,    -- WhatsApp's id
+    inserted_at         TEXT NOT NULL,
+    changed_at          TEXT NOT NULL     -- when the row was written last
+);
+CREATE UNIQUE INDEX message_id_pair_key ON message_id_pair (key);
+CREATE INDEX message_id_pair_provider ON message_id_pair (provider_message_id, message_id);
+CREATE INDEX message_id_pair_message ON message_id_pair (message_id);
+CREATE INDEX message_id_pair_changed ON message_id_pair (changed_at);
+CREATE INDEX message_id_pair_occurred ON message_id_pair (occurred_at);
 
 -- One element or notification that was rejected, and why. rejected_notification has its body.
 CREATE TABLE rejected (

@@ -18,12 +18,29 @@ SELECT *
 FROM response
 WHERE is_test = 0;
 
+-- The rows that tell a fact once more: they came with another id of a message than the row that counts. Pairs of ids have
+-- shown that both are one message. The row that came with WhatsApp's id counts, else the one with the smallest id.
+CREATE VIEW response_duplicate AS
+SELECT r.id
+FROM response AS r
+WHERE r.original_message_id IS NOT NULL
+    AND EXISTS (
+        SELECT 1 FROM response AS x
+        WHERE x.message_id = r.message_id AND x.kind = r.kind AND x.is_test = r.is_test
+            AND (x.original_message_id IS NULL OR x.original_message_id < r.original_message_id)
+            -- The receipts of one message to a group are different facts.
+            AND (r.group_id IS NULL OR coalesce(x.phone, x.user_id) = coalesce(r.phone, r.user_id))
+    );
+
 -- One reply in its current state: with the text of its latest edit. A revoked reply has no row. On-Premises reports
 -- that as a status `deleted`.
 CREATE VIEW reply AS
 SELECT
     r.message_id, r.about_message_id, r.provider, r.endpoint, r.account_id, r.phone_number_id, r.business_phone,
     r.phone, r.user_id, coalesce(r.phone, r.user_id) AS person, r.profile_name, r.group_id,
+    (
+        SELECT min(p.provider_message_id) FROM message_id_pair AS p WHERE p.message_id = r.message_id
+    ) AS provider_message_id,
     r.occurred_at AS replied_at, r.reply_type,
     CASE WHEN e.id IS NULL THEN r.reply_text ELSE e.reply_text END AS reply_text,
     r.reply_payload, r.media_id, r.media_type, e.occurred_at AS edited_at, r.is_test
@@ -35,6 +52,7 @@ LEFT JOIN shown_response AS e ON e.id = (
     LIMIT 1
 )
 WHERE r.kind = 'replied'
+    AND NOT EXISTS (SELECT 1 FROM response_duplicate AS d WHERE d.id = r.id)
     AND NOT EXISTS (
         SELECT 1 FROM shown_response AS x
         WHERE x.about_message_id = r.message_id AND x.kind = 'revoked'
@@ -42,6 +60,11 @@ WHERE r.kind = 'replied'
     AND NOT EXISTS (
         SELECT 1 FROM other_event AS x
         WHERE x.message_id = r.message_id AND x.family = 'statuses' AND x.name = 'deleted' AND x.is_test = r.is_test
+    )
+    AND NOT EXISTS (
+        SELECT 1 FROM message_id_pair AS p
+        JOIN other_event AS x ON x.message_id = p.provider_message_id
+        WHERE p.message_id = r.message_id AND x.family = 'statuses' AND x.name = 'deleted' AND x.is_test = r.is_test
     );
 
 -- The current reaction of one person to one message. A reaction that was taken back has no row.
@@ -74,6 +97,7 @@ FROM (
             )) AS phone
         FROM shown_response AS r
         WHERE r.kind = 'reacted' AND r.about_message_id IS NOT NULL
+            AND NOT EXISTS (SELECT 1 FROM response_duplicate AS d WHERE d.id = r.id)
     ) AS told
 )
 WHERE recency = 1 AND (emoji IS NULL OR emoji <> '');
@@ -98,6 +122,7 @@ told AS (
     FROM shown_response AS r
     LEFT JOIN known AS k ON k.user_id = r.user_id
     WHERE r.kind IN ('opted_out', 'opted_in')
+        AND NOT EXISTS (SELECT 1 FROM response_duplicate AS d WHERE d.id = r.id)
 )
 SELECT
     person, phone, user_id, phone_number_id, business_phone,
@@ -161,7 +186,9 @@ answered AS (
     GROUP BY about_message_id
 ),
 marked AS (
-    SELECT m.about_message_id AS message_id, count(*) AS markers, min(m.occurred_at) AS first_marker_at
+    SELECT
+        m.about_message_id AS message_id, count(DISTINCT coalesce(m.message_id, '')) AS markers,
+        min(m.occurred_at) AS first_marker_at
     FROM shown_response AS m
     WHERE m.kind = 'reply_marker' AND m.about_message_id IS NOT NULL
         AND NOT EXISTS (
@@ -172,6 +199,9 @@ marked AS (
 )
 SELECT
     s.*,
+    (
+        SELECT min(p.provider_message_id) FROM message_id_pair AS p WHERE p.message_id = s.message_id
+    ) AS provider_message_id,
     CASE
         WHEN s.read_at IS NOT NULL THEN 'read'
         WHEN s.delivered_at IS NOT NULL THEN 'delivered'
@@ -199,9 +229,16 @@ LEFT JOIN marked AS m ON m.message_id = s.message_id;
 -- One of our messages with the row of the map that it belongs to, and the values of its receipts where the map has
 -- none; or a row of the map without any receipt so far. The message's id counts before its client reference. A
 -- reference may stand for a whole campaign, or in several rows for several people: then the row with the message's
--- own phone counts, before a row without a phone.
+-- own phone counts, before a row without a phone. The map may have either id of a message; if two rows have one each, the
+-- row with WhatsApp's id counts, and the other is left out.
 CREATE VIEW mapped_message AS
-WITH ours AS (
+WITH paired AS (
+    SELECT m.id AS map_id, min(p.message_id) AS message_id
+    FROM message_map AS m
+    JOIN message_id_pair AS p ON p.provider_message_id = m.message_id
+    GROUP BY m.id
+),
+ours AS (
     SELECT
         message_id, min(client_reference) AS client_reference, min(phone) AS phone, min(user_id) AS user_id,
         min(business_phone) AS business_phone, min(group_id) AS group_id, min(endpoint) AS endpoint,
@@ -218,6 +255,11 @@ link AS (
     FROM message_map AS m
     JOIN ours AS s ON s.message_id = m.message_id
     UNION ALL
+    SELECT p.map_id, 1, s.*
+    FROM paired AS p
+    JOIN ours AS s ON s.message_id = p.message_id
+    WHERE NOT EXISTS (SELECT 1 FROM message_map AS x WHERE x.message_id = p.message_id)
+    UNION ALL
     SELECT m.id, 2, s.*
     FROM message_map AS m
     JOIN ours AS s ON s.client_reference = m.client_reference AND s.phone = m.phone
@@ -232,7 +274,7 @@ best AS (
 )
 SELECT
     m.id AS map_id, m.campaign, m.communication_key, m.urn, m.message_name,
-    coalesce(b.message_id, m.message_id) AS message_id,
+    coalesce(b.message_id, p.message_id, m.message_id) AS message_id,
     coalesce(m.client_reference, b.client_reference) AS client_reference,
     CAST(coalesce(b.phone, m.phone) AS TEXT) AS phone,  -- text by type, or SQLite makes no index for it
     CAST(b.user_id AS TEXT) AS user_id, b.group_id, b.endpoint,
@@ -244,7 +286,9 @@ SELECT
     CASE WHEN b.failed_at IS NOT NULL AND b.delivered_at IS NULL THEN 1 ELSE 0 END AS failed,
     coalesce(b.is_test, 0) AS is_test
 FROM message_map AS m
-LEFT JOIN best AS b ON b.map_id = m.id AND b.place = 1;
+LEFT JOIN best AS b ON b.map_id = m.id AND b.place = 1
+LEFT JOIN paired AS p ON p.map_id = m.id
+WHERE NOT EXISTS (SELECT 1 FROM message_map AS x WHERE x.message_id = p.message_id);
 
 -- One response with the campaign and the message of ours that it belongs to, and the rule that found them:
 -- `message` (its own id is mapped), `reference` (its message's client reference is), `about` (the message it
@@ -309,7 +353,7 @@ SELECT r.*, m.id AS map_id, m.campaign, m.communication_key, m.urn, m.message_na
 FROM best AS b
 JOIN shown_response AS r ON r.id = b.id
 JOIN message_map AS m ON m.id = b.map_id
-WHERE b.place = 1;
+WHERE b.place = 1 AND NOT EXISTS (SELECT 1 FROM response_duplicate AS d WHERE d.id = r.id);
 
 -- One campaign and day of sending: how many of its messages were sent, delivered, read and so on. Each message counts
 -- once, with its current replies and reactions; a failure counts if nothing shows that the message arrived.

@@ -1,6 +1,6 @@
 -- Responses whose campaign is known, with the columns of message_map. A row counts as changed when the response
--- changed, when its row of the map was inserted, or when a receipt of its message linked it to that row: the latest of
--- these times. It does not count as changed when only its text was blanked: an importer would take it for a new one.
+-- changed, when its row of the map was inserted, or when a receipt of its message, or two ids of it, linked it to that
+-- row: the latest of these times. It does not count as changed when only its text was blanked: an importer would take it for a new one.
 -- is_taken_back: a reaction that the person took back, and the row of its removal: no row to hand over. in_window: the
 -- response itself was written in the range, not only linked to its campaign.
 -- Parameters and RECOMPILE as in export_response.sql.
@@ -58,6 +58,11 @@ WHERE r.occurred_at >= @since AND r.occurred_at < @until
                     WHERE q.message_id = r.our_message_id AND q.changed_at < @changed_from
                         AND (
                             q.message_id = m.message_id
+                            OR EXISTS (
+                                SELECT 1 FROM $(schema).message_id_pair AS p
+                                WHERE p.provider_message_id = m.message_id AND p.message_id = q.message_id
+                                    AND p.inserted_at < @changed_from
+                            )
                             OR (q.client_reference = m.client_reference AND q.phone IS NOT NULL)
                         )
                 )

@@ -8,12 +8,17 @@ DECLARE
     @endpoint nvarchar(100) = ?, @kinds nvarchar(max) = ?, @include_tests bit = ?;
 
 SELECT
-    provider, endpoint, occurred_at, received_at, changed_at, kind, message_id, provider_message_id, about_message_id,
+    provider, endpoint, occurred_at, received_at, changed_at, kind, message_id,
+    COALESCE(provider_message_id, (
+        SELECT MIN(p.provider_message_id) FROM $(schema).message_id_pair AS p WHERE p.message_id = r.message_id
+    )) AS provider_message_id,
+    about_message_id,
     phone, user_id, phone_number_id, business_phone, client_reference, profile_name, group_id, emoji, reply_type, reply_text,
     reply_payload, media_id, media_type, error_code, error_title, error_details, pricing_category, billable,
     account_id, is_test, details, blanked_at
-FROM $(schema).response
-WHERE occurred_at >= @since AND occurred_at < @until
+FROM $(schema).response AS r
+WHERE NOT EXISTS (SELECT 1 FROM $(schema).response_duplicate AS d WHERE d.id = r.id)
+    AND occurred_at >= @since AND occurred_at < @until
     AND changed_at >= @changed_from AND changed_at < @changed_to
     AND (@include_tests = 1 OR is_test = 0)
     AND (@endpoint = N'' OR endpoint = @endpoint)

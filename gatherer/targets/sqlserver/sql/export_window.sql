@@ -7,8 +7,9 @@ DECLARE
     @endpoint nvarchar(100) = ?, @kinds nvarchar(max) = ?, @include_tests bit = ?;
 
 SELECT kind, is_test, COUNT_BIG(*) AS responses
-FROM $(schema).response
-WHERE occurred_at >= @since AND occurred_at < @until
+FROM $(schema).response AS r
+WHERE NOT EXISTS (SELECT 1 FROM $(schema).response_duplicate AS d WHERE d.id = r.id)
+    AND occurred_at >= @since AND occurred_at < @until
     AND changed_at >= @changed_from AND changed_at < @changed_to
     AND (blanked_at IS NULL OR blanked_at < changed_at OR inserted_at >= @changed_from)
     AND (@endpoint = N'' OR endpoint = @endpoint)

@@ -9,6 +9,7 @@ DROP VIEW IF EXISTS $(schema).opt_out_current;
 DROP VIEW IF EXISTS $(schema).reaction_current;
 DROP VIEW IF EXISTS $(schema).reply;
 DROP VIEW IF EXISTS $(schema).shown_response;
+DROP VIEW IF EXISTS $(schema).response_duplicate;
 DROP VIEW IF EXISTS $(schema).response_local;
 GO
 DROP TABLE IF EXISTS $(schema).response;
@@ -16,6 +17,7 @@ DROP TABLE IF EXISTS $(schema).template_event;
 DROP TABLE IF EXISTS $(schema).flow_event;
 DROP TABLE IF EXISTS $(schema).account_event;
 DROP TABLE IF EXISTS $(schema).other_event;
+DROP TABLE IF EXISTS $(schema).message_id_pair;
 DROP TABLE IF EXISTS $(schema).rejected;
 DROP TABLE IF EXISTS $(schema).rejected_notification;
 DROP TABLE IF EXISTS $(schema).inbox_position;

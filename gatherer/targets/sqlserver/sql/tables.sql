@@ -72,6 +72,8 @@ CREATE TABLE $(schema).response (
     inserted_at         datetime2(3) NOT NULL,  -- when the row was written first
     changed_at          datetime2(3) NOT NULL,  -- when the row was written last; exports go by it
     blanked_at          datetime2(3) NULL,  -- when the text of an old answer was removed; it is never filled again
+    original_message_id nvarchar(450) COLLATE Latin1_General_BIN2 NULL,  -- the provider's id, where a pair has put WhatsApp's into message_id
+    original_about_id   nvarchar(450) COLLATE Latin1_General_BIN2 NULL,  -- the same for about_message_id
     CONSTRAINT response_pk PRIMARY KEY CLUSTERED (id)
 );
 GO
@@ -83,6 +85,10 @@ IF NOT EXISTS (SELECT 1 FROM sys.indexes WHERE object_id = OBJECT_ID(N'$(schema)
     CREATE INDEX response_provider_message ON $(schema).response (provider_message_id) WHERE provider_message_id IS NOT NULL;
 IF NOT EXISTS (SELECT 1 FROM sys.indexes WHERE object_id = OBJECT_ID(N'$(schema).response') AND name = N'response_about')
     CREATE INDEX response_about ON $(schema).response (about_message_id) WHERE about_message_id IS NOT NULL;
+IF NOT EXISTS (SELECT 1 FROM sys.indexes WHERE object_id = OBJECT_ID(N'$(schema).response') AND name = N'response_original_message')
+    CREATE INDEX response_original_message ON $(schema).response (original_message_id) WHERE original_message_id IS NOT NULL;
+IF NOT EXISTS (SELECT 1 FROM sys.indexes WHERE object_id = OBJECT_ID(N'$(schema).response') AND name = N'response_original_about')
+    CREATE INDEX response_original_about ON $(schema).response (original_about_id) WHERE original_about_id IS NOT NULL;
 IF NOT EXISTS (SELECT 1 FROM sys.indexes WHERE object_id = OBJECT_ID(N'$(schema).response') AND name = N'response_phone')
     CREATE INDEX response_phone ON $(schema).response (phone, occurred_at);
 IF NOT EXISTS (SELECT 1 FROM sys.indexes WHERE object_id = OBJECT_ID(N'$(schema).response') AND name = N'response_occurred')
@@ -253,6 +259,39 @@ IF NOT EXISTS (SELECT 1 FROM sys.indexes WHERE object_id = OBJECT_ID(N'$(schema)
     CREATE INDEX other_event_deleted ON $(schema).other_event (message_id) WHERE family = N'statuses' AND name = N'deleted';
 IF NOT EXISTS (SELECT 1 FROM sys.indexes WHERE object_id = OBJECT_ID(N'$(schema).other_event') AND name = N'other_event_occurred')
     CREATE INDEX other_event_occurred ON $(schema).other_event (occurred_at);
+GO
+
+-- Two ids of one message: a response had both. In all responses, WhatsApp's id takes the place of the provider's.
+IF OBJECT_ID(N'$(schema).message_id_pair', N'U') IS NULL
+CREATE TABLE $(schema).message_id_pair (
+    id                  bigint IDENTITY(1, 1) NOT NULL,  -- counts up in the order of insertion
+    [key]               binary(16) NOT NULL,  -- which fact this is: the same for every delivery
+    provider            nvarchar(64) COLLATE Latin1_General_BIN2 NOT NULL,  -- the provider whose format the notification had
+    endpoint            nvarchar(100) COLLATE Latin1_General_BIN2 NOT NULL,  -- the endpoint that received it first
+    inbox_id            nvarchar(64) COLLATE Latin1_General_BIN2 NOT NULL,  -- the inbox that it was received in first
+    notification_id     bigint NOT NULL,  -- the notification in that inbox
+    received_at         datetime2(3) NOT NULL,  -- when that endpoint received it
+    occurred_at         datetime2(3) NOT NULL,  -- when it happened
+    occurred_at_source  nvarchar(16) COLLATE Latin1_General_BIN2 NOT NULL,  -- what gave that time: element, entry or receipt
+    account_id          nvarchar(450) COLLATE Latin1_General_BIN2 NULL,  -- our account at the provider; Meta: the id of the WhatsApp Business Account
+    is_test             bit NOT NULL,  -- 1: dashboard tests and simulated traffic
+    provider_message_id nvarchar(450) COLLATE Latin1_General_BIN2 NOT NULL,  -- the provider's own id
+    message_id          nvarchar(450) COLLATE Latin1_General_BIN2 NOT NULL,  -- WhatsApp's id
+    inserted_at         datetime2(3) NOT NULL,  -- when the row was written first
+    changed_at          datetime2(3) NOT NULL,  -- when the row was written last; exports go by it
+    CONSTRAINT message_id_pair_pk PRIMARY KEY CLUSTERED (id)
+);
+GO
+IF NOT EXISTS (SELECT 1 FROM sys.indexes WHERE object_id = OBJECT_ID(N'$(schema).message_id_pair') AND name = N'message_id_pair_key')
+    CREATE UNIQUE INDEX message_id_pair_key ON $(schema).message_id_pair ([key]);
+IF NOT EXISTS (SELECT 1 FROM sys.indexes WHERE object_id = OBJECT_ID(N'$(schema).message_id_pair') AND name = N'message_id_pair_provider')
+    CREATE INDEX message_id_pair_provider ON $(schema).message_id_pair (provider_message_id) INCLUDE (message_id);
+IF NOT EXISTS (SELECT 1 FROM sys.indexes WHERE object_id = OBJECT_ID(N'$(schema).message_id_pair') AND name = N'message_id_pair_message')
+    CREATE INDEX message_id_pair_message ON $(schema).message_id_pair (message_id);
+IF NOT EXISTS (SELECT 1 FROM sys.indexes WHERE object_id = OBJECT_ID(N'$(schema).message_id_pair') AND name = N'message_id_pair_changed')
+    CREATE INDEX message_id_pair_changed ON $(schema).message_id_pair (changed_at);
+IF NOT EXISTS (SELECT 1 FROM sys.indexes WHERE object_id = OBJECT_ID(N'$(schema).message_id_pair') AND name = N'message_id_pair_occurred')
+    CREATE INDEX message_id_pair_occurred ON $(schema).message_id_pair (occurred_at);
 GO
 
 -- One element or notification that was rejected, and why. rejected_notification has its body.

@@ -13,5 +13,7 @@ SELECT
        WHERE a.table_name = N'account_event')
     + (SELECT COUNT(*) FROM #applied AS a JOIN $(schema).other_event AS t ON t.[key] = a.[key]
        WHERE a.table_name = N'other_event')
+    + (SELECT COUNT(*) FROM #applied AS a JOIN $(schema).message_id_pair AS t ON t.[key] = a.[key]
+       WHERE a.table_name = N'message_id_pair')
     + (SELECT COUNT(*) FROM #applied AS a JOIN $(schema).rejected AS t ON t.[key] = a.[key]
        WHERE a.table_name = N'rejected') AS found;

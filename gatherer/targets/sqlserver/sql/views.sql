@@ -15,6 +15,7 @@ DROP VIEW IF EXISTS $(schema).opt_out_current;
 DROP VIEW IF EXISTS $(schema).reaction_current;
 DROP VIEW IF EXISTS $(schema).reply;
 DROP VIEW IF EXISTS $(schema).shown_response;
+DROP VIEW IF EXISTS $(schema).response_duplicate;
 DROP VIEW IF EXISTS $(schema).response_local;
 GO
 
@@ -37,12 +38,30 @@ FROM $(schema).response
 WHERE is_test = 0;
 GO
 
+-- The rows that tell a fact once more: they came with another id of a message than the row that counts. Pairs of ids have
+-- shown that both are one message. The row that came with WhatsApp's id counts, else the one with the smallest id.
+CREATE VIEW $(schema).response_duplicate AS
+SELECT r.id
+FROM $(schema).response AS r
+WHERE r.original_message_id IS NOT NULL
+    AND EXISTS (
+        SELECT 1 FROM $(schema).response AS x
+        WHERE x.message_id = r.message_id AND x.kind = r.kind AND x.is_test = r.is_test
+            AND (x.original_message_id IS NULL OR x.original_message_id < r.original_message_id)
+            -- The receipts of one message to a group are different facts.
+            AND (r.group_id IS NULL OR COALESCE(x.phone, x.user_id) = COALESCE(r.phone, r.user_id))
+    );
+GO
+
 -- One reply in its current state: with the text of its latest edit. A revoked reply has no row. On-Premises reports
 -- that as a status `deleted`.
 CREATE VIEW $(schema).reply AS
 SELECT
     r.message_id, r.about_message_id, r.provider, r.endpoint, r.account_id, r.phone_number_id, r.business_phone,
     r.phone, r.user_id, COALESCE(r.phone, r.user_id) AS person, r.profile_name, r.group_id,
+    (
+        SELECT MIN(p.provider_message_id) FROM $(schema).message_id_pair AS p WHERE p.message_id = r.message_id
+    ) AS provider_message_id,
     r.occurred_at AS replied_at, r.reply_type,
     CASE WHEN e.id IS NULL THEN r.reply_text ELSE e.reply_text END AS reply_text,
     r.reply_payload, r.media_id, r.media_type, e.occurred_at AS edited_at, r.is_test
@@ -53,6 +72,7 @@ OUTER APPLY (
     ORDER BY x.occurred_at DESC, x.message_id DESC
 ) AS e
 WHERE r.kind = N'replied'
+    AND NOT EXISTS (SELECT 1 FROM $(schema).response_duplicate AS d WHERE d.id = r.id)
     AND NOT EXISTS (
         SELECT 1 FROM $(schema).shown_response AS x
         WHERE x.about_message_id = r.message_id AND x.kind = N'revoked'
@@ -60,6 +80,11 @@ WHERE r.kind = N'replied'
     AND NOT EXISTS (
         SELECT 1 FROM $(schema).other_event AS x
         WHERE x.message_id = r.message_id AND x.family = N'statuses' AND x.name = N'deleted' AND x.is_test = r.is_test
+    )
+    AND NOT EXISTS (
+        SELECT 1 FROM $(schema).message_id_pair AS p
+        JOIN $(schema).other_event AS x ON x.message_id = p.provider_message_id
+        WHERE p.message_id = r.message_id AND x.family = N'statuses' AND x.name = N'deleted' AND x.is_test = r.is_test
     );
 GO
 
@@ -94,6 +119,7 @@ FROM (
             )) AS phone
         FROM $(schema).shown_response AS r
         WHERE r.kind = N'reacted' AND r.about_message_id IS NOT NULL
+            AND NOT EXISTS (SELECT 1 FROM $(schema).response_duplicate AS d WHERE d.id = r.id)
     ) AS told
 ) AS ranked
 WHERE recency = 1 AND (emoji IS NULL OR DATALENGTH(emoji) > 0);
@@ -119,6 +145,7 @@ told AS (
     FROM $(schema).shown_response AS r
     LEFT JOIN known AS k ON k.user_id = r.user_id
     WHERE r.kind IN (N'opted_out', N'opted_in')
+        AND NOT EXISTS (SELECT 1 FROM $(schema).response_duplicate AS d WHERE d.id = r.id)
 )
 SELECT
     person, phone, user_id, phone_number_id, business_phone,
@@ -195,7 +222,9 @@ answered AS (
     GROUP BY about_message_id
 ),
 marked AS (
-    SELECT m.about_message_id AS message_id, COUNT(*) AS markers, MIN(m.occurred_at) AS first_marker_at
+    SELECT
+        m.about_message_id AS message_id, COUNT(DISTINCT COALESCE(m.message_id, N'')) AS markers,
+        MIN(m.occurred_at) AS first_marker_at
     FROM $(schema).shown_response AS m
     WHERE m.kind = N'reply_marker' AND m.about_message_id IS NOT NULL
         AND NOT EXISTS (
@@ -206,6 +235,9 @@ marked AS (
 )
 SELECT
     s.*,
+    (
+        SELECT MIN(p.provider_message_id) FROM $(schema).message_id_pair AS p WHERE p.message_id = s.message_id
+    ) AS provider_message_id,
     CASE
         WHEN s.read_at IS NOT NULL THEN N'read'
         WHEN s.delivered_at IS NOT NULL THEN N'delivered'
@@ -232,9 +264,16 @@ GO
 -- One of our messages with the row of the map that it belongs to, and the values of its receipts where the map has
 -- none; or a row of the map without any receipt so far. The message's id counts before its client reference. A
 -- reference may stand for a whole campaign, or in several rows for several people: then the row with the message's
--- own phone counts, before a row without a phone.
+-- own phone counts, before a row without a phone. The map may have either id of a message; if two rows have one each, the
+-- row with WhatsApp's id counts, and the other is left out.
 CREATE VIEW $(schema).mapped_message AS
-WITH ours AS (
+WITH paired AS (
+    SELECT m.id AS map_id, MIN(p.message_id) AS message_id
+    FROM $(schema).message_map AS m
+    JOIN $(schema).message_id_pair AS p ON p.provider_message_id = m.message_id
+    GROUP BY m.id
+),
+ours AS (
     SELECT
         message_id, MIN(client_reference) AS client_reference, MIN(phone) AS phone, MIN(user_id) AS user_id,
         MIN(business_phone) AS business_phone, MIN(group_id) AS group_id, MIN(endpoint) AS endpoint,
@@ -252,6 +291,11 @@ link AS (
     FROM $(schema).message_map AS m
     JOIN ours AS s ON s.message_id = m.message_id
     UNION ALL
+    SELECT p.map_id, 1, s.*
+    FROM paired AS p
+    JOIN ours AS s ON s.message_id = p.message_id
+    WHERE NOT EXISTS (SELECT 1 FROM $(schema).message_map AS x WHERE x.message_id = p.message_id)
+    UNION ALL
     SELECT m.id, 2, s.*
     FROM $(schema).message_map AS m
     JOIN ours AS s ON s.client_reference = m.client_reference AND s.phone = m.phone
@@ -266,7 +310,7 @@ best AS (
 )
 SELECT
     m.id AS map_id, m.campaign, m.communication_key, m.urn, m.message_name,
-    COALESCE(b.message_id, m.message_id) AS message_id,
+    COALESCE(b.message_id, p.message_id, m.message_id) AS message_id,
     COALESCE(m.client_reference, b.client_reference) AS client_reference,
     COALESCE(b.phone, m.phone) AS phone,
     b.user_id, b.group_id, b.endpoint,
@@ -276,7 +320,9 @@ SELECT
     CASE WHEN b.failed_at IS NOT NULL AND b.delivered_at IS NULL THEN 1 ELSE 0 END AS failed,
     COALESCE(b.is_test, 0) AS is_test
 FROM $(schema).message_map AS m
-LEFT JOIN best AS b ON b.map_id = m.id AND b.place = 1;
+LEFT JOIN best AS b ON b.map_id = m.id AND b.place = 1
+LEFT JOIN paired AS p ON p.map_id = m.id
+WHERE NOT EXISTS (SELECT 1 FROM $(schema).message_map AS x WHERE x.message_id = p.message_id);
 GO
 
 -- One response with the campaign and the message of ours that it belongs to, and the rule that found them:
@@ -342,7 +388,7 @@ SELECT
 FROM best AS b
 JOIN $(schema).shown_response AS r ON r.id = b.id
 JOIN $(schema).message_map AS m ON m.id = b.map_id
-WHERE b.place = 1;
+WHERE b.place = 1 AND NOT EXISTS (SELECT 1 FROM $(schema).response_duplicate AS d WHERE d.id = r.id);
 GO
 
 -- One campaign and day of sending: how many of its messages were sent, delivered, read and so on. Each message counts

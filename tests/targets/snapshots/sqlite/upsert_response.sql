@@ -26,9 +26,9 @@ ON CONFLICT (key) DO UPDATE SET
     account_id = coalesce(min(account_id, excluded.account_id), account_id, excluded.account_id),
     is_test = min(is_test, excluded.is_test),
     kind = min(kind, excluded.kind),
-    message_id = coalesce(min(message_id, excluded.message_id), message_id, excluded.message_id),
+    message_id = coalesce(min(coalesce(original_message_id, message_id), excluded.message_id), coalesce(original_message_id, message_id), excluded.message_id),
     provider_message_id = coalesce(min(provider_message_id, excluded.provider_message_id), provider_message_id, excluded.provider_message_id),
-    about_message_id = coalesce(min(about_message_id, excluded.about_message_id), about_message_id, excluded.about_message_id),
+    about_message_id = coalesce(min(coalesce(original_about_id, about_message_id), excluded.about_message_id), coalesce(original_about_id, about_message_id), excluded.about_message_id),
     phone = coalesce(min(phone, excluded.phone), phone, excluded.phone),
     phone_raw = coalesce(min(phone_raw, excluded.phone_raw), phone_raw, excluded.phone_raw),
     user_id = coalesce(min(user_id, excluded.user_id), user_id, excluded.user_id),
@@ -48,6 +48,8 @@ ON CONFLICT (key) DO UPDATE SET
     pricing_type = coalesce(min(pricing_type, excluded.pricing_type), pricing_type, excluded.pricing_type),
     billable = coalesce(min(billable, excluded.billable), billable, excluded.billable),
     details = CASE WHEN blanked_at IS NULL THEN coalesce(min(details, excluded.details), details, excluded.details) END,
+    original_message_id = NULL,
+    original_about_id = NULL,
     changed_at = excluded.changed_at
 WHERE
     (excluded.received_at, excluded.inbox_id, excluded.notification_id, excluded.endpoint, excluded.provider) < (received_at, inbox_id, notification_id, endpoint, provider)
@@ -63,11 +65,12 @@ WHERE
             excluded.errors, excluded.pricing_category, excluded.pricing_model, excluded.pricing_type,
             excluded.billable, excluded.details
         ) IS NOT (
-            occurred_at, occurred_at_source, account_id, is_test, kind, message_id, provider_message_id,
-            about_message_id, phone, phone_raw, user_id, phone_number_id, business_phone, client_reference,
-            profile_name, group_id, emoji, reply_type, reply_text, reply_payload, media_id, media_type,
-            error_code, error_title, error_details, errors, pricing_category, pricing_model, pricing_type,
-            billable, details
+            occurred_at, occurred_at_source, account_id, is_test, kind,
+            coalesce(original_message_id, message_id), provider_message_id,
+            coalesce(original_about_id, about_message_id), phone, phone_raw, user_id, phone_number_id,
+            business_phone, client_reference, profile_name, group_id, emoji, reply_type, reply_text,
+            reply_payload, media_id, media_type, error_code, error_title, error_details, errors,
+            pricing_category, pricing_model, pricing_type, billable, details
         )
         AND (
             (excluded.occurred_at_source, excluded.occurred_at) < (occurred_at_source, occurred_at)
@@ -75,9 +78,9 @@ WHERE
             OR excluded.account_id < account_id OR (account_id IS NULL AND excluded.account_id IS NOT NULL)
             OR excluded.is_test < is_test
             OR excluded.kind < kind
-            OR excluded.message_id < message_id OR (message_id IS NULL AND excluded.message_id IS NOT NULL)
+            OR excluded.message_id < coalesce(original_message_id, message_id) OR (message_id IS NULL AND excluded.message_id IS NOT NULL)
             OR excluded.provider_message_id < provider_message_id OR (provider_message_id IS NULL AND excluded.provider_message_id IS NOT NULL)
-            OR excluded.about_message_id < about_message_id OR (about_message_id IS NULL AND excluded.about_message_id IS NOT NULL)
+            OR excluded.about_message_id < coalesce(original_about_id, about_message_id) OR (about_message_id IS NULL AND excluded.about_message_id IS NOT NULL)
             OR excluded.phone < phone OR (phone IS NULL AND excluded.phone IS NOT NULL)
             OR excluded.phone_raw < phone_raw OR (phone_raw IS NULL AND excluded.phone_raw IS NOT NULL)
             OR excluded.user_id < user_id OR (user_id IS NULL AND excluded.user_id IS NOT NULL)

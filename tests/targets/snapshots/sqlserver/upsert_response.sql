@@ -127,11 +127,13 @@ SET @staged = @@ROWCOUNT;
 -- because 'a' = 'a ' in T-SQL, in every collation. A text that was blanked is never filled again.
 SELECT
     t.[key], t.provider, t.endpoint, t.inbox_id, t.notification_id, t.received_at, t.occurred_at,
-    t.occurred_at_source, t.account_id, t.is_test, t.kind, t.message_id, t.provider_message_id,
-    t.about_message_id, t.phone, t.phone_raw, t.user_id, t.phone_number_id, t.business_phone,
-    t.client_reference, t.profile_name, t.group_id, t.emoji, t.reply_type, t.reply_text, t.reply_payload,
-    t.media_id, t.media_type, t.error_code, t.error_title, t.error_details, t.errors, t.pricing_category,
-    t.pricing_model, t.pricing_type, t.billable, t.details, t.blanked_at
+    t.occurred_at_source, t.account_id, t.is_test, t.kind,
+    COALESCE(t.original_message_id, t.message_id) AS message_id, t.provider_message_id,
+    COALESCE(t.original_about_id, t.about_message_id) AS about_message_id, t.phone, t.phone_raw,
+    t.user_id, t.phone_number_id, t.business_phone, t.client_reference, t.profile_name, t.group_id,
+    t.emoji, t.reply_type, t.reply_text, t.reply_payload, t.media_id, t.media_type, t.error_code,
+    t.error_title, t.error_details, t.errors, t.pricing_category, t.pricing_model, t.pricing_type,
+    t.billable, t.details, t.blanked_at
 FROM #response AS s
 JOIN [gatherer].response AS t WITH (UPDLOCK, HOLDLOCK, FORCESEEK) ON t.[key] = s.[key]
 WHERE
@@ -148,9 +150,9 @@ WHERE
     OR s.account_id <> t.account_id OR DATALENGTH(s.account_id) <> DATALENGTH(t.account_id) OR (t.account_id IS NULL AND s.account_id IS NOT NULL)
     OR s.is_test <> t.is_test
     OR s.kind <> t.kind OR DATALENGTH(s.kind) <> DATALENGTH(t.kind)
-    OR s.message_id <> t.message_id OR DATALENGTH(s.message_id) <> DATALENGTH(t.message_id) OR (t.message_id IS NULL AND s.message_id IS NOT NULL)
+    OR s.message_id <> COALESCE(t.original_message_id, t.message_id) OR DATALENGTH(s.message_id) <> DATALENGTH(COALESCE(t.original_message_id, t.message_id)) OR (COALESCE(t.original_message_id, t.message_id) IS NULL AND s.message_id IS NOT NULL)
     OR s.provider_message_id <> t.provider_message_id OR DATALENGTH(s.provider_message_id) <> DATALENGTH(t.provider_message_id) OR (t.provider_message_id IS NULL AND s.provider_message_id IS NOT NULL)
-    OR s.about_message_id <> t.about_message_id OR DATALENGTH(s.about_message_id) <> DATALENGTH(t.about_message_id) OR (t.about_message_id IS NULL AND s.about_message_id IS NOT NULL)
+    OR s.about_message_id <> COALESCE(t.original_about_id, t.about_message_id) OR DATALENGTH(s.about_message_id) <> DATALENGTH(COALESCE(t.original_about_id, t.about_message_id)) OR (COALESCE(t.original_about_id, t.about_message_id) IS NULL AND s.about_message_id IS NOT NULL)
     OR s.phone <> t.phone OR DATALENGTH(s.phone) <> DATALENGTH(t.phone) OR (t.phone IS NULL AND s.phone IS NOT NULL)
     OR s.phone_raw <> t.phone_raw OR DATALENGTH(s.phone_raw) <> DATALENGTH(t.phone_raw) OR (t.phone_raw IS NULL AND s.phone_raw IS NOT NULL)
     OR s.user_id <> t.user_id OR DATALENGTH(s.user_id) <> DATALENGTH(t.user_id) OR (t.user_id IS NULL AND s.user_id IS NOT NULL)
@@ -218,7 +220,8 @@ UPDATE t SET
     reply_payload = s.reply_payload, media_id = s.media_id, media_type = s.media_type,
     error_code = s.error_code, error_title = s.error_title, error_details = s.error_details,
     errors = s.errors, pricing_category = s.pricing_category, pricing_model = s.pricing_model,
-    pricing_type = s.pricing_type, billable = s.billable, details = s.details, changed_at = @now
+    pricing_type = s.pricing_type, billable = s.billable, details = s.details,
+    original_message_id = NULL, original_about_id = NULL, changed_at = @now
 FROM [gatherer].response AS t
 JOIN #response AS s ON s.[key] = t.[key];
 SET @written = @@ROWCOUNT;

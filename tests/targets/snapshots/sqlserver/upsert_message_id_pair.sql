@@ -1,0 +1,123 @@
+-- Stage rows of message_id_pair.
+--
+-- First batch, once per connection: the temporary table that they are staged in. All its text compares byte by byte.
+CREATE TABLE #message_id_pair (
+    [key]              binary(16) NOT NULL,
+    provider           nvarchar(64) COLLATE Latin1_General_BIN2 NOT NULL,
+    endpoint           nvarchar(100) COLLATE Latin1_General_BIN2 NOT NULL,
+    inbox_id           nvarchar(64) COLLATE Latin1_General_BIN2 NOT NULL,
+    notification_id    bigint NOT NULL,
+    received_at        datetime2(3) NOT NULL,
+    occurred_at        datetime2(3) NOT NULL,
+    occurred_at_source nvarchar(16) COLLATE Latin1_General_BIN2 NOT NULL,
+    account_id         nvarchar(450) COLLATE Latin1_General_BIN2 NULL,
+    is_test            bit NOT NULL,
+    provider_message_id nvarchar(450) COLLATE Latin1_General_BIN2 NOT NULL,
+    message_id         nvarchar(450) COLLATE Latin1_General_BIN2 NOT NULL
+);
+GO
+-- Second batch: stage up to 2 000 rows (lock escalation starts near 5 000). Parameter: the rows as JSON arrays in
+-- the order of the columns. Text is read as nvarchar(max), so that no value is cut: the temporary table refuses one
+-- that is too long for its column.
+SET NOCOUNT ON;
+DECLARE @rows nvarchar(max) = ?;
+DECLARE @staged int;
+
+DELETE FROM #message_id_pair;
+INSERT INTO #message_id_pair (
+    [key], provider, endpoint, inbox_id, notification_id, received_at, occurred_at, occurred_at_source,
+    account_id, is_test, provider_message_id, message_id
+)
+SELECT
+    CONVERT(binary(16), [key], 2), provider, endpoint, inbox_id, notification_id, received_at,
+    occurred_at, occurred_at_source, account_id, is_test, provider_message_id, message_id
+FROM OPENJSON(@rows) WITH (
+    [key]              char(32) '$[0]',
+    provider           nvarchar(max) '$[1]',
+    endpoint           nvarchar(max) '$[2]',
+    inbox_id           nvarchar(max) '$[3]',
+    notification_id    bigint '$[4]',
+    received_at        datetime2(3) '$[5]',
+    occurred_at        datetime2(3) '$[6]',
+    occurred_at_source nvarchar(max) '$[7]',
+    account_id         nvarchar(max) '$[8]',
+    is_test            bit '$[9]',
+    provider_message_id nvarchar(max) '$[10]',
+    message_id         nvarchar(max) '$[11]'
+);
+SET @staged = @@ROWCOUNT;
+SELECT @staged AS staged, @staged AS written, @@TRANCOUNT AS transactions;
+GO
+-- Insert the staged rows of message_id_pair, or fill rows from another delivery of the same fact.
+--
+-- Where two deliveries contradict each other, gatherer/model/merge.py alone decides which value wins: UTF-16, in which
+-- SQL Server sorts, and UTF-8, in which SQLite sorts, put characters beyond the Basic Multilingual Plane in different
+-- places. So the server finds what is new and what differs, and takes the merged rows back.
+-- No MERGE: it is two statements under one name, with races and defects of its own.
+--
+-- First batch, inside a transaction that holds the application lock. Parameter: the time of writing.
+-- FORCESEEK, because a scan under HOLDLOCK would lock every row that it passes.
+SET NOCOUNT ON;
+DECLARE @now datetime2(3) = ?;
+DECLARE @staged int, @inserted int;
+
+INSERT INTO #applied (table_name, [key])
+SELECT N'message_id_pair', [key] FROM #message_id_pair;
+SET @staged = @@ROWCOUNT;
+
+-- First result: stored rows that the staged row could change. A staged NULL never does. Lengths are compared as well,
+-- because 'a' = 'a ' in T-SQL, in every collation. A text that was blanked is never filled again.
+SELECT
+    t.[key], t.provider, t.endpoint, t.inbox_id, t.notification_id, t.received_at, t.occurred_at,
+    t.occurred_at_source, t.account_id, t.is_test, t.provider_message_id, t.message_id
+FROM #message_id_pair AS s
+JOIN [gatherer].message_id_pair AS t WITH (UPDLOCK, HOLDLOCK, FORCESEEK) ON t.[key] = s.[key]
+WHERE
+    s.received_at < t.received_at
+    OR (
+        s.received_at = t.received_at
+        AND (
+            s.inbox_id <> t.inbox_id OR s.notification_id <> t.notification_id OR s.endpoint <> t.endpoint
+            OR s.provider <> t.provider
+        )
+    )
+    OR s.occurred_at <> t.occurred_at
+    OR s.occurred_at_source <> t.occurred_at_source OR DATALENGTH(s.occurred_at_source) <> DATALENGTH(t.occurred_at_source)
+    OR s.account_id <> t.account_id OR DATALENGTH(s.account_id) <> DATALENGTH(t.account_id) OR (t.account_id IS NULL AND s.account_id IS NOT NULL)
+    OR s.is_test <> t.is_test
+    OR s.provider_message_id <> t.provider_message_id OR DATALENGTH(s.provider_message_id) <> DATALENGTH(t.provider_message_id)
+    OR s.message_id <> t.message_id OR DATALENGTH(s.message_id) <> DATALENGTH(t.message_id);
+
+-- Second result: how many rows were new, by the word that they are counted under. The unique index is the real guard.
+INSERT INTO [gatherer].message_id_pair (
+    [key], provider, endpoint, inbox_id, notification_id, received_at, occurred_at, occurred_at_source,
+    account_id, is_test, provider_message_id, message_id, inserted_at, changed_at
+)
+SELECT
+    s.[key], s.provider, s.endpoint, s.inbox_id, s.notification_id, s.received_at, s.occurred_at,
+    s.occurred_at_source, s.account_id, s.is_test, s.provider_message_id, s.message_id, @now, @now
+FROM #message_id_pair AS s
+WHERE NOT EXISTS (
+    SELECT 1 FROM [gatherer].message_id_pair AS t WITH (UPDLOCK, HOLDLOCK, FORCESEEK) WHERE t.[key] = s.[key]
+);
+SET @inserted = @@ROWCOUNT;
+SELECT N'message_id_pair' AS word, @inserted AS inserted WHERE @inserted > 0;
+
+-- Last result: the proof that all of this ran, and that the transaction is still open.
+SELECT @staged AS staged, @inserted AS written, @@TRANCOUNT AS transactions;
+GO
+-- Second batch, with merged rows staged: their keys are stored and locked. Parameter: the time of writing.
+SET NOCOUNT ON;
+DECLARE @now datetime2(3) = ?;
+DECLARE @written int;
+
+UPDATE t SET
+    provider = s.provider, endpoint = s.endpoint, inbox_id = s.inbox_id,
+    notification_id = s.notification_id, received_at = s.received_at, occurred_at = s.occurred_at,
+    occurred_at_source = s.occurred_at_source, account_id = s.account_id, is_test = s.is_test,
+    provider_message_id = s.provider_message_id, message_id = s.message_id, changed_at = @now
+FROM [gatherer].message_id_pair AS t
+JOIN #message_id_pair AS s ON s.[key] = t.[key];
+SET @written = @@ROWCOUNT;
+
+SELECT @written AS staged, @written AS written, @@TRANCOUNT AS transactions;
