@@ -23,8 +23,9 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON $(schema).rejected TO gatherer_writer;
 GRANT SELECT, INSERT, DELETE ON $(schema).rejected_notification TO gatherer_writer;
 GRANT SELECT, INSERT, UPDATE ON $(schema).inbox_position TO gatherer_writer;
 GRANT SELECT, INSERT ON $(schema).gather_run TO gatherer_writer;
--- The site fills message_map. Only `gatherer privacy erase` deletes rows there; without DELETE, only that command fails.
-GRANT SELECT, DELETE ON $(schema).message_map TO gatherer_writer;
+-- `gatherer map import` fills message_map, or the site does; `gatherer privacy erase` deletes rows there. Without INSERT
+-- and UPDATE, or without DELETE, only these commands fail.
+GRANT SELECT, INSERT, UPDATE, DELETE ON $(schema).message_map TO gatherer_writer;
 GRANT SELECT, INSERT, UPDATE ON $(schema).tombstone TO gatherer_writer;
 GRANT SELECT, INSERT ON $(schema).erasure TO gatherer_writer;
 GRANT SELECT, INSERT, DELETE ON $(schema).setting TO gatherer_writer;

@@ -23,6 +23,7 @@ COMMANDS: Final = (
     "gather",
     "replay",
     "status",
+    "map",
     "quarantine",
     "inbox",
     "privacy",

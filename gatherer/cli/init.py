@@ -101,8 +101,7 @@ def command(
     Examples: gatherer init
               gatherer init --directory /etc/gatherer --data /var/lib/gatherer
               gatherer init --for wati --public-url https://hooks.example.org
-              gatherer init --for apteco --public-url https://hooks.example.org \\
-                --sqlserver sql01.example.org --database Campaigns --every 5m
+              gatherer init --for apteco --sqlserver sql01 --database Campaigns --every 5m
     """
     from gatherer.app.resources import load
     from gatherer.app.schedule_entry import entry, minutes_of

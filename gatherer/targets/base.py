@@ -8,6 +8,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 from gatherer import __version__
 from gatherer.model import timestamps
+from gatherer.model.message_map import MapRow
 from gatherer.model.notification import Notification
 from gatherer.model.person import Erasure, Person, Tombstone
 from gatherer.model.records import MessageIdPair, Record, Rejected
@@ -129,6 +130,15 @@ class RetentionResult:
     deleted: int = 0  # rows that were deleted
 
 
+@dataclass(frozen=True, kw_only=True)
+class MapStatus:
+    """What is missing in the map, and of its messages."""
+
+    without_campaign: dict[str, int]  # responses, by kind
+    campaigns: list[tuple[str, int, int]]  # campaign, mapped messages, those of them without any receipt
+    unbound: int  # rows without message id and client reference
+
+
 class Target(Protocol):
     """A database that stores records."""
 
@@ -219,6 +229,29 @@ class Target(Protocol):
             batch: written afterwards: the records about other people in the deleted notifications.
             tombstones: by which later runs recognise the person.
             erasure: the row for the table `erasure`; None inserts none.
+
+        """
+
+    def import_map(self, rows: Sequence[MapRow]) -> tuple[int, int]:
+        """Insert or change `rows` of the map in one transaction; return how many were inserted, and how many changed.
+
+        Each identity occurs once in `rows`. What a row leaves out stays as it is, and a row that changes nothing is
+        not written.
+        """
+
+    def map_status(self, since: datetime, until: datetime) -> MapStatus:
+        """Return the responses from `since` on without a campaign, and the mapped messages without a receipt.
+
+        Of the messages those count that were sent from `since` to `until`.
+        """
+
+    def query_rows(self, query: str) -> Iterator[Sequence[object]]:
+        """Yield the names of the columns of `query`, which the operator wrote, then its rows.
+
+        The caller may call the target until the last row is read.
+
+        Raises:
+            GathererError: the query failed.
 
         """
 

@@ -3,7 +3,7 @@
 import contextlib
 import sqlite3
 import uuid
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -11,11 +11,22 @@ from typing import Any
 from gatherer.files.migrations import IncompatibleFileError
 from gatherer.model import time_zones, timestamps
 from gatherer.model.errors import TargetError, TemporaryError
+from gatherer.model.message_map import MapRow
 from gatherer.model.notification import Notification
 from gatherer.model.person import Erasure, Person, Tombstone
 from gatherer.targets import person_query, sql_datetime
-from gatherer.targets.base import Batch, Export, Outcome, Position, RetentionResult, Run, TargetStatus, Texts
-from gatherer.targets.sqlite import privacy, queries, rebuild, retention
+from gatherer.targets.base import (
+    Batch,
+    Export,
+    MapStatus,
+    Outcome,
+    Position,
+    RetentionResult,
+    Run,
+    TargetStatus,
+    Texts,
+)
+from gatherer.targets.sqlite import message_map, privacy, queries, rebuild, retention
 from gatherer.targets.sqlite.apply import apply
 from gatherer.targets.sqlite.queries import RUN_COLUMNS
 from gatherer.targets.sqlite.schema import connect, show_tests, sql
@@ -178,6 +189,20 @@ class SQLiteTarget:
         if (outcome.removed or texts) and not self._dry_run:
             privacy.vacuum(self._connection)
         return outcome
+
+    def import_map(self, rows: Sequence[MapRow]) -> tuple[int, int]:
+        """Insert or change `rows` of the map in one transaction; return how many were inserted, and how many changed."""
+        with self._transaction():
+            return message_map.write(self._connection, rows)
+
+    def map_status(self, since: datetime, until: datetime) -> MapStatus:
+        """Return what is missing in the map, and of its messages."""
+        with self._translate_errors():
+            return message_map.status(self._connection, since, until)
+
+    def query_rows(self, query: str) -> Iterator[Sequence[object]]:
+        """Yield the names of the columns of `query`, then its rows."""
+        return message_map.query_rows(self.path, query)
 
     def tombstones(self) -> list[Tombstone]:
         """Return all tombstones."""

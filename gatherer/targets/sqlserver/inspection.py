@@ -23,7 +23,7 @@ RIGHTS: Final[dict[str, tuple[str, ...]]] = {
     "rejected_notification": ("SELECT", "INSERT", "DELETE"),
     "inbox_position": ("SELECT", "INSERT", "UPDATE"),
     "gather_run": ("SELECT", "INSERT"),
-    "message_map": ("SELECT", "DELETE"),
+    "message_map": ("SELECT", "INSERT", "UPDATE", "DELETE"),
     "tombstone": ("SELECT", "INSERT", "UPDATE"),
     "erasure": ("SELECT", "INSERT"),
     "setting": ("SELECT", "INSERT", "DELETE"),

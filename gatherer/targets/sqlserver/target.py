@@ -1,17 +1,37 @@
 """The target in SQL Server."""
 
 import uuid
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
+from gatherer.model.message_map import MapRow
 from gatherer.model.notification import Notification
 from gatherer.model.person import Erasure, Person, Tombstone
 from gatherer.model.records import TABLES, Rejected
 from gatherer.model.retry import RetryPolicy
 from gatherer.targets import person_query
-from gatherer.targets.base import Batch, Export, Outcome, Position, RetentionResult, Run, TargetStatus, Texts
-from gatherer.targets.sqlserver import bookkeeping, privacy, queries, rebuild, requirements, schema, upsert
+from gatherer.targets.base import (
+    Batch,
+    Export,
+    MapStatus,
+    Outcome,
+    Position,
+    RetentionResult,
+    Run,
+    TargetStatus,
+    Texts,
+)
+from gatherer.targets.sqlserver import (
+    bookkeeping,
+    message_map,
+    privacy,
+    queries,
+    rebuild,
+    requirements,
+    schema,
+    upsert,
+)
 from gatherer.targets.sqlserver.apply import BatchWriter
 from gatherer.targets.sqlserver.commit import commit
 from gatherer.targets.sqlserver.connection import Access
@@ -180,6 +200,20 @@ class SQLServerTarget:
             rows=rows, texts=texts, bodies=bodies, tombstones=tombstones, erasure=erasure
         )
         return commit(self._transactions, batch, changes)
+
+    def import_map(self, rows: Sequence[MapRow]) -> tuple[int, int]:
+        """Insert or change `rows` of the map in one transaction; return how many were inserted, and how many changed."""
+        with translate_errors(self.name):
+            return message_map.write(self._transactions, rows)
+
+    def map_status(self, since: datetime, until: datetime) -> MapStatus:
+        """Return what is missing in the map, and of its messages."""
+        return self._with_retry(lambda: message_map.status(self.session, self._schema, since, until))
+
+    def query_rows(self, query: str) -> Iterator[Sequence[object]]:
+        """Yield the names of the columns of `query`, then its rows."""
+        with translate_errors(f"{self.name}: the query failed"):
+            yield from message_map.query_rows(self.session.access, query)
 
     def tombstones(self) -> list[Tombstone]:
         """Return all tombstones."""

@@ -281,6 +281,9 @@ CREATE UNIQUE INDEX message_map_message ON message_map (message_id) WHERE messag
 CREATE INDEX message_map_reference ON message_map (client_reference) WHERE client_reference IS NOT NULL;
 CREATE INDEX message_map_inserted ON message_map (inserted_at);
 CREATE INDEX message_map_phone ON message_map (phone, sent_at) WHERE phone IS NOT NULL;
+-- For `gatherer map`: messages by time of sending, and rows that name no message.
+CREATE INDEX message_map_sent ON message_map (sent_at, inserted_at);
+CREATE INDEX message_map_unbound ON message_map (phone, sent_at) WHERE message_id IS NULL AND client_reference IS NULL;
 
 -- What stays of an erased person: enough to recognise the person's data, not to find out who it was.
 CREATE TABLE tombstone (

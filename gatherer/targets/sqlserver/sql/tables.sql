@@ -393,6 +393,12 @@ IF NOT EXISTS (SELECT 1 FROM sys.indexes WHERE object_id = OBJECT_ID(N'$(schema)
     CREATE INDEX message_map_inserted ON $(schema).message_map (inserted_at);
 IF NOT EXISTS (SELECT 1 FROM sys.indexes WHERE object_id = OBJECT_ID(N'$(schema).message_map') AND name = N'message_map_phone')
     CREATE INDEX message_map_phone ON $(schema).message_map (phone, sent_at) WHERE phone IS NOT NULL;
+-- For `gatherer map`: messages by time of sending, and rows that name no message.
+IF NOT EXISTS (SELECT 1 FROM sys.indexes WHERE object_id = OBJECT_ID(N'$(schema).message_map') AND name = N'message_map_sent')
+    CREATE INDEX message_map_sent ON $(schema).message_map (sent_at, inserted_at);
+IF NOT EXISTS (SELECT 1 FROM sys.indexes WHERE object_id = OBJECT_ID(N'$(schema).message_map') AND name = N'message_map_unbound')
+    CREATE INDEX message_map_unbound ON $(schema).message_map (phone, sent_at) INCLUDE (message_id, client_reference)
+    WHERE message_id IS NULL AND client_reference IS NULL;
 GO
 
 -- What stays of an erased person: enough to recognise the person's data, not to find out who it was.

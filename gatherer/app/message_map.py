@@ -1,0 +1,137 @@
+"""`gatherer map`: fill the table `message_map` from a file or a query, and see what is missing in it."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, timedelta
+from itertools import count
+from pathlib import Path
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from gatherer.app.resources import open_target
+from gatherer.config import Configuration
+from gatherer.model import timestamps
+from gatherer.model.errors import ConfigurationError
+from gatherer.pipeline.message_map import ImportResult, RowReader, SourceRow, csv_rows, import_rows
+from gatherer.targets.base import MapStatus, Target
+
+QUERY_SUFFIX: Final = ".sql"
+UTF_8: Final = "utf-8-sig"  # with or without a byte order mark
+RECEIPT_HOURS: Final = 24  # a message without any receipt for so long is one to look into
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportOptions:
+    """The options of `gatherer map import`. None: not given."""
+
+    file: Path | None = None  # CSV, or a query if its name ends in `.sql`
+    query: str | None = None
+    columns: Mapping[str, str] = field(
+        default_factory=dict
+    )  # of the map, by name, with the name in the source
+    campaign: str | None = None
+    delimiter: str | None = None
+    encoding: str = UTF_8
+    time_zone: str | None = None
+    date_format: str | None = None
+
+
+def import_map(
+    configuration: Configuration, options: ImportOptions, *, report: Callable[[str], None]
+) -> ImportResult:
+    """Fill `message_map` from the file or the query of `options`.
+
+    Args:
+        configuration: loaded with the secrets of the target.
+        options: what to import.
+        report: called with one line for each row that is left out, and for the columns that are ignored.
+
+    Raises:
+        ConfigurationError: an option is wrong, or the source cannot be read.
+        GathererError: the target cannot be written. What earlier transactions have imported stays.
+
+    """
+    _check_encoding(options.encoding)
+    zone = UTC if options.time_zone is None else _zone(options.time_zone)
+    query = options.query
+    if options.file is not None:
+        # Read the whole file before a row is imported, so that a wrong encoding imports nothing.
+        text = _read(options.file, options.encoding)
+        if options.file.suffix.lower() == QUERY_SUFFIX:
+            query = text
+    unit = "line" if query is None else "row"
+    with open_target(configuration) as target, _source(target, options, query) as rows:
+        header = next(rows, None)
+        if header is None and query is None:
+            raise ConfigurationError(f"{options.file} is empty: expected a header")
+        if header is None:
+            return ImportResult()
+        if isinstance(header[1], ValueError):
+            raise ConfigurationError(f"the header {header[1]}")
+        reader = RowReader(
+            header[1],
+            columns=options.columns,
+            campaign=options.campaign,
+            zone=zone,
+            date_format=options.date_format,
+        )
+        if reader.ignored:
+            report(
+                f"columns that message_map does not have, and that are ignored: {', '.join(reader.ignored)}"
+            )
+        return import_rows(
+            target, reader, rows, report=lambda number, reason: report(f"{unit} {number} {reason}")
+        )
+
+
+def map_status(configuration: Configuration, *, days: int) -> MapStatus:
+    """Return what is missing in the map for the last `days`.
+
+    Raises:
+        GathererError: the target cannot be read.
+
+    """
+    now = timestamps.now()
+    with open_target(configuration, dry_run=True) as target:
+        return target.map_status(now - timedelta(days=days), now - timedelta(hours=RECEIPT_HOURS))
+
+
+@contextmanager
+def _source(target: Target, options: ImportOptions, query: str | None) -> Iterator[Iterator[SourceRow]]:
+    """Open the source for the duration of the block. Yields its rows, the header first."""
+    if query is not None:
+        # The header is number 0.
+        yield zip(count(), target.query_rows(query))
+        return
+    assert options.file is not None, "there is a file or a query"  # noqa: S101
+    with options.file.open(encoding=options.encoding, newline="") as stream:
+        yield csv_rows(stream, options.delimiter)
+
+
+def _read(file: Path, encoding: str) -> str:
+    try:
+        return file.read_text(encoding=encoding)
+    except OSError as error:
+        raise ConfigurationError(f"{file} cannot be read: {error.strerror or error}") from None
+    except UnicodeError as error:
+        name = "UTF-8" if encoding == UTF_8 else encoding
+        raise ConfigurationError(
+            f"{file} is not {name} text: {error}; --encoding names another, such as cp1252 or utf-16"
+        ) from None
+
+
+def _check_encoding(name: str) -> None:
+    try:
+        "".encode(name)
+    except LookupError:
+        raise ConfigurationError(f"there is no encoding {name!r} of text") from None
+
+
+def _zone(name: str) -> ZoneInfo:
+    try:
+        return ZoneInfo(name)
+    except (LookupError, ValueError, OSError):
+        raise ConfigurationError(
+            f"there is no time zone {name!r}; write an IANA name such as Europe/London"
+        ) from None
