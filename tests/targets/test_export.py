@@ -41,14 +41,14 @@ def facts(database: Database) -> Iterator[Facts]:
         yield opened
 
 
-def exported(facts: Facts, what: Export, **layout: Any) -> str:
+def exported(facts: Facts, selection: Export, **layout: Any) -> str:
     written = io.StringIO()
-    exports.write_responses(facts.target, what, exports.Layout(**layout), written.write)
+    exports.write_responses(facts.target, selection, exports.Layout(**layout), written.write)
     return written.getvalue()
 
 
-def result(facts: Facts, what: Export, format: exports.Format = "ferg") -> exports.ExportResult:  # noqa: A002
-    return exports.write_responses(facts.target, what, exports.Layout(format=format), str)
+def result(facts: Facts, selection: Export, format: exports.Format = "ferg") -> exports.ExportResult:  # noqa: A002
+    return exports.write_responses(facts.target, selection, exports.Layout(format=format), str)
 
 
 def horizon(facts: Facts) -> datetime:
@@ -57,8 +57,8 @@ def horizon(facts: Facts) -> datetime:
     return facts.target.horizon()
 
 
-def ids(facts: Facts, **what: Any) -> list[str]:
-    lines = exported(facts, Export(**what), format="ndjson").splitlines()
+def ids(facts: Facts, **filters: Any) -> list[str]:
+    lines = exported(facts, Export(**filters), format="ndjson").splitlines()
     return [json.loads(line)["message_id"] for line in lines]
 
 
@@ -180,8 +180,8 @@ def test_a_row_mapped_later_is_in_the_next_ferg_export(facts: Facts) -> None:
 
 def news(facts: Facts, first: datetime, second: datetime) -> list[str]:
     """Return the message types that ferg gets of what was written between two times."""
-    what = Export(changed_from=first, changed_to=second)
-    text = exported(facts, what, format="ferg").splitlines()[1:]
+    selection = Export(changed_from=first, changed_to=second)
+    text = exported(facts, selection, format="ferg").splitlines()[1:]
     return sorted(row[3] for row in csv.reader(text, delimiter="\t"))
 
 
@@ -440,9 +440,9 @@ def test_the_command_goes_on_where_it_ended(tmp_path: Path) -> None:
     assert [path.name[:2] for path in (tmp_path / "out").iterdir()] == ["r_"]
 
 
-def types(facts: Facts, **what: Any) -> list[str]:
+def types(facts: Facts, **filters: Any) -> list[str]:
     """Return the message types that ferg gets, in the order of writing."""
-    text = exported(facts, Export(**what), format="ferg").splitlines()[1:]
+    text = exported(facts, Export(**filters), format="ferg").splitlines()[1:]
     return [f"{row[3]} {row[8]}".strip() for row in csv.reader(text, delimiter="\t")]
 
 
@@ -487,9 +487,9 @@ def test_an_export_counts_what_it_holds_back(facts: Facts) -> None:
 OPT_OUT = {"reply_type": "keyword"}
 
 
-def states(facts: Facts, **what: Any) -> list[tuple[Any, ...]]:
+def states(facts: Facts, **filters: Any) -> list[tuple[Any, ...]]:
     """Return the rows of an export of opt-outs: phone, user id, whether they opted out, source, campaign."""
-    text = io.StringIO(exported(facts, Export(**what), format="opt-outs"), newline="")
+    text = io.StringIO(exported(facts, Export(**filters), format="opt-outs"), newline="")
     names = ("phone", "user_id", "opted_out", "source", "campaign")
     return [tuple(row[name] for name in names) for row in csv.DictReader(text)]
 

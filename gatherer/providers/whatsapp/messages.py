@@ -53,14 +53,14 @@ def decode_message(origin: Origin, message: Any) -> Record:
     if type(message) is not dict:
         raise ElementError("a message must be an object")
     message_id = identifier(message.get("id"), "the id of a message")
-    what = text(message.get("type")) or ""
-    special = SPECIAL.get(what)
+    message_type = text(message.get("type")) or ""
+    special = SPECIAL.get(message_type)
     if special is not None:
         return special(origin, message, message_id)
-    content = read_content(what, message)
+    content = read_content(message_type, message)
     if content is None:  # ephemeral, request_welcome (removed in March 2026), hsm, what Meta adds next
-        return other(origin, message, "messages", what or None, message_id)
-    return _answer(origin, message, message_id, Kind.REPLIED, {"reply_type": what} | content)
+        return other(origin, message, "messages", message_type or None, message_id)
+    return _answer(origin, message, message_id, Kind.REPLIED, {"reply_type": message_type} | content)
 
 
 def _answer(
@@ -154,15 +154,17 @@ def _edit(origin: Origin, message: dict[str, Any], message_id: str) -> Record:
     """Return the new content of an earlier message; its own context may be a dummy such as `M0`."""
     edit = mapping(message.get("edit"))
     message_now = mapping(edit.get("message"))
-    what = text(message_now.get("type")) or ""
-    content = read_content(what, message_now)
-    columns: Columns = {"reply_type": what or None, "details": {}} | (content or {})
+    message_type = text(message_now.get("type")) or ""
+    content = read_content(message_type, message_now)
+    columns: Columns = {"reply_type": message_type or None, "details": {}} | (content or {})
     columns["details"] |= {
         "edit": remainder(
             {name: part for name, part in edit.items() if part is not message_now}, "original_message_id"
         ),
         "message": {
-            name: message_now[name] for name in message_now if content is None or name not in ("type", what)
+            name: message_now[name]
+            for name in message_now
+            if content is None or name not in ("type", message_type)
         }
         or None,
     }
@@ -200,8 +202,8 @@ def _unsupported(origin: Origin, message: dict[str, Any], message_id: str) -> Re
     Meta warns (2026) that edits may be delivered as `unsupported` with `unsupported.type: edit`.
     """
     code = integer(dig(message, "errors.code"))
-    what = text(dig(message, "unsupported.type"))
-    if code != CONTENT_UNAVAILABLE or what in CHANGES_OF_MESSAGES:
+    unsupported_type = text(dig(message, "unsupported.type"))
+    if code != CONTENT_UNAVAILABLE or unsupported_type in CHANGES_OF_MESSAGES:
         return other(origin, message, "messages", text(message.get("type")), message_id)
     columns = {"reply_type": "unsupported", "details": {"unsupported": message.get("unsupported")}}
     return _answer(origin, message, message_id, Kind.REPLIED, columns)
@@ -231,18 +233,18 @@ INTERACTIVE: Final = {
 NATIVE_FLOWS: Final = {"flow": "flow", "galaxy_message": "flow", "address_message": "address"}
 
 
-def read_content(what: str, message: dict[str, Any]) -> Columns | None:
-    """Return the columns that the content of a message of the type `what` fills; None if the type is not known.
+def read_content(message_type: str, message: dict[str, Any]) -> Columns | None:
+    """Return the columns that the content of a message of the type `message_type` fills; None if the type is not known.
 
     The content is the object called like the type. It may be missing, or no object.
     """
-    read = READERS.get(what)
+    read = READERS.get(message_type)
     if read is None:
         return None
-    content = message.get(what)
+    content = message.get(message_type)
     columns = read(mapping(content))
     if content and not any(columns.get(name) for name in ("reply_text", "reply_payload", "media_id")):
-        columns["details"] = {what: content}  # nothing readable, so nothing is thrown away
+        columns["details"] = {message_type: content}  # nothing readable, so nothing is thrown away
     return columns
 
 
@@ -269,21 +271,24 @@ def _button(button: dict[str, Any]) -> Columns:
 
 
 def _interactive(interactive: dict[str, Any]) -> Columns:
-    what = text(interactive.get("type")) or ""
-    chosen = mapping(interactive.get(what))  # the object is missing beside errors[131000] (pywa's fixtures)
-    reply_type, readable, payload = INTERACTIVE.get(what, (what or "interactive", None, None))
+    interactive_type = text(interactive.get("type")) or ""
+    # The object is missing beside errors[131000] (pywa's fixtures).
+    chosen = mapping(interactive.get(interactive_type))
+    reply_type, readable, payload = INTERACTIVE.get(
+        interactive_type, (interactive_type or "interactive", None, None)
+    )
     columns: Columns = {
         "reply_type": reply_type,
         "reply_text": text(chosen.get(readable)) if readable else None,
         "reply_payload": verbatim(chosen.get(payload) if payload else chosen or None),
     }
-    rest = {name: part for name, part in interactive.items() if name not in ("type", what)}
+    rest = {name: part for name, part in interactive.items() if name not in ("type", interactive_type)}
     if payload:
-        in_columns = ("name" if what == "nfm_reply" else "description", readable or "")
+        in_columns = ("name" if interactive_type == "nfm_reply" else "description", readable or "")
         more = remainder({name: part for name, part in chosen.items() if name != payload}, *in_columns)
-        rest |= {what: more} if more else {}
+        rest |= {interactive_type: more} if more else {}
     columns["details"] = {"interactive": rest or None, "description": chosen.get("description")}
-    if what == "nfm_reply":
+    if interactive_type == "nfm_reply":
         name = text(chosen.get("name")) or "flow"
         columns["reply_type"] = NATIVE_FLOWS.get(name, name)
         columns["details"]["flow"] = _parse_flow(chosen.get("response_json"))

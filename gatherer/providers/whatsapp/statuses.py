@@ -98,10 +98,10 @@ def decode_status(origin: Origin, status: Any) -> Record:
     participant = "" if group is None else phone or user_id or raw or ""
 
     kind = STATUS_KINDS.get(word)
-    what = get("type") or "message"
-    if kind is None or what != "message":
+    status_type = get("type") or "message"
+    if kind is None or status_type != "message":
         # A payment repeats its word with other content (a second refund); any other word comes once.
-        identity = f"{message_id}\x1f{word}\x1f{participant}" if what == "message" else None
+        identity = f"{message_id}\x1f{word}\x1f{participant}" if status_type == "message" else None
         return other(
             origin,
             status,

@@ -108,8 +108,8 @@ class State:
                 f"{VERSION}, must not write there; update it with: pip install --upgrade whatsapp-gatherer"
             )
         if self.missing:
-            what = ", ".join(self.missing)
-            return f"missing: {what}; make them anew with: gatherer schema apply ({_NOT_VISIBLE})"
+            names = ", ".join(self.missing)
+            return f"missing: {names}; make them anew with: gatherer schema apply ({_NOT_VISIBLE})"
         if self.different:
             return f"{'; '.join(self.different)}: change the columns with ALTER TABLE"
         return None
