@@ -1,5 +1,6 @@
 """`gatherer decode`."""
 
+import json
 import sys
 from datetime import datetime
 from pathlib import Path
@@ -36,18 +37,31 @@ TELLING: Final = {"other": ("name",), "rejected": ("path", "reason")}
 @click.option(
     "--endpoint", metavar="NAME", help="Decode as the configuration of this endpoint says: mapping, unwrap."
 )
+@click.option(
+    "--lenient",
+    is_flag=True,
+    help="Read JSON as documentation prints it: with comments, trailing commas, single quotes (JSON5).",
+)
 @click.pass_obj
 def command(
-    config_path: Path | None, provider: str, files: tuple[Path, ...], *, as_json: bool, endpoint: str | None
+    config_path: Path | None,
+    provider: str,
+    files: tuple[Path, ...],
+    *,
+    as_json: bool,
+    endpoint: str | None,
+    lenient: bool,
 ) -> None:
     """Show what payload files mean: one JSON line per record and per rejection.
 
     Needs no configuration, except for the provider json, and touches no database. Exits 0 for any content of the
-    files.
+    files. The reason of a rejection has the line and the column of a syntax error. --lenient is for samples: gather
+    accepts only JSON.
 
     \b
     Examples: gatherer decode meta payload.json
               curl -s https://example.org/sample | gatherer decode meta - --json
+              gatherer decode meta --lenient sample-from-a-web-page.json
               gatherer --config gatherer.toml decode json --endpoint courier payload.json
     """
     from gatherer import providers
@@ -55,6 +69,7 @@ def command(
     from gatherer.model import timestamps
     from gatherer.model.errors import ConfigurationError
     from gatherer.model.notification import Notification
+    from gatherer.model.records import Reason, Rejected
     from gatherer.providers import mapped_json
 
     providers.get(provider)
@@ -72,11 +87,35 @@ def command(
         except OSError as error:
             raise ConfigurationError(f"{file} cannot be read: {error.strerror}") from None
         notification = Notification(number, "", received_at, endpoint or "decode", provider, body)
-        for fact in decode(notification):
+        facts = decode(notification)
+        if lenient and any(
+            isinstance(fact, Rejected) and fact.reason_class is Reason.UNREADABLE for fact in facts
+        ):
+            try:
+                facts = decode(notification._replace(body=_strict(body)))
+            except ValueError as error:
+                name = "standard input" if str(file) == "-" else file
+                click.echo(f"{name} is not JSON5 either: {error}", err=True)
+        for fact in facts:
             line = describe(fact)
             if not as_json:
                 line = {name: line.get(name) for name in (*BRIEF, *TELLING.get(line["kind"], ()))}
             print_json(line)
+
+
+def _strict(body: bytes) -> bytes:
+    """Return the JSON5 of `body` as JSON.
+
+    Raises:
+        ValueError: not JSON5, or nested too deeply.
+
+    """
+    import json5
+
+    try:
+        return json.dumps(json5.loads(body.decode("utf-8-sig"))).encode()
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
 
 
 def _decoder(config_path: Path | None, provider: str, endpoint: str) -> "Decode":

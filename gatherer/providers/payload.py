@@ -17,10 +17,11 @@ class UnreadableBodyError(Exception):
     """The body is not JSON. The text says why, in one sentence."""
 
 
-def load_json(body: bytes) -> Any:
+def load_json(body: bytes, *, line: int = 1) -> Any:
     """Return the JSON value in `body`, safe to store: no lone surrogate and no NUL in any text.
 
-    Duplicate keys: the last one counts. Numbers beyond every range stay text.
+    Duplicate keys: the last one counts. Numbers beyond every range stay text. `line` is the number of the first line of
+    `body` in the file or request that it is from; errors count from it.
 
     Raises:
         UnreadableBodyError: not UTF-8, not JSON, or nested too deeply.
@@ -31,7 +32,7 @@ def load_json(body: bytes) -> Any:
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         # msgspec refuses a lone surrogate, a BOM or a huge number, all of which Meta or a relay can
         # send. Only such a body pays for the slower, more patient decoder.
-        value = _load_patiently(body)
+        value = _load_patiently(body, line)
     else:
         if b"\\" not in body or b"\\u0000" not in body:  # one byte is found much faster than six
             return value
@@ -55,10 +56,10 @@ def load_lines(body: bytes) -> list[Any]:
     values: list[Any] = []
     if body.count(b"\n") > MOST_LINES:
         return values
-    for line in body.splitlines():
+    for number, line in enumerate(body.splitlines(), start=1):
         if line.strip():
             try:
-                values.append(load_json(line))
+                values.append(load_json(line, line=number))
             except UnreadableBodyError as problem:
                 values.append(problem)
     return values
@@ -90,7 +91,7 @@ def load_form(body: bytes) -> dict[str, str | list[str]]:
     }
 
 
-def _load_patiently(body: bytes) -> Any:
+def _load_patiently(body: bytes, line: int) -> Any:
     if body[:2] in (b"\xff\xfe", b"\xfe\xff") or (len(body) > 1 and 0 in body[:2]):
         raise UnreadableBodyError("the body is UTF-16 or UTF-32; JSON on the web is UTF-8")
     try:
@@ -104,7 +105,8 @@ def _load_patiently(body: bytes) -> Any:
     except json.JSONDecodeError as error:
         if not text.strip():
             raise UnreadableBodyError("the body is empty") from None
-        raise UnreadableBodyError(f"the body is not JSON: {error.msg} at character {error.pos}") from None
+        place = f"line {line + error.lineno - 1}, column {error.colno}"
+        raise UnreadableBodyError(f"the body is not JSON: {error.msg} at {place}") from None
 
 
 def _refuse(word: str) -> NoReturn:

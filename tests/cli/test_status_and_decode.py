@@ -80,6 +80,51 @@ def test_decode_exits_0_for_any_content(tmp_path: Path) -> None:
         assert b"Traceback" not in result.stderr
 
 
+SAMPLE = """
+{ // as a page of documentation prints it
+  "object": "whatsapp_business_account",
+  'entry': [{"id": "1", "changes": [{"field": "messages", "value": {
+    "metadata": {"phone_number_id": "2", "display_phone_number": "15550002222"},
+    "statuses": [{"id": "wamid.A", "status": "read", "timestamp": "1790000000", "recipient_id": "15550001111",},],
+  }}]}]
+}
+"""
+
+
+def test_decode_says_line_and_column_of_a_syntax_error(tmp_path: Path) -> None:
+    lines = envelope(value(statuses=[status("wamid.A", "sent")])) + b'\n\n{"c" 3}\n'
+    for body, place in ((SAMPLE.encode(), "line 2, column 3"), (lines, "line 3, column 6")):
+        result = call(tmp_path, "decode", "meta", stdin=body)
+        assert result.returncode == 0
+        reasons = [json.loads(line).get("reason") or "" for line in result.stdout.splitlines()]
+        assert any(reason.endswith(place) for reason in reasons), reasons
+
+
+def test_decode_reads_json5_only_if_asked(tmp_path: Path) -> None:
+    strict = json.loads(call(tmp_path, "decode", "meta", stdin=SAMPLE.encode()).stdout)
+    assert strict["kind"] == "rejected"
+    (tmp_path / "sample.json").write_text(SAMPLE, encoding="utf-8")
+    lenient = json.loads(call(tmp_path, "decode", "meta", "--lenient", "sample.json").stdout)
+    assert (lenient["kind"], lenient["message_id"]) == ("read", "wamid.A")
+
+
+def test_lenient_changes_nothing_about_a_body_that_is_json(tmp_path: Path) -> None:
+    bodies = (envelope(value(statuses=[status("wamid.A", "sent"), 7])), b"{}\n[]\n", b"null")
+    for body in bodies:
+        assert (
+            call(tmp_path, "decode", "meta", "--lenient", stdin=body).stdout
+            == call(tmp_path, "decode", "meta", stdin=body).stdout
+        )
+
+
+def test_decode_says_where_a_sample_is_not_json5(tmp_path: Path) -> None:
+    for junk in (b'{"a": 1,\n "b": }', b"\xff\xfe{\x00}\x00", b"[" * 100_000):
+        result = call(tmp_path, "decode", "meta", "--lenient", stdin=junk)
+        assert (result.returncode, result.stderr.count(b"\n")) == (0, 1), result.stderr
+        assert b"standard input is not JSON5 either: " in result.stderr
+        assert json.loads(result.stdout)["kind"] == "rejected"
+
+
 def test_decode_reports_an_unknown_provider_or_file(tmp_path: Path) -> None:
     result = call(tmp_path, "decode", "pigeon", "-")
     assert (result.returncode, b"no provider 'pigeon'" in result.stderr) == (2, True)

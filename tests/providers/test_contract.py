@@ -77,7 +77,7 @@ def _without_python_words(records: list[dict[str, Any]]) -> list[dict[str, Any]]
     for record in records:
         if "reason" in record:
             record["reason"] = re.sub(
-                r"(?<=^the body is not JSON: ).* at character \d+$", "…", record["reason"]
+                r"(?<=^the body is not JSON: ).* at line \d+, column \d+$", "…", record["reason"]
             )
     return records
 
