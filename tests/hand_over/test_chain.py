@@ -5,23 +5,35 @@ Real processes: `gatherer serve`, `gatherer gather` with `[[after_run]]`, and a 
 
 import json
 import os
+import random
 import shutil
 import sqlite3
 import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager
-from http.client import HTTPConnection
+from contextlib import closing, contextmanager, suppress
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from tests import fault_injection
 from tests.factories import envelope, fill_inbox, run, status, text, value
-from tests.server_process import ENDPOINT, PATH, ROOT, ServerProcess, configure, run_server, signature
+from tests.server_process import (
+    ENDPOINT,
+    PATH,
+    ROOT,
+    ServerProcess,
+    configure,
+    run_server,
+    signature,
+    start_server,
+)
 from tests.waiting import BUSY_SECONDS, wait_until
 
 HERE = Path(__file__).parent
@@ -118,15 +130,15 @@ def prepare(folder: Path) -> None:
 
 
 @contextmanager
-def schedule(folder: Path) -> Iterator[None]:
-    """Run `gather` at the interval for the duration of the block."""
+def schedule(folder: Path) -> Iterator["subprocess.Popen[bytes]"]:
+    """Run `gather` at the interval for the duration of the block, and yield its process."""
     command = [sys.executable, "-m", "gatherer", "gather", "--every", f"{INTERVAL_SECONDS}s"]
     with (folder / "gather.log").open("wb") as log:
         process = subprocess.Popen(
             command, cwd=folder, stdout=log, stderr=log, env=os.environ | {"PYTHONPATH": str(ROOT)}
         )
         try:
-            yield
+            yield process
         finally:
             process.terminate()
             process.wait(60)
@@ -173,6 +185,16 @@ def run_and_kill(folder: Path, number: int) -> bool:
     return counter.stat().st_size >= number
 
 
+def check_next_run(folder: Path, numbers: Iterable[int], message: str) -> None:
+    """Gather again after a kill, and check that all has arrived: what was in a file twice, twice."""
+    # The stand-in, which runs on its own, may not have ended yet.
+    wait_until(lambda: run(folder, "gather").returncode == 0, "no run succeeds any more")
+    arrived = loaded(folder)
+    assert set(arrived) == expected(numbers), message
+    assert max(Counter(arrived).values()) <= 2, f"{message}: once for the kill"
+    assert [path for path in (folder / "handover").iterdir() if path.suffix != ".part"] == [], message
+
+
 def check_after_a_kill(folder: Path, number: int) -> bool:
     """Kill a run at the operation `number`, let the next run end, and check what arrived. False: it was not killed."""
     shutil.rmtree(folder, ignore_errors=True)
@@ -182,10 +204,7 @@ def check_after_a_kill(folder: Path, number: int) -> bool:
     map_messages(folder, numbers)
     fill_inbox(folder / "inbox.db", request_bodies(numbers), endpoint="meta")
     killed = run_and_kill(folder, number)
-    # The stand-in, which runs on its own, may still be at it.
-    wait_until(lambda: run(folder, "gather").returncode == 0, "no run succeeds any more")
-    assert set(loaded(folder)) == expected(numbers), f"killed at operation {number}"
-    assert [path for path in (folder / "handover").iterdir() if path.suffix != ".part"] == []
+    check_next_run(folder, numbers, f"killed at operation {number}")
     return killed
 
 
@@ -201,6 +220,98 @@ def test_nothing_is_missing_after_a_run_was_killed_at_any_operation(tmp_path: Pa
     while check_after_a_kill(tmp_path / "run", number):
         number += 1
     assert number > 20, "a run has more operations"
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(3600)
+@fault_injection.needs("strace")
+def test_nothing_is_missing_after_any_process_of_a_run_was_killed_in_any_write(tmp_path: Path) -> None:
+    """Killed is the first process of a run that reaches so many writes: `gather`, an export, or the stand-in."""
+    folder, trace, number = tmp_path / "run", tmp_path / "strace.txt", 0
+    calls = "write,pwrite64,pwritev,ftruncate,fsync,fdatasync,rename,link,unlink"
+    killed = True
+    while killed:
+        number += 1
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        prepare(folder)
+        map_messages(folder, range(6))
+        fill_inbox(folder / "inbox.db", request_bodies(range(6)), endpoint="meta")
+        command = ["strace", "-f", "-qq", "-o", str(trace), "-e", f"trace={calls}"]
+        command += ["-e", f"inject={calls}:signal=KILL:when={number}"]
+        command += [sys.executable, "-m", "gatherer", "gather"]
+        environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
+        subprocess.run(command, cwd=folder, env=environment, capture_output=True, timeout=120, check=False)
+        killed = "killed by SIGKILL" in trace.read_text(encoding="utf-8", errors="replace")
+        check_next_run(folder, range(6), f"killed at write {number}")
+    assert number > 30, "a run has more writes"
+
+
+class SendingProvider(threading.Thread):
+    """Posts bodies one after the other, and each again until a server acknowledges it, as a provider does."""
+
+    def __init__(self, bodies: Iterable[bytes]) -> None:
+        super().__init__(daemon=True)
+        self.port = 0  # where the server listens at present
+        self.acknowledged = 0
+        self.refused = 0
+        self._bodies = list(bodies)
+
+    def run(self) -> None:
+        """Post all."""
+        for body in self._bodies:
+            while not self._is_accepted(body):
+                self.refused += 1
+                time.sleep(0.05)
+            self.acknowledged += 1
+            time.sleep(0.01)
+
+    def _is_accepted(self, body: bytes) -> bool:
+        try:
+            with closing(HTTPConnection("127.0.0.1", self.port, timeout=20)) as connection:
+                headers = {"Content-Type": "application/json", "X-Hub-Signature-256": signature(body)}
+                connection.request("POST", PATH, body, headers)
+                return connection.getresponse().status == 200
+        except (OSError, HTTPException):
+            return False
+
+
+def kill_with_children(process: "subprocess.Popen[bytes]") -> None:
+    """Kill `process` and all that it has started, as a power failure does."""
+    tree = psutil.Process(process.pid)
+    for member in [tree, *tree.children(recursive=True)]:
+        with suppress(psutil.NoSuchProcess):
+            member.kill()
+    process.wait(60)
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(900)
+def test_nothing_is_missing_after_all_processes_were_killed_again_and_again(tmp_path: Path) -> None:
+    """The server, the schedule, the exports and the stand-in, at times that are left to chance."""
+    prepare(tmp_path)
+    chance, numbers, kills = random.Random(18), range(1200), 0
+    map_messages(tmp_path, numbers)
+    provider = SendingProvider(request_bodies(numbers))
+    provider.start()
+    while provider.acknowledged < 2 * len(numbers) and kills < 20:
+        with (
+            run_server(tmp_path, ENDPOINT, settings=steps(tmp_path)) as server,
+            schedule(tmp_path) as process,
+        ):
+            provider.port = server.port
+            time.sleep(chance.uniform(1, 5))  # for how long they run, nothing is expected of it
+            kill_with_children(process)
+            server.kill()
+            kills += 1
+    with run_server(tmp_path, ENDPOINT, settings=steps(tmp_path)) as server, schedule(tmp_path):
+        provider.port = server.port
+        provider.join(300)
+        assert provider.acknowledged == 2 * len(numbers)
+        wait_until(lambda: expected(numbers) <= set(loaded(tmp_path)), "not all has arrived")
+    assert set(loaded(tmp_path)) == expected(numbers)
+    assert kills >= 5
+    assert provider.refused, "no request met a killed server"
 
 
 def ballast(disk: Path) -> Path:
@@ -241,6 +352,34 @@ def test_nothing_is_missing_after_a_restart_with_a_full_disk(
         ended = run(folder, "gather")
         assert ended.returncode == 0, ended.stderr
         assert set(loaded(folder)) == expected(numbers)
+
+
+@fault_injection.needs()
+def test_nothing_is_missing_after_all_was_killed_and_restarted_on_a_full_disk(tmp_path: Path) -> None:
+    """Inbox, target, cursors and files are on it. The server refuses what it cannot store, and the provider repeats it."""
+    bodies, acknowledged = list(request_bodies(range(6))), dict[bytes, float]()
+    with fault_injection.small_disk(tmp_path / "disk", "40m") as disk:
+        prepare(disk)
+        map_messages(disk, range(6))
+        settings = "min_free_bytes = 0\n" + steps(disk)  # the default is larger than this disk
+        with run_server(disk, ENDPOINT, settings=settings) as server:
+            post(server, bodies[:4], acknowledged)
+            assert run(disk, "gather").returncode == 0
+            post(server, bodies[4:8], acknowledged)
+            filler = ballast(disk)
+            assert {server.post(body).status for body in bodies[8:]} == {503}
+            assert run(disk, "gather").returncode in (1, 75)
+            server.kill()
+        process = start_server(disk, ENDPOINT, settings=settings)
+        process.communicate(timeout=60)
+        assert process.returncode == 75, "it does not start, and a service manager tries again"
+        assert run(disk, "gather").returncode in (1, 75)
+        filler.unlink()
+        with run_server(disk, ENDPOINT, settings=settings) as server:
+            post(server, bodies[8:], acknowledged)
+            ended = run(disk, "gather")
+        assert ended.returncode == 0, ended.stderr
+        assert sorted(loaded(disk)) == sorted(expected(range(6))), "each once"
 
 
 @pytest.mark.nightly
