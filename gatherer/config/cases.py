@@ -15,14 +15,16 @@ _BASIC: Final = frozenset({"enablex"})  # providers that send HTTP Basic; the ot
 _META_FORM: Final = frozenset({"meta", "onprem", "enablex"})
 _META_STEPS: Final = """\
 and there
-  - subscribe to the webhook field "messages";
+  - subscribe to the webhook fields "messages" and "user_preferences": without the second, you do not learn
+    who stops marketing messages in WhatsApp itself;
   - subscribe the app to your WhatsApp Business Account (POST /<account id>/subscribed_apps):
     without it, only the dashboard's Test button gets through;
   - copy the App Secret (App settings, Basic): in app_secrets of the endpoint, where --secret FILE writes it,
     it makes gatherer check signatures."""
 _APTECO_STEPS: Final = """\
 and ask Apteco to
-  - forward the webhook field "messages" of your number to this URL, as POST with the unchanged body;
+  - forward the webhook fields "messages" and "user_preferences" of your number to this URL, as POST with
+    the unchanged body: without the second, you do not learn who stops marketing messages in WhatsApp itself;
   - send a request again unless the answer is 200, which means that it is stored.
 The App Secret stays with Apteco: gatherer checks the key in the URL, and no signature."""
 _CBOT_STEPS: Final = """\

@@ -2,10 +2,11 @@
 
 Set-up
     In the Meta App Dashboard, WhatsApp → Configuration, enter the callback URL and the verify token that
-    `gatherer init` printed, and subscribe to the field `messages`; also to the `message_template_*` fields,
-    `template_category_update`, `flows`, `user_preferences` and the `account_*` fields for notices. The app
-    must also be subscribed to the WhatsApp Business Account (`POST /{waba-id}/subscribed_apps`); without it
-    only the dashboard's Test button gets through. Put the App Secret into `app_secrets`.
+    `gatherer init` printed, and subscribe to the field `messages`, and to `user_preferences`, which alone tells
+    who stops marketing messages in WhatsApp itself; also to the `message_template_*` fields,
+    `template_category_update`, `flows` and the `account_*` fields for notices. The app must also be subscribed
+    to the WhatsApp Business Account (`POST /{waba-id}/subscribed_apps`); without it only the dashboard's Test
+    button gets through. Put the App Secret into `app_secrets`.
     Through 360dialog's Cloud API: the same, but authenticated by a header or HTTP Basic set there.
     Gupshup's version 3 sends Meta's form with a `gs_id` beside each id, which becomes provider_message_id; `enqueued` is
     an other event with Gupshup's id, and the times in milliseconds are understood. It signs nothing: use a url_key.

@@ -101,6 +101,12 @@ def test_what_init_prints_for_a_case_is_what_the_server_accepts(tmp_path: Path, 
         assert connection.execute("SELECT kind FROM response").fetchall() == [("replied",)]
 
 
+@pytest.mark.parametrize("case", ["apteco", "meta"])
+def test_init_asks_for_the_field_that_reports_whatsapps_own_opt_out(tmp_path: Path, case: str) -> None:
+    printed = call(tmp_path, "init", "--for", case, "--public-url", URL).stdout.decode()
+    assert '"messages" and "user_preferences"' in printed
+
+
 def test_the_cases_of_these_tests_are_those_of_init(tmp_path: Path) -> None:
     """Except for json, which needs a mapping that no program can guess."""
     result = call(tmp_path, "init", "--for", "unknown")
