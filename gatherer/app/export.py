@@ -5,13 +5,13 @@ import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, tzinfo
+from datetime import datetime
 from pathlib import Path
-from zoneinfo import ZoneInfo
 
 from gatherer import config
 from gatherer.app.output_path import dated_file, fill_in_time
 from gatherer.app.resources import open_target
+from gatherer.app.text_options import delimiter, time_zone
 from gatherer.config import Configuration
 from gatherer.model import timestamps
 from gatherer.model.errors import ConfigurationError
@@ -142,32 +142,13 @@ def _layout(options: ExportOptions, settings: config.Target) -> Layout:
     date_format = options.date_format or ("%d.%m.%Y %H:%M" if is_ferg else None)
     if date_format is not None and date_format != UNIX:
         fill_in_time("--date-format", date_format)
-    zone = _zone(options.time_zone or (settings.time_zone if is_ferg else "UTC"))
+    zone = time_zone(options.time_zone or (settings.time_zone if is_ferg else "UTC"))
     if (options.delimiter or options.bom) and options.format in ("ndjson", "ferg"):
         raise ConfigurationError(f"--delimiter and --bom cannot be combined with --format {options.format}")
     return Layout(
         format=options.format,
         date_format=date_format,
         zone=zone,
-        delimiter=_delimiter(options.delimiter),
+        delimiter=delimiter(options.delimiter),
         bom=options.bom,
     )
-
-
-def _delimiter(text: str | None) -> str | None:
-    """Return the character that `text` names: itself, or a tab for the word tab."""
-    character = "\t" if text == "tab" else text
-    if character is None or (
-        len(character) == 1 and (character.isprintable() or text == "tab") and text != '"'
-    ):
-        return character
-    raise ConfigurationError(f'--delimiter {text!r}: write one character, as in ";", or the word tab')
-
-
-def _zone(name: str) -> tzinfo:
-    try:
-        return UTC if name == "UTC" else ZoneInfo(name)
-    except (LookupError, ValueError, OSError):
-        raise ConfigurationError(
-            f"there is no time zone {name!r}; write an IANA name such as Europe/London"
-        ) from None

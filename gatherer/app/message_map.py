@@ -2,14 +2,14 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from datetime import UTC, timedelta
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from itertools import count
 from pathlib import Path
 from typing import Final
-from zoneinfo import ZoneInfo
 
 from gatherer.app.resources import open_target
+from gatherer.app.text_options import delimiter, time_zone
 from gatherer.config import Configuration
 from gatherer.model import timestamps
 from gatherer.model.errors import ConfigurationError
@@ -53,7 +53,8 @@ def import_map(
 
     """
     _check_encoding(options.encoding)
-    zone = UTC if options.time_zone is None else _zone(options.time_zone)
+    options = replace(options, delimiter=delimiter(options.delimiter))
+    zone = time_zone(options.time_zone or "UTC")
     query = options.query
     if options.file is not None:
         # Read the whole file before a row is imported, so that a wrong encoding imports nothing.
@@ -68,7 +69,7 @@ def import_map(
         if header is None:
             return ImportResult()
         if isinstance(header[1], ValueError):
-            raise ConfigurationError(f"the header {header[1]}")
+            raise ConfigurationError(f"the header is {header[1]}")
         reader = RowReader(
             header[1],
             columns=options.columns,
@@ -81,7 +82,7 @@ def import_map(
                 f"columns that message_map does not have, and that are ignored: {', '.join(reader.ignored)}"
             )
         return import_rows(
-            target, reader, rows, report=lambda number, reason: report(f"{unit} {number} {reason}")
+            target, reader, rows, report=lambda number, reason: report(f"{unit} {number}: {reason}")
         )
 
 
@@ -126,12 +127,3 @@ def _check_encoding(name: str) -> None:
         "".encode(name)
     except LookupError:
         raise ConfigurationError(f"there is no encoding {name!r} of text") from None
-
-
-def _zone(name: str) -> ZoneInfo:
-    try:
-        return ZoneInfo(name)
-    except (LookupError, ValueError, OSError):
-        raise ConfigurationError(
-            f"there is no time zone {name!r}; write an IANA name such as Europe/London"
-        ) from None

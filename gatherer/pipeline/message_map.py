@@ -52,7 +52,7 @@ def csv_rows(stream: TextIO, delimiter: str | None) -> Iterator[SourceRow]:
         except StopIteration:
             return
         except csv.Error as error:
-            yield reader.line_num, ValueError(f"is not valid CSV: {error}")
+            yield reader.line_num, ValueError(f"not valid CSV: {error}")
             continue
         if values:
             yield reader.line_num, values
@@ -127,7 +127,7 @@ class RowReader:
 
         """
         if len(values) != self._width:
-            raise ValueError(f"has {len(values)} fields, and the header {self._width}")
+            raise ValueError(f"{len(values)} fields, and the header has {self._width}")
         found = {name: values[position] for name, position in self._positions.items()}
         sent_at = self._time(found.pop("sent_at", None))
         texts = {name: _text(name, value) for name, value in found.items()}
@@ -141,7 +141,7 @@ class RowReader:
             raise ValueError("campaign is empty")
         row = MapRow(campaign, sent_at=sent_at, **texts)
         if not row.is_bound and (row.phone is None or row.sent_at is None):
-            raise ValueError("has neither message_id nor client_reference, and then needs phone and sent_at")
+            raise ValueError("no message_id and no client_reference: then phone and sent_at are needed")
         return row
 
     def _time(self, value: object) -> str | None:

@@ -74,7 +74,7 @@ def test_a_given_delimiter_is_used(folder: Path) -> None:
     assert imported(folder, "sent.csv", "--delimiter", "~")["inserted"] == 1
     assert rows(folder, "campaign, message_id") == [("a,b;c", "m-1")]
     write(folder, "campaign\tmessage_id\nb\tm-2\n")
-    assert imported(folder, "sent.csv", "--delimiter", r"\t")["inserted"] == 1
+    assert imported(folder, "sent.csv", "--delimiter", "tab")["inserted"] == 1
 
 
 def test_another_encoding_is_an_error_before_anything_is_imported(folder: Path) -> None:
@@ -96,15 +96,15 @@ def test_wrong_rows_are_named_by_their_line_and_all_others_imported(folder: Path
     wrong = {
         4: (
             ",Autumn,+447700900001,",
-            "has neither message_id nor client_reference, and then needs phone and sent_at",
+            "no message_id and no client_reference: then phone and sent_at are needed",
         ),
         5: ("m-3,,,", "campaign is empty"),
         6: ("m-4,Autumn,0770 0900,", "phone is not an international number"),
-        7: ("m-5,Autumn", "has 2 fields, and the header 4"),
+        7: ("m-5,Autumn", "2 fields, and the header has 4"),
         8: ("m-6,Autumn,,tomorrow", "sent_at is not a time in the form ISO 8601, as in 2026-11-20 18:30:00"),
         9: ("m-7,Autumn,,1999-01-01", "sent_at is outside of 2009 to 2099"),
         10: (f"m-8,{long},,", "campaign is longer than 255 characters"),
-        11: ('"m-9"x,Autumn,,', "is not valid CSV: ',' expected after '\"'"),
+        11: ('"m-9"x,Autumn,,', "not valid CSV: ',' expected after '\"'"),
     }
     lines = [text for text, _ in wrong.values()]
     write(
@@ -117,7 +117,7 @@ def test_wrong_rows_are_named_by_their_line_and_all_others_imported(folder: Path
     result = call(folder, "map", "import", "sent.csv")
     assert result.returncode == 1
     assert result.stderr.decode().splitlines() == [
-        f"line {line} {reason}" for line, (_, reason) in wrong.items()
+        f"line {line}: {reason}" for line, (_, reason) in wrong.items()
     ]
     assert b"0770" not in result.stderr, "no numbers of people in a log"
     assert "11 rows: 3 new, 0 changed, 0 unchanged, 8 left out" in result.stdout.decode()
@@ -181,7 +181,7 @@ def test_a_query_fills_the_map_from_tables_of_the_same_database(folder: Path) ->
         connection.execute("UPDATE delivery SET mobile = 7 WHERE wamid = 'm-1'")
     result = call(folder, "map", "import", "--query", query)
     assert result.returncode == 1
-    assert result.stderr == b"row 1 phone is not an international number\n"
+    assert result.stderr == b"row 1: phone is not an international number\n"
 
 
 @pytest.mark.parametrize(

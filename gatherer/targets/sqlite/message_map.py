@@ -68,7 +68,7 @@ def query_rows(path: Path, query: str) -> Iterator[Sequence[object]]:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
             cursor = connection.execute(query)
             if cursor.description is None:
-                raise ConfigurationError("the query is no SELECT")
+                raise ConfigurationError("the query is not a SELECT")
             yield [column[0] for column in cursor.description]
             yield from cursor
     except sqlite3.Error as error:
