@@ -10,6 +10,7 @@ from gatherer.config.base import is_loopback
 from gatherer.config.messages import key_path, with_home
 from gatherer.config.secret import secrets_in
 from gatherer.files import permissions
+from gatherer.model.errors import ConfigurationError
 from gatherer.providers import mapped_json
 from gatherer.server.http import certificate
 
@@ -44,6 +45,7 @@ def warnings(configuration: Configuration, path: Path) -> list[str]:
     lines += _about_server(configuration.server)
     if isinstance(configuration.target, SQLServerTarget):
         lines += _about_target(configuration.target)
+    lines += _about_steps(configuration)
     return lines + exposed_files(configuration, path)
 
 
@@ -79,6 +81,30 @@ def exposed_files(configuration: Configuration, path: Path) -> list[str]:
         *(problem for file in dict.fromkeys(public) for problem in permissions.problems(file, public=True)),
         *(problem for file in dict.fromkeys(private) for problem in permissions.problems(file)),
     ]
+
+
+def _about_steps(configuration: Configuration) -> Iterator[str]:
+    """Yield what will make the exports of `[[after_run]]` fail, each time."""
+    from gatherer.app.export import ExportOptions, check
+    from gatherer.app.output_path import dated_file
+
+    for step in configuration.after_run:
+        if step.export is None:
+            continue
+        values = step.export.model_dump()
+        try:
+            check(ExportOptions(kinds=tuple(values.pop("kind")), **values), configuration.target)
+            path = dated_file("output", step.export.output)
+        except ConfigurationError as error:
+            yield f"after_run {step.name}: {error}"
+            continue
+        if not path.parent.is_dir():
+            yield f"after_run {step.name}: there is no folder {path.parent}: create it, or correct the path"
+        if path == step.export.output:
+            yield (
+                f"after_run {step.name}: the name of the file has no time, as in %Y%m%d_%H%M%S: the export fails "
+                "as long as the last file is there"
+            )
 
 
 def _about_endpoint(endpoint: Endpoint) -> Iterator[str]:

@@ -61,11 +61,7 @@ def export(configuration: Configuration, options: ExportOptions, *, report: Call
 
     """
     settings = configuration.target
-    layout = _layout(options, settings)
-    if unknown := sorted(set(options.kinds) - set(Kind)):
-        raise ConfigurationError(f"there is no kind {unknown[0]!r}; there are: {', '.join(Kind)}")
-    if options.kinds and options.format == "opt-outs":
-        raise ConfigurationError("--kind cannot be combined with --format opt-outs, which has two kinds")
+    layout = check(options, settings)
     cursor = None if options.since_last is None else Cursor(settings.state_folder, options.since_last)
     path = None if options.output is None else dated_file("--output", options.output)
     if path is not None and cursor is not None and os.path.lexists(path):
@@ -131,13 +127,17 @@ def _check_endpoint(configuration: Configuration, target: Target, name: str) -> 
     )
 
 
-def _layout(options: ExportOptions, settings: config.Target) -> Layout:
+def check(options: ExportOptions, settings: config.Target) -> Layout:
     """Return the layout, with the defaults of the format for options that are not given.
 
     Raises:
-        ConfigurationError: the time zone, the date format or the delimiter is not valid.
+        ConfigurationError: an option is not valid, or two cannot be combined.
 
     """
+    if unknown := sorted(set(options.kinds) - set(Kind)):
+        raise ConfigurationError(f"there is no kind {unknown[0]!r}; there are: {', '.join(Kind)}")
+    if options.kinds and options.format == "opt-outs":
+        raise ConfigurationError("--kind cannot be combined with --format opt-outs, which has two kinds")
     is_ferg = options.format == "ferg"
     date_format = options.date_format or ("%d.%m.%Y %H:%M" if is_ferg else None)
     if date_format is not None and date_format != UNIX:

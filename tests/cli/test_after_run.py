@@ -268,6 +268,24 @@ def test_a_wrong_step_is_reported_with_its_key(tmp_path: Path, steps: str, probl
     assert problem in ended.stderr.decode()
 
 
+@pytest.mark.parametrize(
+    ("export", "problem"),
+    [
+        ("{ output = 'out/r.csv' }", "there is no folder"),
+        ("{ output = 'r.csv' }", "has no time, as in %Y%m%d_%H%M%S"),
+        ("{ output = 'r_%S.csv', time_zone = 'Berlin' }", "there is no time zone 'Berlin'"),
+        ("{ output = 'r_%S.csv', delimiter = ';;' }", "write one character"),
+        ("{ output = 'r_%S.txt', format = 'ferg', bom = true }", "cannot be combined with --format ferg"),
+        ("{ output = 'r_%S.csv', format = 'opt-outs', kind = ['read'] }", "cannot be combined"),
+    ],
+)
+def test_config_check_warns_of_an_export_that_will_fail(tmp_path: Path, export: str, problem: str) -> None:
+    with_steps(tmp_path, step("responses", export=export))
+    ended = call(tmp_path, "config", "check")
+    assert ended.returncode == 0, "on the machine that receives, the folder may be missing"
+    assert re.search(f"Warning: after_run responses: .*{re.escape(problem)}", ended.stderr.decode())
+
+
 @pytest.mark.sqlserver
 @needs_server
 def test_a_statement_runs_in_sql_server_and_its_error_fails_the_step(tmp_path: Path) -> None:
