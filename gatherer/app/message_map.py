@@ -1,8 +1,8 @@
 """`gatherer map`: fill the table `message_map` from a file or a query, and see what is missing in it."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import timedelta
 from itertools import count
 from pathlib import Path
@@ -13,28 +13,19 @@ from gatherer.app.text_options import delimiter, time_zone
 from gatherer.config import Configuration
 from gatherer.model import timestamps
 from gatherer.model.errors import ConfigurationError
-from gatherer.pipeline.message_map import ImportResult, RowReader, SourceRow, csv_rows, import_rows
+from gatherer.pipeline.message_map import (
+    UTF_8,
+    ImportOptions,
+    ImportResult,
+    RowReader,
+    SourceRow,
+    csv_rows,
+    import_rows,
+)
 from gatherer.targets.base import MapStatus, Target
 
 QUERY_SUFFIX: Final = ".sql"
-UTF_8: Final = "utf-8-sig"  # with or without a byte order mark
 RECEIPT_HOURS: Final = 24  # a message without any receipt for so long is one to look into
-
-
-@dataclass(frozen=True, kw_only=True)
-class ImportOptions:
-    """The options of `gatherer map import`. None: not given."""
-
-    file: Path | None = None  # CSV, or a query if its name ends in `.sql`
-    query: str | None = None
-    columns: Mapping[str, str] = field(
-        default_factory=dict
-    )  # of the map, by name, with the name in the source
-    campaign: str | None = None
-    delimiter: str | None = None
-    encoding: str = UTF_8
-    time_zone: str | None = None
-    date_format: str | None = None
 
 
 def import_map(
@@ -70,13 +61,7 @@ def import_map(
             return ImportResult()
         if isinstance(header[1], ValueError):
             raise ConfigurationError(f"the header is {header[1]}")
-        reader = RowReader(
-            header[1],
-            columns=options.columns,
-            campaign=options.campaign,
-            zone=zone,
-            date_format=options.date_format,
-        )
+        reader = RowReader(header[1], options, zone)
         if reader.ignored:
             report(
                 f"columns that message_map does not have, and that are ignored: {', '.join(reader.ignored)}"

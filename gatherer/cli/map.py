@@ -3,7 +3,7 @@
 import dataclasses
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -42,16 +42,13 @@ def command() -> None:
 @click.pass_obj
 def import_(
     config_path: Path | None,
+    /,
     *,
     file: Path | None,
     query: str | None,
     columns: tuple[str, ...],
-    campaign: str | None,
-    delimiter: str | None,
-    encoding: str,
-    time_zone: str | None,
-    date_format: str | None,
     as_json: bool,
+    **options: Any,
 ) -> None:
     """Fill message_map from FILE or from a query. Importing the same rows again changes nothing.
 
@@ -74,9 +71,10 @@ def import_(
     pairs = [pair.partition("=") for pair in columns]
     if not all(name and equals for _, equals, name in pairs):
         raise click.UsageError("--column must be COLUMN=NAME")
-    from gatherer.app.message_map import ImportOptions, import_map
+    from gatherer.app.message_map import import_map
     from gatherer.app.resources import TARGET, load
     from gatherer.cli.output import print_json
+    from gatherer.pipeline.message_map import ImportOptions
 
     lines = 0
 
@@ -86,17 +84,9 @@ def import_(
         if lines <= _SHOWN:
             click.echo(line, err=True)
 
-    options = ImportOptions(
-        file=file,
-        query=query,
-        columns={column: name for column, _, name in pairs},
-        campaign=campaign,
-        delimiter=delimiter,
-        encoding=encoding,
-        time_zone=time_zone,
-        date_format=date_format,
-    )
-    result = import_map(load(config_path, secrets=TARGET), options, report=report)
+    names = {column: name for column, _, name in pairs}
+    import_options = ImportOptions(file=file, query=query, columns=names, **options)
+    result = import_map(load(config_path, secrets=TARGET), import_options, report=report)
     if lines > _SHOWN:
         click.echo(f"and {lines - _SHOWN} more", err=True)
     if as_json:

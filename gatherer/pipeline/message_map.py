@@ -3,9 +3,10 @@
 import csv
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
 from itertools import islice
+from pathlib import Path
 from typing import Final, TextIO
 
 from gatherer.model import phones, timestamps
@@ -16,10 +17,25 @@ from gatherer.targets.base import Target
 
 ROWS: Final = 2000  # of one transaction
 DELIMITERS: Final = ",;\t|"
+UTF_8: Final = "utf-8-sig"  # with or without a byte order mark
 _EMPTY: Final = ("", "NULL")  # as the tools of SQL Server export NULL
 
 # The number of a row, as an editor or the query counts it, and its values, or why it has none.
 SourceRow = tuple[int, Sequence[object] | ValueError]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportOptions:
+    """The options of `gatherer map import`. None: not given."""
+
+    file: Path | None = None  # CSV, or a query if its name ends in `.sql`
+    query: str | None = None
+    columns: Mapping[str, str] = field(default_factory=dict)  # column of the map → name in the source
+    campaign: str | None = None  # of rows without one
+    delimiter: str | None = None
+    encoding: str = UTF_8
+    time_zone: str | None = None  # of times without one
+    date_format: str | None = None  # of sent_at, for strptime; None: ISO 8601
 
 
 @dataclass(kw_only=True)
@@ -61,35 +77,25 @@ def csv_rows(stream: TextIO, delimiter: str | None) -> Iterator[SourceRow]:
 class RowReader:
     """Makes a row of the map of the values below a header."""
 
-    def __init__(
-        self,
-        header: Sequence[object],
-        *,
-        columns: Mapping[str, str] | None = None,
-        campaign: str | None = None,
-        zone: tzinfo = UTC,
-        date_format: str | None = None,
-    ) -> None:
+    def __init__(self, header: Sequence[object], options: ImportOptions, zone: tzinfo = UTC) -> None:
         """Find the columns in `header`. Capitals, spaces and underscores in their names do not matter.
 
         Args:
             header: the names of the columns of the source.
-            columns: for columns of the map, the name in `header` if it is another one.
-            campaign: of rows that have none.
+            options: of the import.
             zone: of times without one.
-            date_format: of `sent_at`, for strptime; None: ISO 8601.
 
         Raises:
             ConfigurationError: a column is missing, or occurs twice; or `campaign` is too long.
 
         """
-        self._width, self._zone, self._date_format = len(header), zone, date_format
+        self._width, self._zone, self._date_format = len(header), zone, options.date_format
         try:
-            self._campaign = _text("campaign", campaign)
+            self._campaign = _text("campaign", options.campaign)
         except ValueError as error:
             raise ConfigurationError(f"--campaign: {error}") from None
         names = {_bare(name): name for name in MapRow._fields}
-        for column, name in (columns or {}).items():
+        for column, name in options.columns.items():
             if column not in MapRow._fields:
                 raise ConfigurationError(
                     f"message_map has no column {column!r}; it has: {_listed(MapRow._fields)}"
@@ -106,7 +112,7 @@ class RowReader:
                 raise ConfigurationError(f"the column {known} is there twice")
             else:
                 self._positions[known] = position
-        for column, name in (columns or {}).items():
+        for column, name in options.columns.items():
             if column not in self._positions:
                 raise ConfigurationError(f"there is no column {name!r}; there are: {_listed(header)}")
         if self._campaign is None and "campaign" not in self._positions:
