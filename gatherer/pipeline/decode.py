@@ -83,11 +83,14 @@ def decode_batch(
 
 
 def with_opt_outs(decoded: Decoded, keywords: frozenset[str]) -> Decoded:
-    """Return what is `decoded`, and after each reply that is one of the `keywords` the opt-out in it, with its paths."""
+    """Return what is `decoded`, and after each reply that is one of the `keywords` the opt-out in it, with its paths.
+
+    A reply that the person edited to a keyword is an opt-out as well.
+    """
     opted_out = {
         i: opt_out
         for i, fact in enumerate(decoded)
-        if type(fact) is Response and fact.kind is Kind.REPLIED
+        if type(fact) is Response and (fact.kind is Kind.REPLIED or fact.kind is Kind.EDITED)
         if (opt_out := opt_outs.opt_out(fact, keywords)) is not None
     }
     if not opted_out:

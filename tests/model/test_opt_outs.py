@@ -67,6 +67,14 @@ def test_a_tapped_button_is_an_opt_out_and_a_caption_is_not() -> None:
     assert kinds("", type="image", image={"id": "1", "caption": "STOP"}) == [Kind.REPLIED]
 
 
+def test_a_message_that_was_edited_to_a_keyword_is_an_opt_out() -> None:
+    def edit(body: str) -> dict[str, object]:
+        return {"original_message_id": "wamid.IN", "message": {"type": "text", "text": {"body": body}}}
+
+    assert kinds("", type="edit", edit=edit("Stop")) == [Kind.EDITED, Kind.OPTED_OUT]
+    assert kinds("", type="edit", edit=edit("Go on")) == [Kind.EDITED]
+
+
 def test_a_word_that_twilio_took_for_an_opt_out_is_one() -> None:
     body = b"MessageSid=SM1&SmsStatus=received&From=whatsapp%3A%2B447700900123&Body=Nein+danke&OptOutType="
     given = [
