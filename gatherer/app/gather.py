@@ -48,6 +48,7 @@ class GatherResult:
     outcome: Outcome = field(default_factory=Outcome)
     times_ahead: int = 0
     purged_unread: int = 0
+    missing: int = 0
     seconds: float = 0.0
     # What `keep_days` removed at the end of the run
     retention: RetentionResult = field(default_factory=RetentionResult)
@@ -61,6 +62,7 @@ class GatherResult:
             self.outcome.add(result.summary.outcome)
             self.times_ahead += result.summary.times_ahead
             self.purged_unread += result.summary.purged_unread
+            self.missing += result.summary.missing
             self.seconds += result.summary.seconds
 
     @property
@@ -71,9 +73,10 @@ class GatherResult:
 
     @property
     def exit_code(self) -> int:
-        """0, or the exit code of the inbox whose failure is most urgent; 1 if only a step failed."""
+        """0, or the exit code of the inbox whose failure is most urgent; 1 if all are gathered, but a step failed, or notifications are missing."""
         step_failed = any(step.exit_code for step in self.steps)
-        return worst_exit_code(result.exit_code for result in self.inboxes) or int(step_failed)
+        failed = step_failed or self.missing > 0
+        return worst_exit_code(result.exit_code for result in self.inboxes) or int(failed)
 
 
 def gather_inboxes(

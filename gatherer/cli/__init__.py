@@ -89,9 +89,9 @@ def gatherer(context: click.Context, config_path: Path | None, log_level: str, l
 
     \b
     Exit codes: 0 done; 1 only with --fail-on-rejected, after a failed step of
-    [[after_run]], or after Ctrl-C; 2 usage or configuration; 3 inbox or target
-    unusable, and trying again will not help; 75 try again later; 70 a defect of
-    gatherer.
+    [[after_run]], if an inbox has lost notifications, or after Ctrl-C; 2 usage
+    or configuration; 3 inbox or target unusable, and trying again will not
+    help; 75 try again later; 70 a defect of gatherer.
     """
     set_up(log_level, log_file)
     context.obj = config_path

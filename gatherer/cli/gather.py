@@ -52,6 +52,7 @@ def command(
 
     An inbox that fails does not stop the others. The exit code is then 3 if a failure needs the operator,
     else 75. It is 1 if only a step of [[after_run]] failed: the rows are stored, and the next run takes the step again.
+    It is 1 as well if everything else is stored, but an inbox has lost notifications.
 
     \b
     Examples: gatherer gather
@@ -134,6 +135,7 @@ def _figures(figures: "GatherResult | GatherSummary") -> dict[str, Any]:
         "position": figures.position,
         "times_ahead": figures.times_ahead,
         "purged_unread": figures.purged_unread,
+        "missing": figures.missing,
         "seconds": round(figures.seconds, 3),
     }
 
@@ -151,5 +153,11 @@ def _print(result: "GatherResult", *, dry_run: bool) -> None:
             f"{prefix}{verb} {inbox.summary.read} notifications in {inbox.summary.seconds:.1f} s, "
             f"up to {inbox.summary.position}, into {result.target}; {outcome_text(inbox.summary.outcome)}"
         )
+        if inbox.summary.purged_unread:
+            click.echo(f"{prefix}LOST: {inbox.summary.purged_unread} were purged before they were gathered")
+        if inbox.summary.missing:
+            click.echo(
+                f"{prefix}LOST: {inbox.summary.missing} are missing in the inbox; see `gatherer inbox check`"
+            )
     if removed := retention_text(result.retention, dry_run=dry_run):
         click.echo(removed)

@@ -38,6 +38,9 @@ class InboxStatus:
     last_id: int  # highest id ever assigned; 0 when there was none
     count: int
     bytes: int  # of the files
+    missing: (
+        int | None
+    )  # ids that it gave, did not purge, and does not hold; None: its ids have gaps by nature
 
 
 # A stored notification: time in ms since 1970, the rest as in Notification.
@@ -64,12 +67,18 @@ class Inbox(Protocol):
     """A log of notifications that can be read while it grows."""
 
     identity: str
+    has_contiguous_ids: (
+        bool  # ids ascend by one, so that an id that is missing is a notification that was lost
+    )
 
     def last_id(self) -> int:
         """Return the highest id ever assigned, 0 if there was none yet."""
 
     def first_id(self) -> int | None:
         """Return the id of the oldest notification that has not been purged; None when there is none."""
+
+    def purged_to(self) -> int:
+        """Return the highest id that was purged, 0 if there is none. Purging removes all lower ids as well."""
 
     def read(self, after: int, bounds: Bounds) -> list[Notification]:
         """Return the next notifications after id `after`, oldest first; an empty list at the end."""

@@ -22,6 +22,8 @@ T = TypeVar("T")
 class LocalInbox:
     """The inbox in a file on this machine."""
 
+    has_contiguous_ids = True
+
     def __init__(self, path: Path) -> None:
         """Open the inbox at `path` for reading.
 
@@ -55,6 +57,12 @@ class LocalInbox:
         query = "SELECT min(id) FROM notification"
         first: int | None = self.query(lambda connection: connection.execute(query).fetchone()[0])
         return first
+
+    def purged_to(self) -> int:
+        """Return the highest id that was purged, 0 if there is none."""
+        query = "SELECT purged_to FROM inbox"
+        purged_to: int = self.query(lambda connection: connection.execute(query).fetchone()[0])
+        return purged_to
 
     def get(self, id: int) -> Notification | None:  # noqa: A002
         """Return the notification `id`, or None if the inbox does not hold it."""
@@ -108,12 +116,20 @@ class LocalInbox:
 
     def status(self) -> InboxStatus:
         """Return what the inbox holds."""
-        query = "SELECT count(*), min(id) FROM notification"
-        count, first = self.query(lambda connection: connection.execute(query).fetchone())
+        query = (
+            "SELECT count(*), min(id), (SELECT purged_to FROM inbox), "
+            "coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'notification'), 0) FROM notification"
+        )
+        count, first, purged_to, last = self.query(lambda connection: connection.execute(query).fetchone())
         files = (self._file.with_name(self._file.name + suffix) for suffix in ("", "-wal"))
         size = sum(file.stat().st_size for file in files if file.exists())
         return InboxStatus(
-            identity=self.identity, first_id=first, last_id=self.last_id(), count=count, bytes=size
+            identity=self.identity,
+            first_id=first,
+            last_id=last,
+            count=count,
+            bytes=size,
+            missing=last - purged_to - count,
         )
 
     def close(self) -> None:

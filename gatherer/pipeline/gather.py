@@ -4,11 +4,12 @@ import dataclasses
 import gc
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
+from itertools import pairwise
 from typing import Final
 
 from gatherer import providers
@@ -24,6 +25,7 @@ from gatherer.targets.base import Batch, Outcome, Position, Run, Target
 log = logging.getLogger(__name__)
 
 BOUNDS: Final = Bounds()  # of a batch: it is one transaction, and is held in memory
+_LOGGED_RANGES: Final = 5  # of missing ids, in one line of the log
 
 
 @dataclass(kw_only=True)
@@ -37,6 +39,7 @@ class GatherSummary:
     position: int = 0  # the last notification that the target has taken in
     times_ahead: int = 0  # responses whose stated time is so far ahead of the receipt that it is not used
     purged_unread: int = 0  # notifications that the inbox purged before this target had read them
+    missing: int = 0  # notifications that the inbox lost: it does not hold them, and did not purge them
     seconds: float = 0.0
 
 
@@ -118,13 +121,13 @@ def _drain(
         _check_position(inbox, position, end)
         summary.position = position.notification_id
     acknowledge()  # also where nothing is new: a restored target must hold back the purging of what it lost
-    summary.purged_unread = _count_purged(inbox, summary.position)
-    total = min(end - summary.position - summary.purged_unread, limit or end)
     open_rejections = target.open_rejections()
-    while summary.position < end and summary.read < total:
-        bounds = Bounds(rows=min(BOUNDS.rows, total - summary.read), bytes=BOUNDS.bytes)
+    while (remaining := min(end - summary.position, end if limit is None else limit - summary.read)) > 0:
+        bounds = Bounds(rows=min(BOUNDS.rows, remaining), bytes=BOUNDS.bytes)
         notifications = inbox.read(summary.position, bounds)
         if not notifications:
+            # The position cannot pass a hole at the end of the inbox: each run reports it until a notification follows.
+            _count_holes(inbox, summary, [end + 1])
             break
         batch = make_batch(notifications, open_rejections)
         last = notifications[batch.read - 1]
@@ -134,9 +137,11 @@ def _drain(
         summary.times_ahead += batch.times_ahead
         open_rejections |= {rejection.body_key for rejection in batch.rejected}
         summary.read += batch.read
+        _count_holes(inbox, summary, [notification.id for notification in notifications[: batch.read]])
         summary.position = last.id
         acknowledge()
-        progress(summary.read, total)
+        rest = max(0, end - summary.position)
+        progress(summary.read, summary.read + rest if limit is None else min(summary.read + rest, limit))
 
 
 def _check_position(inbox: Inbox, position: Position, end: int) -> None:
@@ -163,20 +168,47 @@ def _check_position(inbox: Inbox, position: Position, end: int) -> None:
         )
 
 
-def _count_purged(inbox: Inbox, position: int) -> int:
-    """Return how many notifications after `position` the inbox has purged, and log a warning about them."""
-    first = inbox.first_id()
-    if first is None:
-        first = inbox.last_id() + 1
-    missing = max(0, first - position - 1)
-    if missing:
+def _count_holes(inbox: Inbox, summary: GatherSummary, ids: Sequence[int]) -> None:
+    """Count in `summary` the ids between its position and the last of `ids` that are not in `ids`, and log them.
+
+    The beginning of an inbox up to `purged_to` was purged. Any other missing id is a notification that was lost.
+    """
+    if not inbox.has_contiguous_ids or ids[-1] - summary.position == len(ids):
+        return
+    purged_to = inbox.purged_to()
+    purged, missing = [], []
+    for before, following in pairwise([summary.position, *ids]):
+        start = max(before, min(purged_to, following - 1))
+        purged += [(before + 1, start)] if start > before else []
+        missing += [(start + 1, following - 1)] if following > start + 1 else []
+    if purged:
+        count = _size(purged)
+        summary.purged_unread += count
         log.warning(
-            "%d notifications (%d to %d) were purged from the inbox before this target had read them",
-            missing,
-            position + 1,
-            first - 1,
+            "%d notifications (%s) were purged from the inbox before this target had read them",
+            count,
+            _text(purged),
         )
-    return missing
+    if missing:
+        count = _size(missing)
+        summary.missing += count
+        log.error(
+            "%d notifications (%s) are missing in the inbox, and gatherer did not purge them: "
+            "the file was changed or is damaged. `gatherer inbox check` examines it",
+            count,
+            _text(missing),
+        )
+
+
+def _size(ranges: Sequence[tuple[int, int]]) -> int:
+    """Return how many ids are in `ranges`, each from its first to its last id."""
+    return sum(last - first + 1 for first, last in ranges)
+
+
+def _text(ranges: Sequence[tuple[int, int]]) -> str:
+    """Return the first of `ranges` for the log."""
+    shown = ", ".join(f"{first} to {last}" for first, last in ranges[:_LOGGED_RANGES])
+    return f"{shown}, …" if len(ranges) > _LOGGED_RANGES else shown
 
 
 def _record_run(
@@ -196,6 +228,8 @@ def _record_run(
         exit_code=problem.exit_code if problem else 0,
         problem=str(problem) if problem else None,
         times_ahead=summary.times_ahead,
+        purged_unread=summary.purged_unread,
+        missing=summary.missing,
     )
     try:
         target.record_run(run)

@@ -87,6 +87,8 @@ class Run:
     times_ahead: int = (
         0  # responses of which the provider states a time so far ahead of the receipt that it is not used
     )
+    purged_unread: int = 0  # notifications that the inbox purged before this target had read them
+    missing: int = 0  # notifications that the inbox does not hold and did not purge
 
 
 @dataclass(frozen=True, kw_only=True)

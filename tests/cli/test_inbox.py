@@ -271,6 +271,25 @@ def test_the_purge_command_purges_as_serve_does(folder):
     assert json.loads(gathered.stdout)["purged_unread"] == 4
 
 
+def test_gather_fails_once_when_notifications_are_missing(folder):
+    with closing(sqlite3.connect(folder / "inbox.db")) as connection, connection:
+        connection.execute("DELETE FROM notification WHERE id IN (2, 3)")
+    result = call(folder, "gather")
+    assert result.returncode == 1
+    assert b"LOST: 2 are missing in the inbox" in result.stdout
+    assert (
+        b"2 notifications (2 to 3) are missing in the inbox, and gatherer did not purge them" in result.stderr
+    )
+    state = json.loads(run(folder, "status", "--json").stdout)
+    assert (state["inbox"]["missing"], state["last_run"]["missing"], state["last_run"]["exit_code"]) == (
+        2,
+        2,
+        0,
+    )
+    assert json.loads(run(folder, "gather", "--json").stdout)["missing"] == 0
+    assert json.loads(run(folder, "status", "--json").stdout)["inbox"]["missing"] == 2
+
+
 @pytest.mark.parametrize(
     ("damage", "gaps"),
     [

@@ -276,12 +276,109 @@ def test_run_reports_purged_notifications(tmp_path: Path, caplog: pytest.LogCapt
     inbox = tmp_path / "inbox.db"
     fill_inbox(inbox, CAMPAIGN)
     gather(tmp_path, limit=2)
-    with closing(sqlite3.connect(inbox)) as connection, connection:
-        connection.execute("DELETE FROM notification WHERE id <= 5")
+    delete(inbox, "id <= 5", purged_to=5)
     summary = gather(tmp_path)
-    assert summary.purged_unread == 3
+    assert (summary.purged_unread, summary.missing) == (3, 0)
     assert summary.read == len(CAMPAIGN) - 5
     assert "3 notifications (3 to 5) were purged" in caplog.text
+
+
+def delete(inbox: Path, condition: str, *, purged_to: int = 0) -> None:
+    """Delete notifications from the file `inbox`; with `purged_to`, as purging does."""
+    with closing(sqlite3.connect(inbox)) as connection, connection:
+        connection.execute(f"DELETE FROM notification WHERE {condition}")
+        connection.execute("UPDATE inbox SET purged_to = max(purged_to, ?)", (purged_to,))
+
+
+def recorded_holes(folder: Path) -> list[tuple[int, int]]:
+    with closing(sqlite3.connect(folder / "responses.db")) as connection:
+        return connection.execute("SELECT purged_unread, missing FROM gather_run ORDER BY id").fetchall()
+
+
+def test_notifications_that_are_purged_during_a_run_are_reported(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inbox, target = tmp_path / "inbox.db", tmp_path / "responses.db"
+    fill_inbox(inbox, (receipts(f"wamid.{i}") for i in range(100)))
+    monkeypatch.setattr("gatherer.pipeline.gather.BOUNDS", Bounds(rows=10))
+
+    def purge(done: int, _total: int) -> None:
+        if done == 20:
+            delete(inbox, "id <= 70", purged_to=70)
+
+    with closing(LocalInbox(inbox)) as source, closing(SQLiteTarget(target)) as destination:
+        summary = gather_inbox(source, destination, progress=purge)
+    assert (summary.read, summary.position, summary.purged_unread, summary.missing) == (50, 100, 50, 0)
+    assert "50 notifications (21 to 70) were purged" in caplog.text
+    assert gather(tmp_path).purged_unread == 0
+    assert recorded_holes(tmp_path) == [(50, 0), (0, 0)]
+
+
+def test_a_hole_in_an_inbox_is_reported_by_the_run_that_passes_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill_inbox(tmp_path / "inbox.db", (receipts(f"wamid.{i}") for i in range(100)))
+    delete(tmp_path / "inbox.db", "id BETWEEN 1 AND 7", purged_to=7)
+    delete(tmp_path / "inbox.db", "id BETWEEN 30 AND 50 OR id = 60")
+    for rows_per_batch in (1, 5, 29, 1000):  # the hole is between batches, and inside one
+        monkeypatch.setattr("gatherer.pipeline.gather.BOUNDS", Bounds(rows=rows_per_batch))
+        caplog.clear()
+        summary = gather(tmp_path)
+        assert (summary.read, summary.purged_unread, summary.missing) == (71, 7, 22)
+        assert "30 to 50" in caplog.text
+        assert (gather(tmp_path).missing, recorded_holes(tmp_path)) == (0, [(7, 22), (0, 0)])
+        (tmp_path / "responses.db").unlink()
+
+
+def test_a_hole_at_the_end_of_an_inbox_is_reported_until_a_notification_follows(tmp_path: Path) -> None:
+    inbox = tmp_path / "inbox.db"
+    fill_inbox(inbox, (receipts(f"wamid.{i}") for i in range(10)))
+    delete(inbox, "id > 6")
+    assert [(gather(tmp_path).missing, gather(tmp_path).missing)] == [(4, 4)]
+    fill_inbox(inbox, [receipts("wamid.A")])
+    summary = gather(tmp_path)
+    assert (summary.read, summary.position, summary.missing) == (1, 11, 4)
+    assert gather(tmp_path).missing == 0
+
+
+def test_an_inbox_whose_ids_have_gaps_by_nature_has_no_holes(tmp_path: Path) -> None:
+    fill_inbox(tmp_path / "inbox.db", (receipts(f"wamid.{i}") for i in range(10)))
+    delete(tmp_path / "inbox.db", "id BETWEEN 3 AND 5 OR id = 10")
+    with (
+        closing(LocalInbox(tmp_path / "inbox.db")) as inbox,
+        closing(SQLiteTarget(tmp_path / "responses.db")) as target,
+    ):
+        inbox.has_contiguous_ids = False  # as a partition of a log that is compacted
+        summary = gather_inbox(inbox, target)
+    assert (summary.read, summary.purged_unread, summary.missing) == (6, 0, 0)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    present=st.sets(st.integers(1, 12)),
+    purged_to=st.integers(0, 12),
+    rows_per_batch=st.integers(1, 13),
+    limit=st.integers(1, 13),
+)
+def test_every_id_is_read_or_reported(
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+    present: set[int],
+    purged_to: int,
+    rows_per_batch: int,
+    limit: int,
+) -> None:
+    """Any holes, in any batches and runs: each id above the purged ones is read once, or reported as missing."""
+    folder = tmp_path_factory.mktemp("holes")
+    fill_inbox(folder / "inbox.db", (receipts(f"wamid.{i}") for i in range(12)))
+    held = {number for number in present if number > purged_to} | {12}
+    delete(folder / "inbox.db", f"id NOT IN ({', '.join(map(str, held))})", purged_to=min(purged_to, 11))
+    monkeypatch.setattr("gatherer.pipeline.gather.BOUNDS", Bounds(rows=rows_per_batch))
+    while gather(folder, limit=limit).read:
+        pass
+    assert len(rows(folder / "responses.db")) == len(held)
+    purged, missing = (sum(counts) for counts in zip(*recorded_holes(folder), strict=True))
+    assert (purged, missing) == (min(purged_to, 11), 12 - min(purged_to, 11) - len(held))
 
 
 def test_gather_reads_while_a_server_writes_and_after_it_has_ended(tmp_path: Path) -> None:

@@ -68,7 +68,7 @@ PARAMETERS = {
     "find_response": [5],
     "horizon": [1],
     "insert_erasure": [9],
-    "insert_gather_run": [15],
+    "insert_gather_run": [17],
     "insert_rejected_notification": [1],
     "replace_ids": [1],
     "resolve_rejected": [3],

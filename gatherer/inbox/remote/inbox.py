@@ -59,6 +59,7 @@ class RemoteInbox:
             self.close()
             raise
         self.identity: str = about["inbox_id"]
+        self.has_contiguous_ids: bool = about["has_contiguous_ids"]
         self._end: int = about["last_id"]
 
     def last_id(self) -> int:
@@ -70,6 +71,11 @@ class RemoteInbox:
         """Return the id of the oldest notification that has not been purged; None when there is none."""
         first: int | None = self._about_same_inbox()["first_id"]
         return first
+
+    def purged_to(self) -> int:
+        """Return the highest id that was purged, 0 if there is none."""
+        purged_to: int = self._about_same_inbox()["purged_to"]
+        return purged_to
 
     def read(self, after: int, bounds: Bounds) -> list[Notification]:
         """Return the next notifications after id `after`, oldest first; an empty list at the end."""
@@ -153,6 +159,7 @@ class RemoteInbox:
             last_id=about["last_id"],
             count=about["count"],
             bytes=about["bytes"],
+            missing=about["missing"],
         )
 
     def close(self) -> None:
@@ -185,7 +192,12 @@ class RemoteInbox:
         content = self._client.with_retry(get)
         try:
             about: dict[str, Any] = json.loads(content)
-            if about["protocol"] == protocol.VERSION and isinstance(about["last_id"], int):
+            if (
+                about["protocol"] == protocol.VERSION
+                and isinstance(about["last_id"], int)
+                and isinstance(about["purged_to"], int)
+                and isinstance(about["has_contiguous_ids"], bool)
+            ):
                 str(about["inbox_id"]), about["first_id"]
                 return about
         except (ValueError, LookupError, TypeError):

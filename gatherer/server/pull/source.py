@@ -47,11 +47,17 @@ class Source:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="inbox-pull")
 
     async def about(self, *, statistics: bool) -> dict[str, Any]:
-        """Return the identity of the inbox and its first and last ids; with `statistics`, count and bytes, too."""
+        """Return the identity of the inbox and what its ids say; with `statistics`, count, bytes and missing, too."""
 
         def read() -> dict[str, Any]:
             inbox = self._current()
-            about = {"protocol": protocol.VERSION, "gatherer": __version__, "inbox_id": inbox.identity}
+            about = {
+                "protocol": protocol.VERSION,
+                "gatherer": __version__,
+                "inbox_id": inbox.identity,
+                "has_contiguous_ids": inbox.has_contiguous_ids,
+                "purged_to": inbox.purged_to(),
+            }
             if not statistics:
                 return about | {"first_id": inbox.first_id(), "last_id": inbox.last_id()}
             status = inbox.status()
@@ -60,6 +66,7 @@ class Source:
                 "last_id": status.last_id,
                 "count": status.count,
                 "bytes": status.bytes,
+                "missing": status.missing,
             }
 
         return await self._run(read)

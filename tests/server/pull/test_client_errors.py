@@ -16,7 +16,15 @@ from gatherer.model.retry import RetryPolicy
 
 URL = "https://web1.example.org:8443/gatherer"
 QUICK = RetryPolicy(attempts=3, first_wait_seconds=0.001, longest_wait_seconds=0.002)
-DESCRIPTION = {"protocol": 1, "gatherer": "1", "inbox_id": "abc", "first_id": 1, "last_id": 2}
+DESCRIPTION = {
+    "protocol": 1,
+    "gatherer": "1",
+    "inbox_id": "abc",
+    "has_contiguous_ids": True,
+    "purged_to": 0,
+    "first_id": 1,
+    "last_id": 2,
+}
 ROWS = [
     (1, 1_790_000_000_000, "a", "meta", b"one", None, None, None, None),
     (2, 1_790_000_000_000, "a", "meta", b"two", None, None, None, None),

@@ -3,6 +3,7 @@
 import http.client
 import json
 import os
+import sqlite3
 import ssl
 import threading
 from collections.abc import Iterator
@@ -20,6 +21,8 @@ from gatherer.inbox.remote import client
 from gatherer.model.errors import InboxError, TemporaryError
 from gatherer.model.notification import Notification
 from gatherer.model.timestamps import from_milliseconds
+from gatherer.pipeline.gather import gather_inbox
+from gatherer.targets.sqlite.target import SQLiteTarget
 from tests.factories import RECEIVED_AT, fill_inbox, inbox_files
 from tests.server.pull.pull_server import (
     TOKEN,
@@ -81,7 +84,10 @@ def test_a_remote_inbox_reads_as_the_local_one(pull_server: PullServer, bounds: 
             assert batch == beside.read(after, Bounds(rows=len(batch), bytes=2**30))
             after = batch[-1].id
         assert after == len(BODIES)
+        assert inbox.has_contiguous_ids
+        assert inbox.purged_to() == beside.purged_to() == 0
         there, here = inbox.status(), beside.status()
+        assert there.missing == here.missing == 0
         assert (there.identity, there.count, there.first_id, there.last_id) == (
             here.identity,
             here.count,
@@ -127,6 +133,21 @@ def test_a_remote_inbox_can_be_read_while_it_grows(tmp_path: Path) -> None:
         for number in range(5):
             assert pull_server.server.post(b"%d" % number, "/open").status == 200
             assert [n.body for n in inbox.read(number, Bounds())] == [b"%d" % number]
+
+
+def test_a_hole_is_reported_and_the_purged_beginning_is_not_one(tmp_path: Path) -> None:
+    fill_inbox(tmp_path / "inbox.db", [b"[]"] * 100)
+    with closing(sqlite3.connect(tmp_path / "inbox.db")) as connection, connection:
+        connection.execute("DELETE FROM notification WHERE id <= 10 OR id BETWEEN 40 AND 60")
+        connection.execute("UPDATE inbox SET purged_to = 10")
+    with (
+        run_pull_server(tmp_path) as pull_server,
+        closing(pull_server.open()) as inbox,
+        closing(SQLiteTarget(tmp_path / "responses.db")) as target,
+    ):
+        summary = gather_inbox(inbox, target)
+        assert (summary.read, summary.purged_unread, summary.missing) == (69, 10, 21)
+        assert inbox.status().missing == 21
 
 
 # --- network errors -----------------------------------------------------------------------------------

@@ -259,7 +259,9 @@ CREATE TABLE gather_run (
     problem     TEXT,
     step        TEXT,              -- NULL, or the step of [[after_run]] that this row is about
     last_line   TEXT,              -- of the output of the step
-    times_ahead INTEGER NOT NULL   -- responses whose stated time is so far ahead of the receipt that it is not used
+    times_ahead INTEGER NOT NULL,  -- responses whose stated time is so far ahead of the receipt that it is not used
+    purged_unread INTEGER NOT NULL,  -- notifications that the inbox purged before this target had read them
+    missing     INTEGER NOT NULL   -- notifications that the inbox does not hold and did not purge
 );
 
 -- Filled by the site: which campaign, communication and person a message belongs to. Rows may come

@@ -363,6 +363,8 @@ CREATE TABLE $(schema).gather_run (
     step        nvarchar(64) COLLATE Latin1_General_BIN2 NULL,  -- the name of the step; NULL: the run itself
     last_line   nvarchar(max) NULL,  -- of the output of the step
     times_ahead int NOT NULL,  -- responses whose stated time is so far ahead of the receipt that it is not used
+    purged_unread bigint NOT NULL,  -- notifications that the inbox purged before this target had read them
+    missing     bigint NOT NULL,  -- notifications that the inbox does not hold and did not purge
     CONSTRAINT gather_run_pk PRIMARY KEY CLUSTERED (id)
 );
 GO
