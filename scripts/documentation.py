@@ -59,8 +59,8 @@ HEADINGS: Final[dict[str, str]] = {
     "Admin": "[admin]",
 }
 TABLES_INTRODUCTION: Final = """\
-The tables in SQL Server. The SQLite target has the same tables and columns; there, times are text in UTC and keys are
-blobs. :doc:`../analyst` describes the views, :doc:`../dba` how the tables are written, locked and purged.
+The tables in SQL Server. The SQLite target has the same tables and columns, except that a table ``message_map_change`` takes
+the place of ``version`` in ``message_map``. There, times are text in UTC and keys are blobs. :doc:`../analyst` describes the views, :doc:`../dba` how the tables are written, locked and purged.
 
 *BIN2* is the collation ``Latin1_General_BIN2``, which compares byte by byte. Other text has the collation of the
 database. Times are UTC.

@@ -125,7 +125,7 @@ def rows(path: Path, table: str = "response", *, aside: Iterable[str] = ()) -> l
     """Return all rows of `table` in order of key, without surrogate ids, times of writing and the columns `aside`."""
     with closing(sqlite3.connect(path)) as connection:
         connection.row_factory = sqlite3.Row
-        excluded = {"id", "inserted_at", "changed_at", *aside}
+        excluded = {"id", "inserted_at", "changed_at", "commit_number", "told_commit_number", *aside}
         records = connection.execute(f"SELECT * FROM {table} ORDER BY key").fetchall()
         return [{name: row[name] for name in row.keys() if name not in excluded} for row in records]  # noqa: SIM118
 

@@ -4,7 +4,7 @@
 --     sqlcmd -b -I -v schema=gatherer -i grants.sql
 -- then put the user of the login into the role, with the name of your account:
 --     ALTER ROLE gatherer_writer ADD MEMBER [DOMAIN\svc-gatherer];
--- Members of gatherer_reader can read everything, for reports and exports.
+-- Members of gatherer_reader can read everything, for reports, and for exports without --since-last.
 
 IF DATABASE_PRINCIPAL_ID(N'gatherer_writer') IS NULL
     CREATE ROLE gatherer_writer;
@@ -28,6 +28,9 @@ GRANT SELECT, INSERT ON $(schema).gather_run TO gatherer_writer;
 GRANT SELECT, INSERT, UPDATE, DELETE ON $(schema).message_map TO gatherer_writer;
 GRANT SELECT, INSERT, UPDATE ON $(schema).tombstone TO gatherer_writer;
 GRANT SELECT, INSERT ON $(schema).erasure TO gatherer_writer;
+-- Every run counts its transactions. `gatherer export --since-last` and the steps of [[after_run]] move cursors.
+GRANT SELECT, UPDATE ON $(schema).commit_sequence TO gatherer_writer;
+GRANT SELECT, INSERT, UPDATE, DELETE ON $(schema).export_cursor TO gatherer_writer;
 GRANT SELECT, INSERT, DELETE ON $(schema).setting TO gatherer_writer;
 GRANT SELECT, INSERT, DELETE ON $(schema).time_zone_offset TO gatherer_writer;
 GRANT SELECT ON $(schema).schema_version TO gatherer_writer;

@@ -1,6 +1,6 @@
 """`[[after_run]]`: the steps of a run when rows are new. A step that fails changes no row, and is taken again.
 
-A step has a cursor, as an export does: up to which time of writing rows it has succeeded. So a run also takes the steps
+A step has a cursor, as an export does: up to which change of the target it has succeeded. So a run also takes the steps
 that an earlier run missed, because they failed or because the machine went down.
 """
 
@@ -18,7 +18,7 @@ from gatherer.config import AfterRun, Configuration, SQLServerTarget
 from gatherer.model import timestamps
 from gatherer.model.errors import GathererError
 from gatherer.pipeline.export import Cursor
-from gatherer.targets.base import Export, Run, Target
+from gatherer.targets.base import NO_END, ChangePoint, Export, Run, Target
 
 log = logging.getLogger(__name__)
 
@@ -29,22 +29,18 @@ _LONGEST_LINE: Final = 500  # characters
 
 
 def take_steps(configuration: Configuration, target: Target) -> list[Run]:
-    """Take each step of `[[after_run]]` that is due, log it, record it in `gather_run`, and return the rows there.
-
-    Raises:
-        GathererError: the target cannot be read. The next run takes the steps.
-
-    """
+    """Take each step of `[[after_run]]` that is due, log it, record it in `gather_run`, and return the rows there."""
     if not configuration.after_run:
         return []
-    horizon = target.horizon()
     runs: list[Run] = []
+    horizon = NO_END  # of the first step for all: a step may need what one before it does
     for step in configuration.after_run:
-        cursor = Cursor(configuration.target.state_folder, step.name, kind="after-run")
+        cursor = Cursor(target, step.name, kind="after-run")
         started_at = timestamps.now()
         try:
-            since = None if step.always else cursor.read() or timestamps.EARLIEST
-            changes = Export(view="changes", changed_from=since or horizon, changed_to=horizon)
+            changed_after, changed_to = cursor.read()
+            horizon = ChangePoint(*map(min, horizon, changed_to))
+            changes = Export(view="changes", changed_after=changed_after, changed_to=horizon)
             if not (step.always or list(target.export(changes))):
                 continue
             exit_code, output = _take(configuration, step)
@@ -63,7 +59,7 @@ def take_steps(configuration: Configuration, target: Target) -> list[Run]:
         log.log(level, "step %s: exit code %d: %s", step.name, exit_code, runs[-1].last_line or "no output")
         try:
             target.record_run(runs[-1])
-            # A step may need what one before it does: it is due again with the one that failed.
+            # For the same reason it is due again with the one that failed.
             if not any(run.exit_code for run in runs):
                 cursor.write(horizon)
         except GathererError as error:

@@ -22,11 +22,12 @@ from gatherer.pipeline.export import (
     ExportResult,
     Format,
     Layout,
+    check_cursor_name,
     file_exists_error,
     write_file,
     write_responses,
 )
-from gatherer.targets.base import Export, Target
+from gatherer.targets.base import BEGINNING, NO_END, Export, Target
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,20 +63,21 @@ def export(configuration: Configuration, options: ExportOptions, *, report: Call
     """
     settings = configuration.target
     layout = check(options, settings)
-    cursor = None if options.since_last is None else Cursor(settings.state_folder, options.since_last)
+    if options.since_last is not None:
+        check_cursor_name(options.since_last)
     path = None if options.output is None else dated_file("--output", options.output)
-    if path is not None and cursor is not None and os.path.lexists(path):
+    if path is not None and options.since_last is not None and os.path.lexists(path):
         raise file_exists_error(path)
     with open_target(configuration) as target:
         if options.endpoint is not None:
             _check_endpoint(configuration, target, options.endpoint)
-        # The horizon waits for transactions in progress. Without a cursor, the next export has their rows anyway.
-        horizon = target.horizon() if cursor else timestamps.LATEST
+        cursor = None if options.since_last is None else Cursor(target, options.since_last)
+        changed_after, changed_to = cursor.read() if cursor else (BEGINNING, NO_END)
         query = Export(
             since=options.since or timestamps.EARLIEST,
             until=options.until or timestamps.LATEST,
-            changed_from=(cursor and cursor.read()) or timestamps.EARLIEST,
-            changed_to=horizon,
+            changed_after=changed_after,
+            changed_to=changed_to,
             endpoint=options.endpoint,
             kinds=options.kinds,
             include_tests=options.include_tests,
@@ -84,8 +86,8 @@ def export(configuration: Configuration, options: ExportOptions, *, report: Call
             result = _write_to_stdout(target, query, layout)
         else:
             result = write_file(target, query, layout, path, replace=cursor is None)
-    if cursor is not None:
-        cursor.write(horizon)  # last, so that rows that could not be written are in the next export
+        if cursor is not None:
+            cursor.write(changed_to)  # last, so that rows that could not be written are in the next export
     report(f"{path}: {result}" if path is not None and result.rows else str(result))
 
 
@@ -96,7 +98,9 @@ def restart(configuration: Configuration, name: str, *, report: Callable[[str], 
         GathererError: there is no such cursor, or it cannot be reset.
 
     """
-    Cursor(configuration.target.state_folder, name).reset()
+    check_cursor_name(name)
+    with open_target(configuration) as target:
+        Cursor(target, name).reset()
     report(f"the cursor {name} is reset: the next export with --since-last {name} writes everything")
 
 

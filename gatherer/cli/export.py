@@ -89,7 +89,7 @@ def command(
         sources = [context.get_parameter_source(name) for name in context.params]
         if sources.count(click.core.ParameterSource.COMMANDLINE) > 1:
             raise click.UsageError("--restart cannot be combined with other options")
-        export.restart(load(context.obj, secrets=False), restart, report=report)
+        export.restart(load(context.obj, secrets=TARGET), restart, report=report)
         return
     export.export(
         load(context.obj, secrets=TARGET),

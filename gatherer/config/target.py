@@ -63,7 +63,7 @@ class SQLiteTarget(_Target):
 
     @property
     def state_folder(self) -> Path:
-        """The folder of files that outlive a run, such as the cursors of exports."""
+        """The folder of files that outlive a run, such as the one of tombstones."""
         return self.path.parent
 
 
@@ -107,7 +107,7 @@ class SQLServerTarget(_Target):
     lock_timeout_seconds: int = Field(30, ge=1, le=3600, strict=True)
     """The time to wait for another run, or for a report that holds a lock."""
     state: ResolvedPath = Field(Path("state"), validate_default=True)
-    """A folder of the account that gathers, for the lock of a run and the cursors of exports."""
+    """A folder of the account that gathers, for the lock of a run and the file of tombstones."""
 
     @field_validator("encrypt", mode="before")
     @classmethod
@@ -123,7 +123,7 @@ class SQLServerTarget(_Target):
 
     @property
     def state_folder(self) -> Path:
-        """The folder of files that outlive a run, such as the cursors of exports."""
+        """The folder of files that outlive a run, such as the one of tombstones."""
         return self.state
 
 

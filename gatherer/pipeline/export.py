@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import logging
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -13,9 +14,11 @@ from typing import Any, Final, Literal
 
 from gatherer.files.atomic import atomic_write
 from gatherer.model import timestamps
-from gatherer.model.errors import ConfigurationError, OutputError, TargetError, output_error
+from gatherer.model.errors import ConfigurationError, OutputError, output_error
 from gatherer.model.records import Kind
-from gatherer.targets.base import Export, Target
+from gatherer.targets.base import BEGINNING, ChangePoint, CursorKind, Export, Target
+
+log = logging.getLogger(__name__)
 
 Format = Literal["csv", "tsv", "ndjson", "ferg", "opt-outs"]
 View = Literal["response", "campaign", "opt_out"]
@@ -238,63 +241,70 @@ def _ferg_row(row: dict[str, Any], layout: Layout) -> list[Any]:
 
 
 class Cursor:
-    """The end of the last export with a name, kept in a file for the next one."""
+    """Up to where exports with one name have read. The target keeps it: a restored target has that of its own time.
 
-    def __init__(self, folder: Path, name: str, *, kind: str = "export") -> None:
-        """Use the cursor `name` of that kind in `folder`.
+    So the next export after a restore repeats what the last ones wrote since the copy, and leaves nothing out.
+    """
+
+    def __init__(self, target: Target, name: str, *, kind: CursorKind = "export") -> None:
+        """Use the cursor `name` of that kind in `target`."""
+        self._target = target
+        self._kind = kind
+        self._name = name
+
+    def read(self) -> tuple[ChangePoint, ChangePoint]:
+        """Return where the last export ended, and where the next one ends; the beginning before the first export.
+
+        A number beyond the last one of the target is of another sequence: a table was copied from another database.
+        The export begins at the beginning again, and repeats rows rather than leave any out.
 
         Raises:
-            ConfigurationError: `name` has characters that are not allowed.
+            GathererError: the target cannot be read.
 
         """
-        if not _CURSOR_NAME.fullmatch(name):
-            raise ConfigurationError(f"{name!r} is not a name: use up to 64 letters, digits, - and _")
-        self._path = folder / f"{kind}-{name}.json"
-
-    def read(self) -> datetime | None:
-        """Return the end of the last export, a time of writing rows; None before the first export.
-
-        Raises:
-            TargetError: the file cannot be read.
-
-        """
-        try:
-            return datetime.fromisoformat(json.loads(self._path.read_text(encoding="utf-8"))["changed_to"])
-        except FileNotFoundError:
-            return None
-        except (OSError, ValueError, LookupError, TypeError) as error:
-            raise TargetError(
-                f"{self._path} cannot be read ({error}): delete it to export everything again"
-            ) from None
+        stored = self._target.cursor(self._kind, self._name) or BEGINNING
+        horizon = self._target.horizon()  # last, because another export may move the cursor
+        point = ChangePoint(
+            *(number if number <= end else 0 for number, end in zip(stored, horizon, strict=True))
+        )
+        if point != stored:
+            log.warning(
+                "the cursor %s of %s is ahead of the target: everything is written again",
+                self._name,
+                self._target.name,
+            )
+        return point, horizon
 
     def reset(self) -> None:
         """Forget the end of the last export, so that the next one with this name writes everything.
 
         Raises:
             ConfigurationError: there is no such cursor.
-            TargetError: the file cannot be deleted.
+            GathererError: the target cannot be written.
 
         """
-        try:
-            self._path.unlink()
-        except FileNotFoundError:
+        if self._target.cursor(self._kind, self._name) is None:
             raise ConfigurationError(
-                f"there is no cursor at {self._path}: the next export with it writes everything"
-            ) from None
-        except OSError as error:
-            raise TargetError(f"{self._path} cannot be deleted: {error.strerror or error}") from None
+                f"there is no cursor {self._name} in {self._target.name}: the next export with it writes everything"
+            )
+        self._target.move_cursor(self._kind, self._name, None)
 
-    def write(self, moment: datetime) -> None:
-        """Store `moment` as the end of an export.
+    def write(self, point: ChangePoint) -> None:
+        """Store `point` as the end of an export.
 
         Raises:
-            OutputError: the file cannot be written.
-            TemporaryError: the disk is full.
+            GathererError: the target cannot be written.
 
         """
-        try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            with atomic_write(self._path) as draft:
-                draft.write(json.dumps({"changed_to": timestamps.iso(moment)}))
-        except OSError as error:
-            raise output_error(self._path, error) from None
+        self._target.move_cursor(self._kind, self._name, point)
+
+
+def check_cursor_name(name: str) -> None:
+    """Check the name of a cursor.
+
+    Raises:
+        ConfigurationError: `name` has characters that are not allowed.
+
+    """
+    if not _CURSOR_NAME.fullmatch(name):
+        raise ConfigurationError(f"{name!r} is not a name: use up to 64 letters, digits, - and _")

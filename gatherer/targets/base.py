@@ -4,7 +4,7 @@ import socket
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Final, Literal, NamedTuple, Protocol
 
 from gatherer import __version__
 from gatherer.model import timestamps
@@ -15,6 +15,7 @@ from gatherer.model.records import MessageIdPair, Record, Rejected
 
 # New values by table, id of the row, and column. None is NULL.
 Texts = Mapping[str, Mapping[int, Mapping[str, str | None]]]
+CursorKind = Literal["export", "after-run"]
 
 
 class Position(NamedTuple):
@@ -102,9 +103,24 @@ class TargetStatus:
     steps: list[Run]  # the last row of each step of `[[after_run]]`
 
 
+class ChangePoint(NamedTuple):
+    """A point in the sequence of changes: the last one of the tables of facts, and the last one of `message_map`.
+
+    In SQLite the same transactions count both. In SQL Server, where the site writes the map without our lock, the
+    server counts its changes.
+    """
+
+    commit_number: int
+    map_number: int
+
+
+BEGINNING: Final = ChangePoint(0, 0)
+NO_END: Final = ChangePoint(2**63 - 1, 2**63 - 1)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Export:
-    """Which responses to export. Each range includes its start and excludes its end."""
+    """Which responses to export."""
 
     # response: the table. campaign: with the columns of message_map. opt_out: the current state of each person.
     # window: how many responses were written. endpoint: one row if the endpoint has responses. changes: one row if
@@ -112,16 +128,11 @@ class Export:
     view: Literal["response", "campaign", "opt_out", "window", "endpoint", "changes", "shown"] = "response"
     since: datetime = timestamps.EARLIEST  # occurred at or after
     until: datetime = timestamps.LATEST  # occurred before
-    changed_from: datetime = timestamps.EARLIEST  # last written at or after
-    changed_to: datetime = timestamps.LATEST  # last written before
+    changed_after: ChangePoint = BEGINNING
+    changed_to: ChangePoint = NO_END  # included
     endpoint: str | None = None
     kinds: tuple[str, ...] = ()  # empty: all
     include_tests: bool = False  # otherwise test rows are left out
-
-    @property
-    def times(self) -> tuple[datetime, datetime, datetime, datetime]:
-        """The starts and ends of both ranges, in the order of the parameters of the SQL files."""
-        return self.since, self.until, self.changed_from, self.changed_to
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,8 +197,14 @@ class Target(Protocol):
     def status(self) -> TargetStatus:
         """Return the number of rows by table, the last run, and the last time of each step."""
 
-    def horizon(self) -> datetime:
-        """Return a time (aware UTC): no later transaction writes an earlier `changed_at`."""
+    def horizon(self) -> ChangePoint:
+        """Return the point up to which all changes are committed: every later one gets a higher number."""
+
+    def cursor(self, kind: CursorKind, name: str) -> ChangePoint | None:
+        """Return where the cursor is; None if there is no such cursor."""
+
+    def move_cursor(self, kind: CursorKind, name: str, point: ChangePoint | None) -> None:
+        """Store that the cursor is at `point`. None deletes it."""
 
     def export(self, selection: Export) -> Iterator[list[dict[str, Any]]]:
         """Yield the rows of `selection` in lists of at most 2 000, by column. Times are aware UTC."""

@@ -41,10 +41,13 @@ _ID: Final = Column(name="id", type="integer")  # counts up, so that new rows go
 # The column in which a target keeps the id that a notification told, where it has put WhatsApp's id in its place.
 ORIGINAL: Final = {"message_id": "original_message_id", "about_message_id": "original_about_id"}
 _INSERTED_AT: Final = Column(name="inserted_at", type="time")
-# The time of the last insert or update, for incremental readers.
 _CHANGED_AT: Final = Column(name="changed_at", type="time")
+# The number of the transaction of the last insert or update, for incremental readers.
+_COMMIT_NUMBER: Final = Column(name="commit_number", type="integer")
 # When the text of an answer was removed because it had become too old.
 _BLANKED_AT: Final = Column(name="blanked_at", type="time", nullable=True)
+# Its number before that, for readers to whom a row without its text is not a new one.
+_TOLD_COMMIT_NUMBER: Final = Column(name="told_commit_number", type="integer", nullable=True)
 # When a later success resolved the rejection.
 _RESOLVED_AT: Final = Column(name="resolved_at", type="time", nullable=True)
 
@@ -62,9 +65,11 @@ def columns(table: type[Record] | type[Rejected]) -> tuple[Column, ...]:
 @cache
 def tables() -> dict[str, tuple[Column, ...]]:
     """Return all columns of each table with facts by its name: the declared ones, and those that targets add."""
-    written = {record.table: (_ID, *columns(record), _INSERTED_AT, _CHANGED_AT) for record in TABLES}
+    written = {
+        record.table: (_ID, *columns(record), _INSERTED_AT, _CHANGED_AT, _COMMIT_NUMBER) for record in TABLES
+    }
     originals = (Column(name=name, type="text", width=450, nullable=True) for name in ORIGINAL.values())
-    written["response"] += (_BLANKED_AT, *originals)
+    written["response"] += (_BLANKED_AT, _TOLD_COMMIT_NUMBER, *originals)
     written[Rejected.table] = (_ID, *columns(Rejected), _INSERTED_AT, _RESOLVED_AT)
     return written
 

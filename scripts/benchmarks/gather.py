@@ -25,7 +25,7 @@ from gatherer.inbox.reader import LocalInbox
 from gatherer.model.records import Response
 from gatherer.pipeline.decode import decode_batch
 from gatherer.pipeline.gather import gather_inbox
-from gatherer.targets.sqlite.apply import as_row
+from gatherer.targets.sqlite.apply import Written, as_row
 from gatherer.targets.sqlite.schema import connect
 from gatherer.targets.sqlite.target import SQLiteTarget
 from gatherer.targets.sqlite.upsert import upsert
@@ -82,7 +82,7 @@ def run_floor(inbox_path: Path, target_path: Path) -> tuple[float, float]:
     with closing(LocalInbox(inbox_path)) as inbox, closing(connect(target_path)) as connection:
         while notifications := inbox.read(after, Bounds()):
             after = notifications[-1].id
-            rows = [as_row(record, "now") for record in decode_batch(notifications, frozenset()).records]
+            rows = [as_row(record, Written("now", 1)) for record in decode_batch(notifications, frozenset()).records]
             clock, cpu_clock = time.perf_counter(), time.process_time()
             for notification in notifications:
                 msgspec.json.decode(notification.body)

@@ -227,13 +227,6 @@ def test_a_row_of_the_map_is_something_new(tmp_path: Path) -> None:
     assert '"Sent"' in path.read_text(encoding="utf-8")
 
 
-def test_a_cursor_that_cannot_be_read_fails_its_step_alone(tmp_path: Path) -> None:
-    with_steps(tmp_path, step("first", command=python("")), step("second", command=python("")))
-    (tmp_path / "after-run-first.json").write_text("{", encoding="utf-8")
-    deliver(tmp_path, "wamid.A")
-    assert taken(tmp_path) == {"first": 3, "second": 0}
-
-
 def test_a_schedule_goes_on_after_a_step_that_failed(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import closing
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -16,18 +16,12 @@ import pytest
 
 from gatherer.files.atomic import atomic_write
 from gatherer.model import timestamps
-from gatherer.model.errors import ConfigurationError, TargetError, TemporaryError
-from gatherer.model.timestamps import EARLIEST, LATEST
+from gatherer.model.errors import ConfigurationError
 from gatherer.pipeline import export as exports
-from gatherer.targets import sql_datetime
-from gatherer.targets.base import Batch, Export
-from gatherer.targets.sqlite.target import SQLiteTarget
+from gatherer.targets.base import BEGINNING, NO_END, Batch, ChangePoint, Export
 from tests.factories import call, configure, envelope, fill_inbox, receipts, run, text, value
-from tests.targets.engines import DATABASES, ENGINES, Database, SQLiteDatabase
+from tests.targets.engines import DATABASES, ENGINES, Database
 from tests.targets.test_views import Facts, at, fact
-from tests.waiting import wait_for_later_time
-
-LONG_AGO = "2026-01-01 00:00:00.000"
 
 
 @pytest.fixture(params=ENGINES)
@@ -49,12 +43,6 @@ def exported(facts: Facts, selection: Export, **layout: Any) -> str:
 
 def result(facts: Facts, selection: Export, format: exports.Format = "ferg") -> exports.ExportResult:  # noqa: A002
     return exports.write_responses(facts.target, selection, exports.Layout(format=format), str)
-
-
-def horizon(facts: Facts) -> datetime:
-    """Return the horizon in the next millisecond: what is written in this one belongs to the next export."""
-    wait_for_later_time()
-    return facts.target.horizon()
 
 
 def ids(facts: Facts, **filters: Any) -> list[str]:
@@ -85,27 +73,27 @@ def test_rows_are_chosen_by_time_endpoint_and_kind(facts: Facts) -> None:
 def test_a_late_row_is_in_the_next_export(facts: Facts) -> None:
     """What occurred long ago and arrived now is new to a program that reads by the time of writing."""
     facts.tell(fact("sent", "w1", "12:00"))
-    first = horizon(facts)
+    first = facts.target.horizon()
     assert ids(facts, changed_to=first) == ["w1"]
     facts.tell(fact("sent", "w0", "08:00"), fact("sent", "w1", "12:00", client_reference="learned later"))
-    second = horizon(facts)
-    assert sorted(ids(facts, changed_from=first, changed_to=second)) == ["w0", "w1"]
-    assert ids(facts, changed_from=second) == []
+    second = facts.target.horizon()
+    assert sorted(ids(facts, changed_after=first, changed_to=second)) == ["w0", "w1"]
+    assert ids(facts, changed_after=second) == []
 
 
 def test_a_blanked_answer_is_exported_again_but_not_to_ferg(facts: Facts) -> None:
-    facts.map("spring", message_id="w1", communication_key="CK-1", urn="U1", inserted_at=LONG_AGO)
+    facts.map("spring", message_id="w1", communication_key="CK-1", urn="U1")
     facts.tell(fact("sent", "w1", "08:00"), fact("replied", "r1", about_message_id="w1", reply_text="yes"))
-    first = horizon(facts)
+    first = facts.target.horizon()
     assert facts.target.apply_retention(text_before=at("23:00"), rows_before=None).blanked == 1
-    second = horizon(facts)
-    since_last = Export(changed_from=first, changed_to=second)
+    second = facts.target.horizon()
+    since_last = Export(changed_after=first, changed_to=second)
     (row,) = exported(facts, since_last, format="ndjson").splitlines()
     assert (json.loads(row)["reply_text"], json.loads(row)["blanked_at"] is None) == (None, False)
     assert exported(facts, since_last, format="ferg").splitlines()[1:] == []
     assert len(exported(facts, Export(), format="ferg").splitlines()) == 3, "who reads everything reads it"
     facts.tell(fact("replied", "r1", about_message_id="w1", client_reference="learned later"))
-    assert len(exported(facts, Export(changed_from=second), format="ferg").splitlines()) == 2
+    assert len(exported(facts, Export(changed_after=second), format="ferg").splitlines()) == 2
 
 
 @pytest.mark.babelfish("leaves the escapes of JSON in texts from OPENJSON")
@@ -172,41 +160,25 @@ def test_a_row_for_ferg_is_one_line_with_any_content(facts: Facts) -> None:
 
 def test_a_row_mapped_later_is_in_the_next_ferg_export(facts: Facts) -> None:
     facts.tell(fact("sent", "w1"))
-    first = horizon(facts)
+    first = facts.target.horizon()
     assert result(facts, Export(changed_to=first)).rows == 0
     facts.map("spring", message_id="w1", communication_key="CK-1")
-    assert result(facts, Export(changed_from=first)).rows == 1
+    assert result(facts, Export(changed_after=first)).rows == 1
 
 
-def news(facts: Facts, first: datetime, second: datetime) -> list[str]:
-    """Return the message types that ferg gets of what was written between two times."""
-    selection = Export(changed_from=first, changed_to=second)
+def news(facts: Facts, first: ChangePoint, second: ChangePoint) -> list[str]:
+    """Return the message types that ferg gets of what was written between two points."""
+    selection = Export(changed_after=first, changed_to=second)
     text = exported(facts, selection, format="ferg").splitlines()[1:]
     return sorted(row[3] for row in csv.reader(text, delimiter="\t"))
 
 
-def test_a_row_of_the_map_that_is_committed_after_an_export_is_in_a_later_one(facts: Facts) -> None:
-    if isinstance(facts.database, SQLiteDatabase):
-        pytest.skip("a file has one writer at a time, and the horizon waits for it")
-    facts.tell(fact("sent", "w1"))
-    first = horizon(facts)
-    assert news(facts, EARLIEST, first) == []
-    facts.map("spring", message_id="w1", inserted_at=sql_datetime.text(first - timedelta(minutes=10)))
-    second = first + timedelta(minutes=3)
-    third = second + timedelta(minutes=3)
-    assert news(facts, first, second) == [], "it may have company that is not committed yet"
-    assert (news(facts, second, third), news(facts, third, LATEST)) == (["Sent"], [])
-
-
-def test_a_row_of_the_map_that_is_updated_is_news_if_it_says_so(facts: Facts) -> None:
-    facts.map("spring", message_id="w1", urn="U1", inserted_at=LONG_AGO).tell(fact("sent", "w1"))
-    first = horizon(facts)
-    assert news(facts, first, LATEST) == []
-    facts.database.query(
-        "UPDATE $(schema).message_map SET urn = 'U2', inserted_at = ? WHERE message_id = 'w1'",
-        sql_datetime.text(timestamps.now()),
-    )
-    assert news(facts, first, LATEST) == ["Sent"]
+def test_a_row_of_the_map_that_is_updated_is_news(facts: Facts) -> None:
+    facts.map("spring", message_id="w1", urn="U1").tell(fact("sent", "w1"))
+    first = facts.target.horizon()
+    assert news(facts, first, NO_END) == []
+    facts.database.query("UPDATE $(schema).message_map SET urn = 'U2' WHERE message_id = 'w1'")
+    assert news(facts, first, NO_END) == ["Sent"]
 
 
 LATER = {
@@ -252,25 +224,25 @@ LATER = {
 @pytest.mark.parametrize("name", LATER)
 def test_a_row_whose_campaign_another_row_tells_is_in_the_next_ferg_export(facts: Facts, name: str) -> None:
     mapped, before, after, (in_first, in_second) = LATER[name]
-    facts.map("spring", inserted_at=LONG_AGO, **mapped).tell(*before)
-    first = horizon(facts)
-    assert news(facts, EARLIEST, first) == in_first
+    facts.map("spring", **mapped).tell(*before)
+    first = facts.target.horizon()
+    assert news(facts, BEGINNING, first) == in_first
     facts.tell(*after)
-    second = horizon(facts)
+    second = facts.target.horizon()
     assert news(facts, first, second) == in_second
-    assert news(facts, second, LATEST) == []
+    assert news(facts, second, NO_END) == []
 
 
 @pytest.mark.parametrize("mapped", [{"client_reference": "REF-1"}, {"message_id": "w1"}])
 def test_a_further_receipt_repeats_no_row(facts: Facts, mapped: dict[str, str]) -> None:
-    facts.map("spring", inserted_at=LONG_AGO, **mapped)
+    facts.map("spring", **mapped)
     facts.tell(
         fact("sent", "w1", client_reference="REF-1"),
         fact("replied", "r1", about_message_id="w1", client_reference="REF-1"),
     )
-    first = horizon(facts)
+    first = facts.target.horizon()
     facts.tell(fact("read", "w1", client_reference="REF-1"))
-    assert news(facts, first, LATEST) == ["Read"]
+    assert news(facts, first, NO_END) == ["Read"]
 
 
 def test_a_large_export_streams(facts: Facts) -> None:
@@ -332,35 +304,6 @@ def test_a_cursor_does_not_pass_by_a_file_that_may_not_have_been_read(tmp_path: 
     assert call(tmp_path, "export", "--output", "r.csv").returncode == 0, (
         "without a cursor the file is written again"
     )
-
-
-def test_only_an_export_with_a_cursor_waits_for_a_writer(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    configure(tmp_path)
-    fill_inbox(tmp_path / "inbox.db", [receipts("wamid.A")])
-    call(tmp_path, "gather")
-
-    def locked(self: SQLiteTarget) -> datetime:
-        raise TemporaryError("locked")
-
-    monkeypatch.setattr(SQLiteTarget, "horizon", locked)
-    plain = call(tmp_path, "export")
-    assert (plain.returncode, plain.stdout.count(b"wamid.A")) == (0, 1), plain.stderr
-    assert call(tmp_path, "export", "--since-last", "x").returncode == 75
-
-
-def test_a_cursor_is_kept_in_a_file(tmp_path: Path) -> None:
-    cursor = exports.Cursor(tmp_path, "warehouse")
-    assert cursor.read() is None
-    moment = at("12:00").astimezone(UTC) + timedelta(milliseconds=7)
-    cursor.write(moment)
-    assert exports.Cursor(tmp_path, "warehouse").read() == moment
-    (tmp_path / "export-warehouse.json").write_text("{}", encoding="utf-8")
-    with pytest.raises(TargetError, match="delete it"):
-        cursor.read()
-    with pytest.raises(ConfigurationError, match="not a name"):
-        exports.Cursor(tmp_path, "../x")
 
 
 @pytest.mark.parametrize(
@@ -461,7 +404,7 @@ def test_a_reaction_that_was_taken_back_is_not_handed_to_ferg(facts: Facts) -> N
 
 
 def test_an_export_counts_what_it_holds_back(facts: Facts) -> None:
-    facts.map("spring", message_id="w1", inserted_at=LONG_AGO).tell(
+    facts.map("spring", message_id="w1").tell(
         fact("sent", "w1"),
         fact("reacted", "r1", emoji="", about_message_id="w1"),
         fact("sent", "elsewhere"),
@@ -480,8 +423,8 @@ def test_an_export_counts_what_it_holds_back(facts: Facts) -> None:
         "1 rows; held back: 1 test rows (--include-tests writes them)"
     )
     assert str(result(facts, Export(include_tests=True), "ndjson")) == "6 rows; held back: nothing"
-    later = horizon(facts)
-    assert str(result(facts, Export(changed_from=later))) == "0 rows; held back: nothing"
+    later = facts.target.horizon()
+    assert str(result(facts, Export(changed_after=later))) == "0 rows; held back: nothing"
 
 
 OPT_OUT = {"reply_type": "keyword"}
@@ -511,32 +454,32 @@ def test_an_opt_out_is_handed_on_without_a_campaign(facts: Facts) -> None:
 
 def test_only_the_current_state_of_an_opt_out_is_handed_on(facts: Facts) -> None:
     facts.tell(fact("opted_out", "r1", "12:00", **OPT_OUT))
-    first = horizon(facts)
+    first = facts.target.horizon()
     facts.tell(fact("opted_in", "r2", "12:05"), fact("opted_out", "r0", "11:00", **OPT_OUT))
     assert states(facts) == [("+15550001111", "", "0", "preference", "")]
-    second = horizon(facts)
-    assert len(states(facts, changed_from=first, changed_to=second)) == 1
-    assert states(facts, changed_from=second) == []
+    second = facts.target.horizon()
+    assert len(states(facts, changed_after=first, changed_to=second)) == 1
+    assert states(facts, changed_after=second) == []
     facts.tell(fact("opted_out", "r00", "10:00", **OPT_OUT))
-    assert states(facts, changed_from=second) == [], "an older opt-out that arrives later changes no state"
+    assert states(facts, changed_after=second) == [], "an older opt-out that arrives later changes no state"
     facts.tell(fact("opted_out", "r3", "12:10", **OPT_OUT))
-    assert states(facts, changed_from=second) == [("+15550001111", "", "1", "keyword", "")]
+    assert states(facts, changed_after=second) == [("+15550001111", "", "1", "keyword", "")]
 
 
 def test_an_opt_out_without_a_phone_is_handed_on_again_when_the_phone_is_known(facts: Facts) -> None:
     facts.tell(fact("opted_out", "r1", phone=None, user_id="US.1", **OPT_OUT))
-    first = horizon(facts)
+    first = facts.target.horizon()
     facts.tell(fact("read", "w1", user_id="US.2", phone="+15550003333"))
-    assert states(facts, changed_from=first) == []
+    assert states(facts, changed_after=first) == []
     facts.tell(fact("read", "w2", user_id="US.1"))
-    assert states(facts, changed_from=first) == [("+15550001111", "US.1", "1", "keyword", "")]
+    assert states(facts, changed_after=first) == [("+15550001111", "US.1", "1", "keyword", "")]
 
 
 def test_blanking_hands_no_opt_out_on_again(facts: Facts) -> None:
     facts.tell(fact("opted_out", "r1", reply_text="Stop.", **OPT_OUT))
-    first = horizon(facts)
+    first = facts.target.horizon()
     assert facts.target.apply_retention(text_before=at("23:00"), rows_before=None).blanked == 1
-    assert states(facts, changed_from=first) == []
+    assert states(facts, changed_after=first) == []
 
 
 def test_people_without_phone_and_user_id_do_not_hide_each_other(facts: Facts) -> None:

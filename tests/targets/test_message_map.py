@@ -30,16 +30,20 @@ PHONE = "+15550001111"
 def stored(database: Database) -> list[dict[str, Any]]:
     """Return the rows of the map in order of insertion, without id and time of insertion."""
     return [
-        {name: value for name, value in row.items() if name not in ("id", "inserted_at")}
+        {name: value for name, value in row.items() if name not in ("id", "inserted_at", "version")}
         for row in database.query("SELECT * FROM $(schema).message_map ORDER BY id")
     ]
 
 
-def times(database: Database) -> list[Any]:
-    return [
-        row["inserted_at"]
-        for row in database.query("SELECT inserted_at FROM $(schema).message_map ORDER BY id")
-    ]
+def versions(database: Database) -> list[Any]:
+    """Return the number of the last change of each row."""
+    if isinstance(database, SQLiteDatabase):
+        rows = database.query("SELECT commit_number AS number FROM message_map_change ORDER BY map_id")
+    else:
+        rows = database.query(
+            "SELECT CONVERT(bigint, version) AS number FROM $(schema).message_map ORDER BY id"
+        )
+    return [row["number"] for row in rows]
 
 
 ROWS = [
@@ -56,16 +60,16 @@ ROWS = [
 
 def test_the_same_rows_again_change_nothing(database: Database, target: Target) -> None:
     assert target.import_map(ROWS) == (len(ROWS), 0)
-    rows, written_at = stored(database), times(database)
+    rows, written_at = stored(database), versions(database)
     assert rows == [row._asdict() for row in ROWS]
     assert target.import_map(ROWS[::-1]) == (0, 0)
     assert target.import_map([]) == (0, 0)
-    assert (stored(database), times(database)) == (rows, written_at)
+    assert (stored(database), versions(database)) == (rows, written_at)
 
 
 def test_a_later_row_changes_what_it_has_and_leaves_the_rest(database: Database, target: Target) -> None:
     target.import_map(ROWS)
-    before = times(database)
+    before = versions(database)
     changes = [
         MapRow("autumn", message_id="wamid.1"),
         MapRow("Autumn", client_reference="ref-1", phone=PHONE, message_name="Voucher"),
@@ -76,7 +80,7 @@ def test_a_later_row_changes_what_it_has_and_leaves_the_rest(database: Database,
     assert rows[0] == ROWS[0]._replace(campaign="autumn")._asdict()
     assert rows[1] == ROWS[1]._replace(message_name="Voucher")._asdict()
     assert rows[7] == ROWS[7]._replace(campaign="Winter")._asdict()
-    after = times(database)
+    after = versions(database)
     assert [i for i in range(len(rows)) if before[i] != after[i]] == [0, 1, 7], (
         "exports repeat their responses"
     )

@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -36,7 +36,7 @@ sqlite3.register_adapter(Kind, str.__str__)  # costs half as much as reading `va
 
 def apply(connection: sqlite3.Connection, batch: Batch) -> Outcome:
     """Upsert the records and rejections of `batch`, advance the position, and return what that changed."""
-    now = writing_time(connection)
+    now = written_now(connection)
     outcome = Outcome(duplicates=batch.folded)
     by_table: dict[type[Record], list[Record]] = {}
     for record in batch.records:
@@ -47,37 +47,45 @@ def apply(connection: sqlite3.Connection, batch: Batch) -> Outcome:
         _upsert(connection, MessageIdPair, batch.pairs, now, Outcome())
     if connection.execute("SELECT EXISTS (SELECT 1 FROM message_id_pair)").fetchone()[0]:
         _for_ids(connection, "replace_ids", now)
-    _reject(connection, batch.rejected, now, outcome)
+    _reject(connection, batch.rejected, now.at, outcome)
     if batch.decoded_bodies:
-        _resolve(connection, batch, now, outcome)
+        _resolve(connection, batch, now.at, outcome)
     if batch.position is not None:
-        connection.execute(sql("advance_position"), (*batch.position, now))
+        connection.execute(sql("advance_position"), (*batch.position, now.at))
     return outcome
 
 
-def writing_time(connection: sqlite3.Connection) -> str:
-    """Return the time of writing of the open transaction.
+class Written(NamedTuple):
+    """What a transaction notes in the rows that it writes: the time, and its number."""
 
-    It is never earlier than the last one, even if the clock went back: an incremental reader of changed_at would miss
-    rows.
-    """
-    (latest,) = connection.execute("SELECT max(changed_at) FROM response").fetchone()
-    return max(sql_datetime.text(timestamps.now()), latest or "")
+    at: str
+    number: int
+
+
+def written_now(connection: sqlite3.Connection) -> Written:
+    """Return the present time, and the number of the open transaction."""
+    (number,) = connection.execute("SELECT number FROM commit_sequence").fetchone()
+    return Written(sql_datetime.text(timestamps.now()), number)
 
 
 def restore_ids(connection: sqlite3.Connection) -> None:
     """Give the rows that had an id of a pair that was removed the id that they have without it."""
-    _for_ids(connection, "restore_ids", writing_time(connection))
+    _for_ids(connection, "restore_ids", written_now(connection))
 
 
-def _for_ids(connection: sqlite3.Connection, name: str, now: str) -> None:
+def _for_ids(connection: sqlite3.Connection, name: str, now: Written) -> None:
     """Execute `sql/<name>.sql` for each column with the id of a message that a pair may replace."""
     for column, original in ORIGINAL.items():
-        connection.execute(render(sql(name), {"column": column, "original": original}), {"now": now})
+        statement = render(sql(name), {"column": column, "original": original})
+        connection.execute(statement, {"now": now.at, "number": now.number})
 
 
 def _upsert(
-    connection: sqlite3.Connection, table: type[Record], records: Sequence[Record], now: str, outcome: Outcome
+    connection: sqlite3.Connection,
+    table: type[Record],
+    records: Sequence[Record],
+    now: Written,
+    outcome: Outcome,
 ) -> None:
     """Upsert `records` into `table`, and count in `outcome` what that changed."""
     before = _highest_id(connection, table.table)
@@ -159,10 +167,10 @@ def _highest_id(connection: sqlite3.Connection, table: str) -> int:
     return connection.execute(f"SELECT coalesce(max(id), 0) FROM {table}").fetchone()[0]  # type: ignore[no-any-return]
 
 
-def as_row(record: Record, now: str) -> Row:
+def as_row(record: Record, now: Written) -> Row:
     """Return the columns of `record` in the order of its fields, as SQLite stores them, written at `now`."""
     row: Row = list(msgspec.structs.astuple(record))
     row[_RECEIVED_AT] = sql_datetime.text(record.received_at)
     row[_OCCURRED_AT] = sql_datetime.text(record.occurred_at)
-    row += (now, now)
+    row += (now.at, now.at, now.number)
     return row

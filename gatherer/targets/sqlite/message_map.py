@@ -7,7 +7,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from gatherer.model import timestamps
 from gatherer.model.errors import ConfigurationError
 from gatherer.model.message_map import MapRow
 from gatherer.targets import sql_datetime
@@ -37,11 +36,7 @@ def write(connection: sqlite3.Connection, rows: Sequence[MapRow]) -> tuple[int, 
             inserted += 1
         elif (merged := row.over(stored := MapRow(*found[1:]))) != stored:
             assignments = ", ".join(f"{name} = ?" for name in MapRow._fields)
-            now = sql_datetime.text(timestamps.now())
-            connection.execute(
-                f"UPDATE message_map SET {assignments}, inserted_at = ? WHERE id = ?",
-                (*merged, now, found[0]),
-            )
+            connection.execute(f"UPDATE message_map SET {assignments} WHERE id = ?", (*merged, found[0]))
             changed += 1
     return inserted, changed
 

@@ -14,7 +14,7 @@ from gatherer.model.person import Erasure, Person, Tombstone
 from gatherer.model.records import MessageIdPair
 from gatherer.targets import person_query, sql_datetime
 from gatherer.targets.base import Texts
-from gatherer.targets.sqlite.apply import restore_ids
+from gatherer.targets.sqlite.apply import restore_ids, written_now
 from gatherer.targets.sqlite.schema import sql
 
 log = logging.getLogger(__name__)
@@ -98,12 +98,13 @@ def delete_rows(
 
 def update_texts(connection: sqlite3.Connection, texts: Texts) -> None:
     """Set the columns of `texts` to their new values."""
-    now = sql_datetime.text(timestamps.now())
+    now = written_now(connection)
     for table, rows in texts.items():
         for row_id, columns in rows.items():
             changes = ", ".join(f"{name} = ?" for name in columns)
             connection.execute(
-                f"UPDATE {table} SET {changes}, changed_at = ? WHERE id = ?", [*columns.values(), now, row_id]
+                f"UPDATE {table} SET {changes}, changed_at = ?, commit_number = ? WHERE id = ?",
+                [*columns.values(), *now, row_id],
             )
 
 

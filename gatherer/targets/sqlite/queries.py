@@ -6,9 +6,10 @@ import sqlite3
 from collections.abc import Iterator
 from typing import Any, Final
 
+from gatherer.model import timestamps
 from gatherer.model.records import TABLES, Rejected
 from gatherer.targets import sql_datetime
-from gatherer.targets.base import Export, Run, TargetStatus
+from gatherer.targets.base import ChangePoint, CursorKind, Export, Run, TargetStatus
 from gatherer.targets.sqlite.schema import sql
 
 EXPORTED_ROWS: Final = 2000
@@ -44,13 +45,34 @@ def _run(row: tuple[Any, ...]) -> Run:
     return Run(**values)
 
 
+def cursor(connection: sqlite3.Connection, kind: CursorKind, name: str) -> ChangePoint | None:
+    """Return where the cursor is; None if there is no such cursor."""
+    query = "SELECT commit_number, map_number FROM export_cursor WHERE kind = ? AND name = ?"
+    row = connection.execute(query, (kind, name)).fetchone()
+    return ChangePoint(*row) if row else None
+
+
+def move_cursor(
+    connection: sqlite3.Connection, kind: CursorKind, name: str, point: ChangePoint | None
+) -> None:
+    """Store in the open transaction that the cursor is at `point`. None deletes it."""
+    connection.execute("DELETE FROM export_cursor WHERE kind = ? AND name = ?", (kind, name))
+    if point is not None:
+        connection.execute(
+            "INSERT INTO export_cursor (kind, name, commit_number, map_number, moved_at) VALUES (?, ?, ?, ?, ?)",
+            (kind, name, *point, sql_datetime.text(timestamps.now())),
+        )
+
+
 def export(connection: sqlite3.Connection, selection: Export) -> Iterator[list[dict[str, Any]]]:
     """Yield the responses of `selection` in lists of at most 2 000 rows, by column; times are aware UTC."""
-    names = ("since", "until", "changed_from", "changed_to")
-    values: dict[str, object] = {
-        name: sql_datetime.text(moment) for name, moment in zip(names, selection.times, strict=True)
-    }
-    values |= {
+    values = {
+        "since": sql_datetime.text(selection.since),
+        "until": sql_datetime.text(selection.until),
+        "commit_after": selection.changed_after.commit_number,
+        "commit_to": selection.changed_to.commit_number,
+        "map_after": selection.changed_after.map_number,
+        "map_to": selection.changed_to.map_number,
         "endpoint": selection.endpoint or "",
         "kinds": json.dumps(selection.kinds),
         "include_tests": selection.include_tests,

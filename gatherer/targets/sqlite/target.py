@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from gatherer.files.migrations import IncompatibleFileError
-from gatherer.model import time_zones, timestamps
+from gatherer.model import time_zones
 from gatherer.model.errors import TargetError, TemporaryError
 from gatherer.model.message_map import MapRow
 from gatherer.model.notification import Notification
@@ -17,6 +17,8 @@ from gatherer.model.person import Erasure, Person, Tombstone
 from gatherer.targets import person_query, sql_datetime
 from gatherer.targets.base import (
     Batch,
+    ChangePoint,
+    CursorKind,
     Export,
     MapStatus,
     Outcome,
@@ -143,10 +145,21 @@ class SQLiteTarget:
         with self._translate_errors():
             return queries.status(self._connection)
 
-    def horizon(self) -> datetime:
-        """Return a time (aware UTC): no later transaction writes an earlier `changed_at`."""
-        with self._transaction():  # waits until no other process writes
-            return timestamps.now()
+    def horizon(self) -> ChangePoint:
+        """Return the point up to which all changes are committed: every later one gets a higher number."""
+        with self._translate_errors():
+            (number,) = self._connection.execute("SELECT number FROM commit_sequence").fetchone()
+        return ChangePoint(number, number)
+
+    def cursor(self, kind: CursorKind, name: str) -> ChangePoint | None:
+        """Return where the cursor is; None if there is no such cursor."""
+        with self._translate_errors():
+            return queries.cursor(self._connection, kind, name)
+
+    def move_cursor(self, kind: CursorKind, name: str, point: ChangePoint | None) -> None:
+        """Store that the cursor is at `point`. None deletes it."""
+        with self._transaction():
+            queries.move_cursor(self._connection, kind, name, point)
 
     def export(self, selection: Export) -> Iterator[list[dict[str, Any]]]:
         """Yield the responses of `selection` in lists of at most 2 000 rows."""
@@ -256,6 +269,8 @@ class SQLiteTarget:
         with self._translate_errors():
             self._connection.execute("BEGIN IMMEDIATE")
             try:
+                # All rows that the transaction writes get this number.
+                self._connection.execute("UPDATE commit_sequence SET number = number + 1")
                 yield
                 self._connection.execute("ROLLBACK" if self._dry_run else "COMMIT")
             except BaseException:

@@ -13,7 +13,7 @@ from gatherer.targets.columns import ORIGINAL, Column, columns
 from gatherer.targets.sql_template import any_of, lines, render, wrapped
 from gatherer.targets.sqlite.schema import sql
 
-WRITTEN_AT: Final = ("inserted_at", "changed_at")
+WRITTEN: Final = ("inserted_at", "changed_at", "commit_number")
 
 
 @cache
@@ -36,12 +36,12 @@ def upsert(table: type[Record], left_out: frozenset[str] = frozenset()) -> str:
         f"{column.name} = {_filled(column, table, blankable=column.name in blankable)}" for column in alone
     ]
     if table is Response:
-        assignments += [f"{name} = NULL" for name in ORIGINAL.values()]
+        assignments += [f"{name} = NULL" for name in ("told_commit_number", *ORIGINAL.values())]
     receipt = [by_name[name] for name in RECEIPT]
     changes = [_wins(group) for group in groups if group != receipt]
     changes += [_changes(column, table, blankable=column.name in blankable) for column in alone]
     compared = [name for name in by_name if name != "key" and name not in RECEIPT]
-    written = [*by_name, *WRITTEN_AT]
+    written = [*by_name, *WRITTEN]
     values = {
         "table": table.table,
         "columns": wrapped(written),

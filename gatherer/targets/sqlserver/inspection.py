@@ -26,6 +26,8 @@ RIGHTS: Final[dict[str, tuple[str, ...]]] = {
     "message_map": ("SELECT", "INSERT", "UPDATE", "DELETE"),
     "tombstone": ("SELECT", "INSERT", "UPDATE"),
     "erasure": ("SELECT", "INSERT"),
+    "commit_sequence": ("SELECT", "UPDATE"),
+    "export_cursor": ("SELECT", "INSERT", "UPDATE", "DELETE"),
     "setting": ("SELECT", "INSERT", "DELETE"),
     "time_zone_offset": ("SELECT", "INSERT", "DELETE"),
     "schema_version": ("SELECT",),

@@ -92,7 +92,8 @@ def _update_texts(session: Session, schema: str, texts: Texts, now: datetime) ->
         for row_id, columns in rows.items():
             changes = ", ".join(f"{name} = ?" for name in columns)
             statement = (
-                f"SET NOCOUNT ON; UPDATE $(schema).{table} SET {changes}, changed_at = ? WHERE id = ?; "
+                f"SET NOCOUNT ON; UPDATE $(schema).{table} SET {changes}, changed_at = ?, "
+                "commit_number = (SELECT number FROM $(schema).commit_sequence) WHERE id = ?; "
                 "SELECT 0 AS staged, 0 AS written, @@TRANCOUNT AS transactions"
             )
             proven(session.run(placed(statement, schema), *columns.values(), changed_at, row_id), 0)

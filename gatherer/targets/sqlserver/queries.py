@@ -8,7 +8,7 @@ from typing import Any
 
 from gatherer.model.notification import Notification
 from gatherer.targets import sql_datetime
-from gatherer.targets.base import Export, Run, TargetStatus
+from gatherer.targets.base import ChangePoint, CursorKind, Export, Run, TargetStatus
 from gatherer.targets.sqlserver.schema import WITH_KEYS, batches, placed
 from gatherer.targets.sqlserver.session import Session
 from gatherer.targets.sqlserver.staging import to_json
@@ -70,6 +70,28 @@ def kept_notifications(session: Session, schema: str, *, resolved: bool) -> Iter
         after = rows[-1].body_key
 
 
+def horizon(session: Session, schema: str) -> ChangePoint:
+    """Return the point up to which all changes are committed: every later one gets a higher number."""
+    (query,) = batches("horizon", schema)
+    ((row,),) = session.run(query)
+    return ChangePoint(row.commit_number, row.map_number)
+
+
+def cursor(session: Session, schema: str, kind: CursorKind, name: str) -> ChangePoint | None:
+    """Return where the cursor is; None if there is no such cursor."""
+    query = "SELECT commit_number, map_number FROM $(schema).export_cursor WHERE kind = ? AND name = ?"
+    (rows,) = session.run(placed(query, schema), kind, name)
+    return ChangePoint(*rows[0]) if rows else None
+
+
+def move_cursor(
+    session: Session, schema: str, kind: CursorKind, name: str, point: ChangePoint | None
+) -> None:
+    """Store that the cursor is at `point`. None deletes it."""
+    (statement,) = batches("move_cursor", schema)
+    session.run(statement, kind, name, *(point or (-1, -1)))
+
+
 def export(session: Session, schema: str, selection: Export) -> Iterator[list[dict[str, Any]]]:
     """Yield the responses of `selection` in lists of at most 2 000 rows, by column; times are aware UTC.
 
@@ -78,9 +100,18 @@ def export(session: Session, schema: str, selection: Export) -> Iterator[list[di
 
     """
     (query,) = batches(f"export_{selection.view}", schema)
-    times = (sql_datetime.text(moment) for moment in selection.times)
-    kinds = to_json(list(selection.kinds))
-    for rows in session.stream(query, *times, selection.endpoint or "", kinds, selection.include_tests):
+    parameters = (
+        sql_datetime.text(selection.since),
+        sql_datetime.text(selection.until),
+        selection.changed_after.commit_number,
+        selection.changed_to.commit_number,
+        selection.changed_after.map_number,
+        selection.changed_to.map_number,
+        selection.endpoint or "",
+        to_json(list(selection.kinds)),
+        selection.include_tests,
+    )
+    for rows in session.stream(query, *parameters):
         yield [as_dictionary(row) for row in rows]
 
 

@@ -13,6 +13,8 @@ from gatherer.model.retry import RetryPolicy
 from gatherer.targets import person_query
 from gatherer.targets.base import (
     Batch,
+    ChangePoint,
+    CursorKind,
     Export,
     MapStatus,
     Outcome,
@@ -162,9 +164,17 @@ class SQLServerTarget:
         """Return the number of rows by table, and the last run."""
         return self._with_retry(lambda: queries.status(self.session, self._schema))
 
-    def horizon(self) -> datetime:
-        """Return a time (aware UTC): no later transaction writes an earlier `changed_at`."""
-        return self._with_retry(self._transactions.horizon)
+    def horizon(self) -> ChangePoint:
+        """Return the point up to which all changes are committed: every later one gets a higher number."""
+        return self._with_retry(lambda: queries.horizon(self.session, self._schema))
+
+    def cursor(self, kind: CursorKind, name: str) -> ChangePoint | None:
+        """Return where the cursor is; None if there is no such cursor."""
+        return self._with_retry(lambda: queries.cursor(self.session, self._schema, kind, name))
+
+    def move_cursor(self, kind: CursorKind, name: str, point: ChangePoint | None) -> None:
+        """Store that the cursor is at `point`. None deletes it."""
+        self._with_retry(lambda: queries.move_cursor(self.session, self._schema, kind, name, point))
 
     def export(self, selection: Export) -> Iterator[list[dict[str, Any]]]:
         """Yield the responses of `selection` in lists of at most 2 000 rows."""

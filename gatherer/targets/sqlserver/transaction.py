@@ -46,7 +46,13 @@ class Transactions:
         """
         _, begin = batches("begin", self.schema)
         milliseconds = str(self.lock_timeout_milliseconds)
-        yield self._time_under_lock(begin.replace("$(milliseconds)", milliseconds))
+        ((row,),) = self.session.run(begin.replace("$(milliseconds)", milliseconds))
+        if row.granted < 0:
+            raise SQLServerError(
+                "another gatherer is writing", category=Category.TRANSIENT, state="HYT00", number=1222
+            )
+        moment: datetime = row.moment
+        yield moment.replace(tzinfo=UTC)
         if self.dry_run or not commit:
             self.session.rollback()
         else:
@@ -70,23 +76,3 @@ class Transactions:
         """Return whether the transaction that writes the row of `proof` was committed."""
         results: list[list[Any]] = self.session.run(placed(proof.query, self.schema), *proof.parameters)
         return bool(results[0])
-
-    def horizon(self) -> datetime:
-        """Return a time (aware UTC): no later transaction writes an earlier `changed_at`.
-
-        Raises:
-            SQLServerError: another gatherer holds the lock for too long.
-
-        """
-        (horizon,) = batches("horizon", self.schema)
-        return self._time_under_lock(horizon, self.lock_timeout_milliseconds)
-
-    def _time_under_lock(self, statement: str, *parameters: object) -> datetime:
-        """Return the server's time, which `statement` selects after it has taken the application lock."""
-        ((row,),) = self.session.run(statement, *parameters)
-        if row.granted < 0:
-            raise SQLServerError(
-                "another gatherer is writing", category=Category.TRANSIENT, state="HYT00", number=1222
-            )
-        moment: datetime = row.moment.replace(tzinfo=UTC)
-        return moment

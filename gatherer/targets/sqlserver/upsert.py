@@ -55,7 +55,11 @@ def rendered(template: str, table: type[Record] | type[Rejected]) -> str:
         "assignments": wrapped(
             [
                 *(f"{name} = s.{name}" for name in names if name != "[key]"),
-                *(f"{name} = NULL" for name in ORIGINAL.values() if table is Response),
+                *(
+                    f"{name} = NULL"
+                    for name in ("told_commit_number", *ORIGINAL.values())
+                    if table is Response
+                ),
             ]
         ),
     }

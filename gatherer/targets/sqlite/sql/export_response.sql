@@ -1,5 +1,5 @@
 -- Responses to export: occurred in one range, written in another, at one endpoint or all (''), of some kinds or
--- all ('[]'), with or without test rows. All ranges are half open.
+-- all ('[]'), with or without test rows. The range of times excludes its end, a range of numbers its start.
 SELECT
     provider, endpoint, occurred_at, received_at, changed_at, kind, message_id,
     coalesce(provider_message_id, (
@@ -12,8 +12,8 @@ SELECT
 FROM response AS r
 WHERE NOT EXISTS (SELECT 1 FROM response_duplicate AS d WHERE d.id = r.id)
     AND occurred_at >= :since AND occurred_at < :until
-    AND changed_at >= :changed_from AND changed_at < :changed_to
+    AND commit_number > :commit_after AND commit_number <= :commit_to
     AND (:include_tests = 1 OR is_test = 0)
     AND (:endpoint = '' OR endpoint = :endpoint)
     AND (:kinds = '[]' OR kind IN (SELECT value FROM json_each(:kinds)))
-ORDER BY changed_at, id
+ORDER BY commit_number, id

@@ -4,8 +4,8 @@ SELECT kind, is_test, count(*) AS responses
 FROM response AS r
 WHERE NOT EXISTS (SELECT 1 FROM response_duplicate AS d WHERE d.id = r.id)
     AND occurred_at >= :since AND occurred_at < :until
-    AND changed_at >= :changed_from AND changed_at < :changed_to
-    AND (blanked_at IS NULL OR blanked_at < changed_at OR inserted_at >= :changed_from)
+    AND commit_number > :commit_after
+    AND coalesce(told_commit_number, commit_number) > :commit_after AND coalesce(told_commit_number, commit_number) <= :commit_to
     AND (:endpoint = '' OR endpoint = :endpoint)
     AND (:kinds = '[]' OR kind IN (SELECT value FROM json_each(:kinds)))
 GROUP BY kind, is_test

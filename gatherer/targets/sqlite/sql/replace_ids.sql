@@ -7,17 +7,19 @@ UPDATE response SET
         WHERE p.provider_message_id = coalesce(response.$(original), response.$(column))
     ),
     $(original) = coalesce($(original), $(column)),
-    changed_at = :now
+    changed_at = :now,
+    commit_number = :number,
+    told_commit_number = NULL
 WHERE id IN (
     SELECT r.id FROM response AS r
-    WHERE r.changed_at = :now AND r.$(original) IS NULL
+    WHERE r.commit_number = :number AND r.$(original) IS NULL
         AND EXISTS (SELECT 1 FROM message_id_pair AS p WHERE p.provider_message_id = r.$(column))
     UNION
     SELECT r.id FROM message_id_pair AS p
     JOIN response AS r ON r.$(column) = p.provider_message_id
-    WHERE p.changed_at = :now AND r.$(original) IS NULL
+    WHERE p.commit_number = :number AND r.$(original) IS NULL
     UNION
     SELECT r.id FROM message_id_pair AS p
     JOIN response AS r ON r.$(original) = p.provider_message_id
-    WHERE p.changed_at = :now AND p.message_id < r.$(column)
+    WHERE p.commit_number = :number AND p.message_id < r.$(column)
 )

@@ -9,7 +9,9 @@ UPDATE response SET
         WHEN EXISTS (SELECT 1 FROM message_id_pair AS p WHERE p.provider_message_id = response.$(original))
         THEN $(original)
     END,
-    changed_at = :now
+    changed_at = :now,
+    commit_number = :number,
+    told_commit_number = NULL
 WHERE $(original) IS NOT NULL
     AND $(column) <> coalesce(
         (SELECT min(p.message_id) FROM message_id_pair AS p WHERE p.provider_message_id = response.$(original)),

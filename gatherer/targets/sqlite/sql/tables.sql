@@ -42,8 +42,10 @@ CREATE TABLE response (
     billable            INTEGER,
     details             TEXT,             -- JSON: what else the element said
     inserted_at         TEXT NOT NULL,
-    changed_at          TEXT NOT NULL,    -- when the row was written last; exports go by it
+    changed_at          TEXT NOT NULL,    -- when the row was written last
+    commit_number       INTEGER NOT NULL, -- the transaction that wrote the row last; exports go by it
     blanked_at          TEXT,             -- when the text of an old answer was removed; it is never filled again
+    told_commit_number  INTEGER,          -- of a row that was blanked last: its commit_number before that
     original_message_id TEXT,             -- the provider's id, where a pair has put WhatsApp's into message_id
     original_about_id   TEXT              -- the same for about_message_id
 );
@@ -53,7 +55,7 @@ CREATE INDEX response_provider_message ON response (provider_message_id) WHERE p
 CREATE INDEX response_about ON response (about_message_id) WHERE about_message_id IS NOT NULL;
 CREATE INDEX response_original_message ON response (original_message_id) WHERE original_message_id IS NOT NULL;
 CREATE INDEX response_original_about ON response (original_about_id) WHERE original_about_id IS NOT NULL;
-CREATE INDEX response_changed ON response (changed_at);
+CREATE INDEX response_commit ON response (commit_number);
 CREATE INDEX response_occurred ON response (occurred_at);
 CREATE INDEX response_test ON response (id) WHERE is_test = 1;
 -- For `[target] keep_days`: a run finds old texts without reading the whole table.
@@ -85,10 +87,11 @@ CREATE TABLE template_event (
     new_value          TEXT,
     details            TEXT,
     inserted_at        TEXT NOT NULL,
-    changed_at         TEXT NOT NULL      -- when the row was written last; exports go by it
+    changed_at         TEXT NOT NULL,     -- when the row was written last
+    commit_number      INTEGER NOT NULL   -- the transaction that wrote the row last; steps of [[after_run]] go by it
 );
 CREATE UNIQUE INDEX template_event_key ON template_event (key);
-CREATE INDEX template_event_changed ON template_event (changed_at);
+CREATE INDEX template_event_commit ON template_event (commit_number);
 CREATE INDEX template_event_occurred ON template_event (occurred_at);
 
 -- One notice about a Flow: a change of status, or an alert with its figures.
@@ -120,10 +123,11 @@ CREATE TABLE flow_event (
     warning            TEXT,
     details            TEXT,
     inserted_at        TEXT NOT NULL,
-    changed_at         TEXT NOT NULL      -- when the row was written last; exports go by it
+    changed_at         TEXT NOT NULL,     -- when the row was written last
+    commit_number      INTEGER NOT NULL   -- the transaction that wrote the row last; steps of [[after_run]] go by it
 );
 CREATE UNIQUE INDEX flow_event_key ON flow_event (key);
-CREATE INDEX flow_event_changed ON flow_event (changed_at);
+CREATE INDEX flow_event_commit ON flow_event (commit_number);
 CREATE INDEX flow_event_occurred ON flow_event (occurred_at);
 
 -- One notice about our account, one of our numbers, or what we may do with them.
@@ -150,10 +154,11 @@ CREATE TABLE account_event (
     reason             TEXT,
     details            TEXT,
     inserted_at        TEXT NOT NULL,
-    changed_at         TEXT NOT NULL      -- when the row was written last; exports go by it
+    changed_at         TEXT NOT NULL,     -- when the row was written last
+    commit_number      INTEGER NOT NULL   -- the transaction that wrote the row last; steps of [[after_run]] go by it
 );
 CREATE UNIQUE INDEX account_event_key ON account_event (key);
-CREATE INDEX account_event_changed ON account_event (changed_at);
+CREATE INDEX account_event_commit ON account_event (commit_number);
 CREATE INDEX account_event_occurred ON account_event (occurred_at);
 
 -- One element that is real but not modelled, kept whole.
@@ -176,10 +181,11 @@ CREATE TABLE other_event (
     user_id            TEXT,
     details            TEXT,
     inserted_at        TEXT NOT NULL,
-    changed_at         TEXT NOT NULL      -- when the row was written last; exports go by it
+    changed_at         TEXT NOT NULL,     -- when the row was written last
+    commit_number      INTEGER NOT NULL   -- the transaction that wrote the row last; steps of [[after_run]] go by it
 );
 CREATE UNIQUE INDEX other_event_key ON other_event (key);
-CREATE INDEX other_event_changed ON other_event (changed_at);
+CREATE INDEX other_event_commit ON other_event (commit_number);
 CREATE INDEX other_event_deleted ON other_event (message_id) WHERE family = 'statuses' AND name = 'deleted';
 CREATE INDEX other_event_occurred ON other_event (occurred_at);
 
@@ -199,12 +205,13 @@ CREATE TABLE message_id_pair (
     provider_message_id TEXT NOT NULL,    -- the provider's own id
     message_id          TEXT NOT NULL,    -- WhatsApp's id
     inserted_at         TEXT NOT NULL,
-    changed_at          TEXT NOT NULL     -- when the row was written last
+    changed_at          TEXT NOT NULL,    -- when the row was written last
+    commit_number       INTEGER NOT NULL  -- the transaction that wrote the row last
 );
 CREATE UNIQUE INDEX message_id_pair_key ON message_id_pair (key);
 CREATE INDEX message_id_pair_provider ON message_id_pair (provider_message_id, message_id);
 CREATE INDEX message_id_pair_message ON message_id_pair (message_id);
-CREATE INDEX message_id_pair_changed ON message_id_pair (changed_at);
+CREATE INDEX message_id_pair_commit ON message_id_pair (commit_number);
 CREATE INDEX message_id_pair_occurred ON message_id_pair (occurred_at);
 
 -- One element or notification that was rejected, and why. rejected_notification has its body.
@@ -281,11 +288,49 @@ CREATE TABLE message_map (
 );
 CREATE UNIQUE INDEX message_map_message ON message_map (message_id) WHERE message_id IS NOT NULL;
 CREATE INDEX message_map_reference ON message_map (client_reference) WHERE client_reference IS NOT NULL;
-CREATE INDEX message_map_inserted ON message_map (inserted_at);
 CREATE INDEX message_map_phone ON message_map (phone, sent_at) WHERE phone IS NOT NULL;
 -- For `gatherer map`: messages by time of sending, and rows that name no message.
 CREATE INDEX message_map_sent ON message_map (sent_at, inserted_at);
 CREATE INDEX message_map_unbound ON message_map (phone, sent_at) WHERE message_id IS NULL AND client_reference IS NULL;
+
+-- When each row of message_map was written last, as a number of commit_sequence. The triggers see every program that
+-- writes the map. An outer INSERT OR IGNORE would apply to an INSERT OR REPLACE in a trigger: hence DELETE and INSERT.
+CREATE TABLE message_map_change (
+    map_id        INTEGER PRIMARY KEY,
+    commit_number INTEGER NOT NULL
+);
+CREATE INDEX message_map_change_commit ON message_map_change (commit_number);
+CREATE TRIGGER message_map_inserted AFTER INSERT ON message_map BEGIN
+    UPDATE commit_sequence SET number = number + 1;
+    DELETE FROM message_map_change WHERE map_id = new.id;
+    INSERT INTO message_map_change (map_id, commit_number) SELECT new.id, number FROM commit_sequence;
+END;
+CREATE TRIGGER message_map_updated AFTER UPDATE ON message_map BEGIN
+    UPDATE commit_sequence SET number = number + 1;
+    DELETE FROM message_map_change WHERE map_id IN (old.id, new.id);
+    INSERT INTO message_map_change (map_id, commit_number) SELECT new.id, number FROM commit_sequence;
+END;
+CREATE TRIGGER message_map_deleted AFTER DELETE ON message_map BEGIN
+    DELETE FROM message_map_change WHERE map_id = old.id;
+END;
+
+-- One row: the number of the last transaction that wrote here. Transactions write one after the other, so that all
+-- numbers up to a committed one are committed as well.
+CREATE TABLE commit_sequence (
+    id     INTEGER PRIMARY KEY CHECK (id = 1),
+    number INTEGER NOT NULL
+);
+INSERT INTO commit_sequence (id, number) VALUES (1, 0);
+
+-- Up to where an export with --since-last, or a step of [[after_run]], has read.
+CREATE TABLE export_cursor (
+    kind          TEXT NOT NULL,    -- export or after-run
+    name          TEXT NOT NULL,    -- of --since-last, or of the step
+    commit_number INTEGER NOT NULL, -- of the tables of facts
+    map_number    INTEGER NOT NULL, -- of message_map_change
+    moved_at      TEXT NOT NULL,
+    PRIMARY KEY (kind, name)
+) WITHOUT ROWID;
 
 -- What stays of an erased person: enough to recognise the person's data, not to find out who it was.
 CREATE TABLE tombstone (

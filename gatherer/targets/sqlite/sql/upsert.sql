@@ -8,7 +8,8 @@ INSERT INTO $(table) (
 )
 ON CONFLICT (key) DO UPDATE SET
     $(assignments),
-    changed_at = excluded.changed_at
+    changed_at = excluded.changed_at,
+    commit_number = excluded.commit_number
 WHERE
     $(received_before)
     -- Most redeliveries have the same values again: comparing all of them at once costs half as much.

@@ -21,12 +21,8 @@ EXEC @granted = sp_getapplock
 IF @granted < 0
     ROLLBACK TRANSACTION;
 
--- The time of writing is the server's, for all gatherers, and never goes back: a reader of changed_at up to the time of
--- `horizon.sql` misses no row.
-DECLARE @now datetime2(3) = SYSUTCDATETIME(), @latest datetime2(3) = NULL;
+-- All rows that the transaction writes get this number. The time of writing is the server's, for all gatherers.
 IF @granted >= 0
-    SELECT @latest = MAX(changed_at) FROM $(schema).response;
+    UPDATE $(schema).commit_sequence SET number = number + 1;
 
-SELECT
-    @granted AS granted, @@TRANCOUNT AS transactions,
-    CASE WHEN @latest > @now THEN @latest ELSE @now END AS moment;
+SELECT @granted AS granted, @@TRANCOUNT AS transactions, CONVERT(datetime2(3), SYSUTCDATETIME()) AS moment;

@@ -13,7 +13,8 @@ SET NOCOUNT ON;
 DECLARE @before datetime2(3) = ?, @now datetime2(3) = ?;
 
 UPDATE $(schema).response SET
-    reply_text = NULL, reply_payload = NULL, details = NULL, blanked_at = @now, changed_at = @now
+    reply_text = NULL, reply_payload = NULL, details = NULL, blanked_at = @now, changed_at = @now,
+    commit_number = (SELECT number FROM $(schema).commit_sequence), told_commit_number = commit_number
 WHERE id IN (
     SELECT TOP (2000) id FROM $(schema).response
     WHERE blanked_at IS NULL AND occurred_at < @before AND kind IN (

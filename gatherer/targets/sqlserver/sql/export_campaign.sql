@@ -1,23 +1,17 @@
 -- Responses whose campaign is known, with the columns of message_map. A row counts as changed when the response
--- changed, when its row of the map was inserted, or when a receipt of its message, or two ids of it, linked it to that
--- row: the latest of these times. It does not count as changed when only its text was blanked: an importer would take it for a new one.
+-- changed, when its row of the map was written, or when a receipt of its message, or two ids of it, linked it to that
+-- row: the last of these. It does not count as changed when only its text was blanked: an importer would take it for a new one.
 -- is_taken_back: a reaction that the person took back, and the row of its removal: no row to hand over. in_window: the
 -- response itself was written in the range, not only linked to its campaign.
 -- Parameters and RECOMPILE as in export_response.sql.
---
--- The site's loader does not take gatherer's lock: it can commit a row of message_map long after the row's inserted_at,
--- when the export of that time is over. So a row of the map counts from a quarter of an hour after its inserted_at: rows
--- that the site loads in shorter transactions are neither missed nor repeated. SQLite has one writer at a time.
 SET NOCOUNT ON;
 DECLARE
-    @since datetime2(3) = ?, @until datetime2(3) = ?, @changed_from datetime2(3) = ?, @changed_to datetime2(3) = ?,
+    @since datetime2(3) = ?, @until datetime2(3) = ?, @commit_after bigint = ?, @commit_to bigint = ?,
+    @map_after bigint = ?, @map_to bigint = ?,
     @endpoint nvarchar(100) = ?, @kinds nvarchar(max) = ?, @include_tests bit = ?;
-DECLARE
-    @mapped_from datetime2(3) = DATEADD(minute, -15, @changed_from),
-    @mapped_to datetime2(3) = DATEADD(minute, -15, @changed_to);
 
 WITH receipt AS (
-    SELECT message_id, client_reference, phone, changed_at
+    SELECT message_id, client_reference, phone, commit_number
     FROM $(schema).shown_response
     WHERE kind IN (N'sent', N'delivered', N'read', N'played', N'failed')
 )
@@ -31,23 +25,18 @@ SELECT
             AND (x.phone = r.phone OR x.user_id = r.user_id)
             AND (x.occurred_at > r.occurred_at OR (x.occurred_at = r.occurred_at AND x.message_id > r.message_id))
     )) THEN 1 ELSE 0 END AS is_taken_back,
-    CASE WHEN r.changed_at >= @changed_from
-        AND (r.blanked_at IS NULL OR r.blanked_at < r.changed_at OR r.inserted_at >= @changed_from)
-    THEN 1 ELSE 0 END AS in_window
+    CASE WHEN COALESCE(r.told_commit_number, r.commit_number) > @commit_after THEN 1 ELSE 0 END AS in_window
 FROM $(schema).response_campaign AS r
 JOIN $(schema).message_map AS m ON m.id = r.map_id
 LEFT JOIN $(schema).mapped_message AS s ON s.map_id = m.id AND s.message_id = r.our_message_id
 WHERE r.occurred_at >= @since AND r.occurred_at < @until
     AND (
-        m.inserted_at >= @mapped_from
-        OR (
-            r.changed_at >= @changed_from
-            AND (r.blanked_at IS NULL OR r.blanked_at < r.changed_at OR r.inserted_at >= @changed_from)
-        )
+        m.version > CONVERT(binary(8), @map_after)
+        OR COALESCE(r.told_commit_number, r.commit_number) > @commit_after
         OR (
             r.our_message_id IN (
                 SELECT q.message_id FROM receipt AS q
-                WHERE q.changed_at >= @changed_from AND q.changed_at < @changed_to
+                WHERE q.commit_number > @commit_after AND q.commit_number <= @commit_to
             )
             -- Any receipt can show that an answer without a context came after the message, or that the message
             -- arrived. Otherwise the first receipt makes the link, and later ones change nothing.
@@ -55,13 +44,13 @@ WHERE r.occurred_at >= @since AND r.occurred_at < @until
                 r.[rule] = N'recent'
                 OR NOT EXISTS (
                     SELECT 1 FROM receipt AS q
-                    WHERE q.message_id = r.our_message_id AND q.changed_at < @changed_from
+                    WHERE q.message_id = r.our_message_id AND q.commit_number <= @commit_after
                         AND (
                             q.message_id = m.message_id
                             OR EXISTS (
                                 SELECT 1 FROM $(schema).message_id_pair AS p
                                 WHERE p.provider_message_id = m.message_id AND p.message_id = q.message_id
-                                    AND p.inserted_at < @changed_from
+                                    AND p.commit_number <= @commit_after
                             )
                             OR (q.client_reference = m.client_reference AND q.phone IS NOT NULL)
                         )
@@ -69,9 +58,9 @@ WHERE r.occurred_at >= @since AND r.occurred_at < @until
             )
         )
     )
-    AND r.changed_at < @changed_to AND m.inserted_at < @mapped_to
+    AND COALESCE(r.told_commit_number, r.commit_number) <= @commit_to AND m.version <= CONVERT(binary(8), @map_to)
     AND (@include_tests = 1 OR r.is_test = 0)
     AND (@endpoint = N'' OR r.endpoint = @endpoint)
     AND (@kinds = N'[]' OR r.kind IN (SELECT value COLLATE Latin1_General_BIN2 FROM OPENJSON(@kinds)))
-ORDER BY r.changed_at, r.id
+ORDER BY r.commit_number, r.id
 OPTION (RECOMPILE);

@@ -3,7 +3,8 @@
 -- Parameters and RECOMPILE as in export_response.sql.
 SET NOCOUNT ON;
 DECLARE
-    @since datetime2(3) = ?, @until datetime2(3) = ?, @changed_from datetime2(3) = ?, @changed_to datetime2(3) = ?,
+    @since datetime2(3) = ?, @until datetime2(3) = ?, @commit_after bigint = ?, @commit_to bigint = ?,
+    @map_after bigint = ?, @map_to bigint = ?,
     @endpoint nvarchar(100) = ?, @kinds nvarchar(max) = ?, @include_tests bit = ?;
 
 SELECT
@@ -13,20 +14,17 @@ FROM $(schema).opt_out_current AS o
 JOIN $(schema).response AS r ON r.id = o.response_id
 LEFT JOIN $(schema).response_campaign AS c ON c.id = o.response_id
 WHERE o.since >= @since AND o.since < @until
-    AND r.changed_at < @changed_to
+    AND COALESCE(r.told_commit_number, r.commit_number) <= @commit_to
     AND (
-        (
-            r.changed_at >= @changed_from
-            AND (r.blanked_at IS NULL OR r.blanked_at < r.changed_at OR r.inserted_at >= @changed_from)
-        )
+        COALESCE(r.told_commit_number, r.commit_number) > @commit_after
         OR (
             r.phone IS NULL AND o.phone IS NOT NULL AND o.user_id IN (
                 SELECT q.user_id FROM $(schema).response AS q
-                WHERE q.changed_at >= @changed_from AND q.changed_at < @changed_to AND q.phone IS NOT NULL
+                WHERE q.commit_number > @commit_after AND q.commit_number <= @commit_to AND q.phone IS NOT NULL
             )
         )
     )
     AND (@include_tests = 1 OR r.is_test = 0)
     AND (@endpoint = N'' OR r.endpoint = @endpoint)
-ORDER BY r.changed_at, r.id
+ORDER BY r.commit_number, r.id
 OPTION (RECOMPILE);

@@ -1,10 +1,11 @@
 -- Responses to export: occurred in one range, written in another, at one endpoint or all (''), of some kinds or
--- all ('[]'), with or without test rows. All ranges are half open.
+-- all ('[]'), with or without test rows. The range of times excludes its end, a range of numbers its start.
 -- RECOMPILE, so that the plan fits these ranges: the values of variables are unknown when a batch is compiled, and SQL
 -- Server then assumes that a range is a fixed share of the table, and reads all of it for a few new rows.
 SET NOCOUNT ON;
 DECLARE
-    @since datetime2(3) = ?, @until datetime2(3) = ?, @changed_from datetime2(3) = ?, @changed_to datetime2(3) = ?,
+    @since datetime2(3) = ?, @until datetime2(3) = ?, @commit_after bigint = ?, @commit_to bigint = ?,
+    @map_after bigint = ?, @map_to bigint = ?,
     @endpoint nvarchar(100) = ?, @kinds nvarchar(max) = ?, @include_tests bit = ?;
 
 SELECT
@@ -19,9 +20,9 @@ SELECT
 FROM $(schema).response AS r
 WHERE NOT EXISTS (SELECT 1 FROM $(schema).response_duplicate AS d WHERE d.id = r.id)
     AND occurred_at >= @since AND occurred_at < @until
-    AND changed_at >= @changed_from AND changed_at < @changed_to
+    AND commit_number > @commit_after AND commit_number <= @commit_to
     AND (@include_tests = 1 OR is_test = 0)
     AND (@endpoint = N'' OR endpoint = @endpoint)
     AND (@kinds = N'[]' OR kind IN (SELECT value COLLATE Latin1_General_BIN2 FROM OPENJSON(@kinds)))
-ORDER BY changed_at, id
+ORDER BY commit_number, id
 OPTION (RECOMPILE);

@@ -2,7 +2,8 @@
 -- export_response.sql.
 SET NOCOUNT ON;
 DECLARE
-    @since datetime2(3) = ?, @until datetime2(3) = ?, @changed_from datetime2(3) = ?, @changed_to datetime2(3) = ?,
+    @since datetime2(3) = ?, @until datetime2(3) = ?, @commit_after bigint = ?, @commit_to bigint = ?,
+    @map_after bigint = ?, @map_to bigint = ?,
     @endpoint nvarchar(100) = ?, @kinds nvarchar(max) = ?, @include_tests bit = ?;
 
 SELECT TOP (1) is_test

@@ -1,14 +1,5 @@
--- A time before which no row will be written any more. Waits for the batch that a gatherer is writing, if there is one.
--- Parameter: how many milliseconds to wait.
-SET NOCOUNT ON;
-DECLARE @milliseconds int = ?;
-DECLARE @granted int;
-
-BEGIN TRANSACTION;
-EXEC @granted = sp_getapplock
-    @Resource = N'gatherer $(schema)', @LockMode = N'Exclusive', @LockOwner = N'Transaction',
-    @LockTimeout = @milliseconds;
-DECLARE @now datetime2(3) = SYSUTCDATETIME();
-ROLLBACK TRANSACTION;
-
-SELECT @granted AS granted, @now AS moment;
+-- Up to where all rows are committed: the last transaction of gatherer, and the version before the first one of
+-- message_map that a transaction in progress may have given. Reading commit_sequence waits for that batch, if the database
+-- does not read committed snapshots. The site's transactions are not waited for.
+SELECT number AS commit_number, CONVERT(bigint, MIN_ACTIVE_ROWVERSION()) - 1 AS map_number
+FROM $(schema).commit_sequence;

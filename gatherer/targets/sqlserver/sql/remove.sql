@@ -23,6 +23,8 @@ DROP TABLE IF EXISTS $(schema).rejected_notification;
 DROP TABLE IF EXISTS $(schema).inbox_position;
 DROP TABLE IF EXISTS $(schema).gather_run;
 DROP TABLE IF EXISTS $(schema).message_map;
+DROP TABLE IF EXISTS $(schema).commit_sequence;
+DROP TABLE IF EXISTS $(schema).export_cursor;
 DROP TABLE IF EXISTS $(schema).setting;
 DROP TABLE IF EXISTS $(schema).time_zone_offset;
 DROP TABLE IF EXISTS $(schema).tombstone;

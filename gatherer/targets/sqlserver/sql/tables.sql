@@ -70,8 +70,10 @@ CREATE TABLE $(schema).response (
     billable            bit NULL,  -- 1: the provider bills the message
     details             nvarchar(max) NULL,  -- JSON: what else the element said
     inserted_at         datetime2(3) NOT NULL,  -- when the row was written first
-    changed_at          datetime2(3) NOT NULL,  -- when the row was written last; exports go by it
+    changed_at          datetime2(3) NOT NULL,  -- when the row was written last
+    commit_number       bigint NOT NULL,  -- the transaction that wrote the row last; exports go by it
     blanked_at          datetime2(3) NULL,  -- when the text of an old answer was removed; it is never filled again
+    told_commit_number  bigint NULL,  -- of a row that was blanked last: its commit_number before that
     original_message_id nvarchar(450) COLLATE Latin1_General_BIN2 NULL,  -- the provider's id, where a pair has put WhatsApp's into message_id
     original_about_id   nvarchar(450) COLLATE Latin1_General_BIN2 NULL,  -- the same for about_message_id
     CONSTRAINT response_pk PRIMARY KEY CLUSTERED (id)
@@ -97,8 +99,8 @@ IF NOT EXISTS (SELECT 1 FROM sys.indexes WHERE object_id = OBJECT_ID(N'$(schema)
     CREATE INDEX response_reference ON $(schema).response (client_reference) WHERE client_reference IS NOT NULL;
 IF NOT EXISTS (SELECT 1 FROM sys.indexes WHERE object_id = OBJECT_ID(N'$(schema).response') AND name = N'response_test')
     CREATE INDEX response_test ON $(schema).response (id) WHERE is_test = 1;
-IF NOT EXISTS (SELECT 1 FROM sys.indexes WHERE object_id = OBJECT_ID(N'$(schema).response') AND name = N'response_changed')
-    CREATE INDEX response_changed ON $(schema).response (changed_at);
+IF NOT EXISTS (SELECT 1 FROM sys.indexes WHERE object_id = OBJECT_ID(N'$(schema).response') AND name = N'response_commit')
+    CREATE INDEX response_commit ON $(schema).response (commit_number);
 IF NOT EXISTS (SELECT 1 FROM sys.indexes WHERE object_id = OBJECT_ID(N'$(schema).response') AND name = N'response_notification')
     CREATE INDEX response_notification ON $(schema).response (notification_id);
 -- For `[target] keep_days`: a run finds old texts without reading the whole table. SQL Server uses a filtered index for a
@@ -135,14 +137,15 @@ CREATE TABLE $(schema).template_event (
     new_value          nvarchar(max) NULL,  -- and after
     details            nvarchar(max) NULL,  -- the whole notice as JSON
     inserted_at        datetime2(3) NOT NULL,  -- when the row was written first
-    changed_at         datetime2(3) NOT NULL,  -- when the row was written last; exports go by it
+    changed_at         datetime2(3) NOT NULL,  -- when the row was written last
+    commit_number      bigint NOT NULL,  -- the transaction that wrote the row last; exports go by it
     CONSTRAINT template_event_pk PRIMARY KEY CLUSTERED (id)
 );
 GO
 IF NOT EXISTS (SELECT 1 FROM sys.indexes WHERE object_id = OBJECT_ID(N'$(schema).template_event') AND name = N'template_event_key')
     CREATE UNIQUE INDEX template_event_key ON $(schema).template_event ([key]);
-IF NOT EXISTS (SELECT 1 FROM sys.indexes WHERE object_id = OBJECT_ID(N'$(schema).template_event') AND name = N'template_event_changed')
-    CREATE INDEX template_event_changed ON $(schema).template_event (changed_at);
+IF NOT EXISTS (SELECT 1 FROM sys.indexes WHERE object_id = OBJECT_ID(N'$(schema).template_event') AND name = N'template_event_commit')
+    CREATE INDEX template_event_commit ON $(schema).template_event (commit_number);
 IF NOT EXISTS (SELECT 1 FROM sys.indexes WHERE object_id = OBJECT_ID(N'$(schema).template_event') AND name = N'template_event_occurred')
     CREATE INDEX template_event_occurred ON $(schema).template_event (occurred_at);
 GO
@@ -177,14 +180,15 @@ CREATE TABLE $(schema).flow_event (
     warning            nvarchar(max) NULL,  -- the provider's warning
     details            nvarchar(max) NULL,  -- the whole notice as JSON
     inserted_at        datetime2(3) NOT NULL,  -- when the row was written first
-    changed_at         datetime2(3) NOT NULL,  -- when the row was written last; exports go by it
+    changed_at         datetime2(3) NOT NULL,  -- when the row was written last
+    commit_number      bigint NOT NULL,  -- the transaction that wrote the row last; exports go by it
     CONSTRAINT flow_event_pk PRIMARY KEY CLUSTERED (id)
 );
 GO
 IF NOT EXISTS (SELECT 1 FROM sys.indexes WHERE object_id = OBJECT_ID(N'$(schema).flow_event') AND name = N'flow_event_key')
     CREATE UNIQUE INDEX flow_event_key ON $(schema).flow_event ([key]);
-IF NOT EXISTS (SELECT 1 FROM sys.indexes WHERE object_id = OBJECT_ID(N'$(schema).flow_event') AND name = N'flow_event_changed')
-    CREATE INDEX flow_event_changed ON $(schema).flow_event (changed_at);
+IF NOT EXISTS (SELECT 1 FROM sys.indexes WHERE object_id = OBJECT_ID(N'$(schema).flow_event') AND name = N'flow_event_commit')
+    CREATE INDEX flow_event_commit ON $(schema).flow_event (commit_number);
 IF NOT EXISTS (SELECT 1 FROM sys.indexes WHERE object_id = OBJECT_ID(N'$(schema).flow_event') AND name = N'flow_event_occurred')
     CREATE INDEX flow_event_occurred ON $(schema).flow_event (occurred_at);
 GO
@@ -214,14 +218,15 @@ CREATE TABLE $(schema).account_event (
     reason             nvarchar(max) NULL,  -- why the provider did this
     details            nvarchar(max) NULL,  -- the whole notice as JSON
     inserted_at        datetime2(3) NOT NULL,  -- when the row was written first
-    changed_at         datetime2(3) NOT NULL,  -- when the row was written last; exports go by it
+    changed_at         datetime2(3) NOT NULL,  -- when the row was written last
+    commit_number      bigint NOT NULL,  -- the transaction that wrote the row last; exports go by it
     CONSTRAINT account_event_pk PRIMARY KEY CLUSTERED (id)
 );
 GO
 IF NOT EXISTS (SELECT 1 FROM sys.indexes WHERE object_id = OBJECT_ID(N'$(schema).account_event') AND name = N'account_event_key')
     CREATE UNIQUE INDEX account_event_key ON $(schema).account_event ([key]);
-IF NOT EXISTS (SELECT 1 FROM sys.indexes WHERE object_id = OBJECT_ID(N'$(schema).account_event') AND name = N'account_event_changed')
-    CREATE INDEX account_event_changed ON $(schema).account_event (changed_at);
+IF NOT EXISTS (SELECT 1 FROM sys.indexes WHERE object_id = OBJECT_ID(N'$(schema).account_event') AND name = N'account_event_commit')
+    CREATE INDEX account_event_commit ON $(schema).account_event (commit_number);
 IF NOT EXISTS (SELECT 1 FROM sys.indexes WHERE object_id = OBJECT_ID(N'$(schema).account_event') AND name = N'account_event_occurred')
     CREATE INDEX account_event_occurred ON $(schema).account_event (occurred_at);
 GO
@@ -247,14 +252,15 @@ CREATE TABLE $(schema).other_event (
     user_id            nvarchar(450) COLLATE Latin1_General_BIN2 NULL,  -- the person's business-scoped user id
     details            nvarchar(max) NULL,  -- the element as JSON
     inserted_at        datetime2(3) NOT NULL,  -- when the row was written first
-    changed_at         datetime2(3) NOT NULL,  -- when the row was written last; exports go by it
+    changed_at         datetime2(3) NOT NULL,  -- when the row was written last
+    commit_number      bigint NOT NULL,  -- the transaction that wrote the row last; exports go by it
     CONSTRAINT other_event_pk PRIMARY KEY CLUSTERED (id)
 );
 GO
 IF NOT EXISTS (SELECT 1 FROM sys.indexes WHERE object_id = OBJECT_ID(N'$(schema).other_event') AND name = N'other_event_key')
     CREATE UNIQUE INDEX other_event_key ON $(schema).other_event ([key]);
-IF NOT EXISTS (SELECT 1 FROM sys.indexes WHERE object_id = OBJECT_ID(N'$(schema).other_event') AND name = N'other_event_changed')
-    CREATE INDEX other_event_changed ON $(schema).other_event (changed_at);
+IF NOT EXISTS (SELECT 1 FROM sys.indexes WHERE object_id = OBJECT_ID(N'$(schema).other_event') AND name = N'other_event_commit')
+    CREATE INDEX other_event_commit ON $(schema).other_event (commit_number);
 IF NOT EXISTS (SELECT 1 FROM sys.indexes WHERE object_id = OBJECT_ID(N'$(schema).other_event') AND name = N'other_event_deleted')
     CREATE INDEX other_event_deleted ON $(schema).other_event (message_id) WHERE family = N'statuses' AND name = N'deleted';
 IF NOT EXISTS (SELECT 1 FROM sys.indexes WHERE object_id = OBJECT_ID(N'$(schema).other_event') AND name = N'other_event_occurred')
@@ -278,7 +284,8 @@ CREATE TABLE $(schema).message_id_pair (
     provider_message_id nvarchar(450) COLLATE Latin1_General_BIN2 NOT NULL,  -- the provider's own id
     message_id          nvarchar(450) COLLATE Latin1_General_BIN2 NOT NULL,  -- WhatsApp's id
     inserted_at         datetime2(3) NOT NULL,  -- when the row was written first
-    changed_at          datetime2(3) NOT NULL,  -- when the row was written last; exports go by it
+    changed_at          datetime2(3) NOT NULL,  -- when the row was written last
+    commit_number       bigint NOT NULL,  -- the transaction that wrote the row last; exports go by it
     CONSTRAINT message_id_pair_pk PRIMARY KEY CLUSTERED (id)
 );
 GO
@@ -288,8 +295,8 @@ IF NOT EXISTS (SELECT 1 FROM sys.indexes WHERE object_id = OBJECT_ID(N'$(schema)
     CREATE INDEX message_id_pair_provider ON $(schema).message_id_pair (provider_message_id) INCLUDE (message_id);
 IF NOT EXISTS (SELECT 1 FROM sys.indexes WHERE object_id = OBJECT_ID(N'$(schema).message_id_pair') AND name = N'message_id_pair_message')
     CREATE INDEX message_id_pair_message ON $(schema).message_id_pair (message_id);
-IF NOT EXISTS (SELECT 1 FROM sys.indexes WHERE object_id = OBJECT_ID(N'$(schema).message_id_pair') AND name = N'message_id_pair_changed')
-    CREATE INDEX message_id_pair_changed ON $(schema).message_id_pair (changed_at);
+IF NOT EXISTS (SELECT 1 FROM sys.indexes WHERE object_id = OBJECT_ID(N'$(schema).message_id_pair') AND name = N'message_id_pair_commit')
+    CREATE INDEX message_id_pair_commit ON $(schema).message_id_pair (commit_number);
 IF NOT EXISTS (SELECT 1 FROM sys.indexes WHERE object_id = OBJECT_ID(N'$(schema).message_id_pair') AND name = N'message_id_pair_occurred')
     CREATE INDEX message_id_pair_occurred ON $(schema).message_id_pair (occurred_at);
 GO
@@ -383,7 +390,8 @@ CREATE TABLE $(schema).message_map (
     business_phone    nvarchar(64) COLLATE Latin1_General_BIN2 NULL,  -- sent from, E.164
     message_name      nvarchar(255) NULL,  -- the site's name of the message
     sent_at           datetime2(3) NULL,  -- NULL: the time of the receipt counts
-    inserted_at       datetime2(3) NOT NULL DEFAULT (SYSUTCDATETIME()),  -- set it again when the row changes: exports then repeat its responses
+    inserted_at       datetime2(3) NOT NULL DEFAULT (SYSUTCDATETIME()),  -- when the row was written first
+    version           rowversion NOT NULL,  -- the server changes it with every write of the row; exports go by it
     CONSTRAINT message_map_pk PRIMARY KEY CLUSTERED (id)
 );
 GO
@@ -391,8 +399,8 @@ IF NOT EXISTS (SELECT 1 FROM sys.indexes WHERE object_id = OBJECT_ID(N'$(schema)
     CREATE UNIQUE INDEX message_map_message ON $(schema).message_map (message_id) WHERE message_id IS NOT NULL;
 IF NOT EXISTS (SELECT 1 FROM sys.indexes WHERE object_id = OBJECT_ID(N'$(schema).message_map') AND name = N'message_map_reference')
     CREATE INDEX message_map_reference ON $(schema).message_map (client_reference) WHERE client_reference IS NOT NULL;
-IF NOT EXISTS (SELECT 1 FROM sys.indexes WHERE object_id = OBJECT_ID(N'$(schema).message_map') AND name = N'message_map_inserted')
-    CREATE INDEX message_map_inserted ON $(schema).message_map (inserted_at);
+IF NOT EXISTS (SELECT 1 FROM sys.indexes WHERE object_id = OBJECT_ID(N'$(schema).message_map') AND name = N'message_map_version')
+    CREATE INDEX message_map_version ON $(schema).message_map (version);
 IF NOT EXISTS (SELECT 1 FROM sys.indexes WHERE object_id = OBJECT_ID(N'$(schema).message_map') AND name = N'message_map_phone')
     CREATE INDEX message_map_phone ON $(schema).message_map (phone, sent_at) WHERE phone IS NOT NULL;
 -- For `gatherer map`: messages by time of sending, and rows that name no message.
@@ -401,6 +409,31 @@ IF NOT EXISTS (SELECT 1 FROM sys.indexes WHERE object_id = OBJECT_ID(N'$(schema)
 IF NOT EXISTS (SELECT 1 FROM sys.indexes WHERE object_id = OBJECT_ID(N'$(schema).message_map') AND name = N'message_map_unbound')
     CREATE INDEX message_map_unbound ON $(schema).message_map (phone, sent_at) INCLUDE (message_id, client_reference)
     WHERE message_id IS NULL AND client_reference IS NULL;
+GO
+
+-- One row: the number of the last transaction of gatherer that wrote here. Transactions write one after the other, so that
+-- all numbers up to a committed one are committed as well.
+IF OBJECT_ID(N'$(schema).commit_sequence', N'U') IS NULL
+CREATE TABLE $(schema).commit_sequence (
+    id     int NOT NULL CHECK (id = 1),  -- 1
+    number bigint NOT NULL,  -- of that transaction
+    CONSTRAINT commit_sequence_pk PRIMARY KEY CLUSTERED (id)
+);
+GO
+IF NOT EXISTS (SELECT 1 FROM $(schema).commit_sequence)
+    INSERT INTO $(schema).commit_sequence (id, number) VALUES (1, 0);
+GO
+
+-- Up to where an export with --since-last, or a step of [[after_run]], has read.
+IF OBJECT_ID(N'$(schema).export_cursor', N'U') IS NULL
+CREATE TABLE $(schema).export_cursor (
+    kind          nvarchar(16) COLLATE Latin1_General_BIN2 NOT NULL,  -- export or after-run
+    name          nvarchar(64) COLLATE Latin1_General_BIN2 NOT NULL,  -- of --since-last, or of the step
+    commit_number bigint NOT NULL,  -- of the tables of facts
+    map_number    bigint NOT NULL,  -- of message_map: its version as a number
+    moved_at      datetime2(3) NOT NULL,  -- when the cursor moved
+    CONSTRAINT export_cursor_pk PRIMARY KEY CLUSTERED (kind, name)
+);
 GO
 
 -- What stays of an erased person: enough to recognise the person's data, not to find out who it was.

@@ -8,7 +8,7 @@
 -- First batch, inside a transaction that holds the application lock. Parameter: the time of writing.
 -- FORCESEEK, because a scan under HOLDLOCK would lock every row that it passes.
 SET NOCOUNT ON;
-DECLARE @now datetime2(3) = ?;
+DECLARE @now datetime2(3) = ?, @number bigint = (SELECT number FROM $(schema).commit_sequence);
 DECLARE @staged int, @inserted int;
 $(new_table)
 
@@ -35,11 +35,11 @@ WHERE
 
 -- Second result: how many rows were new, by the word that they are counted under. The unique index is the real guard.
 INSERT INTO $(schema).$(table) (
-    $(columns), inserted_at, changed_at
+    $(columns), inserted_at, changed_at, commit_number
 )
 $(output)
 SELECT
-    $(staged), @now, @now
+    $(staged), @now, @now, @number
 FROM #$(table) AS s
 WHERE NOT EXISTS (
     SELECT 1 FROM $(schema).$(table) AS t WITH (UPDLOCK, HOLDLOCK, FORCESEEK) WHERE t.[key] = s.[key]
@@ -52,11 +52,11 @@ SELECT @staged AS staged, @inserted AS written, @@TRANCOUNT AS transactions;
 GO
 -- Second batch, with merged rows staged: their keys are stored and locked. Parameter: the time of writing.
 SET NOCOUNT ON;
-DECLARE @now datetime2(3) = ?;
+DECLARE @now datetime2(3) = ?, @number bigint = (SELECT number FROM $(schema).commit_sequence);
 DECLARE @written int;
 
 UPDATE t SET
-    $(assignments), changed_at = @now
+    $(assignments), changed_at = @now, commit_number = @number
 FROM $(schema).$(table) AS t
 JOIN #$(table) AS s ON s.[key] = t.[key];
 SET @written = @@ROWCOUNT;

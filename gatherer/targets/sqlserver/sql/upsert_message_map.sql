@@ -1,6 +1,6 @@
 -- Insert rows into the map, or change the row of the same message. A row is the same message by its id; without one, by
 -- reference and phone; without both, by phone, time of sending, communication key and URN. What a row leaves out stays
--- as it is. A changed row gets a new inserted_at, so that exports repeat its responses.
+-- as it is. A row that does not change is not written, so that exports do not repeat its responses.
 -- Parameters: the rows as JSON arrays, each message once; the time.
 SET NOCOUNT ON;
 DECLARE @rows nvarchar(max) = ?, @now datetime2(3) = ?;
@@ -67,8 +67,7 @@ UPDATE m SET
     phone = COALESCE(s.phone, m.phone),
     business_phone = COALESCE(s.business_phone, m.business_phone),
     message_name = COALESCE(s.message_name, m.message_name),
-    sent_at = COALESCE(s.sent_at, m.sent_at),
-    inserted_at = @now
+    sent_at = COALESCE(s.sent_at, m.sent_at)
 FROM $(schema).message_map AS m
 JOIN @map AS s ON s.map_id = m.id
 WHERE EXISTS (

@@ -4,9 +4,9 @@
 INSERT INTO account_event (
     key, provider, endpoint, inbox_id, notification_id, received_at, occurred_at, occurred_at_source,
     account_id, is_test, field, event, entity_type, entity_id, business_phone, severity, old_value,
-    new_value, reason, details, inserted_at, changed_at
+    new_value, reason, details, inserted_at, changed_at, commit_number
 ) VALUES (
-    ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?
+    ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?
 )
 ON CONFLICT (key) DO UPDATE SET
     occurred_at_source = CASE WHEN (excluded.occurred_at_source, excluded.occurred_at) < (occurred_at_source, occurred_at) THEN excluded.occurred_at_source ELSE occurred_at_source END,
@@ -28,7 +28,8 @@ ON CONFLICT (key) DO UPDATE SET
     new_value = coalesce(min(new_value, excluded.new_value), new_value, excluded.new_value),
     reason = coalesce(min(reason, excluded.reason), reason, excluded.reason),
     details = coalesce(min(details, excluded.details), details, excluded.details),
-    changed_at = excluded.changed_at
+    changed_at = excluded.changed_at,
+    commit_number = excluded.commit_number
 WHERE
     (excluded.received_at, excluded.inbox_id, excluded.notification_id, excluded.endpoint, excluded.provider) < (received_at, inbox_id, notification_id, endpoint, provider)
     -- Most redeliveries have the same values again: comparing all of them at once costs half as much.

@@ -5,9 +5,9 @@ INSERT INTO flow_event (
     key, provider, endpoint, inbox_id, notification_id, received_at, occurred_at, occurred_at_source,
     account_id, is_test, event, flow_id, message, old_status, new_status, alert_state, threshold,
     error_rate, availability, p50_latency_ms, p90_latency_ms, requests_count, errors, warning, details,
-    inserted_at, changed_at
+    inserted_at, changed_at, commit_number
 ) VALUES (
-    ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?
+    ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?
 )
 ON CONFLICT (key) DO UPDATE SET
     occurred_at_source = CASE WHEN (excluded.occurred_at_source, excluded.occurred_at) < (occurred_at_source, occurred_at) THEN excluded.occurred_at_source ELSE occurred_at_source END,
@@ -34,7 +34,8 @@ ON CONFLICT (key) DO UPDATE SET
     errors = coalesce(min(errors, excluded.errors), errors, excluded.errors),
     warning = coalesce(min(warning, excluded.warning), warning, excluded.warning),
     details = coalesce(min(details, excluded.details), details, excluded.details),
-    changed_at = excluded.changed_at
+    changed_at = excluded.changed_at,
+    commit_number = excluded.commit_number
 WHERE
     (excluded.received_at, excluded.inbox_id, excluded.notification_id, excluded.endpoint, excluded.provider) < (received_at, inbox_id, notification_id, endpoint, provider)
     -- Most redeliveries have the same values again: comparing all of them at once costs half as much.

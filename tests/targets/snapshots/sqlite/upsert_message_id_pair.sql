@@ -3,9 +3,9 @@
 -- that belong together. A text that was blanked stays so, and nothing is written when nothing changes.
 INSERT INTO message_id_pair (
     key, provider, endpoint, inbox_id, notification_id, received_at, occurred_at, occurred_at_source,
-    account_id, is_test, provider_message_id, message_id, inserted_at, changed_at
+    account_id, is_test, provider_message_id, message_id, inserted_at, changed_at, commit_number
 ) VALUES (
-    ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?
+    ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?
 )
 ON CONFLICT (key) DO UPDATE SET
     occurred_at_source = CASE WHEN (excluded.occurred_at_source, excluded.occurred_at) < (occurred_at_source, occurred_at) THEN excluded.occurred_at_source ELSE occurred_at_source END,
@@ -19,7 +19,8 @@ ON CONFLICT (key) DO UPDATE SET
     is_test = min(is_test, excluded.is_test),
     provider_message_id = min(provider_message_id, excluded.provider_message_id),
     message_id = min(message_id, excluded.message_id),
-    changed_at = excluded.changed_at
+    changed_at = excluded.changed_at,
+    commit_number = excluded.commit_number
 WHERE
     (excluded.received_at, excluded.inbox_id, excluded.notification_id, excluded.endpoint, excluded.provider) < (received_at, inbox_id, notification_id, endpoint, provider)
     -- Most redeliveries have the same values again: comparing all of them at once costs half as much.

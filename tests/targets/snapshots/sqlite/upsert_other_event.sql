@@ -3,9 +3,10 @@
 -- that belong together. A text that was blanked stays so, and nothing is written when nothing changes.
 INSERT INTO other_event (
     key, provider, endpoint, inbox_id, notification_id, received_at, occurred_at, occurred_at_source,
-    account_id, is_test, family, name, message_id, phone, user_id, details, inserted_at, changed_at
+    account_id, is_test, family, name, message_id, phone, user_id, details, inserted_at, changed_at,
+    commit_number
 ) VALUES (
-    ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?
+    ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?
 )
 ON CONFLICT (key) DO UPDATE SET
     occurred_at_source = CASE WHEN (excluded.occurred_at_source, excluded.occurred_at) < (occurred_at_source, occurred_at) THEN excluded.occurred_at_source ELSE occurred_at_source END,
@@ -23,7 +24,8 @@ ON CONFLICT (key) DO UPDATE SET
     phone = coalesce(min(phone, excluded.phone), phone, excluded.phone),
     user_id = coalesce(min(user_id, excluded.user_id), user_id, excluded.user_id),
     details = coalesce(min(details, excluded.details), details, excluded.details),
-    changed_at = excluded.changed_at
+    changed_at = excluded.changed_at,
+    commit_number = excluded.commit_number
 WHERE
     (excluded.received_at, excluded.inbox_id, excluded.notification_id, excluded.endpoint, excluded.provider) < (received_at, inbox_id, notification_id, endpoint, provider)
     -- Most redeliveries have the same values again: comparing all of them at once costs half as much.

@@ -6,10 +6,11 @@ INSERT INTO response (
     account_id, is_test, kind, message_id, provider_message_id, about_message_id, phone, phone_raw,
     user_id, phone_number_id, business_phone, client_reference, profile_name, group_id, emoji,
     reply_type, reply_text, reply_payload, media_id, media_type, error_code, error_title, error_details,
-    errors, pricing_category, pricing_model, pricing_type, billable, details, inserted_at, changed_at
+    errors, pricing_category, pricing_model, pricing_type, billable, details, inserted_at, changed_at,
+    commit_number
 ) VALUES (
     ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?,
-    ?, ?, ?, ?, ?
+    ?, ?, ?, ?, ?, ?
 )
 ON CONFLICT (key) DO UPDATE SET
     occurred_at_source = CASE WHEN (excluded.occurred_at_source, excluded.occurred_at) < (occurred_at_source, occurred_at) THEN excluded.occurred_at_source ELSE occurred_at_source END,
@@ -48,9 +49,11 @@ ON CONFLICT (key) DO UPDATE SET
     pricing_type = coalesce(min(pricing_type, excluded.pricing_type), pricing_type, excluded.pricing_type),
     billable = coalesce(min(billable, excluded.billable), billable, excluded.billable),
     details = CASE WHEN blanked_at IS NULL THEN coalesce(min(details, excluded.details), details, excluded.details) END,
+    told_commit_number = NULL,
     original_message_id = NULL,
     original_about_id = NULL,
-    changed_at = excluded.changed_at
+    changed_at = excluded.changed_at,
+    commit_number = excluded.commit_number
 WHERE
     (excluded.received_at, excluded.inbox_id, excluded.notification_id, excluded.endpoint, excluded.provider) < (received_at, inbox_id, notification_id, endpoint, provider)
     -- Most redeliveries have the same values again: comparing all of them at once costs half as much.

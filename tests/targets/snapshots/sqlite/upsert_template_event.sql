@@ -4,9 +4,9 @@
 INSERT INTO template_event (
     key, provider, endpoint, inbox_id, notification_id, received_at, occurred_at, occurred_at_source,
     account_id, is_test, field, event, template_id, template_name, template_language, template_category,
-    reason, old_value, new_value, details, inserted_at, changed_at
+    reason, old_value, new_value, details, inserted_at, changed_at, commit_number
 ) VALUES (
-    ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?
+    ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?
 )
 ON CONFLICT (key) DO UPDATE SET
     occurred_at_source = CASE WHEN (excluded.occurred_at_source, excluded.occurred_at) < (occurred_at_source, occurred_at) THEN excluded.occurred_at_source ELSE occurred_at_source END,
@@ -28,7 +28,8 @@ ON CONFLICT (key) DO UPDATE SET
     old_value = coalesce(min(old_value, excluded.old_value), old_value, excluded.old_value),
     new_value = coalesce(min(new_value, excluded.new_value), new_value, excluded.new_value),
     details = coalesce(min(details, excluded.details), details, excluded.details),
-    changed_at = excluded.changed_at
+    changed_at = excluded.changed_at,
+    commit_number = excluded.commit_number
 WHERE
     (excluded.received_at, excluded.inbox_id, excluded.notification_id, excluded.endpoint, excluded.provider) < (received_at, inbox_id, notification_id, endpoint, provider)
     -- Most redeliveries have the same values again: comparing all of them at once costs half as much.

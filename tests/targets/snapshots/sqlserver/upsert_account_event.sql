@@ -76,7 +76,7 @@ GO
 -- First batch, inside a transaction that holds the application lock. Parameter: the time of writing.
 -- FORCESEEK, because a scan under HOLDLOCK would lock every row that it passes.
 SET NOCOUNT ON;
-DECLARE @now datetime2(3) = ?;
+DECLARE @now datetime2(3) = ?, @number bigint = (SELECT number FROM [gatherer].commit_sequence);
 DECLARE @staged int, @inserted int;
 
 INSERT INTO #applied (table_name, [key])
@@ -119,12 +119,12 @@ WHERE
 INSERT INTO [gatherer].account_event (
     [key], provider, endpoint, inbox_id, notification_id, received_at, occurred_at, occurred_at_source,
     account_id, is_test, field, event, entity_type, entity_id, business_phone, severity, old_value,
-    new_value, reason, details, inserted_at, changed_at
+    new_value, reason, details, inserted_at, changed_at, commit_number
 )
 SELECT
     s.[key], s.provider, s.endpoint, s.inbox_id, s.notification_id, s.received_at, s.occurred_at,
     s.occurred_at_source, s.account_id, s.is_test, s.field, s.event, s.entity_type, s.entity_id,
-    s.business_phone, s.severity, s.old_value, s.new_value, s.reason, s.details, @now, @now
+    s.business_phone, s.severity, s.old_value, s.new_value, s.reason, s.details, @now, @now, @number
 FROM #account_event AS s
 WHERE NOT EXISTS (
     SELECT 1 FROM [gatherer].account_event AS t WITH (UPDLOCK, HOLDLOCK, FORCESEEK) WHERE t.[key] = s.[key]
@@ -137,7 +137,7 @@ SELECT @staged AS staged, @inserted AS written, @@TRANCOUNT AS transactions;
 GO
 -- Second batch, with merged rows staged: their keys are stored and locked. Parameter: the time of writing.
 SET NOCOUNT ON;
-DECLARE @now datetime2(3) = ?;
+DECLARE @now datetime2(3) = ?, @number bigint = (SELECT number FROM [gatherer].commit_sequence);
 DECLARE @written int;
 
 UPDATE t SET
@@ -146,7 +146,7 @@ UPDATE t SET
     occurred_at_source = s.occurred_at_source, account_id = s.account_id, is_test = s.is_test,
     field = s.field, event = s.event, entity_type = s.entity_type, entity_id = s.entity_id,
     business_phone = s.business_phone, severity = s.severity, old_value = s.old_value,
-    new_value = s.new_value, reason = s.reason, details = s.details, changed_at = @now
+    new_value = s.new_value, reason = s.reason, details = s.details, changed_at = @now, commit_number = @number
 FROM [gatherer].account_event AS t
 JOIN #account_event AS s ON s.[key] = t.[key];
 SET @written = @@ROWCOUNT;

@@ -87,7 +87,7 @@ GO
 -- First batch, inside a transaction that holds the application lock. Parameter: the time of writing.
 -- FORCESEEK, because a scan under HOLDLOCK would lock every row that it passes.
 SET NOCOUNT ON;
-DECLARE @now datetime2(3) = ?;
+DECLARE @now datetime2(3) = ?, @number bigint = (SELECT number FROM [gatherer].commit_sequence);
 DECLARE @staged int, @inserted int;
 
 INSERT INTO #applied (table_name, [key])
@@ -136,13 +136,13 @@ WHERE
 INSERT INTO [gatherer].flow_event (
     [key], provider, endpoint, inbox_id, notification_id, received_at, occurred_at, occurred_at_source,
     account_id, is_test, event, flow_id, message, old_status, new_status, alert_state, threshold,
-    error_rate, availability, p50_latency_ms, p90_latency_ms, requests_count, errors, warning, details, inserted_at, changed_at
+    error_rate, availability, p50_latency_ms, p90_latency_ms, requests_count, errors, warning, details, inserted_at, changed_at, commit_number
 )
 SELECT
     s.[key], s.provider, s.endpoint, s.inbox_id, s.notification_id, s.received_at, s.occurred_at,
     s.occurred_at_source, s.account_id, s.is_test, s.event, s.flow_id, s.message, s.old_status,
     s.new_status, s.alert_state, s.threshold, s.error_rate, s.availability, s.p50_latency_ms,
-    s.p90_latency_ms, s.requests_count, s.errors, s.warning, s.details, @now, @now
+    s.p90_latency_ms, s.requests_count, s.errors, s.warning, s.details, @now, @now, @number
 FROM #flow_event AS s
 WHERE NOT EXISTS (
     SELECT 1 FROM [gatherer].flow_event AS t WITH (UPDLOCK, HOLDLOCK, FORCESEEK) WHERE t.[key] = s.[key]
@@ -155,7 +155,7 @@ SELECT @staged AS staged, @inserted AS written, @@TRANCOUNT AS transactions;
 GO
 -- Second batch, with merged rows staged: their keys are stored and locked. Parameter: the time of writing.
 SET NOCOUNT ON;
-DECLARE @now datetime2(3) = ?;
+DECLARE @now datetime2(3) = ?, @number bigint = (SELECT number FROM [gatherer].commit_sequence);
 DECLARE @written int;
 
 UPDATE t SET
@@ -166,7 +166,7 @@ UPDATE t SET
     new_status = s.new_status, alert_state = s.alert_state, threshold = s.threshold,
     error_rate = s.error_rate, availability = s.availability, p50_latency_ms = s.p50_latency_ms,
     p90_latency_ms = s.p90_latency_ms, requests_count = s.requests_count, errors = s.errors,
-    warning = s.warning, details = s.details, changed_at = @now
+    warning = s.warning, details = s.details, changed_at = @now, commit_number = @number
 FROM [gatherer].flow_event AS t
 JOIN #flow_event AS s ON s.[key] = t.[key];
 SET @written = @@ROWCOUNT;

@@ -58,7 +58,7 @@ GO
 -- First batch, inside a transaction that holds the application lock. Parameter: the time of writing.
 -- FORCESEEK, because a scan under HOLDLOCK would lock every row that it passes.
 SET NOCOUNT ON;
-DECLARE @now datetime2(3) = ?;
+DECLARE @now datetime2(3) = ?, @number bigint = (SELECT number FROM [gatherer].commit_sequence);
 DECLARE @staged int, @inserted int;
 
 INSERT INTO #applied (table_name, [key])
@@ -91,11 +91,11 @@ WHERE
 -- Second result: how many rows were new, by the word that they are counted under. The unique index is the real guard.
 INSERT INTO [gatherer].message_id_pair (
     [key], provider, endpoint, inbox_id, notification_id, received_at, occurred_at, occurred_at_source,
-    account_id, is_test, provider_message_id, message_id, inserted_at, changed_at
+    account_id, is_test, provider_message_id, message_id, inserted_at, changed_at, commit_number
 )
 SELECT
     s.[key], s.provider, s.endpoint, s.inbox_id, s.notification_id, s.received_at, s.occurred_at,
-    s.occurred_at_source, s.account_id, s.is_test, s.provider_message_id, s.message_id, @now, @now
+    s.occurred_at_source, s.account_id, s.is_test, s.provider_message_id, s.message_id, @now, @now, @number
 FROM #message_id_pair AS s
 WHERE NOT EXISTS (
     SELECT 1 FROM [gatherer].message_id_pair AS t WITH (UPDLOCK, HOLDLOCK, FORCESEEK) WHERE t.[key] = s.[key]
@@ -108,14 +108,14 @@ SELECT @staged AS staged, @inserted AS written, @@TRANCOUNT AS transactions;
 GO
 -- Second batch, with merged rows staged: their keys are stored and locked. Parameter: the time of writing.
 SET NOCOUNT ON;
-DECLARE @now datetime2(3) = ?;
+DECLARE @now datetime2(3) = ?, @number bigint = (SELECT number FROM [gatherer].commit_sequence);
 DECLARE @written int;
 
 UPDATE t SET
     provider = s.provider, endpoint = s.endpoint, inbox_id = s.inbox_id,
     notification_id = s.notification_id, received_at = s.received_at, occurred_at = s.occurred_at,
     occurred_at_source = s.occurred_at_source, account_id = s.account_id, is_test = s.is_test,
-    provider_message_id = s.provider_message_id, message_id = s.message_id, changed_at = @now
+    provider_message_id = s.provider_message_id, message_id = s.message_id, changed_at = @now, commit_number = @number
 FROM [gatherer].message_id_pair AS t
 JOIN #message_id_pair AS s ON s.[key] = t.[key];
 SET @written = @@ROWCOUNT;

@@ -67,7 +67,7 @@ GO
 -- First batch, inside a transaction that holds the application lock. Parameter: the time of writing.
 -- FORCESEEK, because a scan under HOLDLOCK would lock every row that it passes.
 SET NOCOUNT ON;
-DECLARE @now datetime2(3) = ?;
+DECLARE @now datetime2(3) = ?, @number bigint = (SELECT number FROM [gatherer].commit_sequence);
 DECLARE @staged int, @inserted int;
 
 INSERT INTO #applied (table_name, [key])
@@ -105,12 +105,12 @@ WHERE
 -- Second result: how many rows were new, by the word that they are counted under. The unique index is the real guard.
 INSERT INTO [gatherer].other_event (
     [key], provider, endpoint, inbox_id, notification_id, received_at, occurred_at, occurred_at_source,
-    account_id, is_test, family, name, message_id, phone, user_id, details, inserted_at, changed_at
+    account_id, is_test, family, name, message_id, phone, user_id, details, inserted_at, changed_at, commit_number
 )
 SELECT
     s.[key], s.provider, s.endpoint, s.inbox_id, s.notification_id, s.received_at, s.occurred_at,
     s.occurred_at_source, s.account_id, s.is_test, s.family, s.name, s.message_id, s.phone, s.user_id,
-    s.details, @now, @now
+    s.details, @now, @now, @number
 FROM #other_event AS s
 WHERE NOT EXISTS (
     SELECT 1 FROM [gatherer].other_event AS t WITH (UPDLOCK, HOLDLOCK, FORCESEEK) WHERE t.[key] = s.[key]
@@ -123,7 +123,7 @@ SELECT @staged AS staged, @inserted AS written, @@TRANCOUNT AS transactions;
 GO
 -- Second batch, with merged rows staged: their keys are stored and locked. Parameter: the time of writing.
 SET NOCOUNT ON;
-DECLARE @now datetime2(3) = ?;
+DECLARE @now datetime2(3) = ?, @number bigint = (SELECT number FROM [gatherer].commit_sequence);
 DECLARE @written int;
 
 UPDATE t SET
@@ -131,7 +131,7 @@ UPDATE t SET
     notification_id = s.notification_id, received_at = s.received_at, occurred_at = s.occurred_at,
     occurred_at_source = s.occurred_at_source, account_id = s.account_id, is_test = s.is_test,
     family = s.family, name = s.name, message_id = s.message_id, phone = s.phone, user_id = s.user_id,
-    details = s.details, changed_at = @now
+    details = s.details, changed_at = @now, commit_number = @number
 FROM [gatherer].other_event AS t
 JOIN #other_event AS s ON s.[key] = t.[key];
 SET @written = @@ROWCOUNT;

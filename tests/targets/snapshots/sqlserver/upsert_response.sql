@@ -115,7 +115,7 @@ GO
 -- First batch, inside a transaction that holds the application lock. Parameter: the time of writing.
 -- FORCESEEK, because a scan under HOLDLOCK would lock every row that it passes.
 SET NOCOUNT ON;
-DECLARE @now datetime2(3) = ?;
+DECLARE @now datetime2(3) = ?, @number bigint = (SELECT number FROM [gatherer].commit_sequence);
 DECLARE @staged int, @inserted int;
 DECLARE @new TABLE (word nvarchar(32) COLLATE Latin1_General_BIN2 NOT NULL);
 
@@ -183,7 +183,7 @@ INSERT INTO [gatherer].response (
     account_id, is_test, kind, message_id, provider_message_id, about_message_id, phone, phone_raw,
     user_id, phone_number_id, business_phone, client_reference, profile_name, group_id, emoji,
     reply_type, reply_text, reply_payload, media_id, media_type, error_code, error_title, error_details,
-    errors, pricing_category, pricing_model, pricing_type, billable, details, inserted_at, changed_at
+    errors, pricing_category, pricing_model, pricing_type, billable, details, inserted_at, changed_at, commit_number
 )
 OUTPUT inserted.kind INTO @new
 SELECT
@@ -192,7 +192,7 @@ SELECT
     s.about_message_id, s.phone, s.phone_raw, s.user_id, s.phone_number_id, s.business_phone,
     s.client_reference, s.profile_name, s.group_id, s.emoji, s.reply_type, s.reply_text, s.reply_payload,
     s.media_id, s.media_type, s.error_code, s.error_title, s.error_details, s.errors, s.pricing_category,
-    s.pricing_model, s.pricing_type, s.billable, s.details, @now, @now
+    s.pricing_model, s.pricing_type, s.billable, s.details, @now, @now, @number
 FROM #response AS s
 WHERE NOT EXISTS (
     SELECT 1 FROM [gatherer].response AS t WITH (UPDLOCK, HOLDLOCK, FORCESEEK) WHERE t.[key] = s.[key]
@@ -205,7 +205,7 @@ SELECT @staged AS staged, @inserted AS written, @@TRANCOUNT AS transactions;
 GO
 -- Second batch, with merged rows staged: their keys are stored and locked. Parameter: the time of writing.
 SET NOCOUNT ON;
-DECLARE @now datetime2(3) = ?;
+DECLARE @now datetime2(3) = ?, @number bigint = (SELECT number FROM [gatherer].commit_sequence);
 DECLARE @written int;
 
 UPDATE t SET
@@ -220,8 +220,8 @@ UPDATE t SET
     reply_payload = s.reply_payload, media_id = s.media_id, media_type = s.media_type,
     error_code = s.error_code, error_title = s.error_title, error_details = s.error_details,
     errors = s.errors, pricing_category = s.pricing_category, pricing_model = s.pricing_model,
-    pricing_type = s.pricing_type, billable = s.billable, details = s.details,
-    original_message_id = NULL, original_about_id = NULL, changed_at = @now
+    pricing_type = s.pricing_type, billable = s.billable, details = s.details, told_commit_number = NULL,
+    original_message_id = NULL, original_about_id = NULL, changed_at = @now, commit_number = @number
 FROM [gatherer].response AS t
 JOIN #response AS s ON s.[key] = t.[key];
 SET @written = @@ROWCOUNT;

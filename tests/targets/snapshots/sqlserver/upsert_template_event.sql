@@ -76,7 +76,7 @@ GO
 -- First batch, inside a transaction that holds the application lock. Parameter: the time of writing.
 -- FORCESEEK, because a scan under HOLDLOCK would lock every row that it passes.
 SET NOCOUNT ON;
-DECLARE @now datetime2(3) = ?;
+DECLARE @now datetime2(3) = ?, @number bigint = (SELECT number FROM [gatherer].commit_sequence);
 DECLARE @staged int, @inserted int;
 
 INSERT INTO #applied (table_name, [key])
@@ -119,12 +119,12 @@ WHERE
 INSERT INTO [gatherer].template_event (
     [key], provider, endpoint, inbox_id, notification_id, received_at, occurred_at, occurred_at_source,
     account_id, is_test, field, event, template_id, template_name, template_language, template_category,
-    reason, old_value, new_value, details, inserted_at, changed_at
+    reason, old_value, new_value, details, inserted_at, changed_at, commit_number
 )
 SELECT
     s.[key], s.provider, s.endpoint, s.inbox_id, s.notification_id, s.received_at, s.occurred_at,
     s.occurred_at_source, s.account_id, s.is_test, s.field, s.event, s.template_id, s.template_name,
-    s.template_language, s.template_category, s.reason, s.old_value, s.new_value, s.details, @now, @now
+    s.template_language, s.template_category, s.reason, s.old_value, s.new_value, s.details, @now, @now, @number
 FROM #template_event AS s
 WHERE NOT EXISTS (
     SELECT 1 FROM [gatherer].template_event AS t WITH (UPDLOCK, HOLDLOCK, FORCESEEK) WHERE t.[key] = s.[key]
@@ -137,7 +137,7 @@ SELECT @staged AS staged, @inserted AS written, @@TRANCOUNT AS transactions;
 GO
 -- Second batch, with merged rows staged: their keys are stored and locked. Parameter: the time of writing.
 SET NOCOUNT ON;
-DECLARE @now datetime2(3) = ?;
+DECLARE @now datetime2(3) = ?, @number bigint = (SELECT number FROM [gatherer].commit_sequence);
 DECLARE @written int;
 
 UPDATE t SET
@@ -146,7 +146,7 @@ UPDATE t SET
     occurred_at_source = s.occurred_at_source, account_id = s.account_id, is_test = s.is_test,
     field = s.field, event = s.event, template_id = s.template_id, template_name = s.template_name,
     template_language = s.template_language, template_category = s.template_category, reason = s.reason,
-    old_value = s.old_value, new_value = s.new_value, details = s.details, changed_at = @now
+    old_value = s.old_value, new_value = s.new_value, details = s.details, changed_at = @now, commit_number = @number
 FROM [gatherer].template_event AS t
 JOIN #template_event AS s ON s.[key] = t.[key];
 SET @written = @@ROWCOUNT;
