@@ -80,6 +80,19 @@ def test_a_file_as_it_was_created_has_no_differences(tmp_path: Path) -> None:
     assert inspection.inspect(tmp_path / "responses.db")["problems"] == []
 
 
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [("TRIGGER", "message_map_updated"), ("TABLE", "export_cursor"), ("VIEW", "reply")],
+)
+def test_what_a_file_lacks_is_named(tmp_path: Path, kind: str, name: str) -> None:
+    """Without a trigger, exports would silently leave out what the map learned."""
+    path = tmp_path / "responses.db"
+    SQLiteTarget(path).close()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(f"DROP {kind} {name}")
+    assert inspection.inspect(path)["problems"] == [f"{path}: {name} is missing"]
+
+
 def test_columns_of_a_file_that_are_missing_or_different_are_named(tmp_path: Path) -> None:
     path = tmp_path / "responses.db"
     SQLiteTarget(path).close()

@@ -1,5 +1,6 @@
 """Opening the embedded target: its pragmas, its tables and views, and how a file differs from what gatherer makes."""
 
+import re
 import sqlite3
 from collections.abc import Iterator
 from functools import cache
@@ -23,6 +24,7 @@ PRAGMA temp_store = MEMORY;
 VERSION: Final = 1
 VERSIONS: Final = Versions(kind="target", package=f"{__package__}.sql", scripts=("tables", "views"))
 
+_CREATED: Final = re.compile(r"^CREATE (?:TABLE|VIEW|TRIGGER) (\w+)", re.MULTILINE)
 _TYPES: Final[dict[DataType, str]] = {
     "bytes": "BLOB",
     "text": "TEXT",
@@ -84,7 +86,14 @@ def connect(path: Path, *, dry_run: bool = False) -> sqlite3.Connection:
 
 
 def differences(connection: sqlite3.Connection) -> Iterator[str]:
-    """Yield a clause for each column of the tables with facts that is missing, or declared with another type."""
+    """Yield a clause for each table, view and trigger that is missing, and for each column of a table with facts.
+
+    A column is named if it is missing, or declared with another type.
+    """
+    present = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+    for name in _CREATED.findall("\n".join(map(sql, VERSIONS.scripts))):
+        if name not in present:
+            yield f"{name} is missing"
     for table, columns in tables().items():
         stored = {
             name: _definition(type_, nullable=not_null == 0)

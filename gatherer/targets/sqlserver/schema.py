@@ -149,6 +149,8 @@ def examine(session: Session, schema: str) -> State:
             missing.append(f"{table}.{column.name}")
         elif actual != definition(column):
             different.append(f"{table}.{column.name} is {actual} instead of {definition(column)}")
+    if "version" not in stored.get("message_map", {"version": ""}):
+        missing.append("message_map.version")
     return replace(version, missing=tuple(missing), different=tuple(different))
 
 
