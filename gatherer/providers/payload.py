@@ -84,8 +84,9 @@ def load_form(body: bytes) -> dict[str, str | list[str]]:
     if text[0] in "{[":
         raise UnreadableBodyError("the body is JSON, not a form")
     parameters: dict[str, dict[str, None]] = {}  # inside, an ordered set
-    for name, value in pairs:
-        parameters.setdefault(clean_text(name), {})[clean_text(value)] = None
+    for name, value in pairs:  # decoded from UTF-8, so there is no lone surrogate to clean
+        name, value = name.replace("\x00", REPLACEMENT), value.replace("\x00", REPLACEMENT)
+        parameters.setdefault(name, {})[value] = None
     return {
         name: next(iter(values)) if len(values) == 1 else list(values) for name, values in parameters.items()
     }
