@@ -1,7 +1,9 @@
 """A backup of an inbox, made while `serve` keeps writing it."""
 
 import contextlib
+import os
 import sqlite3
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,7 +28,11 @@ def backup(inbox: LocalInbox, destination: Path) -> int:
     """
     if destination.exists():
         raise _exists(destination)
-    unfinished = destination.with_name(destination.name + ".unfinished")
+    with _translate_errors(destination):
+        # Created exclusively, under a name that no other account can know beforehand: others may write the folder.
+        descriptor, name = tempfile.mkstemp(dir=destination.parent, prefix=".inbox-", suffix=".unfinished")
+        os.close(descriptor)
+    unfinished = Path(name)
     try:
         result = inbox.query(lambda connection: _copy(connection, unfinished, destination))
         if result != "ok":
@@ -41,19 +47,15 @@ def backup(inbox: LocalInbox, destination: Path) -> int:
 
 
 def _copy(source: sqlite3.Connection, unfinished: Path, destination: Path) -> str:
-    """Copy the database of `source` to the file `unfinished`; return the result of SQLite's check of it, such as "ok".
+    """Copy the database of `source` to the empty file `unfinished`; return the result of SQLite's check of it, such as "ok".
 
     Errors name the file `destination`, which the operator asked for.
 
     Raises:
-        OutputError: the file cannot be written.
         TemporaryError: the disk is full.
         sqlite3.Error: the source cannot be read.
 
     """
-    with _translate_errors(destination):
-        unfinished.unlink(missing_ok=True)
-        unfinished.touch(mode=0o600)
     with contextlib.closing(sqlite3.connect(unfinished, isolation_level=None)) as copy:
         try:
             source.backup(copy, pages=-1)

@@ -218,6 +218,20 @@ def test_reading_commands_work_and_writing_commands_fail_while_serve_runs(tmp_pa
     assert sorted(file.name for file in tmp_path.glob("copy.db*")) == ["copy.db"]
 
 
+@pytest.mark.skipif(os.name == "nt", reason="symbolic links need a privilege")
+def test_a_backup_follows_no_link_that_another_account_left_in_the_folder(folder, tmp_path):
+    victim = tmp_path / "victim"
+    victim.write_text("untouched")
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    for name in ("copy.db.unfinished", ".copy.db.unfinished", "copy.db.unfinished-journal"):
+        (shared / name).symlink_to(victim)
+    inbox(folder, "backup", str(shared / "copy.db"))
+    assert victim.read_text() == "untouched"
+    assert (shared / "copy.db").stat().st_mode & 0o777 == 0o600
+    assert len(list(shared.iterdir())) == 4, "the links are left alone, and no unfinished file remains"
+
+
 def test_a_restored_backup_can_be_served_and_gathered(folder):
     inbox(folder, "backup", "copy_%Y.db")
     (copy,) = folder.glob("copy_*.db")
