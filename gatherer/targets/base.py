@@ -159,7 +159,7 @@ class Target(Protocol):
     identity: str  # random, created with the tables: the name of the target as a consumer of inboxes
 
     def save_settings(self, *, time_zone: str, attribution_hours: int) -> None:
-        """Store the settings that the views read, unless the same ones are stored."""
+        """Store the settings that the views read, and the offsets of the time zone, unless the same ones are stored."""
 
     def position(self, inbox_id: str) -> Position | None:
         """Return the position of the inbox `inbox_id`; None if nothing of it was gathered yet."""

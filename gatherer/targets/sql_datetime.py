@@ -6,6 +6,8 @@ from typing import Final
 
 import msgspec
 
+from gatherer.model import time_zones
+
 _WHOLE_SECONDS: Final = len("2026-11-21T12:00:00Z")
 
 
@@ -19,3 +21,14 @@ def text(moment: datetime) -> str:
 def parse(text: str) -> datetime:
     """Return the time (aware UTC) of a text that :func:`text` returned."""
     return datetime.fromisoformat(text).replace(tzinfo=UTC)
+
+
+def offsets(time_zone: str) -> list[tuple[str, str, int]]:
+    """Return the rows of the table `time_zone_offset` for the IANA zone `time_zone`, in the order of their starts.
+
+    They change when the time zone database of this machine is updated.
+    """
+    return [
+        (text(starts_at), text(ends_at), minutes)
+        for starts_at, ends_at, minutes in time_zones.intervals(time_zone)
+    ]

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from gatherer.files.migrations import IncompatibleFileError
-from gatherer.model import time_zones
 from gatherer.model.errors import TargetError, TemporaryError
 from gatherer.model.message_map import MapRow
 from gatherer.model.notification import Notification
@@ -56,14 +55,17 @@ class SQLiteTarget:
         self.identity: str = stored.get("identity") or uuid.uuid4().hex
 
     def save_settings(self, *, time_zone: str, attribution_hours: int) -> None:
-        """Store the settings that the views read, unless the same ones are stored."""
+        """Store the settings that the views read, and the offsets of the time zone, unless the same ones are stored."""
+        offsets = sql_datetime.offsets(time_zone)
         settings = {
             "time_zone": time_zone,
             "attribution_hours": str(attribution_hours),
             "identity": self.identity,
         }
         with self._translate_errors():
-            if dict(self._connection.execute("SELECT name, value FROM setting")) == settings:
+            stored = dict(self._connection.execute("SELECT name, value FROM setting"))
+            query = "SELECT starts_at, ends_at, offset_minutes FROM time_zone_offset ORDER BY starts_at"
+            if stored == settings and self._connection.execute(query).fetchall() == offsets:
                 return
         if self._dry_run:
             return
@@ -72,10 +74,7 @@ class SQLiteTarget:
             self._connection.execute("DELETE FROM time_zone_offset")
             self._connection.executemany(
                 "INSERT INTO time_zone_offset (starts_at, ends_at, offset_minutes) VALUES (?, ?, ?)",
-                (
-                    (sql_datetime.text(starts_at), sql_datetime.text(ends_at), minutes)
-                    for starts_at, ends_at, minutes in time_zones.intervals(time_zone)
-                ),
+                offsets,
             )
 
     def show_tests(self, *, shown: bool) -> None:

@@ -1,10 +1,9 @@
 """The tables beside the facts: positions of inboxes, settings that the views read, one row per run."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from gatherer.model import time_zones
 from gatherer.targets import sql_datetime
 from gatherer.targets.base import Position, Run
 from gatherer.targets.sqlserver.schema import batches, placed
@@ -35,14 +34,22 @@ def settings(session: Session, schema: str) -> dict[str, str]:
     return {row.name: row.value for row in rows}
 
 
-def save_settings(session: Session, schema: str, settings: Mapping[str, str]) -> None:
-    """Replace the stored settings by `settings`, and the offsets of their time zone."""
-    offsets = [
-        (sql_datetime.text(starts_at), sql_datetime.text(ends_at), minutes)
-        for starts_at, ends_at, minutes in time_zones.intervals(settings["time_zone"])
-    ]
+def offsets(session: Session, schema: str) -> list[tuple[str, str, int]]:
+    """Return the stored offsets of the time zone, as :func:`sql_datetime.offsets` does."""
+    query = (
+        "SELECT CONVERT(nvarchar(23), starts_at, 121) AS starts_at, CONVERT(nvarchar(23), ends_at, 121) AS ends_at, "
+        "offset_minutes FROM $(schema).time_zone_offset"
+    )
+    (rows,) = session.run(placed(query, schema))
+    return sorted((row.starts_at, row.ends_at, row.offset_minutes) for row in rows)
+
+
+def save_settings(
+    session: Session, schema: str, settings: Mapping[str, str], offsets: Sequence[tuple[str, str, int]]
+) -> None:
+    """Replace the stored settings by `settings`, and the stored offsets of the time zone by `offsets`."""
     (statement,) = batches("save_settings", schema)
-    session.run(statement, to_json(list(settings.items())), to_json(offsets))
+    session.run(statement, to_json(list(settings.items())), to_json(list(offsets)))
 
 
 def record_run(session: Session, schema: str, run: Run) -> None:

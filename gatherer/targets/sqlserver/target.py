@@ -10,7 +10,7 @@ from gatherer.model.notification import Notification
 from gatherer.model.person import Erasure, Person, Tombstone
 from gatherer.model.records import TABLES, Rejected
 from gatherer.model.retry import RetryPolicy
-from gatherer.targets import person_query
+from gatherer.targets import person_query, sql_datetime
 from gatherer.targets.base import (
     Batch,
     ChangePoint,
@@ -87,14 +87,18 @@ class SQLServerTarget:
             raise
 
     def save_settings(self, *, time_zone: str, attribution_hours: int) -> None:
-        """Store the settings that the views read, unless the same ones are stored."""
+        """Store the settings that the views read, and the offsets of the time zone, unless the same ones are stored."""
+        offsets = sql_datetime.offsets(time_zone)
         settings = {
             "time_zone": time_zone,
             "attribution_hours": str(attribution_hours),
             "identity": self.identity,
         }
-        if self._settings() != settings:
-            self._in_transaction(lambda: bookkeeping.save_settings(self.session, self._schema, settings))
+        stored = self._with_retry(lambda: bookkeeping.offsets(self.session, self._schema))
+        if self._settings() != settings or stored != offsets:
+            self._in_transaction(
+                lambda: bookkeeping.save_settings(self.session, self._schema, settings, offsets)
+            )
 
     def position(self, inbox_id: str) -> Position | None:
         """Return the position of the inbox `inbox_id`; None if nothing of it was gathered yet."""
