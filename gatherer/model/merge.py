@@ -6,12 +6,13 @@ together. The upsert of the SQLite target is the same rule in SQL.
 """
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from functools import cache
 from typing import Any, Final, TypeVar
 
 import msgspec
 
-from gatherer.model.records import Record, Response
+from gatherer.model.records import Record, Rejected, Response
 
 R = TypeVar("R", bound=Record)
 
@@ -70,3 +71,27 @@ def fold(records: Iterable[R]) -> list[R]:
         if first is not record:
             by_key[key] = merge(first, record)
     return list(by_key.values())
+
+
+def merge_rejections(first: Rejected, second: Rejected) -> Rejected:
+    """Return the one rejection for two deliveries of the same key: the earlier receipt, and the content type of both."""
+    earlier = min(first, second, key=_receipt)
+    types = content_types((first, second))
+    return msgspec.structs.replace(earlier, content_type=types[earlier.body_key])
+
+
+def content_types(rejections: Iterable[Rejected]) -> dict[bytes, str | None]:
+    """Return the content type of each rejected body by its key: of several the first in binary order, any before none.
+
+    One body can arrive with different types. The SQL of both targets has the same rule: the order of arrival plays no part.
+    """
+    types: dict[bytes, str | None] = {}
+    for rejected in rejections:
+        known = types.get(rejected.body_key)
+        if known is None or (rejected.content_type is not None and rejected.content_type < known):
+            types[rejected.body_key] = rejected.content_type
+    return types
+
+
+def _receipt(rejected: Rejected) -> tuple[datetime, str, int, str]:
+    return rejected.received_at, rejected.inbox_id, rejected.notification_id, rejected.endpoint

@@ -61,7 +61,8 @@ def decode_batch(
             kept_notifications.append(notification)
         for fact in with_opt_outs(facts, opt_out_words(notification.endpoint)):
             if isinstance(fact, Rejected):
-                rejected.setdefault(fact.key, fact)
+                known = rejected.get(fact.key)
+                rejected[fact.key] = fact if known is None else merge.merge_rejections(known, fact)
                 continue
             records.append(fact)
             if fact.occurred_at_source != "element" and states_time_ahead(fact):

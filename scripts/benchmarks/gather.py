@@ -82,7 +82,10 @@ def run_floor(inbox_path: Path, target_path: Path) -> tuple[float, float]:
     with closing(LocalInbox(inbox_path)) as inbox, closing(connect(target_path)) as connection:
         while notifications := inbox.read(after, Bounds()):
             after = notifications[-1].id
-            rows = [as_row(record, Written("now", 1)) for record in decode_batch(notifications, frozenset()).records]
+            rows = [
+                as_row(record, Written("now", 1))
+                for record in decode_batch(notifications, frozenset()).records
+            ]
             clock, cpu_clock = time.perf_counter(), time.process_time()
             for notification in notifications:
                 msgspec.json.decode(notification.body)

@@ -3,8 +3,9 @@
 import itertools
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import msgspec
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gatherer.inbox import consumers
-from gatherer.model import merge, timestamps
+from gatherer.model import merge, time_zones, timestamps
 from gatherer.model.records import TABLES, Kind, OtherEvent, Reason, Record, Response
 from gatherer.pipeline.decode import decode_batch
 from gatherer.providers.base import reject
@@ -58,6 +59,19 @@ def test_a_target_keeps_its_identity_when_its_settings_change(database: Database
         "time_zone": "UTC",
         "attribution_hours": "72",
     }
+
+
+def test_views_take_up_an_update_of_the_time_zone_database(
+    target: Target, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target.apply(Batch(records=[response(occurred_at=NOW)]))
+    for behaves_as, hours in (("Europe/London", 1), ("Europe/Berlin", 2), ("UTC", 0)):
+        zone = ZoneInfo(behaves_as)  # the rules of London change, not the name
+        monkeypatch.setattr(time_zones, "ZoneInfo", lambda _name, zone=zone: zone)
+        target.save_settings(time_zone="Europe/London", attribution_hours=72)
+        (row,) = database.query("SELECT occurred_at, occurred_local FROM $(schema).response_local")
+        occurred_at, local = (datetime.fromisoformat(str(value)) for value in row.values())
+        assert local - occurred_at == timedelta(hours=hours)
 
 
 def test_an_empty_target_has_no_position_and_no_rejections(target: Target) -> None:
@@ -266,6 +280,29 @@ def test_a_rejection_that_happens_again_stays_open(target: Target) -> None:
         outcome = target.apply(decode_batch([source], target.open_rejections()))
         assert outcome.resolved == 0
     assert len(target.open_rejections()) == 1
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_what_is_kept_of_a_rejected_notification_does_not_depend_on_order(
+    target: Target, database: Database, *, together: bool
+) -> None:
+    deliveries = [
+        notification(b"no json", number)._replace(
+            content_type=content_type, received_at=received_at, provider=provider
+        )
+        for number, content_type, received_at, provider in (
+            (1, "text/plain", NOW + timedelta(seconds=2), "meta"),
+            (2, None, NOW, "meta"),
+            (3, "application/json", NOW + timedelta(seconds=1), "wati"),
+        )
+    ]
+    for order in itertools.permutations(deliveries):
+        for table in ("rejected", "rejected_notification"):
+            database.query(f"DELETE FROM $(schema).{table}")
+        for batch in [order] if together else [[delivery] for delivery in order]:
+            target.apply(decode_batch(list(batch), frozenset()))
+        ((kept,),) = target.rejected_notifications()
+        assert (kept.id, kept.received_at, kept.content_type) == (2, NOW, "application/json")
 
 
 def test_rejected_notifications_come_in_batches_without_end(target: Target) -> None:

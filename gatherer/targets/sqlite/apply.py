@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from gatherer.model import timestamps
+from gatherer.model import merge, timestamps
 from gatherer.model.records import Kind, MessageIdPair, Record, Rejected, Response
 from gatherer.targets import sql_datetime
 from gatherer.targets.base import Batch, Outcome
@@ -120,14 +120,10 @@ def _reject(connection: sqlite3.Connection, rejections: list[Rejected], now: str
     if not rejections:
         return
     before = _highest_id(connection, Rejected.table)
-    bodies = {
-        rejected.body_key: (rejected.body_key, rejected.content_type, rejected.body)
-        for rejected in rejections
-    }
+    bodies = {rejected.body_key: rejected.body for rejected in rejections}
     connection.executemany(
-        "INSERT INTO rejected_notification (body_key, content_type, body) VALUES (?, ?, ?) "
-        "ON CONFLICT DO NOTHING",
-        bodies.values(),
+        sql("upsert_rejected_notification"),
+        [(key, content_type, bodies[key]) for key, content_type in merge.content_types(rejections).items()],
     )
     rows = [
         (

@@ -17,6 +17,8 @@ from datetime import datetime
 from operator import attrgetter
 from typing import Any
 
+import msgspec
+
 from gatherer.model import merge
 from gatherer.model.records import MessageIdPair, Record, Rejected, Response
 from gatherer.targets import sql_datetime
@@ -132,7 +134,11 @@ class BatchWriter:
         if not rejections:
             return
         rejections = [storable(rejected) for rejected in rejections]
-        bodies = {rejected.body_key: rejected for rejected in rejections}
+        types = merge.content_types(rejections)
+        bodies = {
+            rejected.body_key: msgspec.structs.replace(rejected, content_type=types[rejected.body_key])
+            for rejected in rejections
+        }
         (insert,) = self._batches("insert_rejected_notification")
         for text, chunk in chunks(list(bodies.values()), body_as_json, brackets="{}"):
             proven(self.session.run(insert, text), len(chunk))
