@@ -34,6 +34,7 @@ from tests.server_process import (
     signature,
     start_server,
 )
+from tests.targets import engines
 from tests.waiting import BUSY_SECONDS, wait_until
 
 HERE = Path(__file__).parent
@@ -93,8 +94,17 @@ def expected(numbers: Iterable[int]) -> set[tuple[str, str]]:
     return facts
 
 
-def map_messages(folder: Path, numbers: Iterable[int]) -> None:
-    """Fill message_map, as the sending program does."""
+def map_messages(folder: Path, numbers: Iterable[int], database: engines.Database | None = None) -> None:
+    """Fill message_map of the file, or of `database`, as the sending program does."""
+    if database is not None:
+        for number in numbers:
+            database.query(
+                "INSERT INTO $(schema).message_map (message_id, campaign, communication_key, phone, sent_at)"
+                " VALUES (?, 'spring', 'CK-1', ?, '2026-09-21 14:00:00.000')",
+                f"wamid.M{number}",
+                f"+{phone(number)}",
+            )
+        return
     with closing(sqlite3.connect(folder / "responses.db", timeout=30)) as connection, connection:
         connection.executemany(
             "INSERT INTO message_map (message_id, campaign, communication_key, phone, sent_at)"
@@ -120,10 +130,10 @@ def loaded(folder: Path) -> list[tuple[str, str]]:
     ]
 
 
-def prepare(folder: Path) -> None:
+def prepare(folder: Path, target: str = "") -> None:
     """Make the folder for the files, and the target, so that message_map can be filled."""
     (folder / "handover").mkdir()
-    configure(folder, settings=steps(folder))
+    configure(folder, settings=steps(folder) + target)
     fill_inbox(folder / "inbox.db", [])
     ended = run(folder, "gather")
     assert ended.returncode == 0, ended.stderr
@@ -158,17 +168,22 @@ def post(server: ServerProcess, bodies: Iterable[bytes], acknowledged: dict[byte
     connection.close()
 
 
-def test_every_response_and_every_opt_out_arrives(tmp_path: Path) -> None:
-    prepare(tmp_path)
+@pytest.mark.parametrize("engine", engines.ENGINES)
+def test_every_response_and_every_opt_out_arrives(tmp_path: Path, engine: str) -> None:
+    database, target = None, ""
+    if engine == "sqlserver":
+        database = engines.SQLServerDatabase(tmp_path)
+        target = engines.SQLServerDatabase.settings()
+    prepare(tmp_path, target)
     numbers = range(30)
-    map_messages(tmp_path, numbers[:15])
-    with run_server(tmp_path, ENDPOINT, settings=steps(tmp_path)) as server, schedule(tmp_path):
+    map_messages(tmp_path, numbers[:15], database)
+    with run_server(tmp_path, ENDPOINT, settings=steps(tmp_path) + target) as server, schedule(tmp_path):
         acknowledged: dict[bytes, float] = {}
         post(server, request_bodies(numbers), acknowledged)
         opt_outs = {fact for fact in expected(numbers) if fact[0] == "opted_out"}
         wait_until(lambda: opt_outs | expected(numbers[:15]) <= set(loaded(tmp_path)), "not all has arrived")
         assert set(loaded(tmp_path)) == opt_outs | expected(numbers[:15]), "what is not mapped is held back"
-        map_messages(tmp_path, numbers[15:])
+        map_messages(tmp_path, numbers[15:], database)
         wait_until(
             lambda: expected(numbers) <= set(loaded(tmp_path)), "what was mapped later has not arrived"
         )

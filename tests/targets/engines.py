@@ -5,6 +5,7 @@ schemas in that database. Each process of the test run creates a schema of its o
 """
 
 import atexit
+import json
 import os
 import sqlite3
 from collections.abc import Callable, Iterable
@@ -96,6 +97,11 @@ class SQLServerDatabase:
         for table in ALL_TABLES:
             session.run(f"DELETE FROM {self.schema}.{table}")
         session.run(f"UPDATE {self.schema}.setting SET value = N'72' WHERE name = N'attribution_hours'")
+
+    @classmethod
+    def settings(cls) -> str:
+        """Return the TOML of this target."""
+        return f'[target]\nkind = "sqlserver"\nconnection = {json.dumps(SERVER)}\nschema = "{cls.schema}"\nstate = "state"\n'
 
     _sessions: ClassVar[dict[str, Any]] = {}
 
