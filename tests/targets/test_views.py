@@ -334,6 +334,15 @@ def test_a_mapping_filled_in_afterwards_finds_its_responses(facts: Facts) -> Non
     assert campaigns == {"w1": ("spring", "message"), "w2": ("autumn", "reference")}
 
 
+def test_a_trailing_blank_makes_another_reference(facts: Facts) -> None:
+    facts.tell(fact("sent", "w1", client_reference="ref1"), fact("sent", "w2", client_reference="ref1 "))
+    facts.map("spring", client_reference="ref1")
+    assert [row["message_id"] for row in facts.query("response_campaign")] == ["w1"]
+    facts.map("autumn", client_reference="ref1 ")
+    campaigns = {row["message_id"]: row["campaign"] for row in facts.query("response_campaign")}
+    assert campaigns == {"w1": "spring", "w2": "autumn"}
+
+
 def test_an_answer_belongs_to_the_message_it_is_about(facts: Facts) -> None:
     facts.map("spring", message_id="w1").map("autumn", client_reference="ref-2")
     facts.tell(

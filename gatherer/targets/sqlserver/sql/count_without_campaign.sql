@@ -13,11 +13,13 @@ WHERE r.occurred_at >= @since AND r.is_test = 0
     AND NOT EXISTS (
         SELECT 1 FROM $(schema).message_map AS m
         WHERE m.client_reference = r.client_reference
+            AND DATALENGTH(m.client_reference) = DATALENGTH(r.client_reference)
             AND (m.phone = r.phone OR m.phone IS NULL OR r.phone IS NULL)
     )
     AND NOT EXISTS (
         SELECT 1 FROM $(schema).response AS s
         JOIN $(schema).message_map AS m ON m.client_reference = s.client_reference
+            AND DATALENGTH(m.client_reference) = DATALENGTH(s.client_reference)
         WHERE s.message_id IN (r.message_id, r.about_message_id) AND s.is_test = 0
             AND s.kind IN (N'sent', N'delivered', N'read', N'played', N'failed')
             AND (m.phone = s.phone OR m.phone IS NULL OR s.phone IS NULL)
@@ -42,6 +44,7 @@ WHERE r.occurred_at >= @since AND r.is_test = 0
                         OR EXISTS (
                             SELECT 1 FROM $(schema).message_map AS m
                             WHERE m.client_reference = s.client_reference
+                                AND DATALENGTH(m.client_reference) = DATALENGTH(s.client_reference)
                                 AND (m.phone = s.phone OR m.phone IS NULL OR s.phone IS NULL)
                         )
                     )

@@ -19,6 +19,7 @@ FROM (
             ) OR EXISTS (
                 SELECT 1 FROM $(schema).response AS r
                 WHERE r.client_reference = m.client_reference
+                    AND DATALENGTH(r.client_reference) = DATALENGTH(m.client_reference)
                     AND r.kind IN (N'sent', N'delivered', N'read', N'played', N'failed')
                     AND (r.phone = m.phone OR r.phone IS NULL OR m.phone IS NULL)
             ) THEN 1

@@ -52,7 +52,8 @@ WHERE r.occurred_at >= @since AND r.occurred_at < @until
                                 WHERE p.provider_message_id = m.message_id AND p.message_id = q.message_id
                                     AND p.commit_number <= @commit_after
                             )
-                            OR (q.client_reference = m.client_reference AND q.phone IS NOT NULL)
+                            OR (q.client_reference = m.client_reference
+                                AND DATALENGTH(q.client_reference) = DATALENGTH(m.client_reference) AND q.phone IS NOT NULL)
                         )
                 )
             )

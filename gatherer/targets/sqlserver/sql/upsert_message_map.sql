@@ -44,6 +44,7 @@ JOIN $(schema).message_map AS m WITH (UPDLOCK, HOLDLOCK) ON m.message_id = s.mes
 UPDATE s SET map_id = (
     SELECT MAX(m.id) FROM $(schema).message_map AS m WITH (UPDLOCK, HOLDLOCK)
     WHERE m.message_id IS NULL AND m.client_reference = s.client_reference
+        AND DATALENGTH(m.client_reference) = DATALENGTH(s.client_reference)
         AND (m.phone = s.phone OR (m.phone IS NULL AND s.phone IS NULL))
 )
 FROM @map AS s

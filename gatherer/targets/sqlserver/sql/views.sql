@@ -265,7 +265,8 @@ GO
 -- none; or a row of the map without any receipt so far. The message's id counts before its client reference. A
 -- reference may stand for a whole campaign, or in several rows for several people: then the row with the message's
 -- own phone counts, before a row without a phone. The map may have either id of a message; if two rows have one each, the
--- row with WhatsApp's id counts, and the other is left out.
+-- row with WhatsApp's id counts, and the other is left out. SQL Server ignores trailing blanks in a comparison; so that
+-- two references are never taken for one, their lengths are compared as well.
 CREATE VIEW $(schema).mapped_message AS
 WITH paired AS (
     SELECT m.id AS map_id, MIN(p.message_id) AS message_id
@@ -298,11 +299,13 @@ link AS (
     UNION ALL
     SELECT m.id, 2, s.*
     FROM $(schema).message_map AS m
-    JOIN ours AS s ON s.client_reference = m.client_reference AND s.phone = m.phone
+    JOIN ours AS s ON s.client_reference = m.client_reference
+        AND DATALENGTH(s.client_reference) = DATALENGTH(m.client_reference) AND s.phone = m.phone
     UNION ALL
     SELECT m.id, 3, s.*
     FROM $(schema).message_map AS m
-    JOIN ours AS s ON s.client_reference = m.client_reference AND (s.phone IS NULL OR m.phone IS NULL)
+    JOIN ours AS s ON s.client_reference = m.client_reference
+        AND DATALENGTH(s.client_reference) = DATALENGTH(m.client_reference) AND (s.phone IS NULL OR m.phone IS NULL)
 ),
 best AS (
     SELECT link.*, ROW_NUMBER() OVER (PARTITION BY message_id ORDER BY preference, map_id DESC) AS place
@@ -351,6 +354,7 @@ candidate AS (
         r.id, m.id, r.about_message_id, CASE WHEN m.phone = r.phone THEN 2 ELSE 3 END, N'reference', m.sent_at
     FROM $(schema).shown_response AS r
     JOIN $(schema).message_map AS m ON m.client_reference = r.client_reference
+        AND DATALENGTH(m.client_reference) = DATALENGTH(r.client_reference)
     WHERE r.kind NOT IN (N'sent', N'delivered', N'read', N'played', N'failed')
         AND (m.phone IS NULL OR r.phone IS NULL OR m.phone = r.phone)
     UNION ALL
