@@ -21,6 +21,7 @@ from gatherer.model.notification import Notification
 if TYPE_CHECKING:
     from gatherer.inbox.integrity_check import CheckResult
     from gatherer.inbox.reader import LocalInbox
+    from gatherer.inbox.restore import RestoreResult
     from gatherer.inbox.retention import PurgeStep
     from gatherer.inbox.writer import InboxWriter, NotificationRow
 
@@ -209,6 +210,19 @@ def backup(configuration: Configuration, destination: Path) -> tuple[Path, int]:
     path = dated_file("FILE", destination)
     with open_local_inbox(configuration) as inbox:
         return path, back_up(inbox, path)
+
+
+def restore(configuration: Configuration, file: Path) -> "RestoreResult":
+    """Put a copy of the backup `file` in the place of the inbox, while `serve` is stopped.
+
+    Raises:
+        ConfigurationError: `serve` is running, or `file` is not a backup of an inbox.
+        GathererError: `file` is damaged, or the inbox cannot be written.
+
+    """
+    from gatherer.inbox.restore import restore as put_in_place
+
+    return put_in_place(configuration.inbox.path, file, group=configuration.inbox.group)
 
 
 def check(configuration: Configuration) -> "CheckResult":

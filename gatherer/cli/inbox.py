@@ -7,13 +7,13 @@ from typing import Any
 
 import click
 
-from gatherer.cli.inbox_admin import AS_JSON, backup, check, consumers, purge
+from gatherer.cli.inbox_admin import AS_JSON, backup, check, consumers, purge, restore
 from gatherer.cli.selection import NOTIFICATION_ID, Moment, make_selection, selection_options
 
 
 @click.group("inbox")
 def command() -> None:
-    """List, show, export and import notifications; purge, back up and check the inbox."""
+    """List, show, export and import notifications; purge, back up, restore and check the inbox."""
 
 
 @command.command("list")
@@ -170,5 +170,5 @@ def import_(
     click.echo(f"{count} notifications imported")
 
 
-for subcommand in (consumers, purge, backup, check):
+for subcommand in (consumers, purge, backup, restore, check):
     command.add_command(subcommand)

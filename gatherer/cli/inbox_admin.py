@@ -1,4 +1,4 @@
-"""`gatherer inbox`, the commands about the whole inbox: `consumers`, `purge`, `backup` and `check`."""
+"""`gatherer inbox`, the commands about the whole inbox: `consumers`, `purge`, `backup`, `restore` and `check`."""
 
 import sys
 from pathlib import Path
@@ -75,8 +75,7 @@ def purge(config_path: Path | None, *, as_json: bool) -> None:
 def backup(config_path: Path | None, file: Path) -> None:
     """Copy the inbox to the new FILE as a consistent snapshot, also while `serve` runs.
 
-    Times in the name are filled in as in strftime. No file is ever replaced. To restore a copy, put it in place of
-    the inbox while `serve` is stopped; `gather` then reports notifications that it has gathered and the copy lacks.
+    Times in the name are filled in as in strftime. No file is ever replaced. `inbox restore` restores a copy.
 
     \b
     Example: gatherer inbox backup '/backup/inbox_%Y%m%d_%H%M%S.db'
@@ -86,6 +85,40 @@ def backup(config_path: Path | None, file: Path) -> None:
 
     path, size = inbox.backup(load(config_path, secrets=False), file)
     click.echo(f"{path}: {size} bytes")
+
+
+@click.command("restore")
+@click.argument("file", type=FILE)
+@click.pass_obj
+def restore(config_path: Path | None, file: Path) -> None:
+    """Put a copy of the backup FILE in the place of the inbox. Only while `serve` is stopped.
+
+    FILE is checked first. The replaced inbox is kept beside the new one. The next run reads the whole restored inbox; what the
+    target has already are duplicates, which change no row.
+
+    \b
+    Exit codes: 2 FILE is not a backup, or serve is running; 3 FILE is damaged. Nothing was changed then.
+
+    \b
+    Example: gatherer inbox restore /backup/inbox_20261120_030000.db
+    """
+    from gatherer.app import inbox
+    from gatherer.app.resources import load
+
+    configuration = load(config_path, secrets=False)
+    result = inbox.restore(configuration, file)
+    content = result.content
+    click.echo(f"{configuration.inbox.path}: {content.count} notifications restored from {file}")
+    if result.kept is not None:
+        click.echo(
+            f"the replaced inbox is kept as {result.kept}. It may have notifications that the backup lacks, and that no "
+            "run has gathered: bring them in with `inbox export` and `inbox import`"
+        )
+    click.echo(
+        "the next run reads all notifications of the restored inbox; facts in the target are duplicates"
+    )
+    for first, last in content.gaps:
+        click.echo(f"Warning: the backup lacks the notifications {first} to {last}", err=True)
 
 
 @click.command("check")

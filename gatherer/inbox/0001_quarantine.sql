@@ -3,10 +3,12 @@
 
 CREATE TABLE quarantine (         -- one row
     created_at INTEGER NOT NULL,  -- milliseconds since 1970, UTC
+    file_token TEXT NOT NULL,     -- random; changed by each start of `serve`
     probed_at  INTEGER            -- time of the last test commit: at the start, and after a failure of the disk
 );
 
-INSERT INTO quarantine (created_at) VALUES (CAST(strftime('%s', 'now') AS INTEGER) * 1000);
+INSERT INTO quarantine (created_at, file_token)
+VALUES (CAST(strftime('%s', 'now') AS INTEGER) * 1000, lower(hex(randomblob(16))));
 
 CREATE TABLE request (
     id             INTEGER PRIMARY KEY AUTOINCREMENT,  -- ascending, never used twice

@@ -60,6 +60,8 @@ def _copy(source: sqlite3.Connection, unfinished: Path, destination: Path) -> st
         try:
             source.backup(copy, pages=-1)
             copy.execute("PRAGMA journal_mode = DELETE")
+            # The log of the inbox does not belong to the copy.
+            copy.execute("UPDATE inbox SET file_token = lower(hex(randomblob(16)))")
             return str(copy.execute("PRAGMA quick_check(1)").fetchone()[0])
         except sqlite3.OperationalError as error:
             if getattr(error, "sqlite_errorname", "") == "SQLITE_FULL":

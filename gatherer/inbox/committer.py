@@ -11,7 +11,7 @@ from typing import Any, Final, TypeVar
 
 from gatherer.files import lock
 from gatherer.files.migrations import IncompatibleFileError
-from gatherer.inbox import sqlite_file
+from gatherer.inbox import file_token, sqlite_file
 from gatherer.inbox.outage import Outage
 from gatherer.inbox.queue import InboxUnavailableError
 from gatherer.model.errors import ConfigurationError, InboxError, TemporaryError
@@ -73,16 +73,19 @@ class Committer:
         with contextlib.ExitStack() as resources, _translate_errors(path):
             sqlite_file.create_private(self.path, group=group)
             resources.enter_context(lock.exclusive(self.path.with_name(self.path.name + ".lock")))
+            file_token.put_foreign_log_aside(self.path, file_format.about)
             self._keeper: sqlite3.Connection | None = None
             self.connection: sqlite3.Connection | None = sqlite_file.open_writable(
                 self.path, file_format.versions
             )
             resources.callback(self._close_all)
             sqlite_file.truncate_log(self.connection)
-            sqlite_file.probe(self.connection, file_format.about)
+            file_token.renew(self.connection, self.path, file_format.about)
+            probed_at = sqlite_file.probe(self.connection, file_format.about)
             # Opened last and closed last, so that -wal and -shm stay when this process stops: a reader that may not
             # write the folder needs them, and one that may must not create them under its own account.
             self._keeper = sqlite_file.open_readable(self.path, file_format.versions)
+            sqlite_file.verify_probe(self._keeper, file_format, probed_at)
             self._identities = sqlite_file.identities(self._files)
             self._resources = resources.pop_all()
 
@@ -173,11 +176,13 @@ class Committer:
     def recover(self) -> bool:
         """Try once to open the file again and to commit; return whether that succeeded."""
         try:
+            file_token.put_foreign_log_aside(self.path, self._format.about)
             self.connection = sqlite_file.open_writable(self.path, self._format.versions)
             if not sqlite_file.truncate_log(self.connection):
                 raise sqlite3.OperationalError("a reader keeps the write-ahead log from being emptied")
-            sqlite_file.probe(self.connection, self._format.about)
+            probed_at = sqlite_file.probe(self.connection, self._format.about)
             self._keeper = self._keeper or sqlite_file.open_readable(self.path, self._format.versions)
+            sqlite_file.verify_probe(self._keeper, self._format, probed_at)
             self._identities = sqlite_file.identities(self._files)
         except Exception as error:  # noqa: BLE001 - the next attempt may succeed
             self._disconnect()

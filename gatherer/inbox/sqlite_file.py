@@ -181,8 +181,8 @@ def checkpoint_log(connection: sqlite3.Connection) -> tuple[int, int]:
     return pages, moved
 
 
-def probe(connection: sqlite3.Connection, about: str = INBOX.about) -> None:
-    """Commit a change: SQLite opens a file that it cannot write without an error.
+def probe(connection: sqlite3.Connection, about: str = INBOX.about) -> int:
+    """Commit a change, and return its time in ms: SQLite opens a file that it cannot write without an error.
 
     Raises:
         sqlite3.Error: the change cannot be committed.
@@ -191,6 +191,19 @@ def probe(connection: sqlite3.Connection, about: str = INBOX.about) -> None:
     now = time.time_ns() // 1_000_000
     if connection.execute(f"UPDATE {about} SET probed_at = ?", (now,)).rowcount != 1:
         raise sqlite3.DatabaseError("the table of one row is empty")
+    return now
+
+
+def verify_probe(connection: sqlite3.Connection, file_format: Format, probed_at: int) -> None:
+    """Read back, through another connection, what :func:`probe` wrote, and the newest row of the file.
+
+    Raises:
+        sqlite3.Error: the file cannot be read, or has another value.
+
+    """
+    if connection.execute(f"SELECT probed_at FROM {file_format.about}").fetchone() != (probed_at,):
+        raise sqlite3.DatabaseError("a reader does not see what was committed")
+    connection.execute(f"SELECT * FROM {file_format.table} ORDER BY id DESC LIMIT 1").fetchone()
 
 
 def files(path: Path) -> tuple[Path, ...]:
