@@ -163,7 +163,6 @@ KINDS: Final = {
 }
 GROUPS: Final = {1: "PENDING", 2: "UNDELIVERABLE", 3: "DELIVERED", 4: "EXPIRED", 5: "REJECTED"}
 ONLY_ACCEPTED: Final = "PENDING_ACCEPTED"  # the status name in the response to the send call
-TIMES: Final = {Kind.SENT: ("sentAt", "doneAt"), Kind.DELIVERED: ("doneAt",), Kind.FAILED: ("doneAt",)}
 DELIVERY_IN_COLUMNS: Final = IN_COLUMNS | {"status", "error"}
 
 
@@ -179,7 +178,7 @@ def _decode_delivery(origin: Origin, report: Object) -> Record:
     if kind is None:
         shared = _event_columns(columns, report.get("doneAt"))
         return other(origin, report, "statuses", word, f"{message_id}\x1f{word}", **shared)
-    time = next((time for time in TIMES[kind] if report.get(time)), "doneAt")
+    time = "sentAt" if kind is Kind.SENT and report.get("sentAt") else "doneAt"
     rest = {part: report[part] for part in report if part not in DELIVERY_IN_COLUMNS and part != time}
     if kind is Kind.FAILED:
         columns |= _error_columns(error, status)
