@@ -20,6 +20,7 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON $(schema).account_event TO gatherer_writ
 GRANT SELECT, INSERT, UPDATE, DELETE ON $(schema).other_event TO gatherer_writer;
 GRANT SELECT, INSERT, UPDATE, DELETE ON $(schema).message_id_pair TO gatherer_writer;
 GRANT SELECT, INSERT, UPDATE, DELETE ON $(schema).rejected TO gatherer_writer;
+GRANT SELECT, INSERT, UPDATE, DELETE ON $(schema).contributor TO gatherer_writer;
 GRANT SELECT, INSERT, DELETE ON $(schema).rejected_notification TO gatherer_writer;
 GRANT SELECT, INSERT, UPDATE ON $(schema).inbox_position TO gatherer_writer;
 GRANT SELECT, INSERT ON $(schema).gather_run TO gatherer_writer;

@@ -1,7 +1,8 @@
 """`gatherer replay`: decode and apply chosen notifications again, for manual recovery."""
 
+import logging
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 
 from gatherer import providers
 from gatherer.app.gather import apply_retention
@@ -15,9 +16,11 @@ from gatherer.app.resources import (
 from gatherer.app.run_lock import require_run_lock
 from gatherer.app.suppression import sync_suppression_list
 from gatherer.config import Configuration
-from gatherer.inbox.base import Selection
-from gatherer.model.errors import ConfigurationError
+from gatherer.inbox.base import Inbox, Selection
+from gatherer.model.errors import ConfigurationError, GathererError
 from gatherer.pipeline.replay import ReplaySummary, replay_notifications
+
+log = logging.getLogger(__name__)
 
 
 def replay(
@@ -37,7 +40,8 @@ def replay(
         selection: which notifications; None: those with open rejections, from the bytes in the target.
         inbox_name: which inbox to read; needed where there are several.
         provider: decode with this provider instead of the stored one.
-        rebuild: first remove the rows that came only from these notifications.
+        rebuild: first remove the rows to which these notifications contributed, and make them anew from all
+            notifications that did.
         dry_run: count what would change, and roll back.
         progress: called after every batch with how many notifications are done.
 
@@ -57,9 +61,11 @@ def replay(
     run_lock = nullcontext() if dry_run else require_run_lock(configuration)
     with run_lock, open_target(configuration, dry_run=dry_run) as target:
         erased = sync_suppression_list(configuration, target, dry_run=dry_run)
-        with open_inbox(configuration, inbox_name) if needs_inbox else nullcontext() as inbox:
+        with ExitStack() as stack:
+            inbox = stack.enter_context(open_inbox(configuration, inbox_name)) if needs_inbox else None
             if inbox is not None and selection is not None:
                 check_endpoint(configuration, inbox, selection.endpoint)
+            others = _open_other_inboxes(configuration, inbox, stack) if inbox and rebuild else []
             summary = replay_notifications(
                 inbox,
                 target,
@@ -69,7 +75,22 @@ def replay(
                 erased=erased,
                 provider=provider,
                 rebuild=rebuild,
+                other_inboxes=others,
                 progress=progress,
             )
         summary.retention = apply_retention(configuration.target, target)
     return summary
+
+
+def _open_other_inboxes(configuration: Configuration, inbox: Inbox, stack: ExitStack) -> list[Inbox]:
+    """Return all configured inboxes but `inbox`, open until `stack` ends. Of those out of reach, log a warning."""
+    others = []
+    for name in configuration.named_inboxes:
+        try:
+            other = stack.enter_context(open_inbox(configuration, name))
+        except GathererError as error:
+            log.warning("rows to which the inbox %s contributed are not removed: %s", name, error)
+        else:
+            if other.identity != inbox.identity:
+                others.append(other)
+    return others

@@ -17,9 +17,7 @@ if TYPE_CHECKING:
 @click.option("--rejected", is_flag=True, help="Notifications with open rejections, as the target kept them.")
 @click.option("--inbox", "inbox_name", metavar="NAME", help="From this inbox, where there are several.")
 @click.option("--provider", metavar="NAME", help="Decode with this provider instead of the stored one.")
-@click.option(
-    "--rebuild", is_flag=True, help="First remove the rows that came only from these notifications."
-)
+@click.option("--rebuild", is_flag=True, help="First remove the rows of these notifications; make them anew.")
 @click.option("--dry-run", is_flag=True, help="Try everything, count, and roll back.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as one JSON object.")
 @click.pass_obj
@@ -83,6 +81,7 @@ def _json(summary: "ReplaySummary", *, dry_run: bool) -> dict[str, Any]:
         "read": summary.read,
         **outcome_json(summary.outcome),
         "removed": summary.outcome.removed,
+        "merged": summary.merged,
         **retention_json(summary.retention),
         "seconds": round(summary.seconds, 3),
         "dry_run": dry_run,
@@ -94,6 +93,10 @@ def _print(summary: "ReplaySummary", *, rebuild: bool, dry_run: bool) -> None:
 
     verb = "would have replayed" if dry_run else "replayed"
     removed_first = f"; removed first: {summary.outcome.removed}" if rebuild else ""
+    if summary.merged:
+        removed_first += (
+            f"; merged, as a notification of theirs is purged, erased or out of reach: {summary.merged}"
+        )
     click.echo(
         f"{verb} {summary.read} notifications in {summary.seconds:.1f} s{removed_first}; "
         f"{outcome_text(summary.outcome)}"

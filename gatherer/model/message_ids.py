@@ -11,7 +11,12 @@ from gatherer.model.records import WHATSAPP, MessageIdPair, Record, Response, ma
 
 
 def pairs(records: Iterable[Record]) -> list[MessageIdPair]:
-    """Return the pairs of ids that `records` tell, one of each.
+    """Return the pairs of ids that `records` tell, one of each. See :func:`told_pairs`."""
+    return fold(told_pairs(records))
+
+
+def told_pairs(records: Iterable[Record]) -> list[MessageIdPair]:
+    """Return the pair of ids of each of `records` that tells one, so that the same one may come several times.
 
     `records` must not be folded yet: of two deliveries of one fact with different ids of the provider, the merge keeps
     one id, but both are true.
@@ -38,4 +43,4 @@ def pairs(records: Iterable[Record]) -> list[MessageIdPair]:
             message_id=message_id,
         )
         made.append(pair)
-    return fold(made)
+    return made

@@ -1,6 +1,6 @@
 """From notifications to a batch: decode, leave out erased people, add opt-outs made by replies, fold facts."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Final
 
@@ -12,7 +12,8 @@ from gatherer.privacy.erased import Erased
 from gatherer.privacy.filter import without_erased
 from gatherer.providers.base import Decode, Decoded
 from gatherer.providers.origin import states_time_ahead
-from gatherer.targets.base import Batch
+from gatherer.providers.paths import path_text
+from gatherer.targets.base import Batch, Contributor, DecodedBody
 
 MAX_FACTS: Final = (
     100_000  # records and rejections of a batch, which is in memory; more only of one notification
@@ -26,6 +27,7 @@ def decode_batch(
     decode: Decode = providers.decode,
     opt_out_words: opt_outs.Words = opt_outs.default_words,
     erased: Erased | None = None,
+    provider: str | None = None,
     max_facts: int = MAX_FACTS,
 ) -> Batch:
     """Return the batch that `notifications` decode to, ready to be applied in one transaction, without a position.
@@ -38,6 +40,7 @@ def decode_batch(
         decode: decodes one notification, as the configuration of its endpoint says.
         opt_out_words: the opt-out keywords of each endpoint.
         erased: the people who were erased; facts about them are left out.
+        provider: decode with this provider instead of the one that each notification carries.
         max_facts: records and rejections after which no further notification is decoded.
 
     """
@@ -45,8 +48,12 @@ def decode_batch(
     erased_count = read = times_ahead = 0
     records: list[Record] = []
     rejected: dict[bytes, Rejected] = {}
-    decoded_bodies: set[bytes] = set()
+    rejections: list[Rejected] = []
+    decoded_bodies: list[DecodedBody] = []
     for notification in notifications:
+        stored_provider = notification.provider
+        if provider is not None:
+            notification = notification._replace(provider=provider)
         if len(records) + len(rejected) >= max_facts:
             break
         read += 1
@@ -59,8 +66,10 @@ def decode_batch(
         else:
             facts = decode(notification)
             kept_notifications.append(notification)
-        for fact in with_opt_outs(facts, opt_out_words(notification.endpoint)):
+        facts = with_opt_outs(facts, opt_out_words(notification.endpoint))
+        for fact in facts:
             if isinstance(fact, Rejected):
+                rejections.append(fact)
                 known = rejected.get(fact.key)
                 rejected[fact.key] = fact if known is None else merge.merge_rejections(known, fact)
                 continue
@@ -68,19 +77,58 @@ def decode_batch(
             if fact.occurred_at_source != "element" and states_time_ahead(fact):
                 times_ahead += 1
         if open_rejections and (key := body_key(notification.body)) in open_rejections:
-            decoded_bodies.add(key)
+            decoded_bodies.append(_decoded_body(key, notification.endpoint, stored_provider, facts))
     folded = merge.fold(records)
+    told_pairs = message_ids.told_pairs(records)
+    pairs = merge.fold(told_pairs)
     return Batch(
         records=folded,
         folded=len(records) - len(folded),
-        pairs=message_ids.pairs(records),
+        pairs=pairs,
         rejected=list(rejected.values()),
         times_ahead=times_ahead,
         read=read,
-        decoded_bodies=frozenset(decoded_bodies),
+        contributors=_contributors(
+            (records, folded), (told_pairs, pairs), (rejections, list(rejected.values()))
+        ),
+        decoded_bodies=decoded_bodies,
         erased=erased_count,
         notifications=kept_notifications,
     )
+
+
+def _decoded_body(key: bytes, endpoint: str, provider: str, facts: Decoded) -> DecodedBody:
+    """Return which elements of the body with this `key` became records."""
+    return DecodedBody(
+        body_key=key,
+        endpoint=endpoint,
+        provider=provider,
+        paths=frozenset(
+            path_text(paths[0]) for fact, paths in facts.with_paths() if not isinstance(fact, Rejected)
+        ),
+    )
+
+
+def _contributors(
+    *facts: tuple[Sequence[Record | Rejected], Sequence[Record | Rejected]],
+) -> dict[str, list[Contributor]]:
+    """Return by table which notifications told facts, except those that the folded facts name themselves.
+
+    Each of `facts` is a pair: as they were told, and folded.
+    """
+    contributors: dict[str, list[Contributor]] = {}
+    for told, folded in facts:
+        if len(told) == len(folded):
+            continue
+        named = {fact.key: (fact.inbox_id, fact.notification_id) for fact in folded}
+        others = {
+            Contributor(fact.key, fact.inbox_id, fact.notification_id): fact.table
+            for fact in told
+            if named[fact.key] != (fact.inbox_id, fact.notification_id)
+        }
+        for contributor, table in others.items():
+            contributors.setdefault(table, []).append(contributor)
+    return contributors
 
 
 def with_opt_outs(decoded: Decoded, keywords: frozenset[str]) -> Decoded:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from functools import partial
 from typing import Final
@@ -10,14 +10,14 @@ from typing import Final
 from gatherer import providers
 from gatherer.inbox.base import Bounds, Inbox, Selection
 from gatherer.model import opt_outs
+from gatherer.model.errors import TemporaryError
 from gatherer.model.notification import Notification
 from gatherer.pipeline.decode import decode_batch
 from gatherer.privacy.erased import Erased
 from gatherer.providers.base import Decode
-from gatherer.targets.base import Batch, Outcome, RetentionResult, Target
+from gatherer.targets.base import Batch, Contributor, Outcome, RetentionResult, Target
 
 BOUNDS: Final = Bounds()
-EVERYTHING: Final = Selection()
 
 NotificationId = tuple[str, int]  # the identity of an inbox, and the id there
 
@@ -29,6 +29,8 @@ class ReplaySummary:
     read: int = 0  # notifications
     outcome: Outcome = dataclasses.field(default_factory=Outcome)
     seconds: float = 0.0
+    # Rows that a rebuild did not remove, because a notification that contributed to them is purged or out of reach
+    merged: int = 0
     # What `keep_days` removed at the end
     retention: RetentionResult = dataclasses.field(default_factory=RetentionResult)
 
@@ -43,6 +45,7 @@ def replay_notifications(
     erased: Erased | None = None,
     provider: str | None = None,
     rebuild: bool = False,
+    other_inboxes: Iterable[Inbox] = (),
     progress: Callable[[int], None] = lambda done: None,
 ) -> ReplaySummary:
     """Decode and apply again what `selection` chooses from `inbox`.
@@ -55,8 +58,9 @@ def replay_notifications(
         opt_out_words: the opt-out keywords of each endpoint.
         erased: the people who were erased; facts about them are left out.
         provider: decode with this provider instead of the one stored with each notification.
-        rebuild: in the same transaction, first remove the rows that came only from the chosen notifications:
-            for wrong rows after a defect of a decoder.
+        rebuild: in the same transaction, first remove the rows to which the chosen notifications contributed, and
+            make them anew from all notifications that did: for wrong rows after a defect of a decoder.
+        other_inboxes: where a rebuild finds what other inboxes contributed.
         progress: called after every batch with how many notifications are done.
 
     Raises:
@@ -69,7 +73,7 @@ def replay_notifications(
     make_batch = partial(decode_batch, decode=decode, opt_out_words=opt_out_words, erased=erased)
     replay = _Replay(inbox, target, selection, make_batch, provider, progress)
     if rebuild:
-        replay.rebuild()
+        replay.rebuild(other_inboxes)
     else:
         replay.apply()
     replay.summary.seconds = time.perf_counter() - clock
@@ -84,7 +88,7 @@ class _Replay:
         inbox: Inbox | None,
         target: Target,
         selection: Selection | None,
-        make_batch: Callable[[Iterable[Notification], AbstractSet[bytes]], Batch],
+        make_batch: Callable[..., Batch],
         provider: str | None,
         progress: Callable[[int], None],
     ) -> None:
@@ -104,9 +108,14 @@ class _Replay:
             self.summary.outcome.add(self._target.apply(batch))
         self.summary.outcome.erased = self._erased_facts
 
-    def rebuild(self) -> None:
-        """Remove the rows that came from the chosen notifications, and apply those anew, in one transaction."""
+    def rebuild(self, other_inboxes: Iterable[Inbox]) -> None:
+        """Remove the rows to which the chosen notifications contributed, and make them anew, in one transaction.
+
+        They are made of all notifications that contributed to them, also of other inboxes. A row stays, and is only
+        merged with what the chosen notifications tell, if one of them is purged, erased or out of reach.
+        """
         target = self._target
+        inboxes = {inbox.identity: inbox for inbox in (self._inbox, *other_inboxes) if inbox is not None}
         # An erased notification gives no rows any more. Rows that it gave about other people are in the target alone.
         ids = {
             (notification.inbox_id, notification.id)
@@ -114,19 +123,26 @@ class _Replay:
             for notification in batch
             if not notification.is_erased
         }
-        # The same holds for parts of a redacted notification: rows of which it no longer has the facts are kept.
-        redacted_ids = ids & _redacted_ids(self._stored())
+        # The same holds for parts of a redacted notification: rows of which it no longer has the facts are kept. The
+        # bytes that the target keeps with a rejection do not tell whether the notification was redacted.
+        stored = self._chosen() if self._selection is not None else _read(inboxes, ids)
+        redacted_ids = ids & _redacted_ids(stored)
         kept_keys = set[bytes]()
         if redacted_ids:
-            kept_keys = target.keys_from(redacted_ids) - self._decoded_keys(redacted_ids)
-        removed_keys = target.keys_from(ids)
+            kept_keys = target.keys_from(redacted_ids) - self._decoded_keys(
+                self._chosen(), redacted_ids, self._provider
+            )
+        others = target.other_contributors(ids)
+        kept_keys |= self._incomplete_keys(others, inboxes)
         batches = self._decoded_batches()
         if self._selection is None:
             # The rejections in the target are removed by the rebuild: read and decode them before it.
             batches = iter(list(batches))
-        with_others = self._add_other_sources(batches, ids, removed_keys)
+        remaining = [contributor for contributor in others if contributor.key not in kept_keys]
+        with_others = self._add_others(batches, remaining, inboxes)
         self.summary.outcome = target.rebuild(ids, with_others, kept_keys)
         self.summary.outcome.erased = self._erased_facts
+        self.summary.merged = len(kept_keys)
 
     def _chosen(self) -> Iterator[list[Notification]]:
         """Yield the chosen notifications in batches."""
@@ -135,74 +151,109 @@ class _Replay:
         else:
             assert self._inbox is not None, "a selection needs an inbox to select from"  # noqa: S101
             batches = self._inbox.select(self._selection, BOUNDS)
-        for batch in batches:
-            if self._provider is not None:
-                batch = [notification._replace(provider=self._provider) for notification in batch]
-            yield batch
-
-    def _stored(self) -> Iterator[list[Notification]]:
-        """Yield the chosen notifications as the inbox has them, and possibly more.
-
-        The bytes that the target keeps with a rejection do not tell whether the notification in the inbox was redacted.
-        """
-        if self._selection is None and self._inbox is not None:
-            return self._inbox.select(EVERYTHING, BOUNDS)
-        return self._chosen()
+        yield from batches
 
     def _decoded_batches(self) -> Iterator[Batch]:
         """Decode the chosen notifications; count each batch when the next one is asked for."""
         for notifications in self._chosen():
-            for batch in self._decode(notifications, self._open_rejections):
+            for batch in self._decode(notifications, self._open_rejections, self._provider):
                 yield batch
                 self._erased_facts += batch.erased
                 self.summary.read += batch.read
                 self._progress(self.summary.read)
 
     def _decode(
-        self, notifications: list[Notification], open_rejections: AbstractSet[bytes]
+        self,
+        notifications: list[Notification],
+        open_rejections: AbstractSet[bytes],
+        provider: str | None = None,
     ) -> Iterator[Batch]:
         """Yield the batches that `notifications` decode to: one, unless they hold very many facts."""
         while notifications:
-            batch = self._make_batch(notifications, open_rejections)
+            batch = self._make_batch(notifications, open_rejections, provider=provider)
             yield batch
             notifications = notifications[batch.read :]
 
-    def _decoded_keys(self, ids: set[NotificationId]) -> set[bytes]:
-        """Return the keys of the records that the chosen notifications with these `ids` decode to."""
+    def _decoded_keys(
+        self, batches: Iterable[list[Notification]], ids: AbstractSet[NotificationId], provider: str | None
+    ) -> set[bytes]:
+        """Return the keys of the records that the notifications in `batches` with these `ids` decode to."""
         keys: set[bytes] = set()
-        for batch in self._chosen():
+        for batch in batches:
             notifications = [
                 notification for notification in batch if (notification.inbox_id, notification.id) in ids
             ]
-            for decoded in self._decode(notifications, frozenset()):
+            for decoded in self._decode(notifications, frozenset(), provider):
                 keys.update(record.key for record in (*decoded.records, *decoded.pairs))
         return keys
 
-    def _add_other_sources(
-        self, batches: Iterator[Batch], chosen_ids: set[NotificationId], removed_keys: set[bytes]
-    ) -> Iterator[Batch]:
-        """Yield `batches`, then what the other notifications of the inbox hold about the removed rows.
+    def _incomplete_keys(
+        self, contributors: Iterable[Contributor], inboxes: Mapping[str, Inbox]
+    ) -> set[bytes]:
+        """Return the keys of the rows of which one of the `contributors` is purged, erased, or in none of `inboxes`.
 
-        A row is removed because a chosen notification was the first to bring it. Other notifications may have
-        brought it as well: the rebuild must not lose what they say.
+        Also of those that a contributor no longer tells of, because it was redacted.
+        """
+        keys_by_id: dict[NotificationId, set[bytes]] = {}
+        for key, inbox_id, number in contributors:
+            keys_by_id.setdefault((inbox_id, number), set()).add(key)
+        missing = set(keys_by_id)
+        redacted: list[Notification] = []
+        for batch in _read(inboxes, keys_by_id):
+            for notification in batch:
+                if notification.is_erased:
+                    continue
+                missing.discard((notification.inbox_id, notification.id))
+                if notification.received_digest is not None:
+                    redacted.append(notification)
+        incomplete = {key for id_ in missing for key in keys_by_id[id_]}
+        for notification in redacted:
+            id_ = (notification.inbox_id, notification.id)
+            incomplete |= keys_by_id[id_] - self._decoded_keys([[notification]], {id_}, None)
+        return incomplete
+
+    def _add_others(
+        self, batches: Iterator[Batch], others: Sequence[Contributor], inboxes: Mapping[str, Inbox]
+    ) -> Iterator[Batch]:
+        """Yield `batches`, then what the `others` that contributed to the removed rows tell of these rows.
+
+        Raises:
+            TemporaryError: one of them was purged meanwhile.
+
         """
         yield from batches
-        if self._inbox is None or not removed_keys:
-            return
-        for notifications in self._inbox.select(EVERYTHING, BOUNDS):
-            remaining = [
-                notification
-                for notification in notifications
-                if (notification.inbox_id, notification.id) not in chosen_ids
-            ]
-            for batch in self._decode(remaining, frozenset()):
+        keys = {contributor.key for contributor in others}
+        missing = {(contributor.inbox_id, contributor.notification_id) for contributor in others}
+        for notifications in _read(inboxes, set(missing)):
+            missing.difference_update(
+                (notification.inbox_id, notification.id) for notification in notifications
+            )
+            for batch in self._decode(notifications, frozenset()):
                 yield dataclasses.replace(
                     batch,
-                    records=[record for record in batch.records if record.key in removed_keys],
+                    records=[record for record in batch.records if record.key in keys],
                     folded=0,
-                    pairs=[pair for pair in batch.pairs if pair.key in removed_keys],
-                    rejected=[rejection for rejection in batch.rejected if rejection.key in removed_keys],
+                    pairs=[pair for pair in batch.pairs if pair.key in keys],
+                    rejected=[rejection for rejection in batch.rejected if rejection.key in keys],
+                    contributors={
+                        table: [contributor for contributor in contributors if contributor.key in keys]
+                        for table, contributors in batch.contributors.items()
+                    },
                 )
+        if missing:
+            raise TemporaryError(
+                f"{len(missing)} notifications were purged during the rebuild; nothing was changed, repeat it"
+            )
+
+
+def _read(inboxes: Mapping[str, Inbox], ids: Iterable[NotificationId]) -> Iterator[list[Notification]]:
+    """Yield those of the notifications with these `ids` that are in one of `inboxes`, which are by identity."""
+    ids_by_inbox: dict[str, set[int]] = {}
+    for inbox_id, number in ids:
+        ids_by_inbox.setdefault(inbox_id, set()).add(number)
+    for inbox_id, numbers in ids_by_inbox.items():
+        if inbox_id in inboxes:
+            yield from inboxes[inbox_id].select(Selection(ids=frozenset(numbers)), BOUNDS)
 
 
 def _redacted_ids(batches: Iterable[list[Notification]]) -> set[NotificationId]:

@@ -26,6 +26,35 @@ class Position(NamedTuple):
     digest: bytes  # of that notification, 16 bytes: differs if the inbox was replaced or restored
 
 
+class Contributor(NamedTuple):
+    """A notification that told the fact with `key`."""
+
+    key: bytes
+    inbox_id: str
+    notification_id: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecodedBody:
+    """What one notification with open rejections decoded to."""
+
+    body_key: bytes
+    endpoint: str
+    provider: str  # that is stored with the notification, even if another one decoded it
+    paths: frozenset[str]  # of the elements that became records
+
+    def has_record(self, path: str) -> bool:
+        """Return whether the element at `path` became a record: it, a part of it, or an element around it."""
+        return any(
+            _is_within(record_path, path) or _is_within(path, record_path) for record_path in self.paths
+        )
+
+
+def _is_within(path: str, other: str) -> bool:
+    """Return whether `path` is `other`, or the path of a part of it."""
+    return path.startswith(other) and path[len(other) : len(other) + 1] in ("", ".", "[")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Batch:
     """What one transaction writes. `records` has at most one record per key."""
@@ -37,9 +66,11 @@ class Batch:
     folded: int = 0  # deliveries that were merged into a record of `records`: duplicates within the batch
     rejected: list[Rejected] = field(default_factory=list)
     position: Position | None = None  # None: the position stays (replay)
-    # Keys of bodies that have open rejections and were decoded in this batch. The rejections are resolved, except
-    # those in `rejected`.
-    decoded_bodies: frozenset[bytes] = frozenset()
+    # The notifications that told the facts of this batch, by table, except those that `records`, `pairs` and
+    # `rejected` name themselves.
+    contributors: Mapping[str, Sequence[Contributor]] = field(default_factory=dict)
+    # What those decoded to whose bodies have open rejections, which are resolved by it.
+    decoded_bodies: Sequence[DecodedBody] = ()
     erased: int = 0  # records that were left out because they are about erased people
     times_ahead: int = 0  # records whose element states a time too far ahead of the receipt
     read: int = 0  # how many of the notifications that were to be decoded it is made of
@@ -173,17 +204,26 @@ class Target(Protocol):
         batches: Iterable[Batch],
         keep: Collection[bytes] = (),
     ) -> Outcome:
-        """In one transaction, delete the rows that were first received in `notifications`, then write `batches`.
+        """In one transaction, delete the rows to which `notifications` contributed, then write `batches`.
 
         Args:
             notifications: pairs of inbox id and notification id.
             batches: read after the rows were deleted.
-            keep: keys of records that are not deleted.
+            keep: keys of rows that are not deleted.
 
         """
 
     def keys_from(self, notifications: Iterable[tuple[str, int]]) -> set[bytes]:
-        """Return the keys of the records first received in `notifications`, pairs of inbox id and notification id."""
+        """Return the keys of the records, without rejections, to which `notifications` contributed.
+
+        `notifications` are pairs of inbox id and notification id.
+        """
+
+    def other_contributors(self, notifications: Iterable[tuple[str, int]]) -> list[Contributor]:
+        """Return who else contributed to the rows to which `notifications` contributed.
+
+        `notifications` are pairs of inbox id and notification id.
+        """
 
     def open_rejections(self) -> set[bytes]:
         """Return the keys of the bodies that have open rejections."""

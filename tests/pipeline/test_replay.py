@@ -110,6 +110,26 @@ def test_rebuild_preserves_values_from_other_notifications(folder: Path) -> None
     assert row["client_reference"] == "spring"
 
 
+def test_rebuild_from_one_inbox_keeps_what_another_one_told(tmp_path: Path) -> None:
+    inboxes = "".join(f"[[inbox]]\nname = '{name}'\npath = '{name}.db'\n" for name in "ab")
+    configure(tmp_path, inboxes)
+    fill_inbox(tmp_path / "a.db", [BODIES[0], BODIES[1]])
+    fill_inbox(tmp_path / "b.db", [BODIES[2]])
+    assert call(tmp_path, "gather").returncode == 0
+    before = all_rows(tmp_path / "responses.db")
+    assert {row["client_reference"] for row in before["response"]} == {None, "spring"}
+    summary = replay(tmp_path, "--all", "--rebuild", "--inbox", "a")
+    assert (summary["removed"], summary["merged"]) == (2, 0)
+    assert all_rows(tmp_path / "responses.db") == before
+    for path in tmp_path.glob("b.db*"):
+        path.rename(tmp_path / f"moved-{path.name}")
+    result = call(tmp_path, "replay", "--all", "--rebuild", "--inbox", "a")
+    assert result.returncode == 0
+    assert b"purged, erased or out of reach: 1" in result.stdout
+    assert b"the inbox b contributed" in result.stderr
+    assert all_rows(tmp_path / "responses.db") == before
+
+
 def test_rebuild_of_rejected_notifications_preserves_the_rejections(folder: Path) -> None:
     before = all_rows(folder / "responses.db")
     summary = replay(folder, "--rejected", "--rebuild")

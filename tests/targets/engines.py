@@ -39,6 +39,7 @@ NOT_COMPARED: Final = frozenset(
 FACT_TABLES: Final = (*(table.table for table in TABLES), "rejected")
 ALL_TABLES: Final = (
     *FACT_TABLES,
+    "contributor",
     "rejected_notification",
     "inbox_position",
     "gather_run",
@@ -192,5 +193,5 @@ def all_rows(database: Database, *, ignoring: Iterable[str] = ()) -> dict[str, l
 
 def clear(database: Database) -> None:
     """Delete all facts."""
-    for table in FACT_TABLES:
+    for table in (*FACT_TABLES, "contributor"):
         database.query(f"DELETE FROM $(schema).{table}")

@@ -268,7 +268,7 @@ def test_a_later_success_resolves_a_rejection(target: Target) -> None:
     assert batch.rejected[0].reason_class is Reason.UNKNOWN_PROVIDER
     ((again,),) = target.rejected_notifications()
     assert again.body == source.body
-    mended = decode_batch([again._replace(provider="meta")], target.open_rejections())
+    mended = decode_batch([again], target.open_rejections(), provider="meta")
     assert target.apply(mended).resolved == 1
     assert target.open_rejections() == set()
     assert list(target.rejected_notifications()) == []
@@ -301,8 +301,11 @@ def test_what_is_kept_of_a_rejected_notification_does_not_depend_on_order(
             database.query(f"DELETE FROM $(schema).{table}")
         for batch in [order] if together else [[delivery] for delivery in order]:
             target.apply(decode_batch(list(batch), frozenset()))
-        ((kept,),) = target.rejected_notifications()
+        ((kept,),) = target.kept_notifications()
         assert (kept.id, kept.received_at, kept.content_type) == (2, NOW, "application/json")
+        ((of_meta, of_wati),) = target.rejected_notifications()
+        assert of_meta == kept
+        assert (of_wati.id, of_wati.provider, of_wati.content_type) == (3, "wati", "application/json")
 
 
 def test_rejected_notifications_come_in_batches_without_end(target: Target) -> None:
@@ -362,13 +365,13 @@ def test_runs_are_recorded(target: Target) -> None:
     assert target.status().last_run == run
 
 
-def test_keys_from_finds_records_and_rejections(target: Target) -> None:
+def test_keys_from_finds_records(target: Target) -> None:
     body = envelope(value(statuses=[status("wamid.A"), {"status": "sent"}], messages=[text("wamid.B")]))
     batch = decode_batch([notification(body, 4)], frozenset())
     target.apply(batch)
-    keys = {record.key for record in batch.records} | {refusal.key for refusal in batch.rejected}
+    keys = {record.key for record in batch.records}
     assert target.keys_from([("inbox-a", 4)]) == keys
-    assert len(keys) == 3
+    assert len(keys) == 2
     assert target.keys_from([("inbox-a", 5), ("inbox-b", 4)]) == set()
 
 

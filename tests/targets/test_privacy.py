@@ -260,7 +260,7 @@ def test_kept_notifications_are_those_of_all_rejections(target: Target) -> None:
         notification(b"resolved", 1), notification(receipts("wamid.A"), 2, "nobody"), notification(b"{", 3)
     )  # fmt: skip
     target.apply(decode_batch([resolved, decoded, open_], frozenset()))
-    target.apply(decode_batch([decoded._replace(provider="meta")], target.open_rejections()))
+    target.apply(decode_batch([decoded], target.open_rejections(), provider="meta"))
     assert len(target.open_rejections()) == 2
     stored = [source for batch in target.kept_notifications() for source in batch]
     assert sorted((source.id, source.body, source.received_at) for source in stored) == sorted(

@@ -43,6 +43,7 @@ BATCHES = {
 TEMPLATES = {
     "delete_old": {"$(table)": "response"},
     "begin": {"$(milliseconds)": "1"},
+    "contribute": {"$(table)": "response"},
 }
 _ERASURE = tuple(field.name for field in dataclasses.fields(Erasure))
 # How many parameters the last batches of each file take; all others take none.
@@ -50,6 +51,7 @@ PARAMETERS = {
     "advance_position": [4],
     "blank": [1, 2],
     "choose": [0, 1, 1],
+    "contribute": [1],
     "count_without_campaign": [1],
     "count_without_receipt": [2],
     "delete_old": [1, 1],
@@ -71,7 +73,7 @@ PARAMETERS = {
     "insert_gather_run": [17],
     "insert_rejected_notification": [1],
     "replace_ids": [1],
-    "resolve_rejected": [3],
+    "resolve_rejected": [1, 2],
     "restore_ids": [1],
     "select_kept_notifications": [2],
     "save_settings": [2],

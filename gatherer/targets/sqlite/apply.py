@@ -9,7 +9,7 @@ import msgspec
 from gatherer.model import merge, timestamps
 from gatherer.model.records import Kind, MessageIdPair, Record, Rejected, Response
 from gatherer.targets import sql_datetime
-from gatherer.targets.base import Batch, Outcome
+from gatherer.targets.base import Batch, Contributor, Outcome
 from gatherer.targets.columns import ORIGINAL
 from gatherer.targets.sql_template import render
 from gatherer.targets.sqlite.schema import sql
@@ -45,9 +45,12 @@ def apply(connection: sqlite3.Connection, batch: Batch) -> Outcome:
         _upsert(connection, table, records, now, outcome)
     if batch.pairs:
         _upsert(connection, MessageIdPair, batch.pairs, now, Outcome())
+    for name, contributors in batch.contributors.items():
+        if name != Rejected.table:
+            _contribute(connection, name, contributors)
     if connection.execute("SELECT EXISTS (SELECT 1 FROM message_id_pair)").fetchone()[0]:
         _for_ids(connection, "replace_ids", now)
-    _reject(connection, batch.rejected, now.at, outcome)
+    _reject(connection, batch, now.at, outcome)
     if batch.decoded_bodies:
         _resolve(connection, batch, now.at, outcome)
     if batch.position is not None:
@@ -100,10 +103,20 @@ def _upsert(
             receipt_rows.append(row)
         else:
             full_rows.append(row)
+    parts = [
+        (upsert(table, left_out), rows)
+        for rows, left_out in ((full_rows, frozenset()), (receipt_rows, _ANSWER_COLUMNS))
+        if rows
+    ]
     changed = 0
-    for rows, left_out in ((full_rows, frozenset()), (receipt_rows, _ANSWER_COLUMNS)):
-        if rows:
-            changed += connection.executemany(upsert(table, left_out), rows).rowcount
+    if not _seem_stored(connection, table.table, records):
+        for statement, rows in parts:
+            insert, conflict, _ = statement.partition("ON CONFLICT")
+            changed += connection.executemany(f"{insert}{conflict} DO NOTHING", rows).rowcount
+    if changed < len(records):
+        # Before the upsert, which may replace the receipt of a row. A first run has no such rows, and costs no more.
+        _store_receipts(connection, table.table, records)
+        changed += sum(connection.executemany(statement, rows).rowcount for statement, rows in parts)
     word = "kind" if table is Response else f"'{table.table}'"
     inserted = 0
     for kind, count in connection.execute(
@@ -115,10 +128,54 @@ def _upsert(
     outcome.duplicates += len(records) - changed
 
 
-def _reject(connection: sqlite3.Connection, rejections: list[Rejected], now: str, outcome: Outcome) -> None:
-    """Upsert `rejections` with the bodies that they keep, and count the new ones in `outcome`."""
+def _seem_stored(connection: sqlite3.Connection, table: str, records: Sequence[Record]) -> bool:
+    """Return whether the first, the middle and the last of `records` are in `table`: then it is faster to update."""
+    keys = {records[index].key for index in (0, len(records) // 2, -1)}
+    (found,) = connection.execute(
+        f"SELECT count(*) FROM {table} WHERE key IN ({', '.join('?' * len(keys))})", [*keys]
+    ).fetchone()
+    return bool(found == len(keys))
+
+
+def _store_receipts(
+    connection: sqlite3.Connection, table: str, facts: Sequence[Record] | Sequence[Rejected]
+) -> None:
+    """Store a contributor of each row of `table` that one of `facts` tells again: of both receipts, the later one.
+
+    The other one is going to be in the row.
+    """
+    statement = render(sql("store_receipts"), {"table": table})
+    connection.executemany(
+        statement,
+        [
+            (fact.key, fact.inbox_id, fact.notification_id, sql_datetime.text(fact.received_at))
+            for fact in facts
+        ],
+    )
+
+
+def _contribute(connection: sqlite3.Connection, table: str, contributors: Sequence[Contributor]) -> None:
+    """Store `contributors` of rows of `table`, except those that the rows name themselves."""
+    connection.executemany(
+        f"INSERT OR IGNORE INTO contributor SELECT key, ?2, ?3 FROM {table} "
+        "WHERE key = ?1 AND (notification_id <> ?3 OR inbox_id <> ?2)",
+        contributors,
+    )
+
+
+def _reject(connection: sqlite3.Connection, batch: Batch, now: str, outcome: Outcome) -> None:
+    """Upsert the rejections of `batch` with the bodies that they keep, and count the new ones in `outcome`.
+
+    A resolved rejection of which there is one more notification is open again.
+    """
+    rejections = batch.rejected
     if not rejections:
         return
+    contributors = [
+        *(Contributor(rejected.key, rejected.inbox_id, rejected.notification_id) for rejected in rejections),
+        *batch.contributors.get(Rejected.table, ()),
+    ]
+    connection.executemany(sql("reopen_rejected"), contributors)
     before = _highest_id(connection, Rejected.table)
     bodies = {rejected.body_key: rejected.body for rejected in rejections}
     connection.executemany(
@@ -141,20 +198,28 @@ def _reject(connection: sqlite3.Connection, rejections: list[Rejected], now: str
         )
         for rejected in rejections
     ]
+    _store_receipts(connection, Rejected.table, rejections)
     connection.executemany(sql("upsert_rejected"), rows)
+    _contribute(connection, Rejected.table, batch.contributors.get(Rejected.table, ()))
     outcome.rejected += connection.execute(
         "SELECT count(*) FROM rejected WHERE id > ?", (before,)
     ).fetchone()[0]
 
 
 def _resolve(connection: sqlite3.Connection, batch: Batch, now: str, outcome: Outcome) -> None:
-    """Resolve the open rejections of bodies that were decoded, except those that `batch` rejects again."""
+    """Resolve the open rejections of which `batch` decoded the element to a record, and did not reject it again."""
     still_rejected = {rejected.key for rejected in batch.rejected}
-    for body in batch.decoded_bodies:
+    for decoded in batch.decoded_bodies:
         rows = connection.execute(
-            "SELECT id, key FROM rejected WHERE body_key = ? AND resolved_at IS NULL", (body,)
+            "SELECT id, key, path FROM rejected "
+            "WHERE body_key = ? AND endpoint = ? AND provider = ? AND resolved_at IS NULL",
+            (decoded.body_key, decoded.endpoint, decoded.provider),
         ).fetchall()
-        resolved = [(now, row_id) for row_id, key in rows if key not in still_rejected]
+        resolved = [
+            (now, row_id)
+            for row_id, key, path in rows
+            if key not in still_rejected and decoded.has_record(path)
+        ]
         connection.executemany("UPDATE rejected SET resolved_at = ? WHERE id = ?", resolved)
         outcome.resolved += len(resolved)
 

@@ -1,16 +1,16 @@
-"""The rows that were first received in chosen notifications: their keys, and their removal. For `replay --rebuild`."""
+"""The rows to which chosen notifications contributed: their keys, and their removal. For `replay --rebuild`."""
 
 import sqlite3
 from collections.abc import Collection, Iterable
 from typing import Final
 
 from gatherer.model.records import TABLES, Rejected
+from gatherer.targets.base import Contributor
 from gatherer.targets.sqlite.apply import restore_ids
 
 _RECORDS: Final = tuple(record.table for record in TABLES)
 _WITH_KEYS: Final = (*_RECORDS, Rejected.table)
-_CHOSEN: Final = "WHERE (inbox_id, notification_id) IN (SELECT * FROM temp.chosen)"
-_NOT_KEPT: Final = "AND key NOT IN (SELECT key FROM temp.kept)"
+_CHOSEN: Final = "(inbox_id, notification_id) IN (SELECT * FROM temp.chosen)"
 
 
 def choose(
@@ -18,31 +18,48 @@ def choose(
     notifications: Iterable[tuple[str, int]],
     keep: Collection[bytes] = (),
 ) -> None:
-    """Put `notifications`, pairs of inbox id and notification id, into the table that the statements below read.
+    """Put the keys of the rows to which `notifications` contributed into the table that the statements below read.
 
-    Records with one of the keys in `keep` are not removed.
+    `notifications` are pairs of inbox id and notification id. Rows with one of the keys in `keep` are not removed.
     """
-    connection.execute("DROP TABLE IF EXISTS temp.chosen")
+    for name in ("chosen", "kept", "affected"):
+        connection.execute(f"DROP TABLE IF EXISTS temp.{name}")
     connection.execute(
         "CREATE TEMP TABLE chosen (inbox_id TEXT, notification_id INTEGER, "
         "PRIMARY KEY (inbox_id, notification_id)) WITHOUT ROWID"
     )
     connection.executemany("INSERT OR IGNORE INTO temp.chosen VALUES (?, ?)", notifications)
-    connection.execute("DROP TABLE IF EXISTS temp.kept")
     connection.execute("CREATE TEMP TABLE kept (key BLOB PRIMARY KEY) WITHOUT ROWID")
     connection.executemany("INSERT OR IGNORE INTO temp.kept VALUES (?)", ((key,) for key in keep))
+    connection.execute("CREATE TEMP TABLE affected (key BLOB PRIMARY KEY) WITHOUT ROWID")
+    for table in (*_WITH_KEYS, "contributor"):
+        connection.execute(f"INSERT OR IGNORE INTO temp.affected SELECT key FROM {table} WHERE {_CHOSEN}")
 
 
 def keys(connection: sqlite3.Connection) -> set[bytes]:
-    """Return the keys of the records and rejections first received in the chosen notifications."""
-    query = " UNION ALL ".join(f"SELECT key FROM {table} {_CHOSEN}" for table in _WITH_KEYS)
+    """Return the keys of the records to which the chosen notifications contributed."""
+    query = " UNION ALL ".join(
+        f"SELECT key FROM {table} JOIN temp.affected USING (key)" for table in _RECORDS
+    )
     return {key for (key,) in connection.execute(query)}
 
 
+def other_contributors(connection: sqlite3.Connection) -> list[Contributor]:
+    """Return which other notifications contributed to these rows and rejections."""
+    query = " UNION ALL ".join(
+        f"SELECT key, inbox_id, notification_id FROM {table} JOIN temp.affected USING (key) WHERE NOT {_CHOSEN}"
+        for table in (*_WITH_KEYS, "contributor")
+    )
+    return [Contributor(*row) for row in connection.execute(query)]
+
+
 def remove(connection: sqlite3.Connection) -> int:
-    """Delete the rows first received in the chosen notifications, and return how many rows that were."""
+    """Delete the rows to which the chosen notifications contributed, and return how many rows that were."""
     removed = sum(
-        connection.execute(f"DELETE FROM {table} {_CHOSEN} {_NOT_KEPT if table in _RECORDS else ''}").rowcount
+        connection.execute(
+            f"DELETE FROM {table} "
+            "WHERE key IN (SELECT key FROM temp.affected) AND key NOT IN (SELECT key FROM temp.kept)"
+        ).rowcount
         for table in _WITH_KEYS
     )
     restore_ids(connection)

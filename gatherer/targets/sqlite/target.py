@@ -17,6 +17,7 @@ from gatherer.targets import person_query, sql_datetime
 from gatherer.targets.base import (
     Batch,
     ChangePoint,
+    Contributor,
     CursorKind,
     Export,
     MapStatus,
@@ -101,7 +102,7 @@ class SQLiteTarget:
         batches: Iterable[Batch],
         keep: Collection[bytes] = (),
     ) -> Outcome:
-        """In one transaction, delete the rows that were first received in `notifications`, then write `batches`."""
+        """In one transaction, delete the rows to which `notifications` contributed, then write `batches`."""
         outcome = Outcome()
         with self._transaction():
             rebuild.choose(self._connection, notifications, keep)
@@ -112,10 +113,16 @@ class SQLiteTarget:
         return outcome
 
     def keys_from(self, notifications: Iterable[tuple[str, int]]) -> set[bytes]:
-        """Return the keys of the records and rejections that were first received in `notifications`."""
+        """Return the keys of the records to which `notifications` contributed."""
         with self._translate_errors():
             rebuild.choose(self._connection, notifications)
             return rebuild.keys(self._connection)
+
+    def other_contributors(self, notifications: Iterable[tuple[str, int]]) -> list[Contributor]:
+        """Return who else contributed to the rows to which `notifications` contributed."""
+        with self._translate_errors():
+            rebuild.choose(self._connection, notifications)
+            return rebuild.other_contributors(self._connection)
 
     def open_rejections(self) -> set[bytes]:
         """Return the keys of the bodies that have open rejections."""

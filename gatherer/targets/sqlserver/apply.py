@@ -22,7 +22,7 @@ import msgspec
 from gatherer.model import merge
 from gatherer.model.records import MessageIdPair, Record, Rejected, Response
 from gatherer.targets import sql_datetime
-from gatherer.targets.base import Batch, Outcome
+from gatherer.targets.base import Batch, Contributor, Outcome
 from gatherer.targets.sqlserver.errors import Category, SQLServerError
 from gatherer.targets.sqlserver.schema import batches
 from gatherer.targets.sqlserver.session import Session
@@ -30,6 +30,7 @@ from gatherer.targets.sqlserver.staging import (
     as_json,
     body_as_json,
     chunks,
+    encode,
     from_row,
     rejected_as_json,
     storable,
@@ -65,11 +66,10 @@ class BatchWriter:
         if batch.pairs or Response in by_table:
             self._for_ids("replace_ids", at)
         self._reject(batch.rejected, at, outcome)
+        for name, contributors in batch.contributors.items():
+            self._contribute(name, contributors)
         if batch.decoded_bodies:
-            decoded = to_json([key.hex() for key in batch.decoded_bodies])
-            still_rejected = to_json([rejected.key.hex() for rejected in batch.rejected])
-            (resolve,) = self._batches("resolve_rejected")
-            outcome.resolved += proven(self.session.run(resolve, decoded, still_rejected, at), 1)
+            self._resolve(batch, at, outcome)
         if batch.position is not None:
             (advance,) = self._batches("advance_position")
             proven(self.session.run(advance, *batch.position, at), 1)
@@ -151,8 +151,36 @@ class BatchWriter:
             self._stage(stage, rows, len(chunk))
             outcome.rejected += proven(self.session.run(upsert_rejected, now), len(chunk))
 
+    def _contribute(self, table: str, contributors: Sequence[Contributor]) -> None:
+        """Store `contributors` of rows of `table`, except those that the rows name themselves."""
+        (statement,) = (batch.replace("$(table)", table) for batch in self._batches("contribute"))
+        for rows, chunk in chunks(sorted(contributors), _contributor_as_json):
+            proven(self.session.run(statement, rows), len(chunk))
+
+    def _resolve(self, batch: Batch, now: str, outcome: Outcome) -> None:
+        """Resolve the open rejections of which `batch` decoded the element to a record, and did not reject it again."""
+        select, resolve = self._batches("resolve_rejected")
+        still_rejected = {rejected.key for rejected in batch.rejected}
+        bodies = sorted({decoded.body_key.hex() for decoded in batch.decoded_bodies})
+        (rows,) = self.session.run(select, to_json(bodies))
+        resolved = {
+            row.id
+            for row in rows
+            for decoded in batch.decoded_bodies
+            if (row.body_key, row.endpoint, row.provider)
+            == (decoded.body_key, decoded.endpoint, decoded.provider)
+            and row.key not in still_rejected
+            and decoded.has_record(row.path)
+        }
+        for ids, chunk in chunks(sorted(resolved), encode):
+            outcome.resolved += proven(self.session.run(resolve, ids, now), len(chunk))
+
     def _batches(self, name: str) -> tuple[str, ...]:
         return batches(name, self.schema)
+
+
+def _contributor_as_json(contributor: Contributor) -> bytes:
+    return encode((contributor.key.hex(), contributor.inbox_id, contributor.notification_id))
 
 
 def _receipt(rejected: Rejected) -> tuple[Any, ...]:

@@ -20,6 +20,7 @@ EXPORTED_VIEWS: Final = ("response_duplicate", "mapped_message", "response_campa
 RIGHTS: Final[dict[str, tuple[str, ...]]] = {
     **{table.table: ("SELECT", "INSERT", "UPDATE", "DELETE") for table in TABLES},
     Rejected.table: ("SELECT", "INSERT", "UPDATE", "DELETE"),
+    "contributor": ("SELECT", "INSERT", "UPDATE", "DELETE"),
     "rejected_notification": ("SELECT", "INSERT", "DELETE"),
     "inbox_position": ("SELECT", "INSERT", "UPDATE"),
     "gather_run": ("SELECT", "INSERT"),

@@ -78,9 +78,16 @@ def _delete_rows(
     """Delete rows by id, and stored notifications by key with their rejections; return how many rows."""
     removed = 0
     for table, ids in rows.items():
+        if table != "message_map":
+            chosen_keys = (
+                f"[key] IN (SELECT [key] FROM $(schema).{table} WHERE id IN (SELECT CAST(value AS bigint)"
+            )
+            _delete(session, schema, f"contributor WHERE {chosen_keys}", list(ids), closing="))")
         removed += _delete(session, schema, f"{table} WHERE id IN (SELECT CAST(value AS bigint)", list(ids))
     keys = [key.hex() for key in bodies]
     chosen = "WHERE body_key IN (SELECT CONVERT(binary(16), CAST(value AS char(32)), 2)"
+    rejected_keys = f"[key] IN (SELECT [key] FROM $(schema).rejected {chosen}"
+    _delete(session, schema, f"contributor WHERE {rejected_keys}", keys, closing="))")
     removed += _delete(session, schema, f"rejected {chosen}", keys)
     _delete(session, schema, f"rejected_notification {chosen}", keys)
     return removed
@@ -99,10 +106,10 @@ def _update_texts(session: Session, schema: str, texts: Texts, now: datetime) ->
             proven(session.run(placed(statement, schema), *columns.values(), changed_at, row_id), 0)
 
 
-def _delete(session: Session, schema: str, condition: str, values: list[Any]) -> int:
-    """Delete from `condition`, a table with the beginning of a WHERE; return how many rows."""
+def _delete(session: Session, schema: str, condition: str, values: list[Any], *, closing: str = ")") -> int:
+    """Delete from `condition`, a table with the beginning of a WHERE, up to `closing`; return how many rows."""
     statement = (
-        f"SET NOCOUNT ON; DELETE FROM $(schema).{condition} FROM OPENJSON(?)); "
+        f"SET NOCOUNT ON; DELETE FROM $(schema).{condition} FROM OPENJSON(?){closing}; "
         "DECLARE @deleted int = @@ROWCOUNT; SELECT 0 AS staged, @deleted AS written, @@TRANCOUNT AS transactions"
     )
     return sum(

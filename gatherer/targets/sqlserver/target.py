@@ -14,6 +14,7 @@ from gatherer.targets import person_query, sql_datetime
 from gatherer.targets.base import (
     Batch,
     ChangePoint,
+    Contributor,
     CursorKind,
     Export,
     MapStatus,
@@ -117,7 +118,7 @@ class SQLServerTarget:
         batches: Iterable[Batch],
         keep: Collection[bytes] = (),
     ) -> Outcome:
-        """In one transaction, delete the rows that were first received in `notifications`, then write `batches`.
+        """In one transaction, delete the rows to which `notifications` contributed, then write `batches`.
 
         `batches` can be read only once, so that there is no retry: after an error nothing is written, and the
         operator repeats the command.
@@ -143,12 +144,22 @@ class SQLServerTarget:
         return outcome
 
     def keys_from(self, notifications: Iterable[tuple[str, int]]) -> set[bytes]:
-        """Return the keys of the records and rejections that were first received in `notifications`."""
+        """Return the keys of the records to which `notifications` contributed."""
         chosen = set(notifications)
 
         def work() -> set[bytes]:
             rebuild.choose(self.session, self._schema, chosen)
             return rebuild.keys(self.session, self._schema)
+
+        return self._with_retry(work)
+
+    def other_contributors(self, notifications: Iterable[tuple[str, int]]) -> list[Contributor]:
+        """Return who else contributed to the rows to which `notifications` contributed."""
+        chosen = set(notifications)
+
+        def work() -> list[Contributor]:
+            rebuild.choose(self.session, self._schema, chosen)
+            return rebuild.other_contributors(self.session, self._schema)
 
         return self._with_retry(work)
 

@@ -1,4 +1,4 @@
--- The notifications whose rows `replay --rebuild` removes, and the records that it keeps.
+-- The rows that `replay --rebuild` removes: those to which notifications contributed, except those that it keeps.
 -- First batch, once per connection: the temporary tables.
 CREATE TABLE #chosen (
     inbox_id        nvarchar(64) COLLATE Latin1_General_BIN2 NOT NULL,
@@ -6,6 +6,9 @@ CREATE TABLE #chosen (
     PRIMARY KEY (inbox_id, notification_id)
 );
 CREATE TABLE #kept (
+    [key] binary(16) NOT NULL PRIMARY KEY
+);
+CREATE TABLE #affected (
     [key] binary(16) NOT NULL PRIMARY KEY
 );
 GO
@@ -17,7 +20,7 @@ INSERT INTO #chosen (inbox_id, notification_id)
 SELECT DISTINCT inbox_id, notification_id
 FROM OPENJSON(@rows) WITH (inbox_id nvarchar(64) '$[0]', notification_id bigint '$[1]');
 GO
--- Third batch: keep records. Parameter: their keys as a JSON array of hexadecimal texts.
+-- Third batch: keep rows. Parameter: their keys as a JSON array of hexadecimal texts.
 SET NOCOUNT ON;
 DECLARE @keys nvarchar(max) = ?;
 

@@ -19,6 +19,7 @@ DROP TABLE IF EXISTS $(schema).account_event;
 DROP TABLE IF EXISTS $(schema).other_event;
 DROP TABLE IF EXISTS $(schema).message_id_pair;
 DROP TABLE IF EXISTS $(schema).rejected;
+DROP TABLE IF EXISTS $(schema).contributor;
 DROP TABLE IF EXISTS $(schema).rejected_notification;
 DROP TABLE IF EXISTS $(schema).inbox_position;
 DROP TABLE IF EXISTS $(schema).gather_run;

@@ -330,6 +330,20 @@ IF NOT EXISTS (SELECT 1 FROM sys.indexes WHERE object_id = OBJECT_ID(N'$(schema)
     CREATE INDEX rejected_body ON $(schema).rejected (body_key);
 GO
 
+-- One more notification that told the fact of a row, beside the one that the row names. `gatherer replay --rebuild`
+-- makes a row anew from all of them.
+IF OBJECT_ID(N'$(schema).contributor', N'U') IS NULL
+CREATE TABLE $(schema).contributor (
+    [key]           binary(16) NOT NULL,  -- of the row
+    inbox_id        nvarchar(64) COLLATE Latin1_General_BIN2 NOT NULL,  -- the inbox that it was received in as well
+    notification_id bigint NOT NULL,  -- the notification in that inbox
+    CONSTRAINT contributor_pk PRIMARY KEY CLUSTERED ([key], inbox_id, notification_id)
+);
+GO
+IF NOT EXISTS (SELECT 1 FROM sys.indexes WHERE object_id = OBJECT_ID(N'$(schema).contributor') AND name = N'contributor_notification')
+    CREATE INDEX contributor_notification ON $(schema).contributor (notification_id);
+GO
+
 -- The body of a notification with rejections, once.
 IF OBJECT_ID(N'$(schema).rejected_notification', N'U') IS NULL
 CREATE TABLE $(schema).rejected_notification (

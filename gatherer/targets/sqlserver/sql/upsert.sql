@@ -47,6 +47,18 @@ WHERE NOT EXISTS (
 SET @inserted = @@ROWCOUNT;
 $(counts)
 
+-- A notification that tells a stored row again is a further contributor.
+IF @inserted < @staged
+    INSERT INTO $(schema).contributor ([key], inbox_id, notification_id)
+    SELECT s.[key], s.inbox_id, s.notification_id
+    FROM #$(table) AS s
+    JOIN $(schema).$(table) AS t ON t.[key] = s.[key]
+    WHERE (t.notification_id <> s.notification_id OR t.inbox_id <> s.inbox_id)
+        AND NOT EXISTS (
+            SELECT 1 FROM $(schema).contributor AS c
+            WHERE c.[key] = s.[key] AND c.inbox_id = s.inbox_id AND c.notification_id = s.notification_id
+        );
+
 -- Last result: the proof that all of this ran, and that the transaction is still open.
 SELECT @staged AS staged, @inserted AS written, @@TRANCOUNT AS transactions;
 GO
@@ -54,6 +66,13 @@ GO
 SET NOCOUNT ON;
 DECLARE @now datetime2(3) = ?, @number bigint = (SELECT number FROM $(schema).commit_sequence);
 DECLARE @written int;
+
+-- The receipt that a row is going to lose is a contributor in the place of the one that it gets.
+UPDATE c SET inbox_id = t.inbox_id, notification_id = t.notification_id
+FROM $(schema).contributor AS c
+JOIN #$(table) AS s ON s.[key] = c.[key] AND s.inbox_id = c.inbox_id AND s.notification_id = c.notification_id
+JOIN $(schema).$(table) AS t ON t.[key] = s.[key]
+WHERE t.notification_id <> s.notification_id OR t.inbox_id <> s.inbox_id;
 
 UPDATE t SET
     $(assignments), changed_at = @now, commit_number = @number

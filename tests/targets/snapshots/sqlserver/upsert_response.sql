@@ -200,6 +200,18 @@ WHERE NOT EXISTS (
 SET @inserted = @@ROWCOUNT;
 SELECT word, COUNT(*) AS inserted FROM @new GROUP BY word;
 
+-- A notification that tells a stored row again is a further contributor.
+IF @inserted < @staged
+    INSERT INTO [gatherer].contributor ([key], inbox_id, notification_id)
+    SELECT s.[key], s.inbox_id, s.notification_id
+    FROM #response AS s
+    JOIN [gatherer].response AS t ON t.[key] = s.[key]
+    WHERE (t.notification_id <> s.notification_id OR t.inbox_id <> s.inbox_id)
+        AND NOT EXISTS (
+            SELECT 1 FROM [gatherer].contributor AS c
+            WHERE c.[key] = s.[key] AND c.inbox_id = s.inbox_id AND c.notification_id = s.notification_id
+        );
+
 -- Last result: the proof that all of this ran, and that the transaction is still open.
 SELECT @staged AS staged, @inserted AS written, @@TRANCOUNT AS transactions;
 GO
@@ -207,6 +219,13 @@ GO
 SET NOCOUNT ON;
 DECLARE @now datetime2(3) = ?, @number bigint = (SELECT number FROM [gatherer].commit_sequence);
 DECLARE @written int;
+
+-- The receipt that a row is going to lose is a contributor in the place of the one that it gets.
+UPDATE c SET inbox_id = t.inbox_id, notification_id = t.notification_id
+FROM [gatherer].contributor AS c
+JOIN #response AS s ON s.[key] = c.[key] AND s.inbox_id = c.inbox_id AND s.notification_id = c.notification_id
+JOIN [gatherer].response AS t ON t.[key] = s.[key]
+WHERE t.notification_id <> s.notification_id OR t.inbox_id <> s.inbox_id;
 
 UPDATE t SET
     provider = s.provider, endpoint = s.endpoint, inbox_id = s.inbox_id,
