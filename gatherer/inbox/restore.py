@@ -108,19 +108,17 @@ def _copy(backup: Path, unfinished: Path) -> None:
 
 
 def _keep(path: Path) -> Path | None:
-    """Give the inbox at `path` and its write-ahead log a second name; return that of the file, None if there is none."""
+    """Copy the inbox at `path` and its write-ahead log; return the path of the copy, None if there is no inbox."""
     if not path.exists():
         return None
     kept = Path(f"{path}.replaced_{datetime.now(UTC).strftime('%Y%m%dT%H%M%S%fZ')}")
     for suffix in ("", "-wal"):
         source, target = Path(f"{path}{suffix}"), Path(f"{kept}{suffix}")
         if source.exists():
-            try:
-                target.hardlink_to(source)
-            except OSError:  # a file system without hard links
-                shutil.copy2(source, target)
-                with target.open("rb+") as file:
-                    os.fsync(file.fileno())
+            # No hard link: after a kill, the kept file would be the inbox that serve writes, beside an old log.
+            shutil.copy2(source, target)
+            with target.open("rb+") as file:
+                os.fsync(file.fileno())
     atomic.sync_folder(path.parent)
     return kept
 
