@@ -3,8 +3,8 @@
 SQLite moves the content of `inbox.db-wal` into the file that stands at `inbox.db`, whichever it is. After a kill -9, an
 operator can copy a backup to `inbox.db` and leave the log: pages of the replaced file would then overwrite pages of the
 backup. So the file holds a random token, which `inbox.db.token` repeats. Each writer changes both when it opens
-the inbox, and each backup gets its own token. A log beside a file whose token `inbox.db.token` does not have belongs
-to another file.
+the inbox, and each backup gets its own token. If the tokens differ, the file and its log are checked together before
+SQLite may write: a snapshot of both, restored without `inbox.db.token`, is right, and every other log is put aside.
 
 A copy of the file alone that a program made while `serve` was running has the right token, and is not recognised. Such
 a copy is no backup.
@@ -30,8 +30,8 @@ _LOG_SUFFIXES: Final = ("-wal", "-shm")
 def put_foreign_log_aside(path: Path, table: str) -> Path | None:
     """Rename the write-ahead log of the file at `path` if it belongs to another file; return its new path, or None.
 
-    Call this before SQLite opens the file, while the lock of the inbox is held. After a log was renamed, the whole file
-    is checked, which takes minutes per GB.
+    Call this before SQLite opens the file for writing, while the lock of the inbox is held. If the tokens differ, the whole
+    file is checked, which takes minutes per GB.
 
     Args:
         path: of the inbox or the quarantine.
@@ -48,6 +48,12 @@ def put_foreign_log_aside(path: Path, table: str) -> Path | None:
     tokens, token = _expected_tokens(path), _read_token(path, table)
     if not tokens or token is None or token in tokens:
         return None
+    log.warning(
+        "%s is not the file that the last writer left there: checking it, which takes minutes per GB", path
+    )
+    if _is_consistent(path, table, token):
+        log.warning("the write-ahead log of %s belongs to it: continuing with both", path)
+        return None
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%fZ")
     aside = Path(f"{path}.other_{stamp}-wal")
     write_ahead_log.rename(aside)
@@ -55,8 +61,7 @@ def put_foreign_log_aside(path: Path, table: str) -> Path | None:
     atomic.sync_folder(path.parent)
     log.error(
         "another file was put in the place of %s, and the write-ahead log beside it belongs to the replaced file. "
-        "The log is kept as %s. Checking the whole file, which takes minutes per GB; "
-        "`gatherer inbox restore` is the safe way to restore a backup",
+        "The log is kept as %s. `gatherer inbox restore` is the safe way to restore a backup",
         path,
         aside.name,
     )
@@ -123,6 +128,18 @@ def _read_token(path: Path, table: str) -> str | None:
     except sqlite3.Error:
         return None
     return None if row is None else str(row[0])
+
+
+def _is_consistent(path: Path, table: str, token: str) -> bool:
+    """Whether the file and its log, read together, are undamaged and have the `token` of the file alone."""
+    try:
+        # A connection with mode=ro never moves the log into the file.
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+            if connection.execute(f"SELECT file_token FROM {table}").fetchone() != (token,):
+                return False
+            return bool(connection.execute("PRAGMA integrity_check(1)").fetchone() == ("ok",))
+    except sqlite3.Error:
+        return False
 
 
 def _open_alone(path: Path) -> sqlite3.Connection:

@@ -33,7 +33,8 @@ def restore(path: Path, backup: Path, *, group: str | None = None) -> RestoreRes
     The restored inbox gets a new identity. So the next run reads all of it, and ids that the replaced inbox has given to
     other notifications do no harm.
 
-    A kill leaves the old inbox or the new one, and the replaced files under both names at most: repeat the command.
+    A kill leaves the old inbox or the new one: repeat the command. While it runs, the disk needs room for a copy of the
+    backup and one of the replaced inbox.
 
     Args:
         path: of the inbox; the file may be missing.
@@ -56,6 +57,7 @@ def restore(path: Path, backup: Path, *, group: str | None = None) -> RestoreRes
         stack.enter_context(lock.exclusive(path.with_name(path.name + ".lock")))
         stack.callback(unfinished.unlink, missing_ok=True)
         _copy(backup, unfinished)
+        _empty_log(path)
         kept = _keep(path)
         file_token.forget(path)
         for suffix in ("-wal", "-shm"):
@@ -105,6 +107,18 @@ def _copy(backup: Path, unfinished: Path) -> None:
         connection.execute(
             "UPDATE inbox SET identity = lower(hex(randomblob(16))), file_token = lower(hex(randomblob(16)))"
         )
+
+
+def _empty_log(path: Path) -> None:
+    """Move the write-ahead log into the inbox at `path`, so that a kill cannot separate them.
+
+    A log that belongs to another file is put aside. An inbox that cannot be opened keeps its log.
+    """
+    if path.exists():
+        with contextlib.suppress(InboxError, IncompatibleFileError, sqlite3.Error):
+            file_token.put_foreign_log_aside(path, sqlite_file.INBOX.about)
+            with closing(sqlite_file.open_writable(path)) as connection:
+                sqlite_file.truncate_log(connection)
 
 
 def _keep(path: Path) -> Path | None:

@@ -95,6 +95,21 @@ def test_a_copy_by_hand_beside_the_log_of_the_replaced_file(folder: Path) -> Non
     assert aside.read_bytes() == log
 
 
+def test_a_snapshot_of_both_files_is_restored_without_the_token(folder: Path) -> None:
+    """The log belongs to the file, although a newer token stands beside them."""
+    pair = [folder / "inbox.db", folder / "inbox.db-wal"]
+    saved = [file.read_bytes() for file in pair]
+    post(folder, names("C"), kill=False)
+    for file in files(folder / "inbox.db"):
+        file.unlink(missing_ok=True)
+    for file, content in zip(pair, saved, strict=True):
+        file.write_bytes(content)
+    post(folder, names("D", 5), kill=True)
+    expected = [receipts(name) for name in names("A") + names("B", 200) + names("D", 5)]
+    assert bodies(folder / "inbox.db") == expected
+    assert not list(folder.glob("inbox.db.other_*"))
+
+
 def test_a_damaged_copy_by_hand_is_not_served(folder: Path) -> None:
     content = bytearray((folder / "copy.db").read_bytes())
     content[-8192:-4096] = b"\xff" * 4096
@@ -162,6 +177,7 @@ def test_a_kill_at_any_step_loses_nothing_and_can_be_repeated(folder: Path, acti
         # A writer starts in any state, and what the inbox lacks then is in the kept file.
         InboxWriter(folder / "inbox.db").close()
         assert not list(folder.glob("inbox.db.other_*")), count
+        assert len(bodies(folder / "inbox.db")) in (50, 250), count
         kept = list(folder.glob("inbox.db.replaced_*Z"))
         assert not any(file.samefile(folder / "inbox.db") for file in kept), count
         assert set(bodies(folder / "inbox.db")).union(*map(bodies, kept)) >= before, count
