@@ -16,9 +16,10 @@ WHATSAPP = "whatsapp"  # the id space of every id that WhatsApp assigned, whiche
 
 
 class Width(NamedTuple):
-    """How much of a field a target stores; targets that know no limit ignore it."""
+    """How much of a field a target stores. `gatherer.model.widths` makes longer texts fit, the same for all targets."""
 
     units: int  # bytes of bytes, UTF-16 code units of text
+    is_id: bool = False  # two values must stay different when they are made to fit
 
 
 # What many fields hold.
@@ -26,7 +27,9 @@ Key = Annotated[bytes, Width(16)]
 Name = Annotated[str, Width(64)]  # of a provider, an inbox, a language
 Term = Annotated[str, Width(100)]  # a fixed word of the provider, or the name of an endpoint
 Word = Annotated[str, Width(255)]  # a word or short phrase of the provider
-Id = Annotated[str, Width(450)]  # 900 bytes, which is the longest key that every index of SQL Server takes
+Id = Annotated[
+    str, Width(450, is_id=True)
+]  # 900 bytes, which is the longest key that every index of SQL Server takes
 Phone = Annotated[str, Width(64)]
 
 
@@ -98,7 +101,9 @@ class Response(Record, frozen=True, kw_only=True, gc=False):
     user_id: Id | None = None  # the person's business-scoped user id (BSUID)
     phone_number_id: Id | None = None  # our number's id at the provider
     business_phone: Phone | None = None  # our number, E.164
-    client_reference: Annotated[str, Width(850)] | None = None  # what the sender attached to our message
+    client_reference: Annotated[str, Width(850, is_id=True)] | None = (
+        None  # what the sender attached to our message
+    )
     profile_name: str | None = None  # what the person calls themselves
     group_id: Id | None = None  # the group the message was written in
     emoji: Word | None = None  # reactions: '' = taken back; None = none, or unreadable

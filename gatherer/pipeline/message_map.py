@@ -12,12 +12,15 @@ from typing import Final, TextIO
 from gatherer.model import phones, timestamps
 from gatherer.model.errors import ConfigurationError
 from gatherer.model.message_map import WIDTHS, MapRow
+from gatherer.model.records import Width
+from gatherer.model.widths import stored_text, units
 from gatherer.targets import sql_datetime
 from gatherer.targets.base import Target
 
 ROWS: Final = 2000  # of one transaction
 DELIMITERS: Final = ",;\t|"
 UTF_8: Final = "utf-8-sig"  # with or without a byte order mark
+_IDS: Final = ("message_id", "client_reference")  # long ones have the form that they have in responses
 _EMPTY: Final = ("", "NULL")  # as the tools of SQL Server export NULL
 
 # The number of a row, as an editor or the query counts it, and its values, or why it has none.
@@ -221,7 +224,9 @@ def _text(name: str, value: object) -> str | None:
         return None
     if "\x00" in text:
         raise ValueError(f"{name} contains a zero byte")
-    if len(text.encode("utf-16-le", "surrogatepass")) > WIDTHS[name] * 2:
+    if name in _IDS:
+        return stored_text(text, Width(WIDTHS[name], is_id=True))
+    if units(text) > WIDTHS[name]:
         raise ValueError(f"{name} is longer than {WIDTHS[name]} characters")
     return text
 

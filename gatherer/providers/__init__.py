@@ -17,6 +17,7 @@ from importlib.metadata import EntryPoint, entry_points
 from types import MappingProxyType
 from typing import Final, TypeAlias
 
+from gatherer.model import widths
 from gatherer.model.errors import ConfigurationError
 from gatherer.model.notification import Notification
 from gatherer.model.records import Reason
@@ -42,6 +43,7 @@ BUILT_IN: Final = {
     "infobip": "gatherer.providers.infobip",
     "json": "gatherer.providers.mapped_json",
 }
+_COMPOSING: Final = frozenset({"json"})
 _MARKS: Final = (b"{", b"[", b",", b"&", b"%")
 GROUP: Final = "gatherer.providers"
 
@@ -123,6 +125,11 @@ def decode(
         decoded = decode_body(notification)
         if len(decoded) > MAX_ELEMENTS:
             raise TooManyElementsError
+        # A mapping of the configuration can put any part of the body into any column, as can another author's decoder.
+        if not decoded.fits and (
+            name in _COMPOSING or name not in BUILT_IN or widths.may_be_long(body, decoded)
+        ):
+            widths.fit(decoded, 2 * len(body))
         return limit_rejections(notification, decoded)
     except TooManyElementsError as error:
         return reject_body(notification, name, str(error), Reason.LIMIT)

@@ -4,7 +4,7 @@ import hashlib
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import ClassVar, Final, TypeAlias
 
 from gatherer.model.notification import Notification, body_key
 from gatherer.model.records import Reason, Record, Rejected
@@ -35,6 +35,7 @@ class Decoded(list[Record | Rejected]):
     """
 
     __slots__ = ("places",)
+    fits: ClassVar[bool] = False  # whether no value can be longer than its column
 
     def __init__(self) -> None:
         # The path of an element and the further paths of its fact; or the path of an array, and for each of its

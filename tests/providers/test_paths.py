@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from gatherer.model import opt_outs
+from gatherer.model import opt_outs, widths
 from gatherer.model.records import Kind, Record, Rejected, Response
 from gatherer.pipeline.decode import with_opt_outs
 from gatherer.providers.base import Decoded
@@ -98,8 +98,10 @@ def test_every_path_of_every_record_leads_to_a_part_of_the_body_that_has_its_tex
         assert not any(is_within(a, b) for a, b in product(paths, paths) if a is not b)
         parts = [resolve(load(payload_case), path) for path in paths]
         texts = json.dumps(parts, ensure_ascii=False, default=str)
+        details = json.loads(getattr(fact, "details", None) or "{}")
+        whole = details.get(widths.DETAIL, {}) if isinstance(details, dict) else {}
         for column in VERBATIM:
-            value = getattr(fact, column, None)
+            value = whole.get(column) or getattr(fact, column, None)
             if value:
                 assert json.dumps(value, ensure_ascii=False).strip('"').lstrip("+") in texts, column
 

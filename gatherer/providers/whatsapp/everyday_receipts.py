@@ -28,6 +28,13 @@ TEST_PHONE_NUMBER_ID: Final = "123456123"
 KINDS: Final = {"sent": Kind.SENT, "delivered": Kind.DELIVERED, "read": Kind.READ, "played": Kind.PLAYED}
 
 
+# Longer texts may be too long for their columns. They are rare, and take the long way. In characters: half of the width,
+# as each can be two UTF-16 code units.
+Id = Annotated[str, msgspec.Meta(max_length=225)]
+Reference = Annotated[str, msgspec.Meta(max_length=425)]
+Term = Annotated[str, msgspec.Meta(max_length=50)]
+
+
 class Part(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     """A part of the body that may have the keys named here, and no others."""
 
@@ -35,9 +42,9 @@ class Part(msgspec.Struct, forbid_unknown_fields=True, gc=False):
 class Pricing(Part):
     """What a message cost."""
 
-    category: str | None = None
-    pricing_model: str | None = None
-    type: str | None = None
+    category: Term | None = None
+    pricing_model: Term | None = None
+    type: Term | None = None
     billable: bool | None = None
 
 
@@ -58,12 +65,12 @@ class Conversation(Part):
 class Status(Part):
     """A receipt for one message to one person."""
 
-    id: Annotated[str, msgspec.Meta(min_length=1)]
+    id: Annotated[str, msgspec.Meta(min_length=1, max_length=225)]
     status: Literal["sent", "delivered", "read", "played"]
     timestamp: str | int | None = None
-    recipient_id: str | None = None
-    recipient_user_id: str | None = None
-    biz_opaque_callback_data: str | None = None
+    recipient_id: Id | None = None
+    recipient_user_id: Id | None = None
+    biz_opaque_callback_data: Reference | None = None
     pricing: Pricing | None = None
     conversation: Conversation | msgspec.UnsetType = msgspec.UNSET
 
@@ -77,8 +84,8 @@ class Profile(Part):
 class Contact(Part):
     """A person whom statuses are about."""
 
-    wa_id: str | None = None
-    user_id: str | None = None
+    wa_id: Id | None = None
+    user_id: Id | None = None
     profile: Profile | None = None
 
 
@@ -90,7 +97,7 @@ class Metadata(Part):
     """Our number."""
 
     display_phone_number: str | None = None
-    phone_number_id: str | None = None
+    phone_number_id: Id | None = None
 
 
 class Value(Part):
@@ -113,7 +120,7 @@ class Entry(Part):
     """One account."""
 
     changes: list[Change]
-    id: str | None = None
+    id: Id | None = None
     time: int | None = None
 
 
@@ -152,6 +159,7 @@ class Receipts(Decoded):
     """The receipts of a body. Their paths are found in it when the caller wants them: usually that is never."""
 
     __slots__ = ("body",)
+    fits = True  # the types of the body allow nothing longer
     __init__ = list.__init__  # nothing to prepare: a call saved for each body
 
     body: Body
