@@ -86,25 +86,25 @@ def connect(path: Path, *, dry_run: bool = False) -> sqlite3.Connection:
 
 
 def differences(connection: sqlite3.Connection) -> Iterator[str]:
-    """Yield a clause for each table, view and trigger that is missing, and for each column of a table with facts.
+    """Yield a clause for each difference from the scripts: columns of tables with facts first, then missing objects.
 
-    A column is named if it is missing, or declared with another type.
+    A column is named if it is missing, or declared with another type. Objects are tables, views and triggers.
     """
     present = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
-    for name in _CREATED.findall("\n".join(map(sql, VERSIONS.scripts))):
-        if name not in present:
-            yield f"{name} is missing"
     for table, columns in tables().items():
         stored = {
             name: _definition(type_, nullable=not_null == 0)
             for _, name, type_, not_null, *_ in connection.execute(f"PRAGMA table_info({table})")
         }
-        for column in columns:
+        for column in columns if table in present else ():
             actual = stored.get(column.name)
             if actual is None:
                 yield f"{table}.{column.name} is missing"
             elif actual != (expected := definition(column)):
                 yield f"{table}.{column.name} is {actual} instead of {expected}"
+    for name in _CREATED.findall("\n".join(map(sql, VERSIONS.scripts))):
+        if name not in present:
+            yield f"{name} is missing"
 
 
 def definition(column: Column) -> str:
