@@ -19,8 +19,9 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the option that rewrites the snapshots of rendered SQL."""
+    """Add the options of single suites."""
     parser.addoption("--update-snapshots", action="store_true", help="rewrite the snapshots in tests/")
+    parser.addoption("--seed", type=int, help="run the tests of tests/state_machine with this seed alone")
 
 
 def pytest_configure(config: pytest.Config) -> None:
