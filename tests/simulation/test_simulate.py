@@ -220,7 +220,7 @@ def test_requests_are_sent_at_the_given_rate(tmp_path: Path) -> None:
     with web_server(lambda _: (200, {})) as (url, times):
         started = time.monotonic()
         call(tmp_path, "simulate", "--url", url, "--count", "80", "--rate", "20")
-    assert len(times) > 30
+    assert len(times) >= 20
     assert all(at - started >= number / 20 for number, at in enumerate(sorted(times)))
 
 
